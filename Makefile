@@ -1,0 +1,52 @@
+# Two commands from an empty clone: `make demo` does the main job, `make test` passes the tests.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: demo test smoke dvc.yaml clean
+
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export TORCH_EXTENSIONS_DIR := $(CURDIR)/.cache/torch_extensions
+
+# The main job: set up, run what has changed, print the accuracy table and where everything is.
+demo: .cache/jit.ok
+	@$(BIN)/python -m flows.pipeline
+
+# What continuous integration runs.
+test: .cache/jit.ok
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict wethink tasks flows
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
+smoke: .cache/jit.ok
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	git ls-files -z --cached --others --exclude-standard | tar --null --files-from - --create | tar --extract --directory "$$copy"; \
+	cd "$$copy"; $(BIN)/python -m wethink profile smoke; $(BIN)/python -m flows.pipeline
+
+# dvc.yaml follows from the table of stages and their imports.
+dvc.yaml: .venv/.installed
+	@$(BIN)/python -m tasks.dvcfile
+
+# Everything that running has made; the environment, your own images and answers you paid for stay.
+clean:
+	rm -rf data/{drawn,images,rows,valid} models/{base,sft,grpo,arms} reports .dvc/{cache,tmp} .prefect mlflow.db* mlruns \
+	  .wethink/{scratch,runs,logs,locks,tracking} .cache .pytest_cache .mypy_cache .ruff_cache
+
+# The environment, once and again when the lock changes. The stamp holds the seconds that it took.
+.venv/.installed: requirements.lock
+	@test -x $(BIN)/python || { \
+	  for python in python3.11 python3.12 python3 python; do \
+	    if command -v $$python >/dev/null && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then break; fi; python=; \
+	  done; \
+	  test -n "$$python" || { echo "wethink needs Python 3.11 or newer on the PATH (found: $$(python3 --version 2>&1 || true)); install it and try again." >&2; exit 2; }; \
+	  $$python -m venv .venv || { echo "$$python cannot make an environment; install its venv module (Debian: apt install $$python-venv) and try again." >&2; rm -rf .venv; exit 2; }; }
+	@echo "installing what requirements.lock pins into .venv ..."
+	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock; \
+	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
+
+# C++ extensions that DeepSpeed builds on first use, built beforehand so that no stage waits for them.
+.cache/jit.ok: .venv/.installed
+	@mkdir -p .cache; start=$$(date +%s); $(BIN)/python -m wethink.distributed; \
+	seconds=$$(( $$(date +%s) - start )); echo "JIT builds took $$seconds s"; echo $$seconds > $@

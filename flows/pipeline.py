@@ -1,0 +1,87 @@
+"""The main job: from images to an evaluated reasoning model and a page that shows it.
+
+    python -m flows.pipeline
+
+What runs is decided by DVC (a stage whose code, parameters and inputs are unchanged is Cached), what
+numbers it uses by params.yaml, how long a stage may take by its `launch` section.
+"""
+
+import sys
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from tasks import dvcfile, results, tracking, versions
+from tasks.stage import Plan, base, draw, evaluate, grpo, ingest, report, sft, synthesize, validate
+from wethink.config import load_params
+from wethink.errors import UserError
+from wethink.stages import STAGES
+
+
+@flow(name="wethink", persist_result=False)
+def pipeline(experiment: str = "wethink") -> State[Any]:
+    """Images in, an evaluated reasoning model out.
+
+    Args:
+        experiment: the MLflow experiment in which the run is kept.
+    """
+    finished = False
+    try:
+        plan = prepare(experiment)
+
+        drawn = draw(plan)
+        images = ingest(plan, drawn)
+        rows = synthesize(plan, images, drawn)
+        valid = validate(plan, images, rows)
+
+        start = base(plan, images, valid)
+        warm = sft(plan, images, valid, start)
+        trained = grpo(plan, images, valid, start, warm)
+
+        scores = evaluate(plan, images, drawn, start, warm, trained)
+        page = report(plan, images, rows, valid, warm, trained, scores)
+
+        summary = results.summarise()
+        results.show_in_prefect(summary)
+        finished = True
+        return Completed(message=f"the report is {page.result()}", data=summary)
+    except UserError as failure:
+        return Failed(message=str(failure))
+    finally:
+        tracking.close(finished)
+
+
+def prepare(experiment: str) -> Plan:
+    """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
+    params = load_params()
+    versions.prepare()
+    if dvcfile.update(params):
+        get_run_logger().info("%s was not what wethink/stages.py says; it is written anew", dvcfile.DVCFILE)
+    changed = versions.changed_stages()
+    get_run_logger().info("may have to run: %s", ", ".join(name for name in STAGES if name in changed) or "nothing")
+    return Plan(changed, params.launch.deadline_minutes, experiment)
+
+
+def main() -> int:
+    """Run the flow in the current folder; a failed stage's sentence is the last line, without a traceback."""
+    try:
+        load_params()  # a mistake in the file is told at once, before any service starts
+        state = pipeline(return_state=True)
+    except UserError as error:
+        print(f"wethink: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nwethink: stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
+        return 130
+    if not state.is_completed():
+        print(f"wethink: {state.message}", file=sys.stderr)
+        return 2
+    summary: Any = state.result()
+    results.show_on_terminal(summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

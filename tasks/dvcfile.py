@@ -1,0 +1,79 @@
+"""`python -m tasks.dvcfile` writes dvc.yaml from the table of stages, so that the two cannot disagree.
+
+A stage depends on its inputs, on the files of its import closure, on its own parameters and on the
+lock file; never on where it runs (`launch`) and never on the table itself. What params.yaml names as
+the user's own (folders of images, a file of rows, a model folder) is an input as well.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from wethink.closure import closure
+from wethink.config import Params, load_params
+from wethink.stages import STAGES, Stage
+
+DVCFILE = Path("dvc.yaml")
+HEADER = """\
+# The DAG for DVC, written by `make dvc.yaml` from wethink/stages.py and the imports of each stage:
+# change those, not this file (a test compares them). `dvc repro` runs what has changed.
+"""
+PLOTS: list[dict[str, Any]] = [
+    {"sft": {"title": "SFT: loss", "x": "step", "y": {"models/sft/curves.csv": "loss"}}},
+    *(
+        {f"grpo_{name}": {"title": f"GRPO: {name}", "x": "step", "y": {"models/grpo/curves.csv": name}}}
+        for name in ("reward", "accuracy", "length")
+    ),
+]
+
+
+def entry(name: str, stage: Stage, params: Params) -> dict[str, Any]:
+    """One stage as DVC wants it."""
+    code = [str(path) for path in closure(stage.module)]
+    return {
+        "desc": stage.summary,
+        "cmd": f"python -m wethink {name}",
+        "params": ["seed", *dict.fromkeys((stage.section, *stage.also))],
+        "deps": sorted({*stage.inputs.values(), *code, *_own(name, params), "requirements.lock"}),
+        "outs": [stage.out],
+    }
+
+
+def _own(name: str, params: Params) -> list[str]:
+    """The user's own files that a stage reads. A missing one is left to the stage, which says so in a sentence."""
+    named: dict[str, list[str | None]] = {
+        "ingest": [source.path for source in params.ingest.sources],
+        "synthesize": [params.synthesize.rows],
+        "base": [params.base.model],
+    }
+    return [path for path in named.get(name, []) if path is not None and Path(path).exists()]
+
+
+def dvcfile(params: Params) -> str:
+    """The text of dvc.yaml."""
+    document = {
+        "stages": {name: entry(name, stage, params) for name, stage in STAGES.items()},
+        "metrics": ["reports/evaluation/metrics.json"],
+        "plots": PLOTS,
+    }
+    yaml = YAML()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    text = io.StringIO()
+    yaml.dump(document, text)
+    return HEADER + text.getvalue()
+
+
+def update(params: Params) -> bool:
+    """Write dvc.yaml if it is not what the table says; return whether it was not."""
+    text = dvcfile(params)
+    stale = not DVCFILE.is_file() or DVCFILE.read_text(encoding="utf-8") != text
+    if stale:
+        DVCFILE.write_text(text, encoding="utf-8")
+    return stale
+
+
+if __name__ == "__main__":
+    update(load_params())

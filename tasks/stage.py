@@ -1,0 +1,117 @@
+"""One Prefect task per stage: policy and observation around `dvc repro -s <stage>` in a child process.
+
+Prefect moves names and paths, never data, and caches nothing: DVC's hashes decide whether a stage is
+already done, for this door as for the others. A second cache would disagree one day.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from tasks import children, tracking, versions
+from wethink.errors import UserError
+from wethink.records import read_json, write_json
+from wethink.runs import WORK
+from wethink.stages import STAGES
+
+INTERRUPTED = "Interrupted"  # the state of a stage that was killed or did not get DVC's lock: tried again
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the flow knows before it starts."""
+
+    changed: frozenset[str]  # stages that may have to run; the others are Cached without being asked
+    deadline_minutes: float  # of one stage
+    experiment: str  # in MLflow
+
+
+def run_record(stage: str) -> Path:
+    """Seconds, memory and metrics of a stage's last run (wethink.runs.measured)."""
+    return WORK / "runs" / f"{stage}.run.json"
+
+
+def bring_up_to_date(name: str, plan: Plan) -> State[str]:
+    """Run a stage unless DVC finds it unchanged; the state's message is a sentence for people."""
+    out = STAGES[name].out
+    unchanged: State[str] = Completed(name="Cached", message=f"nothing that {name} depends on has changed: {out}", data=out)
+    if name not in plan.changed:
+        tracking.catch_up(name, plan.experiment)
+        return unchanged
+    log = WORK / "logs" / f"{name}.log"
+    before = _stamp(run_record(name))
+    with tracking.follow(name, plan.experiment) as watch:
+        ended = children.run(versions.repro(name), log, plan.deadline_minutes * 60, watch)
+    if ended.late:
+        return Failed(
+            message=f"{name}: stopped after {plan.deadline_minutes:g} minutes (params.yaml, launch.deadline_minutes); "
+            "what it finished is kept, starting again goes on."
+        )
+    if ended.code != 0:
+        sentence = versions.failure(name, ended.output)
+        get_run_logger().warning("%s (all of its output: %s)", sentence, log)
+        again = versions.worth_a_retry(ended.code, ended.output)
+        return Failed(name=INTERRUPTED if again else "Failed", message=sentence)
+    ran = _stamp(run_record(name)) != before
+    if ran:
+        record = read_json(run_record(name))
+        write_json(run_record(name), record | {"peak_tree_mb": round(ended.peak_mb, 1)})
+    tracking.catch_up(name, plan.experiment)
+    return Completed(message=f"{name} → {out}", data=out) if ran else unchanged
+
+
+def _stamp(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> bool:
+    return state.name == INTERRUPTED
+
+
+def stage_task(name: str) -> Callable[..., State[str]]:
+    """The task of one stage, to be called in a flow with the plan and its inputs.
+
+    It returns its finished state, which Prefect hands on as the path of the output and draws as an edge.
+
+    Raises:
+        UserError: the stage failed; the message is its own sentence.
+    """
+
+    @task(
+        name=name,
+        description=STAGES[name].summary,
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=[1, 10],
+        retry_condition_fn=_interrupted,
+    )
+    def stage(plan: Plan, *inputs: str) -> State[str]:
+        return bring_up_to_date(name, plan)
+
+    def call(plan: Plan, *inputs: State[str]) -> State[str]:
+        state: State[Any] = stage(plan, *inputs, return_state=True)
+        if not state.is_completed():
+            raise UserError(state.message or f"{name} did not complete.")
+        return state
+
+    return call
+
+
+draw = stage_task("draw")
+ingest = stage_task("ingest")
+synthesize = stage_task("synthesize")
+validate = stage_task("validate")
+base = stage_task("base")
+sft = stage_task("sft")
+grpo = stage_task("grpo")
+evaluate = stage_task("evaluate")
+report = stage_task("report")

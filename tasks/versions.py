@@ -1,0 +1,80 @@
+"""DVC: which stages have changed, the command that brings one up to date, and the versions of its outputs."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from wethink.config import load_yaml
+from wethink.stages import STAGES
+
+DVC = (sys.executable, "-m", "dvc")
+
+
+def repro(stage: str) -> list[str]:
+    """The command that runs one stage if, and only if, DVC's hashes say that it must."""
+    return [*DVC, "repro", "--single-item", stage]
+
+
+def prepare() -> None:
+    """A downloaded archive is no git repository: tell DVC, in its local settings, that this is fine."""
+    if git("rev-parse", "--git-dir") is None:
+        Path(".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+
+
+def changed_stages() -> frozenset[str]:
+    """Stages that may have to run: what `dvc status` mentions, and whatever is downstream of it.
+
+    One question instead of one child process per stage. If DVC cannot answer (another DVC holds its
+    lock), every stage counts as changed: `dvc repro` then decides, stage by stage.
+    """
+    asked = subprocess.run([*DVC, "status", "--json"], capture_output=True, text=True)
+    try:
+        mentioned = set(json.loads(asked.stdout)) if asked.returncode == 0 else set(STAGES)
+    except json.JSONDecodeError:
+        mentioned = set(STAGES)
+    changed: set[str] = set()
+    for name, stage in STAGES.items():  # the table is in topological order
+        upstream = {STAGES[other].out for other in changed}
+        if name in mentioned or upstream & set(stage.inputs.values()):
+            changed.add(name)
+    return frozenset(changed)
+
+
+def failure(stage: str, output: str) -> str:
+    """The one sentence that explains why `dvc repro` of a stage failed, from its output."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", output) if line.strip()]
+    said = [line for line in lines if line.startswith(f"wethink {stage}: ")]
+    if said:
+        return said[-1].removeprefix("wethink ")
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    return f"{stage}: {(errors or lines or ['it ended without a word'])[-1].removeprefix('ERROR: ')}"
+
+
+def worth_a_retry(code: int, output: str) -> bool:
+    """Whether a stage failed for want of DVC's lock, or because it (or DVC, or a rank) was killed.
+
+    A user's mistake (exit code 2) and a defect (1) stay what they are however often they are tried.
+    """
+    if code < 0 or "Unable to acquire lock" in output or "is busy, it is being blocked by" in output:
+        return True
+    ended = re.findall(r"exited with (-?\d+)", output)
+    return bool(ended) and (int(ended[-1]) < 0 or int(ended[-1]) in (75, 128 + 9, 128 + 15))
+
+
+def out_md5(stage: str) -> str | None:
+    """DVC's hash of a stage's output, if dvc.lock knows it."""
+    if not Path("dvc.lock").is_file():
+        return None
+    outs = load_yaml(Path("dvc.lock")).get("stages", {}).get(stage, {}).get("outs", [])
+    return next((out["md5"] for out in outs if out.get("path") == STAGES[stage].out), None)
+
+
+def git(*arguments: str) -> str | None:
+    """The answer of a git command, or None where there is no git or no repository."""
+    try:
+        asked = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None

@@ -1,0 +1,42 @@
+"""A policy of a few thousand weights and images of noise, for tests of the maths."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from wethink.batching import Prompt, encode_prompts
+from wethink.config import TinyModel
+from wethink.models.policy import Processor, chat_template
+from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
+
+SHAPE = TinyModel(
+    hidden=32, layers=2, heads=2, kv_heads=1, ff=48, vision_depth=2, vision_hidden=32, initializer_range=0.3
+)
+TEXT = "think then answer how many things are red or blue ? what is the level of green circle square 1 2 3 4 , : yes no"
+
+
+class NoiseImages:
+    """Images by id: reproducible noise, 56 × 56 (ids ending in 'wide' are 56 × 84)."""
+
+    def open(self, image: str) -> Image.Image:
+        rng = np.random.default_rng(list(image.encode()))
+        width = 84 if image.endswith("wide") else 56
+        return Image.fromarray(rng.integers(0, 255, (56, width, 3), dtype=np.uint8))
+
+
+def processor() -> Processor:
+    tokenizer = build_tokenizer(words([TEXT]))
+    tokenizer.chat_template = chat_template("think then answer")
+    images = build_image_processor(56)
+    images.size = {"shortest_edge": 28 * 28, "longest_edge": 4 * 56 * 84}  # both sizes stay as they are
+    return Processor(tokenizer, images)
+
+
+def policy(seed: int = 0) -> tuple[torch.nn.Module, Processor]:
+    made = processor()
+    return build_model(SHAPE, made.tokenizer, seed).eval(), made
+
+
+def prompts(made: Processor, count: int, images: tuple[str, ...] = ("a", "b", "c")) -> list[Prompt]:
+    questions = [" ".join(TEXT.split()[3 : 5 + i % 7]) for i in range(count)]
+    return encode_prompts(questions, [images[i % len(images)] for i in range(count)], NoiseImages(), made)

@@ -1,0 +1,168 @@
+"""A mistake in params.yaml is one sentence that names the key; profiles say only their difference."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tasks import ROOT
+from wethink import profiles
+from wethink.config import load_params, load_yaml, parse_params
+from wethink.errors import UserError
+
+TINY = ROOT / "profiles" / "tiny.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the profiles and the tiny profile's params.yaml, entered."""
+    monkeypatch.chdir(tmp_path)
+    Path("profiles").mkdir()
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        Path("profiles", path.name).write_bytes(path.read_bytes())
+    Path("params.yaml").write_bytes(TINY.read_bytes())
+    return tmp_path
+
+
+def run_module(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, env=environment)
+
+
+def wethink(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    import os
+
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "wethink", *arguments], capture_output=True, text=True, env=environment
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("  group: 8", "  gruop: 8", "unknown key 'grpo.gruop'. Did you mean 'group'?"),
+        ("seed: 0", "sead: 0\nseed: 0", "unknown key 'sead'. Did you mean 'seed'?"),
+        ("  group: 8", "  group: '8'", "key 'grpo.group'"),
+        ("  group: 8", "  group: 1", "key 'grpo.group'"),
+        ("lr: 0.002", "lr: fast", "key 'base.optim.lr'"),
+        ("seed: 0\n", "", "key 'seed' is missing"),
+        ("accuracy_weight: 0.7", "accuracy_weight: 0.9", "must sum to 1"),
+        ("  rows: null", "  rows: mine.jsonl", "'rows' names a file exactly when"),
+        ("kind: drawn}", "kind: folder}", "'path' is required for folder"),
+        ("profile: tiny", "profile: [", "params.yaml is not valid YAML"),
+        ("profile: tiny", "- profile", "params.yaml"),
+    ],
+)
+def test_a_mistake_in_the_parameters_is_one_sentence_and_exit_code_2(
+    folder: Path, old: str, new: str, sentence: str
+) -> None:
+    text = TINY.read_text(encoding="utf-8")
+    assert old in text
+    Path("params.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    done = wethink("report")
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_missing_parameter_file_and_a_missing_input_say_what_to_do(folder: Path) -> None:
+    done = wethink("sft")
+    assert done.returncode == 2
+    assert "data/images is missing: run `dvc repro ingest`" in done.stderr
+    Path("params.yaml").unlink()
+    done = wethink("sft")
+    assert done.returncode == 2
+    assert "params.yaml does not exist; run from the project's root folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_flow_tells_a_mistake_before_it_starts_any_service(folder: Path) -> None:
+    Path("params.yaml").write_text("seed: 0\n")
+    done = run_module("flows.pipeline")
+    assert done.returncode == 2
+    assert "params.yaml: key 'profile' is missing" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path(".prefect").exists()
+
+
+def test_every_profile_is_valid_and_states_only_its_difference(folder: Path) -> None:
+    whole = load_yaml(TINY)
+    for path in sorted(Path("profiles").glob("*.yaml")):
+        profiles.switch([path.stem])
+        params = load_params()
+        assert params.profile == path.stem
+        if path.stem != "tiny":
+            same = repeated(load_yaml(path), whole)
+            assert len(same) <= 8, f"{path}: says again what tiny says: {same}"
+
+
+def test_switching_back_to_tiny_restores_the_committed_file(folder: Path) -> None:
+    profiles.switch(["smoke"])
+    assert Path("params.yaml").read_bytes() != TINY.read_bytes()
+    profiles.switch(["tiny"])
+    assert Path("params.yaml").read_bytes() == TINY.read_bytes()
+
+
+def test_an_overlay_keeps_the_comments_of_what_it_leaves_alone(folder: Path) -> None:
+    profiles.switch(["smoke"])
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    assert "clip_high: 0.28 # DAPO" in text
+    assert "launch: # where it runs" in text
+    assert "path_share: 0.5\n" in text, "the remark beside a changed value spoke of the old one"
+    assert load_params().grpo.optim.lr == load_yaml(TINY)["grpo"]["optim"]["lr"]
+
+
+def test_later_overlays_win(folder: Path) -> None:
+    Path("profiles/mine.yaml").write_text("profile: mine\ngrpo: {group: 6}\n")
+    profiles.switch(["smoke", "mine"])
+    params = load_params()
+    assert (params.profile, params.grpo.group, params.launch.processes) == ("mine", 6, 1)
+
+
+def test_an_unknown_or_wrong_profile_says_so_and_changes_nothing(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"no profile 'samll'.*qwen2_5_vl_7b, smoke, tiny"):
+        profiles.switch(["samll"])
+    Path("profiles/mine.yaml").write_text("grpo: {gruop: 6}\n")
+    with pytest.raises(UserError, match=r"profile mine: unknown key 'grpo.gruop'"):
+        profiles.switch(["mine"])
+    assert Path("params.yaml").read_bytes() == TINY.read_bytes()
+    assert not list(Path().glob(".params*"))
+
+
+def test_the_committed_parameters_are_a_valid_profile() -> None:
+    parse_params(load_yaml(ROOT / "params.yaml"), "params.yaml")
+
+
+def test_the_lock_satisfies_the_declared_ranges() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pinned = {plain(name): Version(version) for name, _, version in (line.partition("==") for line in lines) if version}
+    for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        wanted = Requirement(line)
+        assert plain(wanted.name) in pinned, f"{line} is declared but not locked"
+        assert pinned[plain(wanted.name)] in wanted.specifier, line
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def repeated(overlay: dict[str, object], whole: dict[str, object], prefix: str = "") -> list[str]:
+    """Keys at which an overlay has the very value that it is laid over."""
+    found = []
+    for key, value in overlay.items():
+        below = whole.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            found += repeated(value, below, f"{prefix}{key}.")
+        elif value == below:
+            found.append(f"{prefix}{key}")
+    return found

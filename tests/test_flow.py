@@ -1,0 +1,292 @@
+"""The Prefect door: DVC decides what runs, failures are sentences, and nothing outlives the flow."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+
+from flows import pipeline as main_job
+from tasks import children, tracking, versions
+from tasks.stage import Plan, draw, ingest
+from wethink.stages import STAGES
+
+pytestmark = pytest.mark.xdist_group("prefect")  # one server for this file
+ALL = frozenset(STAGES)
+
+
+def states_of(state: Any) -> dict[str, str]:
+    """Stage → the name of its state, of a finished flow run."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        )
+    return {run.name: run.state_name for run in runs}
+
+
+@flow(persist_result=False)
+def only_draw(deadline_minutes: float = 5) -> Any:
+    return draw(Plan(ALL, deadline_minutes, "test"))
+
+
+def test_every_stage_runs_once_then_all_are_cached_without_a_child(
+    project: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = main_job.pipeline(return_state=True)
+    assert first.is_completed(), first.message
+    assert states_of(first) == dict.fromkeys(STAGES, "Completed")
+    summary = json.loads(Path("reports/summary.json").read_text(encoding="utf-8"))
+    assert summary["grpo_minus_sft"]["low"] == 0.05
+    assert set(summary["seconds"]) == set(STAGES)
+    assert summary["peak_pss_mb"] > 0
+    main_job.results.show_on_terminal(summary)
+    shown = capsys.readouterr().out
+    assert "0.500" in shown and "reports/index.html" in shown and "mlflow ui" in shown
+
+    started = Path("pids/draw").stat().st_mtime_ns
+    monkeypatch.setattr(children, "run", lambda *args, **kwargs: pytest.fail("a child was started for nothing"))
+    second = main_job.pipeline(return_state=True)
+    assert second.is_completed()
+    assert states_of(second) == dict.fromkeys(STAGES, "Cached")
+    assert Path("pids/draw").stat().st_mtime_ns == started
+    assert json.loads(Path("reports/summary.json").read_text(encoding="utf-8")) == summary
+    assert len(tracked_runs()) == 1 + len(STAGES), "a run that did nothing adds nothing to MLflow"
+
+
+def test_a_stage_whose_inputs_came_out_the_same_is_cached(project: Path, prefect_server: None) -> None:
+    @flow(persist_result=False)
+    def twice() -> Any:
+        plan = Plan(ALL, 5, "test")  # as if DVC could not be asked: every stage may have to run
+        return [ingest(plan, draw(plan)), draw(plan)]
+
+    ran, unchanged = twice()
+    assert ran.name == "Completed"
+    assert unchanged.name == "Cached"
+    assert unchanged.result() == "data/drawn"
+
+
+def test_a_refused_input_is_the_flows_message_and_is_not_tried_again(
+    project: Path, prefect_server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("orders/draw").write_text("refuse")
+    state = main_job.pipeline(return_state=True)
+    assert state.is_failed()
+    assert state.message == "draw: params.yaml, draw.optim: too much; use less."
+    assert states_of(state) == {"draw": "Failed"}
+    assert "Traceback" not in caplog.text
+    assert Path(".wethink/logs/draw.log").read_text(encoding="utf-8").count("too much") == 1, "it was tried again"
+
+
+def test_a_killed_stage_is_tried_again_and_goes_on(project: Path, prefect_server: None) -> None:
+    Path("orders/draw").write_text("die once")
+    state = only_draw(return_state=True)
+    assert state.is_completed(), state.message
+    assert "exited with -9" in Path(".wethink/logs/draw.log").read_text(encoding="utf-8")
+
+
+def test_a_failed_run_can_be_retried_from_the_ui(project: Path, prefect_server: None) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import AwaitingRetry
+
+    Path("orders/ingest").write_text("refuse")
+    failed = main_job.pipeline(return_state=True)
+    assert failed.is_failed()
+    Path("orders/ingest").unlink()
+    Path("orders/synthesize").write_text("refuse")
+    with get_client(sync_client=True) as client:  # what the Retry button does, and then what a worker does
+        client.set_flow_run_state(failed.state_details.flow_run_id, AwaitingRetry(), force=True)
+        run = client.read_flow_run(failed.state_details.flow_run_id)
+    again = run_flow(main_job.pipeline, flow_run=run, return_type="state")
+    assert again.message == "synthesize: params.yaml, synthesize.optim: too much; use less."
+    assert Path("data/images/manifest.json").is_file()
+
+
+def test_a_stage_past_its_deadline_is_stopped_and_says_so(project: Path, prefect_server: None) -> None:
+    Path("orders/draw").write_text("sleep")
+    begin = time.monotonic()
+    state = only_draw(deadline_minutes=4 / 60, return_state=True)
+    assert state.is_failed()
+    assert "launch.deadline_minutes" in state.message
+    assert time.monotonic() - begin < 30
+    if Path("pids/draw").exists():
+        assert not alive(int(Path("pids/draw").read_text()))
+
+
+STARTER = """
+import sys
+from pathlib import Path
+from tasks import children, versions
+children.run(versions.repro("draw"), Path("draw.log"), 60, every=0.5)
+"""
+
+
+@pytest.mark.parametrize("victim", ["the flow", "DVC", "the flow, by Ctrl-C"])
+def test_nothing_outlives_a_killed_process(project: Path, victim: str) -> None:
+    Path("orders/draw").write_text("sleep")
+    environment = os.environ | {"PYTHONPATH": str(main_job.__file__).removesuffix("/flows/pipeline.py")}
+    with subprocess.Popen([sys.executable, "-c", STARTER], env=environment) as starter:
+        wait_until(lambda: Path("pids/draw").exists() and Path("pids/draw").read_text() != "")
+        stage = int(Path("pids/draw").read_text())
+        family = descendants(starter.pid)
+        assert stage in family
+        parent = next(pid for pid in family if stage in descendants(pid))
+        kill = {"the flow": (starter.pid, signal.SIGKILL), "DVC": (parent, signal.SIGKILL)}
+        os.kill(*kill.get(victim, (starter.pid, signal.SIGINT)))
+        starter.wait(timeout=30)
+    wait_until(lambda: not any(alive(pid) for pid in family), seconds=10)
+    assert not Path("data/drawn").exists()
+
+
+def test_the_deadline_and_the_output_of_a_child(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "logs" / "child.log"
+    ended = children.run(["sh", "-c", "echo über; echo broken >&2; exit 3"], log, 30)
+    assert (ended.code, ended.late) == (3, False)
+    assert ended.output == log.read_text(encoding="utf-8") == "über\nbroken\n"
+    late = children.run(["sh", "-c", "trap '' INT; sleep 60 & wait; sleep 60"], log, 0.5, every=0.1, grace=0.5)
+    assert late.late
+
+
+def tracked_runs() -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def publish_sft(steps: int, fingerprint: str) -> None:
+    """What a finished `sft` leaves behind."""
+    from wethink.records import write_json
+    from wethink.runs import write_manifest
+
+    Path("models/sft").mkdir(parents=True, exist_ok=True)
+    Path("models/sft/weights").write_text(fingerprint)
+    write_manifest(Path("models/sft"))
+    log = Path(".wethink/runs/sft.metrics.jsonl")
+    log.unlink(missing_ok=True)
+    log.write_text("".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in range(1, steps + 1)))
+    record = {"fingerprint": fingerprint, "metrics": {"samples": 7}, "seconds": 1.0, "peak_pss_mb": 2.0}
+    write_json(Path(".wethink/runs/sft.run.json"), record)
+
+
+def write_live(key: str, steps: range) -> None:
+    """What an unfinished `sft` writes: a log in scratch and a link to it."""
+    scratch = Path(".wethink/scratch/sft", key)
+    scratch.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in steps]
+    (scratch / "metrics.jsonl").write_text("".join(lines) + '{"step": 99, "lo')  # the last line is half written
+    link = Path(".wethink/runs/sft.metrics.jsonl")
+    link.unlink(missing_ok=True)
+    link.symlink_to((scratch / "metrics.jsonl").resolve())
+
+
+def test_after_a_resume_the_same_run_goes_on_and_nothing_is_logged_twice(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    with tracking.follow("sft", "test") as watch:
+        write_live("key", range(1, 6))
+        watch()
+    tracking.close(finished=False)  # the flow is interrupted after step 5; the last checkpoint is of step 3
+    with tracking.follow("sft", "test") as watch:
+        write_live("key", range(1, 4))
+        watch()
+        write_live("key", range(1, 8))
+        watch()
+    publish_sft(9, "key")
+    tracking.catch_up("sft", "test")
+    tracking.catch_up("sft", "test")
+    tracking.close(finished=True)
+    stages = [run for run in tracked_runs() if run.data.tags.get("stage") == "sft"]
+    assert [run.info.status for run in tracked_runs()] == ["FINISHED", "FINISHED"]
+    history = MlflowClient().get_metric_history(stages[0].info.run_id, "loss")
+    assert sorted(metric.step for metric in history) == list(range(1, 10))
+    assert stages[0].data.metrics["result.samples"] == 7
+    assert stages[0].data.params["sft.optim.lr"]
+    assert stages[0].data.tags["mlflow.parentRunId"] in {run.info.run_id for run in tracked_runs()}
+
+
+def test_a_checkpoint_is_one_version_with_its_hashes_however_often_it_is_registered(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    for key in ("first", "same weights", "other"):
+        publish_sft(2, key)
+        if key == "same weights":
+            Path("models/sft/weights").write_text("first")
+            (Path("models/sft") / "manifest.json").unlink()
+            from wethink.runs import write_manifest
+
+            write_manifest(Path("models/sft"))
+        tracking.catch_up("sft", "test")
+    versions_found = MlflowClient().search_model_versions("name = 'wethink'")
+    assert len(versions_found) == 2
+    tags = versions_found[0].tags
+    assert tags["stage"] == "sft" and len(tags["manifest_sha256"]) == 64
+    assert tags["git_commit"] == versions.git("rev-parse", "HEAD")
+    assert versions_found[0].source.endswith("models/sft")
+
+
+def test_a_checkpoint_that_was_changed_after_publishing_is_not_registered(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+
+    publish_sft(2, "key")
+    Path("models/sft/weights").write_text("tampered")
+    tracking.catch_up("sft", "test")
+    assert "was changed after publishing" in caplog.text
+    assert not MlflowClient().search_model_versions("name = 'wethink'")
+
+
+def test_a_tracker_that_is_down_stops_nothing_and_is_caught_up_later(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    working = os.environ["MLFLOW_TRACKING_URI"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: nobody listens
+    begin = time.monotonic()
+    with tracking.follow("sft", "test") as watch:
+        write_live("key", range(1, 6))
+        watch()
+        watch()
+    publish_sft(5, "key")
+    tracking.catch_up("sft", "test")
+    tracking.close(finished=True)
+    assert time.monotonic() - begin < 30
+    assert "the run goes on" in caplog.text
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", working)
+    tracking.catch_up("sft", "test")
+    assert [run.data.metrics["loss"] for run in tracked_runs() if run.data.tags.get("stage")] == [0.2]
+
+
+def alive(pid: int) -> bool:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def descendants(pid: int) -> list[int]:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)

@@ -1,0 +1,65 @@
+"""`python -m wethink ask`: one question about one image, the thinking shown."""
+
+from pathlib import Path
+
+from wethink.errors import UserError
+from wethink.rewards import grammar
+
+
+def ask(image: Path, question: str, model: Path, temperature: float) -> None:
+    """Print a checkpoint's reasoning and answer.
+
+    Raises:
+        UserError: the checkpoint or the image cannot be read, or the question holds a reserved token.
+    """
+    if not (model / "config.json").is_file():
+        raise UserError(
+            f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
+        )
+    picture = open_image(image)
+    if "<|" in question:
+        raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
+    import numpy as np
+    import torch
+    from rich.console import Console
+    from rich.markup import escape
+
+    from wethink.batching import Prompt, mrope_positions
+    from wethink.models.policy import load_model, load_processor
+    from wethink.rl.rollout import sample
+
+    processor = load_processor(model)
+    console = Console(highlight=False)
+    if unknown := processor.unknown_words(question):
+        console.print(
+            f"[yellow]This model's vocabulary lacks: {escape(', '.join(unknown))}. It reads them as unknown.[/]"
+        )
+    pixels, grids = processor.pixels([picture])
+    grid = (int(grids[0][0]), int(grids[0][1]), int(grids[0][2]))
+    ids = np.asarray(processor.prompt_ids(question, grid))
+    prompt = Prompt(ids, mrope_positions(ids, grid, processor), pixels, grid)
+    policy = load_model(model).eval()
+    limit = int(getattr(policy.generation_config, "max_new_tokens", None) or 1024)
+    draws = np.random.default_rng().random((1, limit)) if temperature > 0 else None
+    ((completion,),) = sample(policy, processor, [prompt], draws, limit, temperature, 1, torch.device("cpu"))
+    response = processor.decode(completion.ids)
+    parsed = grammar.parse(response)
+    if parsed.fault:
+        console.print(escape(response))
+        console.print(f"[yellow]The response does not follow the grammar: {escape(parsed.fault)}.[/]")
+        return
+    console.print(f"[dim]{escape(parsed.think or '')}[/]")
+    console.print(f"[bold]{escape(parsed.answer or '')}[/]")
+
+
+def open_image(path: Path) -> "Image":  # type: ignore[name-defined]  # noqa: F821
+    """Decode an image file the way `ingest` does."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as handle:
+            return handle.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; name an image file.") from None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as an image ({error}); name another file.") from None

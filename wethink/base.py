@@ -1,0 +1,85 @@
+"""`base`: the starting policy. The tiny profile builds a miniature Qwen2.5-VL and pre-trains it; others name one.
+
+Pre-training stands in for a pre-trained checkpoint: descriptions and direct answers of the `pretrain`
+images, written by the annotator team, and a declared share of the answers in the tagged format
+(without any reasoning in it), so that RL straight from base can be rewarded at all.
+"""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wethink.config import Base, Launch
+from wethink.errors import UserError
+from wethink.images import ImageSet
+from wethink.records import Record, read_jsonl, write_json
+from wethink.rewards.grammar import render
+from wethink.supervised import Sample, train
+
+DESCRIBE = "describe the picture"
+
+
+def base(
+    *, images: Path, rows: Path, out: Path, scratch: Path, config: Base, launch: Launch, seed: int
+) -> dict[str, Any]:
+    """Publish the starting policy to `out`.
+
+    Raises:
+        UserError: the named model cannot be loaded, or there is nothing to pre-train a tiny one on.
+    """
+    if config.model != "tiny":
+        return _resolve(config, out)
+    from wethink.models.policy import Processor, chat_template, model_card, save_policy, system_prompt
+    from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
+    from wethink.models.vision import use_fast_paths
+
+    assert config.tiny is not None and config.optim is not None  # the config's own validator
+    everything = list(read_jsonl(rows / "rows.jsonl"))
+    descriptions = [r for r in read_jsonl(rows / "descriptions.jsonl") if r["split"] == "pretrain"]
+    answers = [row for row in everything if row["split"] == "pretrain"]
+    if not answers or not descriptions:
+        raise UserError(
+            "base.model is 'tiny' but there are no rows of the 'pretrain' split to train it on; "
+            "set draw.pretrain above 0, or name an existing model in base.model."
+        )
+    system = system_prompt("system_tiny.txt")
+    vocabulary = words(
+        [system, DESCRIBE, *(r["text"] for r in descriptions)]
+        + [row[key] for row in everything for key in ("problem", "answer", "refined_cot")]
+        + [str(number) for number in range(100)]
+    )
+    tokenizer = build_tokenizer(vocabulary)
+    tokenizer.chat_template = chat_template(system)
+    size = ImageSet(images).records[0].width
+    processor = Processor(tokenizer, build_image_processor(size))
+    model = build_model(config.tiny, tokenizer, seed)
+    use_fast_paths(model)
+    samples = list(_samples(descriptions, answers, config.tagged_share, seed))
+    if train(model, processor, samples, ImageSet(images), config.optim, launch, scratch, out, seed, "base"):
+        save_policy(model, None, processor, out, model_card("base", config.model))
+        write_json(
+            out / "metrics.json", {"samples": len(samples), "steps": config.optim.steps, "vocabulary": len(tokenizer)}
+        )
+    return {"samples": len(samples)}
+
+
+def _samples(descriptions: list[Record], answers: list[Record], tagged_share: float, seed: int) -> Iterator[Sample]:
+    for record in descriptions:
+        yield Sample(DESCRIBE, record["image"], record["text"], system="")
+    for row in answers:
+        if zlib.crc32(f"{seed} {row['id']}".encode()) / 2**32 < tagged_share:
+            yield Sample(row["problem"], row["image"], render(f"it looks like {row['answer']}", row["answer"]))
+        else:
+            yield Sample(row["problem"], row["image"], row["answer"], system="")
+
+
+def _resolve(config: Base, out: Path) -> dict[str, Any]:
+    from wethink.models.policy import chat_template, load_model, load_processor, model_card, save_policy, system_prompt
+
+    model = load_model(config.model, config.revision)
+    processor = load_processor(config.model, config.revision)
+    processor.tokenizer.chat_template = chat_template(system_prompt("system_wethink.txt"))
+    save_policy(model, None, processor, out, model_card("base", config.model))
+    write_json(out / "metrics.json", {"model": config.model, "revision": config.revision})
+    return {"model": config.model}

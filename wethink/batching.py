@@ -1,0 +1,131 @@
+"""Rows to tensors: encoded prompts, M-RoPE positions, left padding to sample, right padding to learn."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wethink.models.policy import Processor
+
+
+class Images(Protocol):
+    """Anything that opens an image by its id."""
+
+    def open(self, image: str) -> Image.Image: ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question about one image. P patches give P / merge² image tokens."""
+
+    ids: np.ndarray  # [L]
+    positions: np.ndarray  # [3, L] temporal, height, width (M-RoPE)
+    pixels: Tensor  # [P, C·T·14·14]
+    grid: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Model inputs of B rows. `image_of` lets rows share an image: n ≤ B images are encoded once each."""
+
+    ids: Tensor  # [B, L]
+    mask: Tensor  # [B, L] 1 where a real token stands
+    positions: Tensor  # [3, B, L]
+    pixels: Tensor  # [ΣP, C·T·14·14]
+    grids: Tensor  # [n, 3]
+    image_of: Tensor  # [B] index into the n images
+    targets: Tensor  # [B, L] 1 where the token is a completion token (to be learned or scored)
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def encode_prompts(
+    problems: Sequence[str],
+    image_ids: Sequence[str],
+    images: Images,
+    processor: Processor,
+    systems: Sequence[str | None] | None = None,
+) -> list[Prompt]:
+    """Encode questions with their images; an image that several questions share is decoded once.
+
+    `systems` are the system prompts (see `Processor.prompt_ids`); None means the template's own for all.
+    """
+    unique = list(dict.fromkeys(image_ids))
+    pixels, grids = processor.pixels([images.open(image) for image in unique])
+    parts = torch.split(pixels, grids.prod(dim=1).tolist())
+    by_image = {
+        image: (part, (int(grid[0]), int(grid[1]), int(grid[2])))
+        for image, part, grid in zip(unique, parts, grids.tolist(), strict=True)
+    }
+    prompts = []
+    for problem, image, system in zip(problems, image_ids, systems or [None] * len(problems), strict=True):
+        part, grid = by_image[image]
+        ids = np.asarray(processor.prompt_ids(problem, grid, system))
+        prompts.append(Prompt(ids, mrope_positions(ids, grid, processor), part, grid))
+    return prompts
+
+
+def mrope_positions(ids: np.ndarray, grid: tuple[int, int, int], processor: Processor) -> np.ndarray:
+    """M-RoPE positions [3, L] of a prompt with one image (Qwen2-VL §2.1), as the model's `get_rope_index`.
+
+    Text counts up in all three rows; the image's tokens hold (t, h, w) offsets and then advance the
+    count by the larger of its merged height and width.
+    """
+    merge = processor.image_processor.merge_size
+    t, h, w = grid[0], grid[1] // merge, grid[2] // merge
+    start = int(np.argmax(ids == processor.image_token_id))
+    count = t * h * w
+    offsets = np.stack(np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")).reshape(3, count)
+    after = np.arange(len(ids) - start - count) + start + max(h, w)
+    return np.concatenate([np.tile(np.arange(start), (3, 1)), start + offsets, np.tile(after, (3, 1))], axis=1)
+
+
+def collate(
+    prompts: Sequence[Prompt], completions: Sequence[Sequence[int]] | None, pad: int, rows_per_prompt: int = 1
+) -> Batch:
+    """Stack rows. Without completions: one row per prompt, padded left (to sample).
+
+    With completions: `rows_per_prompt` consecutive rows share a prompt and its image, padded right (to
+    learn): under a causal mask nothing can see right padding, so no attention mask is needed.
+    """
+    if completions is None:
+        completions = [()] * len(prompts)
+        rows_per_prompt = 1
+    rows = [(prompts[i // rows_per_prompt], completion) for i, completion in enumerate(completions)]
+    width = max(len(prompt.ids) + len(completion) for prompt, completion in rows)
+    shape = (len(rows), width)
+    ids, mask, targets = np.full(shape, pad), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    positions = np.zeros((3, *shape), np.int64)
+    left = not any(len(completion) for completion in completions)
+    for i, (prompt, completion) in enumerate(rows):
+        length, extra = len(prompt.ids), len(completion)
+        begin = width - length if left else 0
+        ids[i, begin : begin + length] = prompt.ids
+        mask[i, begin : begin + length + extra] = 1
+        positions[:, i, begin : begin + length] = prompt.positions
+        if extra:
+            ids[i, length : length + extra] = completion
+            targets[i, length : length + extra] = 1
+            positions[:, i, length : length + extra] = prompt.positions[:, -1:] + 1 + np.arange(extra)
+    return Batch(
+        ids=torch.from_numpy(ids),
+        mask=torch.from_numpy(mask),
+        positions=torch.from_numpy(positions),
+        pixels=torch.cat([prompt.pixels for prompt in prompts]),
+        grids=torch.tensor([prompt.grid for prompt in prompts]),
+        image_of=torch.arange(len(rows)) // rows_per_prompt,
+        targets=torch.from_numpy(targets),
+    )
+
+
+def epoch_order(count: int, seed: int) -> Iterator[int]:
+    """An endless stream of indices: every epoch is a permutation that depends on (seed, epoch) only."""
+    epoch = 0
+    while True:
+        yield from np.random.default_rng([seed, epoch]).permutation(count).tolist()
+        epoch += 1

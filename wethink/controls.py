@@ -1,0 +1,171 @@
+"""`controls`: what else the compute of GRPO could have bought. Arms beside the main job, one evaluation for all.
+
+A gain of GRPO means little without them: more SFT on the same paths, SFT on the policy's own right answers to
+the very prompts and golds that GRPO had (rejection sampling), GRPO straight from base, and GRPO on shuffled
+golds, which must not gain. More SFT and rejection sampling get the wall time that GRPO's steps took here, on as
+many processes. Arms are stages like the others (lock, scratch, resume), kept out of dvc.yaml: `dvc repro` is
+the main job.
+"""
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from wethink.batching import epoch_order
+from wethink.config import Evaluate, Grpo, Launch, Optim, Rewards, Sft
+from wethink.distributed import gather_objects, join
+from wethink.evaluate import evaluate_checkpoints
+from wethink.images import ImageSet
+from wethink.models.policy import load_model, load_processor, model_card, save_policy
+from wethink.progress import track
+from wethink.records import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
+from wethink.rewards.grammar import parse, render
+from wethink.rl.trainer import answer_rows, grpo, roll_out
+from wethink.sft import path_rows
+from wethink.supervised import Sample, train
+
+
+def seconds_of(log: Path) -> list[float]:
+    """Wall seconds of every logged step of a training run."""
+    return [float(record["seconds"]) for record in read_jsonl(log)]
+
+
+def affordable_steps(budget: float, steps: Sequence[float]) -> int:
+    """How many steps of that length (its median) fit into `budget` seconds; at least one."""
+    ordered = sorted(steps)
+    return max(1, int(budget / ordered[len(ordered) // 2]))
+
+
+def _continued(optim: Optim, steps: int) -> Optim:
+    return optim.model_copy(update={"steps": steps})
+
+
+def more_sft(
+    *, images: Path, rows: Path, sft: Path, logs: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
+) -> dict[str, Any]:
+    """Go on with SFT on the same paths for the wall time of GRPO's steps."""
+    samples = [Sample(r["problem"], r["image"], render(r["refined_cot"], r["answer"])) for r in path_rows(rows)]
+    budget = sum(seconds_of(logs / "grpo.metrics.jsonl"))
+    steps = _frozen(scratch, affordable_steps(budget, seconds_of(logs / "sft.metrics.jsonl")))
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")
+
+
+def rejection_sft(
+    *,
+    images: Path,
+    rows: Path,
+    sft: Path,
+    logs: Path,
+    out: Path,
+    scratch: Path,
+    config: Sft,
+    grpo: Grpo,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """SFT on the policy's own fully rewarded samples; sampling and training together cost what GRPO's steps cost."""
+    store = scratch / "accepted.jsonl"
+    if not store.exists():
+        _sample_accepted(images, rows, sft, store, grpo, rewards, launch, seed)
+    accepted = list(read_jsonl(store))
+    spent = read_json(scratch / "sampling.json")["seconds"]
+    budget = sum(seconds_of(logs / "grpo.metrics.jsonl")) - spent
+    steps = _frozen(scratch, affordable_steps(budget, seconds_of(logs / "sft.metrics.jsonl")))
+    samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "rejection_sft")
+
+
+def _sample_accepted(
+    images: Path, rows: Path, sft: Path, store: Path, config: Grpo, rewards: Rewards, launch: Launch, seed: int
+) -> None:
+    """The prompts of all GRPO steps, G samples each, as GRPO would draw them from a policy that stands still."""
+    started = time.monotonic()
+    ranks = join(launch)
+    prompts = answer_rows(rows)
+    order = list(islice(epoch_order(len(prompts), seed), config.optim.steps * config.optim.batch))
+    model, processor = load_model(sft).to(ranks.device), load_processor(sft)
+    dataset, accepted = ImageSet(images), list[Record]()
+    batches = [order[i : i + config.optim.batch] for i in range(0, len(order), config.optim.batch)]
+    for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
+        mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
+        for group in roll_out(model, processor, mine, dataset, config, rewards, step, seed, ranks):
+            for text, scored in zip(group.texts, group.scores, strict=True):
+                parsed = parse(text)
+                if scored.total == 1.0 and parsed.think and parsed.answer:
+                    row = {key: group.row[key] for key in ("problem", "image")}
+                    accepted.append(row | {"completion": render(parsed.think, parsed.answer)})
+    everyone = [record for found in gather_objects(accepted, ranks) for record in found]
+    unique = {content_id(record): record for record in everyone}  # a completion sampled twice counts once
+    if ranks.first:
+        write_json(store.parent / "sampling.json", {"seconds": time.monotonic() - started, "accepted": len(unique)})
+        write_jsonl(store, (unique[key] for key in sorted(unique)))
+    gather_objects(None, ranks)  # nobody reads before it is written
+
+
+def _frozen(scratch: Path, steps: int) -> int:
+    """The number of steps, decided once per scratch folder: a resumed run must not decide anew."""
+    path = scratch / "steps.json"
+    if not path.exists():
+        write_json(path, {"steps": steps})
+    return int(read_json(path)["steps"])
+
+
+def _train_on(
+    samples: Sequence[Sample],
+    images: Path,
+    start: Path,
+    optim: Optim,
+    launch: Launch,
+    scratch: Path,
+    out: Path,
+    seed: int,
+    title: str,
+) -> dict[str, Any]:
+    model, processor = load_model(start), load_processor(start)
+    metrics = {"samples": len(samples), "steps": optim.steps}
+    if train(model, processor, samples, ImageSet(images), optim, launch, scratch, out, seed + 1, title):
+        save_policy(model, None, processor, out, model_card(title, str(start)))
+        write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def grpo_from_base(*, config: Grpo, **given: Any) -> dict[str, Any]:
+    """GRPO without the warm start."""
+    return grpo(config=config.model_copy(update={"start": "base"}), **given)
+
+
+def shuffled_gold(*, config: Grpo, **given: Any) -> dict[str, Any]:
+    """GRPO on golds permuted within each question kind: if this gains, the gain is not learning."""
+    return grpo(config=config.model_copy(update={"gold": "shuffled"}), **given)
+
+
+def evaluate_arms(
+    *,
+    images: Path,
+    drawn: Path,
+    more_sft: Path,
+    rejection_sft: Path,
+    grpo_from_base: Path,
+    shuffled_gold: Path,
+    sft: Path,
+    grpo: Path,
+    out: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """Every arm on the items of the main evaluation, beside SFT and GRPO."""
+    arms = {
+        "more_sft": more_sft,
+        "rejection_sft": rejection_sft,
+        "grpo_from_base": grpo_from_base,
+        "shuffled_gold": shuffled_gold,
+        "sft": sft,
+        "grpo": grpo,
+    }
+    return evaluate_checkpoints(arms, images, drawn, out, scratch, config, rewards, launch, seed)

@@ -1,0 +1,13 @@
+"""The one exception meant for people: a sentence that names what, where and the remedy."""
+
+
+class UserError(Exception):
+    """A mistake or a missing thing that the user can mend.
+
+    The message is one or two sentences: what is wrong, where (file, key or row), what to do.
+    `python -m wethink` prints it without a traceback and exits with `exit_code`.
+    """
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

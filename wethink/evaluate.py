@@ -1,0 +1,190 @@
+"""`evaluate`: base, SFT and GRPO on held-out items, scored against the truth of what was drawn.
+
+Greedy and sampled, and, greedy, with a blank and with another item's image: what a model scores without
+seeing is no vision. The base model was never taught the tags, so it is asked without the system prompt
+and read leniently; the others strictly. One record per item, checkpoint, temperature and picture.
+"""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from wethink.batching import Images
+from wethink.config import Evaluate, Launch, Rewards
+from wethink.errors import UserError
+from wethink.images import ImageSet
+from wethink.progress import track
+from wethink.records import Record, read_jsonl, write_json, write_jsonl
+from wethink.rewards import grammar
+from wethink.rewards.hybrid import check, score
+from wethink.statistics import summarise
+
+Pixels = Literal["true", "blank", "shuffled"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pass over the items: which checkpoint, how sampled, which pictures."""
+
+    checkpoint: str
+    folder: Path
+    temperature: float
+    pixels: Pixels
+
+    @property
+    def name(self) -> str:
+        return f"{self.checkpoint}-t{self.temperature}-{self.pixels}"
+
+
+class Blank:
+    """Stands in for the images: mid-grey of the same size."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def open(self, image: str) -> Image.Image:
+        return Image.new("RGB", self._images.open(image).size, (128, 128, 128))
+
+
+def evaluate(
+    *,
+    images: Path,
+    drawn: Path,
+    base: Path,
+    sft: Path,
+    grpo: Path,
+    out: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """Answer every held-out item with every checkpoint; write `items.jsonl` and `metrics.json` to `out`.
+
+    Raises:
+        UserError: there are no held-out items of the configured split.
+    """
+    return evaluate_checkpoints(
+        {"base": base, "sft": sft, "grpo": grpo}, images, drawn, out, scratch, config, rewards, launch, seed
+    )
+
+
+def evaluate_checkpoints(
+    checkpoints: dict[str, Path],
+    images: Path,
+    drawn: Path,
+    out: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """The same for any named checkpoints; one called 'base' is read leniently. Finished passes are kept in scratch."""
+    items = list(read_jsonl(drawn / "items" / f"{config.split}.jsonl"))
+    if not items:
+        raise UserError(f"{drawn / 'items' / config.split}.jsonl is empty; raise draw.{config.split} above 0.")
+    settings: list[tuple[float, Pixels]] = [(temperature, "true") for temperature in config.temperatures]
+    settings += [(0.0, "blank"), (0.0, "shuffled")]
+    jobs = [Job(name, folder, *setting) for name, folder in checkpoints.items() for setting in settings]
+    todo = [job for job in jobs if not (scratch / f"{job.name}.jsonl").exists()]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(launch.processes, mp_context=context) as pool:
+        running = [
+            pool.submit(run_job, job, items, images, scratch, config, rewards, launch, seed, index)
+            for index, job in enumerate(todo)
+        ]
+        for finished in track(as_completed(running), "evaluate", len(jobs), len(jobs) - len(todo)):
+            finished.result()
+    records = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
+    metrics = summarise(records, config.bootstrap, seed)
+    write_jsonl(out / "items.jsonl", records)
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def run_job(
+    job: Job,
+    items: Sequence[Record],
+    images: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+    index: int,
+) -> None:
+    """One pass in a process of its own; its records appear in scratch when it is complete."""
+    import torch
+
+    from wethink.batching import encode_prompts
+    from wethink.models.policy import load_model, load_processor
+    from wethink.rl.rollout import sample, uniforms
+
+    if launch.device == "cpu":
+        torch.set_num_threads(launch.threads)
+    device = torch.device(launch.device, index % launch.processes) if launch.device == "cuda" else torch.device("cpu")
+    dataset: Images = ImageSet(images)
+    shown = [item["image"] for item in items]
+    if job.pixels == "shuffled":
+        shown = shuffled(items, seed)
+    elif job.pixels == "blank":
+        dataset = Blank(dataset)
+    model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
+    systems = ["" if job.checkpoint == "base" else None] * config.batch
+    records: list[Record] = []
+    for begin in range(0, len(items), config.batch):
+        part, pictures = items[begin : begin + config.batch], shown[begin : begin + config.batch]
+        prompts = encode_prompts([item["problem"] for item in part], pictures, dataset, processor, systems[: len(part)])
+        draws = (
+            np.concatenate([uniforms(seed, 0, item["id"], 1, config.max_new_tokens) for item in part])
+            if job.temperature > 0
+            else None
+        )
+        completions = sample(model, processor, prompts, draws, config.max_new_tokens, job.temperature, 1, device)
+        for item, (completion,) in zip(part, completions, strict=True):
+            records.append(judge_item(item, job, processor.decode(completion.ids), len(completion.ids), rewards))
+    write_jsonl(scratch / f"{job.name}.jsonl", records)
+
+
+def shuffled(items: Sequence[Record], seed: int) -> list[str]:
+    """For each item the image of another scene of its own source: a rotation of a seeded order of scenes."""
+    images: dict[str, list[str]] = {}
+    for item in items:
+        if item["image"] not in images.setdefault(item["source"], []):
+            images[item["source"]].append(item["image"])
+    other: dict[str, str] = {}
+    for n, source in enumerate(sorted(images)):
+        order = [images[source][i] for i in np.random.default_rng([seed, n]).permutation(len(images[source]))]
+        other |= dict(zip(order, order[1:] + order[:1], strict=True))
+    return [other[item["image"]] for item in items]
+
+
+def judge_item(item: Record, job: Job, response: str, tokens: int, rewards: Rewards) -> Record:
+    """A response against the item's true answer."""
+    parsed = grammar.parse(response)
+    if job.checkpoint == "base":
+        extracted = grammar.lenient(response)
+        verdict = check(extracted, item["problem"], item["answer"], item["category"], item["reward"], rewards.tolerance)
+    else:
+        extracted = parsed.answer or ""
+        verdict = score(response, item["problem"], item["answer"], item["category"], item["reward"], rewards).verdict
+    return {
+        **item,
+        "checkpoint": job.checkpoint,
+        "temperature": job.temperature,
+        "pixels": job.pixels,
+        "response": response,
+        "extracted": extracted,
+        "verdict": verdict.outcome,
+        "reason": verdict.reason,
+        "tokens": tokens,
+        "strict": parsed.fault is None,
+    }

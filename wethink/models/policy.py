@@ -1,0 +1,160 @@
+"""A policy: weights and processor, loaded from and published to a plain Transformers folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from wethink.errors import UserError
+from wethink.models.vision import use_fast_paths
+
+PROMPTS = ("chat_template.jinja", "system_wethink.txt", "system_tiny.txt")
+PROMPT_FOLDER = Path(__file__).resolve().parent.parent / "prompts"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Text and images to model inputs; the two halves are loaded apart, so torchvision is never needed."""
+
+    tokenizer: Any
+    image_processor: Any
+
+    @property
+    def image_token_id(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids("<|image_pad|>"))
+
+    @property
+    def banned(self) -> list[int]:
+        """Tokens that a policy must never write: image and video placeholders (R1-V #91)."""
+        return [int(self.tokenizer.convert_tokens_to_ids(token)) for token in ("<|image_pad|>", "<|video_pad|>")]
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return tuple({int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)})
+
+    def pixels(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+        """Images to patches [ΣP, C·T·14·14] and their grids [n, 3] (temporal, height, width in patches)."""
+        features = self.image_processor(images=list(images), return_tensors="pt")
+        return features["pixel_values"], features["image_grid_thw"]
+
+    def prompt_ids(self, problem: str, grid: Sequence[int], system: str | None = None) -> list[int]:
+        """Token ids of one image and one question, the image placeholder expanded to its merged tokens.
+
+        `system=None` means the template's own system prompt (think, then answer); "" means none at all.
+        """
+        messages: list[dict[str, Any]] = [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}
+        ]
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        count = int(np.prod(grid)) // self.image_processor.merge_size**2
+        before, after = text.split("<|image_pad|>")  # raises if a question smuggles in a placeholder
+        return list(self.tokenizer(before + "<|image_pad|>" * count + after, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words outside a word-level vocabulary (a tiny policy cannot read them)."""
+        unknown = self.tokenizer.unk_token_id
+        if unknown is None:
+            return []
+        return [word for word in text.split() if unknown in self.tokenizer(word, add_special_tokens=False)["input_ids"]]
+
+
+def load_processor(folder: Path | str, revision: str | None = None) -> Processor:
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    return Processor(
+        AutoTokenizer.from_pretrained(folder, revision=revision),
+        AutoImageProcessor.from_pretrained(folder, revision=revision, use_fast=False),
+    )
+
+
+def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Weights from a folder or hub id (safetensors only), with the fast paths on.
+
+    Raises:
+        UserError: there is no such folder and no such model in the local hub cache.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
+            folder, revision=revision, dtype=dtype, use_safetensors=True, attn_implementation="sdpa"
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot load the model '{folder}': {str(error).splitlines()[0]} "
+            "Name a checkpoint folder, or a hub id that this machine can reach."
+        ) from None
+    use_fast_paths(model)
+    return model
+
+
+def save_policy(
+    model: nn.Module, state: dict[str, Tensor] | None, processor: Processor, folder: Path, card: str
+) -> None:
+    """Write a complete folder that plain Transformers and vLLM load: weights, processor, template, card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
+    processor.tokenizer.save_pretrained(folder)
+    processor.image_processor.save_pretrained(folder)
+    complete_processor_files(folder, processor)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def complete_processor_files(folder: Path, processor: Processor) -> None:
+    """Name the stock processor class, so that AutoProcessor finds it where torchvision is installed (vLLM has it)."""
+    image = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    image["processor_class"] = "Qwen2_5_VLProcessor"
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(image, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    video = {
+        key: image[key]
+        for key in ("image_mean", "image_std", "patch_size", "merge_size", "temporal_patch_size", "size")
+    }
+    video |= {"video_processor_type": "Qwen2VLVideoProcessor", "processor_class": "Qwen2_5_VLProcessor"}
+    path = folder / "video_preprocessor_config.json"
+    path.write_text(json.dumps(video, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8")) | {"processor_class": "Qwen2_5_VLProcessor"}
+    path.write_text(json.dumps(tokenizer, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def chat_template(system: str) -> str:
+    """Qwen's chat template with our system prompt as its default."""
+    template = (PROMPT_FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
+    return template.replace('"SYSTEM_PROMPT"', json.dumps(system))
+
+
+def system_prompt(name: str) -> str:
+    return (PROMPT_FOLDER / name).read_text(encoding="utf-8").strip()
+
+
+def model_card(stage: str, model: str) -> str:
+    """A short model card in the hub's format."""
+    return f"""---
+library_name: transformers
+pipeline_tag: image-text-to-text
+tags: [wethink, {stage}]
+---
+# WeThink `{stage}` checkpoint
+
+Started from: `{model}`. Published by the `{stage}` stage of the WeThink pipeline (arXiv 2506.07905).
+
+The chat template carries the system prompt: the model thinks in `<think> </think>` and answers in
+`<answer> </answer>`. Load it with `AutoModelForImageTextToText` and `AutoProcessor`, serve it with vLLM, or ask:
+
+    python -m wethink ask --model FOLDER --image FILE --question "..."
+
+`curves.csv` has the training curves, `manifest.json` the hash of every file.
+"""

@@ -1,0 +1,139 @@
+"""A miniature Qwen2.5-VL, built from a config: the real architecture and classes, a word-level vocabulary.
+
+It exists so that the tiny profile runs the very code paths of the 7B model: the same model class,
+image tokens, M-RoPE positions, chat template and special tokens.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from wethink.config import TinyModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessorPil
+
+PAD, EOS = "<|endoftext|>", "<|im_end|>"
+SPECIAL = (
+    PAD,
+    "<|im_start|>",
+    EOS,
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+ROLES = ("system", "user", "assistant")
+PATCH, MERGE = 14, 2
+
+
+def words(texts: Iterable[str]) -> list[str]:
+    """The sorted vocabulary of some texts, split as the tokenizer splits them (words and punctuation)."""
+    import re
+
+    found: set[str] = set()
+    for text in texts:
+        found.update(re.findall(r"\w+|[^\w\s]+", text))
+    return sorted(found)
+
+
+def build_tokenizer(vocabulary: Iterable[str]) -> "PreTrainedTokenizerFast":
+    """A word-level tokenizer with Qwen's special tokens; each of the four tags is one token."""
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = [*SPECIAL, *TAGS, *ROLES, "<unk>", *vocabulary]
+    index = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])  # kept when decoding
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token="<unk>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_max_length=512,
+    )
+
+
+def build_image_processor(size: int) -> "Qwen2VLImageProcessorPil":
+    """Qwen's image processor at the tiny resolution; mid-grey becomes zero."""
+    from transformers import Qwen2VLImageProcessorPil
+
+    pixels = size * size
+    return Qwen2VLImageProcessorPil(
+        size={"shortest_edge": pixels, "longest_edge": pixels},
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+        patch_size=PATCH,
+        merge_size=MERGE,
+        temporal_patch_size=2,
+    )
+
+
+def build_model(
+    shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: int
+) -> "Qwen2_5_VLForConditionalGeneration":
+    """Randomly initialised weights (fp32) for this vocabulary; the same seed gives the same bytes."""
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    head_dim = shape.hidden // shape.heads
+    third = head_dim // 2 // 4  # M-RoPE sections (temporal, height, width) sum to head_dim / 2
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": -(-len(tokenizer) // 64) * 64,
+            "hidden_size": shape.hidden,
+            "intermediate_size": shape.ff,
+            "num_hidden_layers": shape.layers,
+            "num_attention_heads": shape.heads,
+            "num_key_value_heads": shape.kv_heads,
+            "max_position_embeddings": 512,
+            "initializer_range": shape.initializer_range,
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [
+                    third,
+                    (head_dim // 2 - third) // 2,
+                    head_dim // 2 - third - (head_dim // 2 - third) // 2,
+                ],
+            },
+            "bos_token_id": ids[PAD],
+            "eos_token_id": ids[EOS],
+            "pad_token_id": ids[PAD],
+        },
+        vision_config={
+            "depth": shape.vision_depth,
+            "hidden_size": shape.vision_hidden,
+            "intermediate_size": 2 * shape.vision_hidden,
+            "num_heads": 4,
+            "out_hidden_size": shape.hidden,
+            "patch_size": PATCH,
+            "spatial_merge_size": MERGE,
+            "temporal_patch_size": 2,
+            "window_size": 112,
+            "fullatt_block_indexes": [shape.vision_depth - 1],
+            "initializer_range": shape.initializer_range,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+        initializer_range=shape.initializer_range,
+        attn_implementation="sdpa",
+    )
+    torch.manual_seed(seed)
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config.update(
+        do_sample=False, eos_token_id=ids[EOS], pad_token_id=ids[PAD], bos_token_id=ids[PAD], max_new_tokens=64
+    )
+    return model

@@ -1,0 +1,58 @@
+"""Exact fast paths of the vision tower, switched on by swapping classes; weights and names stay the same.
+
+The stock tower runs a Conv3d over patches (slow on CPUs, and kernel = stride makes it a matrix product)
+and attends image by image in a Python loop; images of one size can share one attention call.
+tests/test_models.py holds both equal to the stock model.
+"""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as stock
+
+
+class LinearPatchEmbed(stock.Qwen2_5_VisionPatchEmbed):  # type: ignore[misc]
+    """Patch embedding as one matrix product."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:  # [P, C·T·14·14] → [P, D]
+        weight = self.proj.weight
+        return F.linear(hidden_states.to(weight.dtype), weight.flatten(1))
+
+
+class ChunkedAttention(stock.Qwen2_5_VLVisionAttention):  # type: ignore[misc]
+    """One attention call for chunks (images or windows) of equal length; the stock loop otherwise."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        cu_seqlens: Tensor,
+        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        max_seqlen: int | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        lengths = cu_seqlens.diff()
+        flash = stock.is_flash_attention_requested(self.config)
+        if flash or position_embeddings is None or bool((lengths != lengths[0]).any()):
+            stocked: Tensor = super().forward(
+                hidden_states, cu_seqlens, position_embeddings=position_embeddings, max_seqlen=max_seqlen, **kwargs
+            )
+            return stocked
+        n, length = len(lengths), int(lengths[0])
+        q, k, v = self.qkv(hidden_states).reshape(n * length, 3, self.num_heads, -1).unbind(1)
+        q, k = stock.apply_rotary_pos_emb_vision(q, k, *position_embeddings)
+        q, k, v = (x.reshape(n, length, self.num_heads, -1).transpose(1, 2) for x in (q, k, v))  # [n, H, L, d]
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=self.scaling)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(n * length, -1))
+        return out
+
+
+def use_fast_paths(model: nn.Module) -> None:
+    """Swap the classes of a Qwen2.5-VL vision tower in place; models without one are left alone."""
+    swaps: dict[type, type] = {
+        stock.Qwen2_5_VisionPatchEmbed: LinearPatchEmbed,
+        stock.Qwen2_5_VLVisionAttention: ChunkedAttention,
+    }
+    for module in model.modules():
+        if type(module) in swaps:
+            module.__class__ = swaps[type(module)]

@@ -1,0 +1,1 @@
+"""GRPO: the objective (pure maths), the rollout (sampling), the trainer (the loop)."""

@@ -1,0 +1,180 @@
+"""Four scans of handwritten digits (scikit-learn's load_digits, 8 × 8 pixels), one in each cell."""
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from itertools import permutations
+from random import Random
+
+from PIL import Image
+
+from wethink.records import content_id
+from wethink.sources import questions
+from wethink.sources.palette import CANVAS
+from wethink.sources.questions import CELLS, SIDES, Arguments, Kind, Part, Parts, Question, Truth
+
+NEAR_DIGITS = {
+    0: (6, 8),
+    1: (7, 4),
+    2: (3, 7),
+    3: (8, 5),
+    4: (9, 1),
+    5: (3, 6),
+    6: (0, 8),
+    7: (1, 9),
+    8: (3, 9),
+    9: (4, 7),
+}
+
+
+@cache
+def _scans() -> tuple[list[list[int]], list[int]]:
+    """Ink of every scan (0 to 16, row by row), and the digit that it shows."""
+    from sklearn.datasets import load_digits
+
+    scans = load_digits()
+    return scans.data.astype(int).tolist(), scans.target.tolist()
+
+
+@cache
+def material() -> dict[str, str]:
+    """Scans (`17`) with their pixels."""
+    return {str(index): str(ink) for index, ink in enumerate(_scans()[0])}
+
+
+def sample(rng: Random, pool: Sequence[str]) -> Truth:
+    """Four different scans."""
+    scans = rng.sample(pool, k=len(CELLS))
+    return {"parts": [{"digit": _scans()[1][int(scan)]} for scan in scans], "style": "scans", "made_of": scans}
+
+
+def scene(truth: Truth) -> str:
+    """Hash of the scans in order."""
+    return content_id("digits", truth["made_of"])
+
+
+def render(truth: Truth, rng: Random, size: int) -> Image.Image:
+    """Lay bright ink on grey, each scan moved, resized and tinted a little."""
+    image = Image.new("RGB", (size, size), CANVAS)
+    cell = size // 2
+    for index, scan in enumerate(truth["made_of"]):
+        ink = Image.new("L", (8, 8))
+        ink.putdata([min(255, value * 16) for value in _scans()[0][int(scan)]])
+        framed = Image.new("L", (10, 10))  # an empty rim, so that strokes end softly
+        framed.paste(ink, (1, 1))
+        edge = round(cell * rng.uniform(0.96, 1.08))
+        left = cell * (index % 2) + (cell - edge) // 2 + rng.randint(-1, 1)
+        top = cell * (index // 2) + (cell - edge) // 2 + rng.randint(-1, 1)
+        bright = (rng.randint(225, 255), rng.randint(225, 255), rng.randint(225, 255))
+        image.paste(bright, (left, top), framed.resize((edge, edge), Image.Resampling.BICUBIC))
+    return image
+
+
+def describe(parts: Parts) -> str:
+    """E.g. `3 , 7 , 1 , 4`."""
+    return " , ".join(str(part["digit"]) for part in parts)
+
+
+def misread(part: Part, rng: Random) -> Part:
+    """A digit that is written alike."""
+    return {"digit": rng.choice(NEAR_DIGITS[part["digit"]])}
+
+
+def _digits(parts: Parts) -> list[int]:
+    return [part["digit"] for part in parts]
+
+
+def _conclude_extreme(word: str, parts: Parts) -> tuple[str, str]:
+    digit = str((max if word == "largest" else min)(_digits(parts)))
+    return f"{word} : {digit}", digit
+
+
+def _other_digits(answer: str, parts: Parts, rng: Random) -> list[str]:
+    shown = [str(digit) for digit in _digits(parts)]
+    return rng.sample(shown, k=len(shown)) + rng.sample([str(digit) for digit in range(10)], k=10)
+
+
+def _conclude_sum(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    first, second = (_digits(parts)[i] for i in SIDES[arguments[0]])
+    return f"{first} plus {second} : {first + second}", str(first + second)
+
+
+def _conclude_parity(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    odd = arguments[0] == "odd"
+    found = [str(digit) for digit in _digits(parts) if digit % 2 == odd]
+    return f"{arguments[0]} : {' , '.join(found) or 'none'}", str(len(found))
+
+
+def _conclude_above(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    found = [str(digit) for digit in _digits(parts) if digit > int(arguments[0])]
+    return f"larger : {' , '.join(found) or 'none'}", str(len(found))
+
+
+def _conclude_larger(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    first, second = (_digits(parts)[CELLS.index(cell)] for cell in arguments)
+    return f"{arguments[0]} : {first} , {arguments[1]} : {second}", "yes" if first > second else "no"
+
+
+def _conclude_side(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    side = arguments[0].split()[0]
+    found = " , ".join(str(_digits(parts)[i]) for i in SIDES[side])
+    return f"{side} : {found}", found
+
+
+_READ = ("ocr", "recognition")
+KINDS = {
+    "largest_digit": Kind(
+        (*_READ, "comparison"),
+        "which digit is largest ?",
+        lambda parts: [()],
+        lambda arguments, parts: _conclude_extreme("largest", parts),
+    ),
+    "smallest_digit": Kind(
+        (*_READ, "comparison"),
+        "which digit is smallest ?",
+        lambda parts: [()],
+        lambda arguments, parts: _conclude_extreme("smallest", parts),
+        _other_digits,
+    ),
+    "row_sum": Kind(
+        (*_READ, "spatial", "math"),
+        "what is the sum of the {} row ?",
+        lambda parts: [("top",), ("bottom",)],
+        _conclude_sum,
+    ),
+    "parity": Kind(
+        (*_READ, "counting", "math"),
+        "how many digits are {} ?",
+        lambda parts: [("even",), ("odd",)],
+        _conclude_parity,
+        weights={"0": 2.0, "4": 2.0},
+    ),
+    "above": Kind(
+        (*_READ, "counting", "comparison"),
+        "how many digits are larger than {} ?",
+        lambda parts: [(str(limit),) for limit in range(1, 9)],
+        _conclude_above,
+    ),
+    "larger_digit": Kind(
+        (*_READ, "spatial", "comparison"),
+        "is the {} digit larger than the {} digit ?",
+        lambda parts: list(permutations(CELLS, 2)),
+        _conclude_larger,
+        both=True,
+    ),
+    "side_digits": Kind(
+        (*_READ, "spatial"),
+        "which digits are in the {} ?",
+        lambda parts: [("top row",), ("bottom row",), ("left column",), ("right column",)],
+        _conclude_side,
+    ),
+}
+
+
+def ask(parts: Parts, rng: Random, avoid: Collection[str] = ()) -> Question:
+    """A question about the scans."""
+    return questions.ask(KINDS, parts, rng, avoid)
+
+
+def solve(question: Question, parts: Parts) -> tuple[str, str]:
+    """The path and the answer."""
+    return questions.solve(KINDS, describe(parts), question, parts)

@@ -1,0 +1,26 @@
+"""The five colours and the canvas that all drawn images share."""
+
+from random import Random
+
+CANVAS = (128, 128, 128)  # zero after the model's normalisation, so an empty cell is silent
+SUPERSAMPLE = 3
+COLOURS = {
+    "red": (225, 45, 45),
+    "blue": (45, 85, 230),
+    "green": (40, 175, 70),
+    "yellow": (240, 215, 50),
+    "purple": (150, 50, 190),
+}
+NEAR_COLOURS = {
+    "red": ("purple", "yellow"),
+    "blue": ("purple", "green"),
+    "green": ("blue", "yellow"),
+    "yellow": ("green", "red"),
+    "purple": ("blue", "red"),
+}
+
+
+def tint(colour: str, rng: Random, spread: int = 18) -> tuple[int, int, int]:
+    """One of the five colours as it looks today."""
+    red, green, blue = (min(255, max(0, value + rng.randint(-spread, spread))) for value in COLOURS[colour])
+    return red, green, blue

@@ -1,0 +1,110 @@
+"""Supervised training on completions: the loop that `base` and `sft` share."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wethink.batching import Images, collate, encode_prompts, epoch_order
+from wethink.config import Launch, Optim
+from wethink.distributed import (
+    all_sum,
+    append_log,
+    build_engine,
+    join,
+    learning_rate,
+    optimizer_step,
+    restore_state,
+    rewind_log,
+    save_state,
+    write_curves,
+)
+from wethink.errors import UserError
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor
+from wethink.progress import track
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question about an image and the completion to learn. `system` as in Processor.prompt_ids."""
+
+    problem: str
+    image: str
+    completion: str
+    system: str | None = None
+
+
+def train(
+    model: nn.Module,
+    processor: Processor,
+    samples: Sequence[Sample],
+    images: Images,
+    optim: Optim,
+    launch: Launch,
+    scratch: Path,
+    out: Path,
+    seed: int,
+    title: str,
+) -> bool:
+    """Minimise −Σ log π(completion) / (global completion tokens of the step). True on the first rank.
+
+    The denominator is the count over all ranks and micro-batches of one optimizer step (pains P12), so
+    the gradient depends neither on the number of processes nor on the micro-batch size.
+    """
+    ranks = join(launch)
+    if optim.batch < ranks.world:
+        raise UserError(f"{title}: a batch of {optim.batch} leaves some of {ranks.world} processes without work; raise it.")
+    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
+    done = restore_state(engine, scratch, ranks)
+    if ranks.first:
+        rewind_log(scratch, done)
+    order = islice(epoch_order(len(samples), seed), done * optim.batch, None)
+    stop = [processor.tokenizer.eos_token_id]
+    for step in track(range(done, optim.steps), title, optim.steps, done, quiet=not ranks.first):
+        start = time.perf_counter()
+        chosen = [samples[i] for i in islice(order, optim.batch)]
+        completions = [
+            processor.tokenizer(sample.completion, add_special_tokens=False)["input_ids"] + stop for sample in chosen
+        ]
+        tokens = sum(map(len, completions))
+        mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
+        loss_sum = torch.zeros(1, device=ranks.device)
+        for begin in range(0, len(mine), optim.micro_batch):
+            part = mine[begin : begin + optim.micro_batch]
+            rows = [sample for sample, _ in part]
+            prompts = encode_prompts(
+                [row.problem for row in rows],
+                [row.image for row in rows],
+                images,
+                processor,
+                [row.system for row in rows],
+            )
+            batch = collate(prompts, [completion for _, completion in part], processor.tokenizer.pad_token_id)
+            logps, _ = engine(batch.to(ranks.device))
+            loss = -logps.sum() / tokens
+            engine.backward(loss * ranks.world)
+            loss_sum += loss.detach()
+        all_sum(loss_sum)
+        norm = optimizer_step(engine, learning_rate(optim, step))
+        if ranks.first:
+            append_log(
+                scratch,
+                {
+                    "step": step + 1,
+                    "loss": float(loss_sum),
+                    "lr": learning_rate(optim, step),
+                    "grad_norm": norm,
+                    "tokens": tokens,
+                    "seconds": round(time.perf_counter() - start, 4),
+                },
+            )
+        if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
+            save_state(engine, scratch, step + 1, ranks)
+    if ranks.first:
+        write_curves(scratch, out)
+    return ranks.first
