@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks import dvcfile, results, tracking, versions
+from tasks.server import local_server
 from tasks.stage import Plan, base, draw, evaluate, grpo, ingest, report, sft, synthesize, validate
 from wethink.config import load_params
 from wethink.errors import UserError
@@ -68,7 +69,8 @@ def main() -> int:
     """Run the flow in the current folder; a failed stage's sentence is the last line, without a traceback."""
     try:
         load_params()  # a mistake in the file is told at once, before any service starts
-        state = pipeline(return_state=True)
+        with local_server():
+            state = pipeline(return_state=True)
     except UserError as error:
         print(f"wethink: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,5 +1,6 @@
 """What a finished run tells people: reports/summary.json, artifacts in Prefect, and the last lines on the terminal."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,18 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from rich.console import Console
 from rich.table import Table
 
-from tasks import ENVIRONMENT, ROOT
+from tasks import ROOT
 from tasks.stage import run_record
 from tasks.tracking import flatten
+from wethink.config import load_params
 from wethink.records import read_json, write_json
+from wethink.runs import WORK
 from wethink.stages import STAGES
 
 SUMMARY = Path("reports/summary.json")
 PAGE = Path(STAGES["report"].out)
-DATA_DOCS = Path(STAGES["validate"].out) / "data_docs"
+DATA_DOCS = WORK / "data_docs"  # they carry times, so they are no part of a published folder
+PREFECT_PAGE, MLFLOW_PAGE = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
 
 
@@ -25,10 +29,11 @@ def summarise() -> dict[str, Any]:
     evaluation = read_json(Path(STAGES["evaluate"].out) / "metrics.json")
     records = {name: read_json(run_record(name)) for name in STAGES if run_record(name).is_file()}
     summary: dict[str, Any] = evaluation | {
+        "seed": load_params().seed,
         "seconds": {name: record["seconds"] for name, record in records.items()},
         "install_seconds": _stamp(Path(sys.prefix) / ".installed"),
         "jit_seconds": _stamp(ROOT / ".cache" / "jit.ok"),
-        "peak_pss_mb": max((r.get("peak_tree_mb", r["peak_pss_mb"]) for r in records.values()), default=0.0),
+        "peak_pss_mb": max((max(r["peak_pss_mb"], r.get("peak_tree_mb", 0.0)) for r in records.values()), default=0.0),
     }
     write_json(SUMMARY, summary)
     return summary
@@ -79,19 +84,27 @@ def show_on_terminal(summary: dict[str, Any]) -> None:
     for line in accuracies(summary):
         table.add_row(*line)
     console.print(table)
-    console.print(_differences(summary), highlight=False)
+    console.print(_differences(summary), highlight=False, soft_wrap=True)
     seconds = summary["seconds"]
     stages = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     apart = f"install {summary['install_seconds'] or 0:.0f}, JIT builds {summary['jit_seconds'] or 0:.0f}"
-    console.print(f"seconds: {stages}; together {sum(seconds.values()):.0f}; apart from that: {apart}", highlight=False)
+    console.print(
+        f"seconds: {stages}; together {sum(seconds.values()):.0f}; apart from that: {apart}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(f"peak memory {summary['peak_pss_mb']:.0f} MiB over the process tree\n", highlight=False)
-    bin_ = Path(sys.executable).parent
+    python, docs = sys.executable, (DATA_DOCS / "index.html").resolve().as_uri()
+    home, tracker = os.environ["PREFECT_HOME"], os.environ["MLFLOW_TRACKING_URI"]
+    prefect, mlflow = (Path(python).with_name(name) for name in ("prefect", "mlflow"))
     for label, text in {
         "report": str(PAGE.resolve()),
         "figures": str(SUMMARY.resolve()),
-        "Data Docs": f"{sys.executable} -m webbrowser {(DATA_DOCS / 'index.html').resolve().as_uri()}",
-        "Prefect": f"PREFECT_HOME={ENVIRONMENT['PREFECT_HOME']} {bin_}/prefect server start   # http://127.0.0.1:4200",
-        "MLflow": f"{bin_}/mlflow ui --backend-store-uri {ENVIRONMENT['MLFLOW_TRACKING_URI']}   # http://127.0.0.1:5000",
+        "Data Docs": f"{python} -m webbrowser {docs}",
+        "Prefect": os.environ.get("PREFECT_API_URL", f"PREFECT_HOME={home} {prefect} server start   # {PREFECT_PAGE}"),
+        "MLflow": tracker
+        if tracker.startswith("http")
+        else f"{mlflow} ui --backend-store-uri {tracker}   # {MLFLOW_PAGE}",
     }.items():
         console.print(f"{label:>10}  {text}", soft_wrap=True, highlight=False, markup=False)
 

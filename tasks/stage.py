@@ -41,7 +41,9 @@ def run_record(stage: str) -> Path:
 def bring_up_to_date(name: str, plan: Plan) -> State[str]:
     """Run a stage unless DVC finds it unchanged; the state's message is a sentence for people."""
     out = STAGES[name].out
-    unchanged: State[str] = Completed(name="Cached", message=f"nothing that {name} depends on has changed: {out}", data=out)
+    unchanged: State[str] = Completed(
+        name="Cached", message=f"nothing that {name} depends on has changed: {out}", data=out
+    )
     if name not in plan.changed:
         tracking.catch_up(name, plan.experiment)
         return unchanged
@@ -55,7 +57,7 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
             "what it finished is kept, starting again goes on."
         )
     if ended.code != 0:
-        sentence = versions.failure(name, ended.output)
+        sentence = versions.failure(name, ended.code, ended.output)
         get_run_logger().warning("%s (all of its output: %s)", sentence, log)
         again = versions.worth_a_retry(ended.code, ended.output)
         return Failed(name=INTERRUPTED if again else "Failed", message=sentence)

@@ -1,8 +1,8 @@
 """MLflow, fed from files: one run per pipeline, a nested run per stage, checkpoints as registered versions.
 
 A stage writes its metrics to a file; this adapter reads them from there, while the stage runs and once
-more when it has ended. What was logged is remembered in `.wethink/tracking/` by the stage's fingerprint
-and the last step, so that a resumed stage continues its run and nothing is logged twice.
+more when it has ended. A stage's run is remembered by the stage's fingerprint in `.wethink/tracking/`, so
+that a resumed stage continues it, from the last step that it has: nothing is logged twice.
 A tracker that is down or broken stops nothing: one warning, and the next start catches up from the files.
 """
 
@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -25,9 +26,15 @@ from wethink.stages import STAGES, settings
 
 MODEL = "wethink"  # the registered model; base, SFT and GRPO checkpoints are its versions
 P = ParamSpec("P")
-Memory = dict[
-    str, Any
-]  # {key, run_id, status} of the pipeline and of a stage, which has its last logged `step` as well
+Memory = dict[str, Any]  # {key, run_id, status} of the pipeline's run or of a stage's
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stage's run in MLflow, and the last step that it has of every metric."""
+
+    id: str
+    logged: dict[str, int]
 
 
 def harmless(function: Callable[P, None]) -> Callable[P, bool]:
@@ -54,12 +61,15 @@ def harmless(function: Callable[P, None]) -> Callable[P, bool]:
 def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
     """Yield a function that logs what the stage has written since; call it now and then while the stage runs."""
     live, started = True, time.time()
+    run: Run | None = None
 
     @harmless
     def log_new_steps() -> None:
+        nonlocal run
         log = _log(stage)  # a link into the scratch folder of the run in progress, which its fingerprint names
         if log.is_symlink() and log.exists() and log.lstat().st_mtime >= started:
-            _log_steps(stage, _open_run(stage, log.resolve().parent.name, experiment), _read(log))
+            run = run or _open_run(stage, log.resolve().parent.name, experiment)
+            _log_steps(run, _read(log))
 
     def watch() -> None:
         nonlocal live
@@ -76,19 +86,17 @@ def catch_up(stage: str, experiment: str) -> None:
     memory = _memory(stage)
     if "metrics" not in record or (memory.get("key") == record["fingerprint"] and memory["status"] == "FINISHED"):
         return  # never finished, or all told
-    memory = _open_run(stage, record["fingerprint"], experiment)
+    run = _open_run(stage, record["fingerprint"], experiment)
     if _log(stage).is_file():
-        _log_steps(stage, memory, _read(_log(stage)))
-    if not memory.get("told"):
-        cost = {key: record[key] for key in ("seconds", "peak_pss_mb")}
-        figures = flatten({"result": record["metrics"], "run": cost})
-        _log_metrics(memory["run_id"], [(name, value, 0) for name, value in figures.items()])
-        memory["told"] = True
-        _remember(stage, memory)
+        _log_steps(run, _read(_log(stage)))
+    cost = {key: record[key] for key in ("seconds", "peak_pss_mb")}
+    figures = flatten({"result": record["metrics"], "run": cost})
+    headlines = {name: value for name, value in figures.items() if name.count(".") < 4}  # metrics.json has them all
+    _log_steps(run, [{"step": 1, **headlines}])
     if stage_is_checkpoint(stage):
-        _register(stage, memory["run_id"])
-    _client().set_terminated(memory["run_id"])
-    _remember(stage, memory | {"status": "FINISHED"})
+        _register(stage, run.id)
+    _client().set_terminated(run.id)
+    _remember(stage, _memory(stage) | {"status": "FINISHED"})
 
 
 @harmless
@@ -132,29 +140,33 @@ def _read(log: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _open_run(stage: str, key: str, experiment: str) -> Memory:
+def _open_run(stage: str, key: str, experiment: str) -> Run:
     """The nested run of this stage with this fingerprint: a new one, or the one that was interrupted."""
     client = _client()
     parent = _pipeline_run(experiment)
     memory = _memory(stage)
     if memory.get("key") == key:
-        if memory["status"] != "RUNNING":
-            client.update_run(memory["run_id"], status="RUNNING")
-            client.set_tag(memory["run_id"], "mlflow.parentRunId", parent)
-            memory["status"] = "RUNNING"
-            _remember(stage, memory)
-        return memory
+        client.update_run(memory["run_id"], status="RUNNING")
+        client.set_tag(memory["run_id"], "mlflow.parentRunId", parent)
+        _remember(stage, memory | {"status": "RUNNING"})
+        return Run(memory["run_id"], _logged(memory["run_id"]))
     own = settings(STAGES[stage], load_params())
     run = client.create_run(
         client.get_run(parent).info.experiment_id,
         run_name=stage,
         tags={"mlflow.parentRunId": parent, "stage": stage, "fingerprint": key},
     )
+    _remember(stage, {"key": key, "run_id": run.info.run_id, "status": "RUNNING"})
     client.log_batch(run.info.run_id, params=_parameters(own))
     _log_inputs(stage, run.info.run_id)
-    memory = {"key": key, "run_id": run.info.run_id, "step": 0, "status": "RUNNING"}
-    _remember(stage, memory)
-    return memory
+    return Run(run.info.run_id, {})
+
+
+def _logged(run_id: str) -> dict[str, int]:
+    """The last step of every metric of a run, asked of the tracker: a killed flow could not note what it had logged."""
+    client = _client()
+    names = client.get_run(run_id).data.metrics
+    return {name: max(metric.step for metric in client.get_metric_history(run_id, name)) for name in names}
 
 
 def _pipeline_run(experiment: str) -> str:
@@ -181,28 +193,21 @@ def _pipeline_run(experiment: str) -> str:
     return str(run.info.run_id)
 
 
-def _log_steps(stage: str, memory: Memory, records: list[dict[str, Any]]) -> None:
-    """Log records beyond the last logged step, and remember the new last step."""
-    values = [
-        (name, float(value), int(record["step"]))
-        for record in records
-        if int(record["step"]) > memory["step"]
-        for name, value in record.items()
-        if name != "step" and value not in ("", None)
-    ]
-    if values:
-        _log_metrics(memory["run_id"], values)
-        memory["step"] = max(step for _, _, step in values)
-        _remember(stage, memory)
-
-
-def _log_metrics(run_id: str, values: list[tuple[str, float, int]]) -> None:
+def _log_steps(run: Run, records: list[dict[str, Any]]) -> None:
+    """Log what lies beyond the last logged step of each metric."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, step) for name, value, step in values]
+    metrics = [
+        Metric(name, float(value), now, int(record["step"]))
+        for record in records
+        for name, value in record.items()
+        if name != "step" and value is not None and int(record["step"]) > run.logged.get(name, 0)
+    ]
     for begin in range(0, len(metrics), 1000):  # MLflow's limit for one call
-        _client().log_batch(run_id, metrics=metrics[begin : begin + 1000])
+        part = metrics[begin : begin + 1000]
+        _client().log_batch(run.id, metrics=part)
+        run.logged.update({metric.key: metric.step for metric in part})
 
 
 def _parameters(sections: dict[str, Any], prefix: str = "") -> list[Any]:

@@ -10,6 +10,7 @@ from wethink.config import load_yaml
 from wethink.stages import STAGES
 
 DVC = (sys.executable, "-m", "dvc")
+RANK_LOST = 75  # a stage's exit code when one of its ranks ended without a reason of its own
 
 
 def repro(stage: str) -> list[str]:
@@ -42,14 +43,18 @@ def changed_stages() -> frozenset[str]:
     return frozenset(changed)
 
 
-def failure(stage: str, output: str) -> str:
+def failure(stage: str, code: int, output: str) -> str:
     """The one sentence that explains why `dvc repro` of a stage failed, from its output."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", output) if line.strip()]
     said = [line for line in lines if line.startswith(f"wethink {stage}: ")]
     if said:
         return said[-1].removeprefix("wethink ")
-    errors = [line for line in lines if line.startswith("ERROR: ")]
-    return f"{stage}: {(errors or lines or ['it ended without a word'])[-1].removeprefix('ERROR: ')}"
+    if _killed(code, output):
+        return f"{stage}: it was killed, most often for want of memory; starting again goes on from what it has saved."
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    others = [line for line in lines if not line.startswith("ERROR: ")]
+    last = errors[-1:] if errors and "exited with" not in errors[-1] else others[-1:]
+    return f"{stage}: {(last or ['it ended without a word'])[0]}"
 
 
 def worth_a_retry(code: int, output: str) -> bool:
@@ -57,10 +62,12 @@ def worth_a_retry(code: int, output: str) -> bool:
 
     A user's mistake (exit code 2) and a defect (1) stay what they are however often they are tried.
     """
-    if code < 0 or "Unable to acquire lock" in output or "is busy, it is being blocked by" in output:
-        return True
+    return _killed(code, output) or "Unable to acquire lock" in output or "it is being blocked by:" in output
+
+
+def _killed(code: int, output: str) -> bool:
     ended = re.findall(r"exited with (-?\d+)", output)
-    return bool(ended) and (int(ended[-1]) < 0 or int(ended[-1]) in (75, 128 + 9, 128 + 15))
+    return code < 0 or (bool(ended) and (int(ended[-1]) < 0 or int(ended[-1]) in (RANK_LOST, 128 + 9, 128 + 15)))
 
 
 def out_md5(stage: str) -> str | None:

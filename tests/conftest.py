@@ -77,7 +77,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Pa
         else:
             shutil.copy(source, tmp_path / name)
     Path("orders").mkdir()
-    Path(".wethink/runs").mkdir(parents=True)  # TEMP
     Path("fake.py").write_text(FAKE, encoding="utf-8")
     Path("dvc.yaml").write_text(real_dvcfile().replace("python -m wethink", "python fake.py"), encoding="utf-8")
     monkeypatch.setattr(dvcfile, "update", lambda params: False)

@@ -88,6 +88,14 @@ def test_a_refused_input_is_the_flows_message_and_is_not_tried_again(
     assert Path(".wethink/logs/draw.log").read_text(encoding="utf-8").count("too much") == 1, "it was tried again"
 
 
+def test_a_defect_is_told_by_its_last_line_and_is_not_tried_again(project: Path, prefect_server: None) -> None:
+    Path("orders/draw").write_text("crash")
+    state = only_draw(return_state=True)
+    assert state.is_failed()
+    assert "RuntimeError: a defect" in str(state.message)
+    assert Path(".wethink/logs/draw.log").read_text(encoding="utf-8").count("Traceback") == 1
+
+
 def test_a_killed_stage_is_tried_again_and_goes_on(project: Path, prefect_server: None) -> None:
     Path("orders/draw").write_text("die once")
     state = only_draw(return_state=True)
@@ -149,6 +157,30 @@ def test_nothing_outlives_a_killed_process(project: Path, victim: str) -> None:
     assert not Path("data/drawn").exists()
 
 
+SERVER = """
+import sys, time
+from tasks.server import local_server
+with local_server():
+    from prefect.settings import PREFECT_API_URL
+    print(PREFECT_API_URL.value(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_local_prefect_server_dies_with_a_killed_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    root = str(main_job.__file__).removesuffix("/flows/pipeline.py")
+    environment = os.environ | {"PYTHONPATH": root, "PREFECT_HOME": str(tmp_path / "prefect")}
+    with subprocess.Popen([sys.executable, "-c", SERVER], env=environment, stdout=subprocess.PIPE, text=True) as flow_:
+        assert flow_.stdout is not None
+        assert flow_.stdout.readline().startswith("http://127.0.0.1:")
+        family = descendants(flow_.pid)
+        assert family
+        flow_.kill()
+    wait_until(lambda: not any(alive(pid) for pid in family), seconds=5)
+
+
 def test_the_deadline_and_the_output_of_a_child(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "logs" / "child.log"
     ended = children.run(["sh", "-c", "echo über; echo broken >&2; exit 3"], log, 30)
@@ -174,6 +206,7 @@ def publish_sft(steps: int, fingerprint: str) -> None:
     Path("models/sft/weights").write_text(fingerprint)
     write_manifest(Path("models/sft"))
     log = Path(".wethink/runs/sft.metrics.jsonl")
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     log.write_text("".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in range(1, steps + 1)))
     record = {"fingerprint": fingerprint, "metrics": {"samples": 7}, "seconds": 1.0, "peak_pss_mb": 2.0}
@@ -187,6 +220,7 @@ def write_live(key: str, steps: range) -> None:
     lines = [json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in steps]
     (scratch / "metrics.jsonl").write_text("".join(lines) + '{"step": 99, "lo')  # the last line is half written
     link = Path(".wethink/runs/sft.metrics.jsonl")
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to((scratch / "metrics.jsonl").resolve())
 

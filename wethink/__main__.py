@@ -27,7 +27,6 @@ def parser() -> argparse.ArgumentParser:
     rank = commands.add_parser("rank")  # one rank of a training stage; started by the launcher, not by people
     rank.add_argument("stage", choices=[name for name, stage in (STAGES | CONTROLS).items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
-    rank.add_argument("--local_rank", type=int, default=0)  # DeepSpeed's launcher passes it
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
     ask.add_argument("--image", type=Path, required=True)
     ask.add_argument("--question", required=True)

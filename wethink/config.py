@@ -127,7 +127,8 @@ class Base(Section):
     revision: str | None = None
     tiny: TinyModel | None
     optim: Optim | None
-    tagged_share: Share = 0.15  # share of pre-training answers in the tagged format
+    caption_share: Annotated[float, Field(gt=0, le=1)] = 0.75  # share of descriptions among pre-training samples
+    tagged_share: Share = 0.15  # share of pre-training samples in the tagged format
 
     @model_validator(mode="after")
     def _tiny_is_whole(self) -> "Base":

@@ -49,7 +49,7 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
     command = [sys.executable, "-m", "deepspeed.launcher.runner"]
     command += ["--hostfile", launch.hostfile] if launch.hostfile else ["--hostfile", os.devnull]
     command += ["--num_gpus", str(launch.processes), "--master_port", str(free_port())]
-    command += ["--module", "wethink", "rank", stage, "--scratch", str(scratch)]
+    command += ["--no_local_rank", "--module", "wethink", "rank", stage, "--scratch", str(scratch)]
     environment = os.environ | {"OMP_NUM_THREADS": str(launch.threads), "TOKENIZERS_PARALLELISM": "false"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as child:
         try:

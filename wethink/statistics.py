@@ -152,7 +152,7 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
     settings = {
         (name, setting): chosen
         for name in names
-        for setting, chosen in _settings([record for record in records if record["checkpoint"] == name]).items()
+        for setting, chosen in by_setting([record for record in records if record["checkpoint"] == name]).items()
     }
     group: dict[str, Any] = {
         "items": len(items),
@@ -172,14 +172,14 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
     for after, before in (("sft", "base"), ("grpo", "sft")):
         if after in group and before in group:
             pairs = [
-                _difference(settings.get((after, setting), []), settings.get((before, setting), []), resamples, seed)
+                difference(settings.get((after, setting), []), settings.get((before, setting), []), resamples, seed)
                 for setting in ("greedy", "sampled")
             ]
             group[f"{after}_minus_{before}"] = pairs[0] | {"sampled": pairs[1]}
     return group
 
 
-def _settings(records: list[Record]) -> dict[str, list[Record]]:
+def by_setting(records: list[Record]) -> dict[str, list[Record]]:
     """One checkpoint's records by how they were made; the controls are greedy."""
     settings: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -199,7 +199,7 @@ def _accuracy(records: list[Record], resamples: int, seed: int) -> dict[str, Any
     return {"accuracy": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
-def _difference(after: list[Record], before: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+def difference(after: list[Record], before: list[Record], resamples: int, seed: int) -> dict[str, Any]:
     """Paired by item and temperature, over the pairs in which both verdicts are known."""
     earlier = {(record["id"], record["temperature"]): record for record in before}
     pairs = [

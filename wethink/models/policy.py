@@ -136,7 +136,8 @@ def chat_template(system: str) -> str:
     return template.replace('"SYSTEM_PROMPT"', json.dumps(system))
 
 
-def system_prompt(name: str) -> str:
+def read_prompt(name: str) -> str:
+    """A prompt file's text, without the final newline."""
     return (PROMPT_FOLDER / name).read_text(encoding="utf-8").strip()
 
 

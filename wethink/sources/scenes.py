@@ -52,11 +52,11 @@ def render(truth: Truth, rng: Random, size: int) -> Image.Image:
     pen = ImageDraw.Draw(image)
     cell = size * SUPERSAMPLE / 2
     for index, part in enumerate(truth["parts"]):
-        radius = cell * rng.uniform(0.29, 0.37)
+        radius = cell * rng.uniform(0.32, 0.36)
         slack = cell / 2 - 1.2 * radius  # a star's points reach farthest
         x = cell * (index % 2 + 0.5) + rng.uniform(-slack, slack)
         y = cell * (index // 2 + 0.5) + rng.uniform(-slack, slack)
-        turn, colour = rng.uniform(-0.2, 0.2), rng.random()
+        turn, colour = rng.uniform(-0.08, 0.08), rng.random()
         if part != NOTHING:
             _shape(pen, part["shape"], x, y, radius, turn, tint(part["colour"], Random(colour)))
     return image.reduce(SUPERSAMPLE)

@@ -1,0 +1,145 @@
+"""`make seeds`: the main job and its controls for several seeds, each in a git worktree of its own.
+
+    python -m flows.seeds [--seeds 0 1 2] [--error-rates 0.0 0.3]
+
+The seed is a line in params.yaml, so every worktree is an ordinary checkout that can be looked into.
+Everything is resumable: DVC skips finished stages, and a finished arm is left alone. Results go to
+reports/seeds.json, and after every seed, so that a stopped run leaves what it has.
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tasks import children, versions
+from wethink.comparison import compare, pool
+from wethink.config import load_params
+from wethink.errors import UserError
+from wethink.records import Record, read_json, read_jsonl, write_json
+from wethink.runs import WORK
+from wethink.stages import CONTROLS, STAGES
+from wethink.statistics import summarise
+
+HOME = WORK / "seeds"
+REPORT = Path("reports/seeds.json")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One worktree: a seed, and an annotator error rate other than the declared one (None: as declared)."""
+
+    seed: int
+    error_rate: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"seed-{self.seed}" if self.error_rate is None else f"seed-{self.seed}-error-{self.error_rate:g}"
+
+
+def checkout(variant: Variant) -> Path:
+    """A worktree of HEAD with this variant's lines in params.yaml, sharing the DVC cache of this checkout.
+
+    Raises:
+        UserError: this is no git checkout, or params.yaml differs from HEAD.
+    """
+    if versions.git("rev-parse", "--git-dir") is None:
+        raise UserError("`make seeds` needs a git checkout: it makes a worktree for every seed.")
+    if versions.git("status", "--porcelain", "--untracked-files=no"):
+        raise UserError("there are uncommitted changes; commit them first, so that every seed runs the same code.")
+    folder = HOME / variant.name
+    head = versions.git("rev-parse", "HEAD")
+    if not folder.exists():
+        subprocess.run(["git", "worktree", "prune"], check=True)
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(folder), str(head)], check=True)
+    else:
+        subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", "--force", "--detach", str(head)], check=True)
+    (folder / ".dvc" / "config.local").write_text(
+        f"[cache]\n    dir = {Path('.dvc/cache').resolve()}\n", encoding="utf-8"
+    )
+    yaml = YAML()
+    yaml.width = 200
+    params = yaml.load(folder / "params.yaml")
+    params["seed"] = variant.seed
+    if variant.error_rate is not None:
+        params["synthesize"]["embedded"]["error_rate"] = variant.error_rate
+    yaml.dump(params, folder / "params.yaml")
+    return folder.resolve()
+
+
+def run(variant: Variant) -> dict[str, Any]:
+    """The main job and the controls of one variant; its summary with `controls` and `headline`."""
+    folder = checkout(variant)
+    minutes = load_params().launch.deadline_minutes
+    for name, command in {
+        "main": [*versions.DVC, "repro", "report"],
+        "controls": [sys.executable, "-m", "wethink", "controls"],
+    }.items():
+        print(f"== {variant.name}: {name}", flush=True)
+        ended = children.run(
+            ["env", "-C", str(folder), *command], WORK / "logs" / f"{variant.name}-{name}.log", 10 * minutes * 60
+        )
+        if ended.code != 0:
+            raise UserError(f"{variant.name}: {name} ended with code {ended.code}; see its last lines above.")
+    return collect(variant, folder)
+
+
+def collect(variant: Variant, folder: Path) -> dict[str, Any]:
+    """A finished variant's figures."""
+    config = load_params(folder / "params.yaml")
+    summary = read_json(folder / STAGES["evaluate"].out / "metrics.json")
+    records = arm_records(folder)
+    compared = compare(records, summary | summarise(records, 200, config.seed), config.evaluate.bootstrap, config.seed)
+    runs = {name: folder / WORK / "runs" / f"{name}.run.json" for name in (*STAGES, *CONTROLS)}
+    timed = {name: read_json(path) for name, path in runs.items() if path.is_file()}
+    return (
+        summary
+        | compared
+        | {
+            "seed": variant.seed,
+            "error_rate": config.synthesize.embedded.error_rate,
+            "seconds": {name: record["seconds"] for name, record in timed.items()},
+            "cpu_seconds": {name: record["cpu_seconds"] for name, record in timed.items()},
+        }
+    )
+
+
+def arm_records(folder: Path) -> list[Record]:
+    return list(read_jsonl(folder / CONTROLS["evaluate_arms"].out / "items.jsonl"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m flows.seeds", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--error-rates", type=float, nargs="*", default=[0.0, 0.3], help="beside the declared one, first seed"
+    )
+    args = parser.parse_args()
+    variants = [Variant(seed) for seed in args.seeds] + [Variant(args.seeds[0], rate) for rate in args.error_rates]
+    try:
+        done: list[tuple[Variant, dict[str, Any]]] = []
+        for variant in variants:
+            done.append((variant, run(variant)))
+            declared = [v for v, _ in done if v.error_rate is None]
+            pooled = pool([(v.seed, arm_records(HOME / v.name)) for v in declared], load_params().evaluate.bootstrap)
+            write_json(
+                REPORT,
+                {
+                    "seeds": [summary for v, summary in done if v.error_rate is None],
+                    "error_rates": [summary for v, summary in done if v.error_rate is not None],
+                    "pooled": pooled,
+                },
+            )
+    except UserError as error:
+        print(f"wethink seeds: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"written: {REPORT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""A Prefect server for the time of one run, where none is configured: its UI can be watched, and it dies with the run.
+
+Prefect would start one by itself, but that one outlives a flow that is killed, and serves no UI.
+"""
+
+import atexit
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from wethink.errors import UserError
+from wethink.runs import WORK, die_with_owners
+
+PORT = 4200  # Prefect's own; another one if it is taken
+LOG = WORK / "logs" / "prefect-server.log"
+
+
+@contextlib.contextmanager
+def local_server(patience: float = 120) -> Iterator[None]:
+    """Run the block against the configured Prefect server (PREFECT_API_URL), or against one of its own.
+
+    Raises:
+        UserError: the server ended or did not answer within `patience` seconds.
+    """
+    if PREFECT_API_URL.value():
+        yield
+        return
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    command = [sys.executable, "-m", "tasks.server", str(port)]
+    with LOG.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    atexit.register(_stop, process)  # not sooner: when this process ends, Prefect sends its last logs
+    api = f"http://127.0.0.1:{port}/api"
+    _wait_for(f"{api}/health", process, patience)
+    with temporary_settings({PREFECT_API_URL: api}):
+        yield
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    process.kill()
+    process.wait()
+
+
+def _free_port() -> int:
+    for port in (PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise UserError("no free port on 127.0.0.1 for Prefect's server; set PREFECT_API_URL to one that runs.")
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]", patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        time.sleep(0.2)
+    raise UserError(f"Prefect's local server did not start; {LOG} says why.")
+
+
+def main() -> None:
+    """Serve until told to stop, or until whoever started this process is gone."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    die_with_owners()
+    uvicorn.run(create_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
+
+
+if __name__ == "__main__":
+    main()
