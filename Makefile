@@ -2,25 +2,32 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke dvc.yaml clean
+.PHONY: demo test smoke seeds vllm-check dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
-export TORCH_EXTENSIONS_DIR := $(CURDIR)/.cache/torch_extensions
 
 # The main job: set up, run what has changed, print the accuracy table and where everything is.
-demo: .cache/jit.ok
+demo: .venv/.installed
 	@$(BIN)/python -m flows.pipeline
 
 # What continuous integration runs.
-test: .cache/jit.ok
+test: .venv/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict wethink tasks flows
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Is the gain real? The main job and its controls for three seeds, each in a git worktree; resumable.
+seeds: .venv/.installed
+	@$(BIN)/python -m flows.seeds
+
+# Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
+vllm-check: .venv-vllm/.installed
+	@.venv-vllm/bin/python benchmarks/vllm_check.py models/grpo
 
 # The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
-smoke: .cache/jit.ok
+smoke: .venv/.installed
 	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
 	git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -x -C "$$copy"; \
 	cd "$$copy"; $(BIN)/python -m wethink profile smoke; $(BIN)/python -m flows.pipeline
@@ -45,8 +52,3 @@ clean:
 	@echo "installing what requirements.lock pins into .venv ..."
 	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock; \
 	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
-
-# C++ extensions that DeepSpeed builds on first use, built beforehand so that no stage waits for them.
-.cache/jit.ok: .venv/.installed
-	@mkdir -p .cache; start=$$(date +%s); $(BIN)/python -m wethink.distributed; \
-	seconds=$$(( $$(date +%s) - start )); echo "JIT builds took $$seconds s"; echo $$seconds > $@

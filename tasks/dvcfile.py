@@ -55,7 +55,7 @@ def dvcfile(params: Params) -> str:
     """The text of dvc.yaml."""
     document = {
         "stages": {name: entry(name, stage, params) for name, stage in STAGES.items()},
-        "metrics": ["reports/evaluation/metrics.json"],
+        "metrics": ["reports/evaluation/headline.json"],
         "plots": PLOTS,
     }
     yaml = YAML()

@@ -1,9 +1,11 @@
 """What several tests need: a throw-away project whose stages are real to DVC and Prefect, but do next to nothing."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import pytest
 
 import tasks  # first: it sets the services' environment
 from tasks import dvcfile
+
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")  # tests leave nothing in the project
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 
 FAKE = '''
 """`python fake.py <stage>`: `python -m wethink <stage>` with a stand-in for the stage's function."""
@@ -106,9 +111,8 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect_server() -> Iterator[None]:
     """One ephemeral Prefect server for all tests that need one (ten seconds to start)."""
-    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):

@@ -19,7 +19,6 @@ from tasks import children, tracking, versions
 from tasks.stage import Plan, draw, ingest
 from wethink.stages import STAGES
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server for this file
 ALL = frozenset(STAGES)
 
 

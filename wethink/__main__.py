@@ -11,7 +11,7 @@ from pathlib import Path
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.runs import die_with_owners
-from wethink.stages import CONTROLS, STAGES, run_stage
+from wethink.stages import CONTROLS, STAGES, run_rank, run_stage
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,8 +46,6 @@ def dispatch(args: argparse.Namespace) -> None:
         for arm in args.arms or CONTROLS:
             run_stage(arm, load_params(), once=True)
     elif args.command == "rank":
-        from wethink.distributed import run_rank
-
         run_rank(args.stage, args.scratch, load_params())
     elif args.command == "ask":
         from wethink.ask import ask

@@ -13,7 +13,7 @@ from typing import Any
 from wethink.config import Base, Launch
 from wethink.errors import UserError
 from wethink.images import ImageSet
-from wethink.records import Record, content_id, read_jsonl, write_json
+from wethink.records import Record, read_jsonl, write_json
 from wethink.rewards.grammar import render
 from wethink.supervised import Sample, train
 
@@ -30,7 +30,7 @@ def base(
     """
     if config.model != "tiny":
         return _resolve(config, out)
-    from wethink.models.policy import Processor, chat_template, model_card, save_policy, read_prompt
+    from wethink.models.policy import Processor, chat_template, model_card, read_prompt, save_policy
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
     from wethink.models.vision import use_fast_paths
 
@@ -68,27 +68,34 @@ def base(
 def _samples(
     descriptions: list[Record], answers: list[Record], wordings: list[str], config: Base, seed: int
 ) -> Iterator[Sample]:
-    """All descriptions, and as many hash-chosen answers as `caption_share` leaves room for.
+    """One sample per described image, its form chosen by a hash.
 
-    `tagged_share` of both come with the system prompt and in tags: a description is its own thought, an
-    answer's thought is a guess. No sample lists what is seen and then concludes: that is left to learn.
+    Most are dialogues as in instruction data: describe the picture, then answer questions about it. A
+    `direct_share` asks at once; a `tagged_share` does so with the system prompt and in tags, where the
+    thought is a guess (or, for a description, the description). No sample lists what is seen in order to
+    conclude from it within one answer: that is left to SFT and GRPO.
     """
-    room = len(descriptions) * (1 - config.caption_share) / config.caption_share
-    chosen = sorted(answers, key=lambda row: content_id(seed, row["id"]))[: round(room)]
-    plain = [
-        (wordings[int(content_id(seed, r["image"]), 16) % len(wordings)], r["image"], r["text"], r["text"])
-        for r in descriptions
-    ]
-    plain += [(row["problem"], row["image"], row["answer"], f"it looks like {row['answer']}") for row in chosen]
-    for problem, image, answer, thought in plain:
-        if zlib.crc32(f"{seed} {image} {problem}".encode()) / 2**32 < config.tagged_share:
+    of_image: dict[str, list[Record]] = {}
+    for row in answers:
+        of_image.setdefault(row["image"], []).append(row)
+    for record in descriptions:
+        image, text, rows = record["image"], record["text"], of_image.get(record["image"], [])
+        wording = wordings[zlib.crc32(f"{seed} wording {image}".encode()) % len(wordings)]
+        form = zlib.crc32(f"{seed} form {image}".encode()) / 2**32
+        if form < config.tagged_share:
+            problem, answer, thought = wording, text, text
+            if rows and form < config.tagged_share / 2:
+                problem, answer, thought = rows[0]["problem"], rows[0]["answer"], f"it looks like {rows[0]['answer']}"
             yield Sample(problem, image, render(thought, answer))
+        elif rows and form < config.tagged_share + config.direct_share:
+            first, *others = [(row["problem"], row["answer"]) for row in rows]
+            yield Sample(first[0], image, first[1], system="", later=tuple(others))
         else:
-            yield Sample(problem, image, answer, system="")
+            yield Sample(wording, image, text, system="", later=tuple((row["problem"], row["answer"]) for row in rows))
 
 
 def _resolve(config: Base, out: Path) -> dict[str, Any]:
-    from wethink.models.policy import chat_template, load_model, load_processor, model_card, save_policy, read_prompt
+    from wethink.models.policy import chat_template, load_model, load_processor, model_card, read_prompt, save_policy
 
     model = load_model(config.model, config.revision)
     processor = load_processor(config.model, config.revision)

@@ -86,12 +86,17 @@ def mrope_positions(ids: np.ndarray, grid: tuple[int, int, int], processor: Proc
 
 
 def collate(
-    prompts: Sequence[Prompt], completions: Sequence[Sequence[int]] | None, pad: int, rows_per_prompt: int = 1
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[int]] | None,
+    pad: int,
+    rows_per_prompt: int = 1,
+    learned: Sequence[Sequence[bool]] | None = None,
 ) -> Batch:
     """Stack rows. Without completions: one row per prompt, padded left (to sample).
 
     With completions: `rows_per_prompt` consecutive rows share a prompt and its image, padded right (to
     learn): under a causal mask nothing can see right padding, so no attention mask is needed.
+    `learned` marks which completion tokens are targets; all are by default.
     """
     if completions is None:
         completions = [()] * len(prompts)
@@ -110,7 +115,7 @@ def collate(
         positions[:, i, begin : begin + length] = prompt.positions
         if extra:
             ids[i, length : length + extra] = completion
-            targets[i, length : length + extra] = 1
+            targets[i, length : length + extra] = 1 if learned is None else learned[i]
             positions[:, i, length : length + extra] = prompt.positions[:, -1:] + 1 + np.arange(extra)
     return Batch(
         ids=torch.from_numpy(ids),

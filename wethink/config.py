@@ -127,7 +127,7 @@ class Base(Section):
     revision: str | None = None
     tiny: TinyModel | None
     optim: Optim | None
-    caption_share: Annotated[float, Field(gt=0, le=1)] = 0.75  # share of descriptions among pre-training samples
+    direct_share: Share = 0.15  # share of pre-training samples that answer at once
     tagged_share: Share = 0.15  # share of pre-training samples in the tagged format
 
     @model_validator(mode="after")
@@ -249,7 +249,8 @@ def _as_json(value: dict[str, Any]) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A misspelt required key is both unknown and missing: the misspelling is what helps.
+    first = next((found for found in error.errors() if found["type"] == "extra_forbidden"), error.errors()[0])
     key = ".".join(str(part) for part in first["loc"]) or "params"
     if first["type"] == "extra_forbidden":
         known = _known_keys(first["loc"][:-1])

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wethink.config import Launch, Optim, Params
+from wethink.config import Launch, Optim
 from wethink.errors import UserError
 from wethink.records import read_json, write_json
 
@@ -71,24 +71,6 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
             "Starting the stage again goes on from its last checkpoint.",
             exit_code=75,  # EX_TEMPFAIL: worth a retry
         )
-
-
-def run_rank(stage: str, scratch: Path, params: Params) -> None:
-    """One rank of a stage: the library function, with this process's share of the work."""
-    import importlib
-
-    from wethink.stages import CONTROLS, STAGES, arguments
-
-    entry = (STAGES | CONTROLS)[stage]
-    module, function = entry.function.split(":")
-    try:
-        (scratch / "out").mkdir(exist_ok=True)
-        getattr(importlib.import_module(module), function)(
-            **arguments(entry, params), out=scratch / "out", scratch=scratch
-        )
-    except UserError as error:
-        (scratch / "failure.txt").write_text(str(error), encoding="utf-8")
-        raise
 
 
 def free_port() -> int:

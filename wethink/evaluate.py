@@ -107,7 +107,19 @@ def evaluate_checkpoints(
     metrics = summarise(records, config.bootstrap, seed)
     write_jsonl(out / "items.jsonl", records)
     write_json(out / "metrics.json", metrics)
+    write_json(out / "headline.json", headline(metrics))
     return metrics
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The few figures that two versions are compared by (`dvc metrics show`)."""
+    found: dict[str, Any] = {"majority": metrics["majority"]}
+    for name, entry in metrics.items():
+        if isinstance(entry, dict) and "accuracy" in entry:
+            found[name] = {"accuracy": entry["accuracy"], "sampled": entry.get("sampled", {}).get("accuracy")}
+        elif isinstance(entry, dict) and "mean" in entry:
+            found[name] = {"mean": entry["mean"], "low": entry["low"], "high": entry["high"]}
+    return found
 
 
 def run_job(

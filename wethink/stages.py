@@ -197,8 +197,6 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     Raises:
         UserError: an input is missing (the stage that makes it is named), or the stage refuses its input.
     """
-    import importlib
-
     from wethink.closure import closure
 
     stage = (STAGES | CONTROLS)[name]
@@ -223,10 +221,7 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
 
             launch_ranks(name, scratch, params.launch)
         else:
-            module, function = stage.function.split(":")
-            run_function = getattr(importlib.import_module(module), function)
-            (scratch / "out").mkdir(exist_ok=True)
-            run_function(**arguments(stage, params), out=scratch / "out", scratch=scratch)
+            run_rank(name, scratch, params)
         metrics = _metrics(scratch)
         log.unlink()
         if (scratch / "metrics.jsonl").exists():
@@ -241,3 +236,20 @@ def _metrics(scratch: Path) -> dict[str, Any]:
     path = scratch / "out" / "metrics.json"
     metrics: dict[str, Any] = read_json(path) if path.is_file() else {}
     return metrics
+
+
+def run_rank(name: str, scratch: Path, params: Params) -> None:
+    """One rank of a stage: the library function, with this process's share of the work."""
+    import importlib
+
+    stage = (STAGES | CONTROLS)[name]
+    module, function = stage.function.split(":")
+    (scratch / "out").mkdir(exist_ok=True)
+    (scratch / "failure.txt").unlink(missing_ok=True)
+    try:
+        getattr(importlib.import_module(module), function)(
+            **arguments(stage, params), out=scratch / "out", scratch=scratch
+        )
+    except UserError as error:
+        (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
+        raise

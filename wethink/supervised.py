@@ -31,12 +31,28 @@ from wethink.progress import track
 
 @dataclass(frozen=True)
 class Sample:
-    """A question about an image and the completion to learn. `system` as in Processor.prompt_ids."""
+    """A question about an image and the completion to learn. `system` as in Processor.prompt_ids.
+
+    `later` are further turns about the same image: the questions are read, the answers are learned.
+    """
 
     problem: str
     image: str
     completion: str
     system: str | None = None
+    later: tuple[tuple[str, str], ...] = ()
+
+
+def tokenize(sample: Sample, processor: Processor) -> tuple[list[int], list[bool]]:
+    """Tokens of everything after the first question, each answer with its stop token, and which of them to learn."""
+    stop = [processor.tokenizer.eos_token_id]
+    ids = processor.text_ids(sample.completion) + stop
+    learned = [True] * len(ids)
+    for question, answer in sample.later:
+        asked, answered = processor.turn_ids(question), processor.text_ids(answer) + stop
+        ids += asked + answered
+        learned += [False] * len(asked) + [True] * len(answered)
+    return ids, learned
 
 
 def train(
@@ -58,20 +74,19 @@ def train(
     """
     ranks = join(launch)
     if optim.batch < ranks.world:
-        raise UserError(f"{title}: a batch of {optim.batch} leaves some of {ranks.world} processes without work; raise it.")
+        raise UserError(
+            f"{title}: a batch of {optim.batch} leaves some of {ranks.world} processes without work; raise it."
+        )
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
     done = restore_state(engine, scratch, ranks)
     if ranks.first:
         rewind_log(scratch, done)
     order = islice(epoch_order(len(samples), seed), done * optim.batch, None)
-    stop = [processor.tokenizer.eos_token_id]
     for step in track(range(done, optim.steps), title, optim.steps, done, quiet=not ranks.first):
         start = time.perf_counter()
         chosen = [samples[i] for i in islice(order, optim.batch)]
-        completions = [
-            processor.tokenizer(sample.completion, add_special_tokens=False)["input_ids"] + stop for sample in chosen
-        ]
-        tokens = sum(map(len, completions))
+        completions = [tokenize(sample, processor) for sample in chosen]
+        tokens = sum(sum(learned) for _, learned in completions)
         mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
         loss_sum = torch.zeros(1, device=ranks.device)
         for begin in range(0, len(mine), optim.micro_batch):
@@ -84,7 +99,8 @@ def train(
                 processor,
                 [row.system for row in rows],
             )
-            batch = collate(prompts, [completion for _, completion in part], processor.tokenizer.pad_token_id)
+            written, learned = zip(*(completion for _, completion in part), strict=True)
+            batch = collate(prompts, written, processor.tokenizer.pad_token_id, learned=learned)
             logps, _ = engine(batch.to(ranks.device))
             loss = -logps.sum() / tokens
             engine.backward(loss * ranks.world)

@@ -58,6 +58,15 @@ class Processor:
         before, after = text.split("<|image_pad|>")  # raises if a question smuggles in a placeholder
         return list(self.tokenizer(before + "<|image_pad|>" * count + after, add_special_tokens=False)["input_ids"])
 
+    def text_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def turn_ids(self, problem: str) -> list[int]:
+        """A later user turn and the header of its answer; the turn before it has just been stopped."""
+        messages = [{"role": "system", "content": ""}, {"role": "user", "content": problem}]
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return self.text_ids("\n" + text)
+
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 

@@ -1,7 +1,7 @@
 """Bar, line and pie charts of real tables: one numeric column, four (a pie: three or four) rows.
 
-A value is shown as a level from 1 to 6, by the column's quantiles over all rows. A pie shows nothing but
-shares, so rows are chosen whose levels sum to twelve: a level is then a number of twelfths, and can be seen.
+A value is shown as a level from 1 to 5, by the column's quantiles over all rows. A pie shows nothing but
+shares, so rows are chosen whose levels sum to ten: a level is then a number of tenths, and can be seen.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,16 +17,16 @@ from wethink.sources import questions
 from wethink.sources.palette import CANVAS, COLOURS, NEAR_COLOURS, SUPERSAMPLE, tint
 from wethink.sources.questions import Arguments, Kind, Part, Parts, Question, Truth
 
-STYLES = ("bar", "line", "pie")
-LEVELS = 6
-PIE = 12  # a pie's levels sum to this
+STYLES = ("bar", "bar", "line", "line", "pie")  # a pie shows few different things, so it is drawn less often
+LEVELS = 5
+PIE = 10  # a pie's levels sum to this
 DARK = (40, 40, 40)
 _Columns = dict[str, list[int]]  # column → level of every row
 
 
 @cache
 def _tables() -> dict[str, _Columns]:
-    """Levels of every row in every column that has at least six of them."""
+    """Levels of every row in every column that has all of them."""
     import numpy as np
     from sklearn import datasets
 
@@ -129,7 +129,7 @@ def _pie(pen: ImageDraw.ImageDraw, whole: int, colours: list[Any], levels: list[
 
 
 def describe(parts: Parts) -> str:
-    """E.g. `red 3 , blue 5 , green 1 , purple 6`."""
+    """E.g. `red 3 , blue 5 , green 1 , yellow 4`."""
     return " , ".join(f"{part['colour']} {part['level']}" for part in parts)
 
 
@@ -178,20 +178,9 @@ def _conclude_larger(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     return f"{arguments[0]} : {first} , {arguments[1]} : {second}", "yes" if first > second else "no"
 
 
-def _conclude_how_many(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    level = _level(arguments[0], parts)
-    larger = [part["colour"] for part in parts if part["level"] > level]
-    return f"larger : {' , '.join(larger) or 'none'}", str(len(larger))
-
-
 def _conclude_level(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     level = str(_level(arguments[0], parts))
     return f"{arguments[0]} : {level}", level
-
-
-def _conclude_difference(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    first, second = sorted((_level(colour, parts) for colour in arguments), reverse=True)
-    return f"{first} minus {second} : {first - second}", str(first - second)
 
 
 _READ, _COMPARE = ("recognition", "ocr"), ("recognition", "comparison")
@@ -210,21 +199,7 @@ KINDS = {
         _other_colours,
     ),
     "larger_colour": Kind(_COMPARE, "is {} larger than {} ?", _pairs, _conclude_larger, both=True),
-    "how_many_larger": Kind(
-        (*_COMPARE, "counting"),
-        "how many are larger than {} ?",
-        _colours,
-        _conclude_how_many,
-        weights={"0": 0.8, "3": 1.3},
-    ),
     "level": Kind(_READ, "what is the level of {} ?", _colours, _conclude_level),
-    "difference": Kind(
-        (*_READ, "math"),
-        "what is the difference between {} and {} ?",
-        _pairs,
-        _conclude_difference,
-        weights={"1": 0.7, "4": 1.5, "5": 2.0},
-    ),
 }
 
 

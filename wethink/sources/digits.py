@@ -10,7 +10,7 @@ from PIL import Image
 from wethink.records import content_id
 from wethink.sources import questions
 from wethink.sources.palette import CANVAS
-from wethink.sources.questions import CELLS, SIDES, Arguments, Kind, Part, Parts, Question, Truth
+from wethink.sources.questions import CELLS, Arguments, Kind, Part, Parts, Question, Truth
 
 NEAR_DIGITS = {
     0: (6, 8),
@@ -93,17 +93,6 @@ def _other_digits(answer: str, parts: Parts, rng: Random) -> list[str]:
     return rng.sample(shown, k=len(shown)) + rng.sample([str(digit) for digit in range(10)], k=10)
 
 
-def _conclude_sum(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    first, second = (_digits(parts)[i] for i in SIDES[arguments[0]])
-    return f"{first} plus {second} : {first + second}", str(first + second)
-
-
-def _conclude_parity(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    odd = arguments[0] == "odd"
-    found = [str(digit) for digit in _digits(parts) if digit % 2 == odd]
-    return f"{arguments[0]} : {' , '.join(found) or 'none'}", str(len(found))
-
-
 def _conclude_above(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     found = [str(digit) for digit in _digits(parts) if digit > int(arguments[0])]
     return f"larger : {' , '.join(found) or 'none'}", str(len(found))
@@ -112,12 +101,6 @@ def _conclude_above(arguments: Arguments, parts: Parts) -> tuple[str, str]:
 def _conclude_larger(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     first, second = (_digits(parts)[CELLS.index(cell)] for cell in arguments)
     return f"{arguments[0]} : {first} , {arguments[1]} : {second}", "yes" if first > second else "no"
-
-
-def _conclude_side(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    side = arguments[0].split()[0]
-    found = " , ".join(str(_digits(parts)[i]) for i in SIDES[side])
-    return f"{side} : {found}", found
 
 
 _READ = ("ocr", "recognition")
@@ -135,19 +118,6 @@ KINDS = {
         lambda arguments, parts: _conclude_extreme("smallest", parts),
         _other_digits,
     ),
-    "row_sum": Kind(
-        (*_READ, "spatial", "math"),
-        "what is the sum of the {} row ?",
-        lambda parts: [("top",), ("bottom",)],
-        _conclude_sum,
-    ),
-    "parity": Kind(
-        (*_READ, "counting", "math"),
-        "how many digits are {} ?",
-        lambda parts: [("even",), ("odd",)],
-        _conclude_parity,
-        weights={"0": 2.0, "4": 2.0},
-    ),
     "above": Kind(
         (*_READ, "counting", "comparison"),
         "how many digits are larger than {} ?",
@@ -160,12 +130,6 @@ KINDS = {
         lambda parts: list(permutations(CELLS, 2)),
         _conclude_larger,
         both=True,
-    ),
-    "side_digits": Kind(
-        (*_READ, "spatial"),
-        "which digits are in the {} ?",
-        lambda parts: [("top row",), ("bottom row",), ("left column",), ("right column",)],
-        _conclude_side,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The five colours and the canvas that all drawn images share."""
+"""The four colours and the canvas that all drawn images share."""
 
 from random import Random
 
@@ -9,18 +9,16 @@ COLOURS = {
     "blue": (45, 85, 230),
     "green": (40, 175, 70),
     "yellow": (240, 215, 50),
-    "purple": (150, 50, 190),
 }
 NEAR_COLOURS = {
-    "red": ("purple", "yellow"),
-    "blue": ("purple", "green"),
+    "red": ("yellow", "green"),
+    "blue": ("green", "red"),
     "green": ("blue", "yellow"),
     "yellow": ("green", "red"),
-    "purple": ("blue", "red"),
 }
 
 
 def tint(colour: str, rng: Random, spread: int = 18) -> tuple[int, int, int]:
-    """One of the five colours as it looks today."""
+    """One of the colours as it looks today."""
     red, green, blue = (min(255, max(0, value + rng.randint(-spread, spread))) for value in COLOURS[colour])
     return red, green, blue

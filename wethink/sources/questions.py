@@ -22,7 +22,6 @@ Arguments = tuple[str, ...]
 
 LETTERS = ("A", "B", "C", "D")
 CELLS = ("top left", "top right", "bottom left", "bottom right")
-SIDES = {"top": (0, 1), "bottom": (2, 3), "left": (0, 2), "right": (1, 3)}
 DESCRIBE = "describe"
 DESCRIBE_SHARE = 0.1  # of all questions
 

@@ -10,16 +10,15 @@ from PIL import Image, ImageDraw
 from wethink.records import content_id
 from wethink.sources import questions
 from wethink.sources.palette import CANVAS, COLOURS, NEAR_COLOURS, SUPERSAMPLE, tint
-from wethink.sources.questions import CELLS, SIDES, Arguments, Kind, Part, Parts, Question, Truth
+from wethink.sources.questions import CELLS, Arguments, Kind, Part, Parts, Question, Truth
 
-SHAPES = ("circle", "square", "triangle", "star", "cross")
-PLURALS = {"circles": "circle", "squares": "square", "triangles": "triangle", "stars": "star", "crosses": "cross"}
+SHAPES = ("circle", "square", "triangle", "cross")
+PLURALS = {"circles": "circle", "squares": "square", "triangles": "triangle", "crosses": "cross"}
 NEAR_SHAPES = {
-    "circle": ("square", "star"),
+    "circle": ("square",),
     "square": ("circle", "triangle"),
-    "triangle": ("star", "square"),
-    "star": ("cross", "triangle"),
-    "cross": ("star", "square"),
+    "triangle": ("square", "cross"),
+    "cross": ("triangle", "square"),
 }
 EMPTY = 0.15  # share of empty cells
 NOTHING: Part = {"colour": "none", "shape": "none"}
@@ -32,8 +31,8 @@ def material() -> dict[str, str]:
 
 def sample(rng: Random, pool: Sequence[str]) -> Truth:
     """Four cells from a palette of few colours and shapes, so that things repeat and can be counted."""
-    colours = rng.sample(sorted(COLOURS), k=rng.randint(2, 5))
-    shapes = rng.sample(SHAPES, k=rng.randint(2, 5))
+    colours = rng.sample(sorted(COLOURS), k=rng.randint(2, 4))
+    shapes = rng.sample(SHAPES, k=rng.randint(2, 4))
     parts = [
         dict(NOTHING) if rng.random() < EMPTY else {"colour": rng.choice(colours), "shape": rng.choice(shapes)}
         for _ in CELLS
@@ -53,7 +52,7 @@ def render(truth: Truth, rng: Random, size: int) -> Image.Image:
     cell = size * SUPERSAMPLE / 2
     for index, part in enumerate(truth["parts"]):
         radius = cell * rng.uniform(0.32, 0.36)
-        slack = cell / 2 - 1.2 * radius  # a star's points reach farthest
+        slack = cell / 2 - 1.2 * radius  # a turned square's corners reach farthest
         x = cell * (index % 2 + 0.5) + rng.uniform(-slack, slack)
         y = cell * (index // 2 + 0.5) + rng.uniform(-slack, slack)
         turn, colour = rng.uniform(-0.08, 0.08), rng.random()
@@ -77,8 +76,6 @@ def _shape(
         pen.polygon(corners([(i + 0.5) / 4 for i in range(4)], [radius * 1.25] * 4), fill=colour)
     elif shape == "triangle":
         pen.polygon(corners([i / 3 for i in range(3)], [radius * 1.2] * 3), fill=colour)
-    elif shape == "star":
-        pen.polygon(corners([i / 10 for i in range(10)], [radius * 1.2, radius * 0.5] * 5), fill=colour)
     else:  # cross: two bars
         wide = 0.055  # half the angle that a bar's end takes
         for quarter in (0.0, 0.25):
@@ -91,7 +88,7 @@ def _name(part: Part) -> str:
 
 
 def describe(parts: Parts) -> str:
-    """E.g. `red circle , none , blue star , red circle`."""
+    """E.g. `red circle , none , blue cross , red circle`."""
     return " , ".join(map(_name, parts))
 
 
@@ -105,19 +102,13 @@ def misread(part: Part, rng: Random) -> Part:
 
 
 def _count(word: str, parts: Parts) -> int:
-    """How many parts are of a colour (red) or a shape (stars)."""
+    """How many parts are of a colour (red) or a shape (crosses)."""
     return sum(part["colour"] == word or part["shape"] == PLURALS.get(word) for part in parts)
 
 
 def _conclude_count(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     count = str(_count(arguments[0], parts))
     return f"{arguments[0]} : {count}", count
-
-
-def _conclude_either(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    colour, shapes = arguments
-    count = sum(part["colour"] == colour or part["shape"] == PLURALS[shapes] for part in parts)
-    return f"{colour} or {shapes} : {count}", str(count)
 
 
 def _pairs(parts: Parts) -> list[Arguments]:
@@ -131,15 +122,6 @@ def _conclude_more(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     return f"{arguments[0]} : {first} , {arguments[1]} : {second}", "yes" if first > second else "no"
 
 
-def _full_sides(parts: Parts) -> list[Arguments]:
-    return [(side,) for side, cells in SIDES.items() if all(parts[i]["shape"] != "none" for i in cells)]
-
-
-def _conclude_same(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    first, second = (parts[i]["colour"] for i in SIDES[arguments[0]])
-    return f"{arguments[0]} : {first} , {second}", "yes" if first == second != "none" else "no"
-
-
 def _conclude_cell(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     name = _name(parts[CELLS.index(arguments[0])])
     return f"{arguments[0]} : {name}", name
@@ -150,11 +132,6 @@ def _other_things(answer: str, parts: Parts, rng: Random) -> list[str]:
     others = [_name(part) for part in parts]
     made_up = [f"{rng.choice(sorted(COLOURS))} {rng.choice(SHAPES)}" for _ in range(24)]
     return rng.sample(others, k=len(others)) + made_up
-
-
-def _conclude_row(arguments: Arguments, parts: Parts) -> tuple[str, str]:
-    colours = " , ".join(parts[i]["colour"] for i in SIDES[arguments[0]])
-    return f"{arguments[0]} : {colours}", colours
 
 
 _COUNT = ("recognition", "counting")
@@ -170,33 +147,13 @@ KINDS = {
     "count_shape": Kind(
         _COUNT, "how many {} are there ?", lambda parts: [(s,) for s in PLURALS], _conclude_count, weights=_COUNTS
     ),
-    "count_either": Kind(
-        _COUNT,
-        "how many things are {} or {} ?",
-        lambda parts: [(c, s) for c in sorted(COLOURS) for s in PLURALS],
-        _conclude_either,
-        weights=_COUNTS,
-    ),
     "more": Kind((*_COUNT, "comparison"), "are there more {} than {} ?", _pairs, _conclude_more, both=True),
-    "same_colour": Kind(
-        ("recognition", "spatial", "comparison"),
-        "are the {} things of the same colour ?",
-        _full_sides,
-        _conclude_same,
-        both=True,
-    ),
     "which_thing": Kind(
         ("recognition", "spatial"),
         "which thing is {} ?",
         lambda parts: [(c,) for c in CELLS],
         _conclude_cell,
         _other_things,
-    ),
-    "row_colours": Kind(
-        ("recognition", "spatial"),
-        "which colours are in the {} row ?",
-        lambda parts: [("top",), ("bottom",)],
-        _conclude_row,
     ),
 }
 
