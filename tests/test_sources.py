@@ -169,7 +169,7 @@ def read_off(problem, name, parts):
 
 
 def read_scene(problem, parts):
-    names = [" ".join([part["colour"], part["shape"]]).replace("none none", "none") for part in parts]
+    names = [" ".join([part["colour"], part["shape"]]).replace("none none", "no thing") for part in parts]
     words = [[*name.split(), name.split()[-1] + ("es" if name.endswith("cross") else "s")] for name in names]
 
     def number(*wanted):

@@ -1,9 +1,16 @@
 """`python -m wethink ask`: one question about one image, the thinking shown."""
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wethink.errors import UserError
 from wethink.rewards import grammar
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
 
 
 def ask(image: Path, question: str, model: Path, temperature: float) -> None:
@@ -52,14 +59,15 @@ def ask(image: Path, question: str, model: Path, temperature: float) -> None:
     console.print(f"[bold]{escape(parsed.answer or '')}[/]")
 
 
-def open_image(path: Path) -> "Image":  # type: ignore[name-defined]  # noqa: F821
+def open_image(path: Path) -> "Image.Image":
     """Decode an image file the way `ingest` does."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
+
+    from wethink.decode import Unusable, accept
 
     try:
-        with Image.open(path) as handle:
-            return handle.convert("RGB")
+        return Image.open(io.BytesIO(accept(path.read_bytes(), MAX_PIXELS).data)).convert("RGB")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; name an image file.") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (Unusable, OSError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}); name another file.") from None

@@ -118,6 +118,7 @@ def solve(kinds: Mapping[str, Kind], description: str, question: Question, parts
     conclusion, answer = kind.conclude(question.arguments[:split], parts)
     if kind.options is not None:
         answer = LETTERS[_closest(answer, question.arguments[split:])]
+        conclusion += f" , {answer}"
     return f"{description} . {conclusion}", answer
 
 
