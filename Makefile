@@ -52,3 +52,12 @@ clean:
 	@echo "installing what requirements.lock pins into .venv ..."
 	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock; \
 	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
+
+# vLLM wants another fastapi than Prefect, so it lives in an environment of its own. It and torchvision are
+# installed without their dependencies, which would bring a CUDA build of PyTorch; the lock has the rest.
+.venv-vllm/.installed: requirements-vllm.lock infra/vllm/torchvision_ops.py
+	@test -x .venv-vllm/bin/python || python3 -m venv .venv-vllm
+	@.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.lock
+	@site=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
+	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@

@@ -6,6 +6,7 @@ Asks both the same questions about images of data/images, greedily, and prints h
 """
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,12 +20,11 @@ LIMIT = 48
 
 def questions(count: int) -> list[tuple[object, str]]:
     """The first held-out items with their images."""
-    import json
-
     import pyarrow.parquet as pq
     from PIL import Image
 
-    items = [json.loads(line) for line in Path("data/drawn/items/reporting.jsonl").open()][::7][:count]
+    lines = Path("data/drawn/items/reporting.jsonl").read_text(encoding="utf-8").splitlines()
+    items = [json.loads(line) for line in lines[::7][:count]]
     wanted = {item["image"] for item in items}
     found = {}
     for shard in sorted(Path("data/images").glob("shard-*.parquet")):
