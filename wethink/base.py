@@ -71,7 +71,8 @@ def _samples(
     """One sample per described image, its form chosen by a hash.
 
     Most are dialogues as in instruction data: describe the picture, then answer questions about it. A
-    `direct_share` asks at once; a `tagged_share` does so with the system prompt and in tags, where the
+    `direct_share` answers its first question at once and describes afterwards (so that descriptions come at
+    many distances from the image); a `tagged_share` answers with the system prompt and in tags, where the
     thought is a guess (or, for a description, the description). No sample lists what is seen in order to
     conclude from it within one answer: that is left to SFT and GRPO.
     """
@@ -89,7 +90,7 @@ def _samples(
             yield Sample(problem, image, render(thought, answer))
         elif rows and form < config.tagged_share + config.direct_share:
             first, *others = [(row["problem"], row["answer"]) for row in rows]
-            yield Sample(first[0], image, first[1], system="", later=tuple(others))
+            yield Sample(first[0], image, first[1], system="", later=((wording, text), *others))
         else:
             yield Sample(wording, image, text, system="", later=tuple((row["problem"], row["answer"]) for row in rows))
 

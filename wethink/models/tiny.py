@@ -99,7 +99,9 @@ def build_model(
             "use_sliding_window": False,
             "rope_parameters": {
                 "rope_type": "default",
-                "rope_theta": 10000.0,
+                # The last frequencies turn over an image's width (M-RoPE sections). At the usual 10,000 they turn by
+                # thousandths per token, and so small a model cannot tell its 2 × 2 image tokens apart.
+                "rope_theta": 20.0,
                 "mrope_section": [
                     third,
                     (head_dim // 2 - third) // 2,
