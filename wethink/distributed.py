@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -50,7 +51,11 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
     command += ["--hostfile", launch.hostfile] if launch.hostfile else ["--hostfile", os.devnull]
     command += ["--num_gpus", str(launch.processes), "--master_port", str(free_port())]
     command += ["--no_local_rank", "--module", "wethink", "rank", stage, "--scratch", str(scratch)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(launch.threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(launch.threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "DS_ACCELERATOR": launch.device,
+    }
     with subprocess.Popen(command, env=environment, start_new_session=True) as child:
         try:
             code = child.wait(timeout=launch.deadline_minutes * 60)
@@ -87,6 +92,8 @@ def join(launch: Launch) -> Ranks:
     """
     import torch
 
+    # DeepSpeed calls collectives by names that PyTorch 2.13 has renamed: true, and nothing a user can mend.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     if launch.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "launch.device is 'cuda' but this machine has no usable GPU; use the tiny profile "

@@ -83,7 +83,7 @@ def load_processor(folder: Path | str, revision: str | None = None) -> Processor
 
     return Processor(
         AutoTokenizer.from_pretrained(folder, revision=revision),
-        AutoImageProcessor.from_pretrained(folder, revision=revision, use_fast=False),
+        AutoImageProcessor.from_pretrained(folder, revision=revision, backend="pil"),
     )
 
 
@@ -94,7 +94,9 @@ def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dty
         UserError: there is no such folder and no such model in the local hub cache.
     """
     from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # one bar per stage is enough
     try:
         model: nn.Module = AutoModelForImageTextToText.from_pretrained(
             folder, revision=revision, dtype=dtype, use_safetensors=True, attn_implementation="sdpa"
