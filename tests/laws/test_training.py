@@ -92,6 +92,7 @@ def stage(folder: Path, name: str, processes: int = 1, kill_after_step: int | No
     params = json.loads((folder / "params.json").read_text())
     params["launch"]["processes"] = processes
     (folder / "params.yaml").write_text(json.dumps(params))
+    (folder / f".wethink/runs/{name}.metrics.jsonl").unlink(missing_ok=True)  # an earlier run's
     command = [sys.executable, "-m", "wethink", name]
     child = subprocess.Popen(
         command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True, stderr=subprocess.PIPE
