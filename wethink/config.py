@@ -127,7 +127,7 @@ class Base(Section):
     revision: str | None = None
     tiny: TinyModel | None
     optim: Optim | None
-    direct_share: Share = 0.4  # share of pre-training samples that answer first and describe later
+    direct_share: Share = 0.15  # share of pre-training samples that answer first and describe later
     tagged_share: Share = 0.15  # share of pre-training samples in the tagged format
 
     @model_validator(mode="after")
