@@ -91,7 +91,7 @@ def run(variant: Variant) -> dict[str, Any]:
 def collect(variant: Variant, folder: Path) -> dict[str, Any]:
     """A finished variant's figures."""
     config = load_params(folder / "params.yaml")
-    summary = read_json(folder / STAGES["evaluate"].out / "metrics.json")
+    summary: dict[str, Any] = read_json(folder / STAGES["evaluate"].out / "metrics.json")
     records = arm_records(folder)
     compared = compare(records, summary | summarise(records, 200, config.seed), config.evaluate.bootstrap, config.seed)
     runs = {name: folder / WORK / "runs" / f"{name}.run.json" for name in (*STAGES, *CONTROLS)}

@@ -56,6 +56,7 @@ def work(*, out, scratch, config, **rest):
         figures = {"seed": 0, "base": one, "sft": one, "grpo": one, "majority": 0.3, "scenes": 40,
                    "sft_minus_base": gain, "grpo_minus_sft": gain, "sources": {}}
     (out / "metrics.json").write_text(json.dumps(figures))
+    (out / "headline.json").write_text(json.dumps(figures))
     (out / "index.html").write_text(repr(config))
 
 

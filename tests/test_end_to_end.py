@@ -74,7 +74,7 @@ def test_every_count_in_is_a_count_out(finished: Path) -> None:
     passed = sum(1 for _ in (finished / "data/valid/rows.jsonl").open())
     quarantined = sum(1 for _ in (finished / "data/valid/quarantine.jsonl").open())
     assert rows["candidates"] == kept + rejected and rows["kept"] == kept == passed + quarantined
-    assert valid["passed"] == passed
+    assert valid["kept"] == passed and valid["quarantined"] == quarantined
 
 
 def test_dvc_is_clean_and_nothing_runs_again_through_either_door(finished: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_changed_grpo_parameter_runs_grpo_and_what_follows_only(finished: Path
     text = params.read_text()
     before = stamps(finished)
     try:
-        params.write_text(text.replace("dual_clip: 3.0", "dual_clip: 2.5"))
+        params.write_text(text.replace("  temperature: 1.0", "  temperature: 0.7"))
         assert params.read_text() != text
         run(finished, "flows.pipeline")
         after = stamps(finished)
