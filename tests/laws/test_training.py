@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -129,6 +130,29 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(workshop: Path
     assert untimed[0] == untimed[1]
     assert [line["step"] for line in untimed[1]] == list(range(1, len(untimed[1]) + 1))
     assert not (workshop / ".wethink/scratch" / name).exists()
+
+
+def test_when_one_rank_is_killed_the_stage_ends_and_the_next_start_finishes_with_the_same_bytes(workshop: Path) -> None:
+    whole = stage(workshop, "sft", processes=2)
+    (workshop / ".wethink/runs/sft.metrics.jsonl").unlink()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "wethink", "sft"],
+        cwd=workshop,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    log = workshop / ".wethink/runs/sft.metrics.jsonl"
+    while not log.exists() or sum(1 for _ in log.open()) < 6:
+        assert child.poll() is None, child.stderr.read().decode()
+        time.sleep(0.005)
+    ranks = [p for p in psutil.Process(child.pid).children(recursive=True) if "rank" in p.cmdline()[3:5]]
+    assert len(ranks) == 2
+    ranks[1].kill()
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 75 and "a rank of stage 'sft' ended" in errors.decode()
+    gone, alive = psutil.wait_procs(ranks, timeout=10)
+    assert not alive
+    assert stage(workshop, "sft", processes=2) == whole
 
 
 def test_two_processes_learn_what_one_learns(workshop: Path) -> None:
