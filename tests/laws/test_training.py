@@ -150,7 +150,7 @@ def test_when_one_rank_is_killed_the_stage_ends_and_the_next_start_finishes_with
     ranks[1].kill()
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 75 and "a rank of stage 'sft' ended" in errors.decode()
-    gone, alive = psutil.wait_procs(ranks, timeout=10)
+    _, alive = psutil.wait_procs(ranks, timeout=10)
     assert not alive
     assert stage(workshop, "sft", processes=2) == whole
 
