@@ -99,7 +99,8 @@ def test_a_killed_stage_is_tried_again_and_goes_on(project: Path, prefect_server
     Path("orders/draw").write_text("die once")
     state = only_draw(return_state=True)
     assert state.is_completed(), state.message
-    assert "exited with -9" in Path(".wethink/logs/draw.log").read_text(encoding="utf-8")
+    log = Path(".wethink/logs/draw.log").read_text(encoding="utf-8")
+    assert "exited with -9" in log or "exited with 137" in log  # what DVC says depends on the shell between
 
 
 def test_a_failed_run_can_be_retried_from_the_ui(project: Path, prefect_server: None) -> None:
