@@ -206,8 +206,8 @@ def read_digits(problem, parts):
         return " , ".join(map(str, digits))
     if problem == "which digit is largest ?":
         return str(sorted(digits)[-1])
-    if problem == "which digit is smallest ?":
-        return str(sorted(digits)[0])
+    if problem == "where is the smallest digit ?":
+        return CELLS[digits.index(sorted(digits)[0])]
     if match := re.fullmatch(r"how many digits are larger than (\d) \?", problem):
         return str(len([d for d in digits if d > int(match[1])]))
     match = re.fullmatch(r"is the (.*) digit larger than the (.*) digit \?", problem)

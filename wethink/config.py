@@ -106,9 +106,10 @@ class TinyModel(Section):
 
 
 class Optim(Section):
-    """AdamW with linear warm-up, then constant or cosine to zero."""
+    """AdamW, or Muon beside it, with linear warm-up, then constant or cosine to zero."""
 
     lr: Annotated[float, Field(gt=0)]
+    muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, hidden matrices are Muon's: fewer steps to see
     steps: Positive
     batch: Positive  # samples per optimizer step over all processes
     warmup: Share = 0.05

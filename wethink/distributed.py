@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 KEEP = 2  # resumable checkpoints kept in scratch
+MUON_MOMENTUM = 0.95  # its author's, and every recipe's since
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,24 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
 
     Accumulation is unmanaged: `backward` only accumulates, `step` reduces and updates, so ranks may have
     unequal numbers of micro-batches. DeepSpeed averages gradients over ranks: losses are scaled by `world`.
+
+    With `muon_lr` DeepSpeed's Muon updates the hidden matrices, and its Adam embeddings, norms and biases.
     """
     import deepspeed
+    import torch
 
     path = Path(launch.deepspeed)
     config = read_json(path)
     optimizer = config["optimizer"]["params"]
     optimizer |= {"lr": optim.lr, "betas": list(optim.betas), "weight_decay": optim.weight_decay}
     config["gradient_clipping"] = optim.max_grad_norm
+    if optim.muon_lr is not None:
+        config["optimizer"]["type"] = "Muon"
+        optimizer |= {"muon_lr": optim.muon_lr, "adam_lr": optim.lr, "momentum": MUON_MOMENTUM}
+        # DeepSpeed would clip Muon's update, not its gradient; that update is of one size whatever the gradient is.
+        config["gradient_clipping"] = 0.0
+        if launch.device == "cpu":
+            torch.compiler.set_stance("force_eager")  # compiling the small matrix products takes longer than they do
     with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
         engine, *_ = deepspeed.initialize(model=module, model_parameters=list(module.parameters()), config=config)
     return engine
@@ -178,10 +189,15 @@ def learning_rate(optim: Optim, step: int) -> float:
     return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, optim.steps - warmup)))
 
 
-def optimizer_step(engine: Any, rate: float) -> float:
-    """Reduce, clip, update; return the gradient norm before clipping."""
+def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
+    """Reduce, clip, update with the rates of step `step`; return the gradient norm before clipping.
+
+    With Muon DeepSpeed turns the gradient into the update first, so the norm is that of the update.
+    """
+    share = learning_rate(optim, step) / optim.lr
     for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+        peak = optim.muon_lr if optim.muon_lr and group.get("use_muon") else optim.lr
+        group["lr"] = share * peak
     engine.step()
     norm = engine.get_global_grad_norm()
     return float(norm) if norm is not None else 0.0

@@ -106,7 +106,7 @@ def train(
             engine.backward(loss * ranks.world)
             loss_sum += loss.detach()
         all_sum(loss_sum)
-        norm = optimizer_step(engine, learning_rate(optim, step))
+        norm = optimizer_step(engine, optim, step)
         if ranks.first:
             append_log(
                 scratch,

@@ -79,7 +79,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("base", "sft"):
         save_policy(model, None, made, folder / "models" / name, "card")
     params = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
-    params["sft"]["optim"] |= {"steps": SFT_STEPS, "batch": 5, "micro_batch": 2, "save_every": 4, "lr": 0.01}
+    params["sft"]["optim"] |= {"steps": SFT_STEPS, "batch": 5, "micro_batch": 2, "save_every": 4}
+    params["sft"]["optim"] |= {"lr": 0.01, "muon_lr": 0.02}
     params["grpo"]["optim"] |= {"steps": GRPO_STEPS, "batch": 4, "micro_batch": 8, "save_every": 2, "lr": 0.01}
     params["grpo"] |= {"group": 4, "max_new_tokens": 8, "start": "base"}
     params["launch"] |= {"processes": 1, "threads": 1, "deepspeed": str(ROOT / "infra/deepspeed/zero1_fp32.json")}

@@ -63,13 +63,7 @@ class EmbeddedAnnotator:
             return None
         kind = cast(_Asking, self._source(subject)).KINDS[question.kind]
         seen = self._read(subject, "filter", question.problem)
-        split = len(question.arguments) - (len(LETTERS) if question.category == "MC" else 0)
-        arguments, options = question.arguments[:split], question.arguments[split:]
-        if arguments not in kind.arguments(seen):
-            return "asks about something absent or ambiguous"
-        if options and kind.conclude(arguments, seen)[1] not in options:
-            return "no option is what is seen"
-        return None
+        return None if question.arguments in kind.arguments(seen) else "asks about something absent or ambiguous"
 
     def reason(self, subject: Subject, description: str, question: Question) -> str:
         return self._conclude("reason", subject, question, self._described(subject))[1]

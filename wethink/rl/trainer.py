@@ -107,7 +107,7 @@ def grpo(
         total = int(all_sum(torch.tensor([float(tokens)], device=ranks.device)))
         # -- learn: one update; the denominator is the global token count of the step
         learned = learn(engine, reference, kept, processor, config, total, ranks) if total else {}
-        norm = optimizer_step(engine, learning_rate(config.optim, step)) if total else 0.0
+        norm = optimizer_step(engine, config.optim, step) if total else 0.0
         # -- log and save
         everyone = gather_objects(([_evidence(group, step + 1) for group in groups], learned), ranks)
         if ranks.first:

@@ -168,11 +168,6 @@ def _conclude_extreme(word: str, parts: Parts) -> tuple[str, str]:
     return f"{word} : {colour}", colour
 
 
-def _other_colours(answer: str, parts: Parts, rng: Random) -> list[str]:
-    shown = [part["colour"] for part in parts]
-    return rng.sample(shown, k=len(shown)) + rng.sample(sorted(COLOURS), k=len(COLOURS))
-
-
 def _conclude_larger(arguments: Arguments, parts: Parts) -> tuple[str, str]:
     first, second = (_level(colour, parts) for colour in arguments)
     return f"{arguments[0]} : {first} , {arguments[1]} : {second}", "yes" if first > second else "no"
@@ -196,7 +191,7 @@ KINDS = {
         "which colour is smallest ?",
         lambda parts: _unique(parts, min(part["level"] for part in parts)),
         lambda arguments, parts: _conclude_extreme("smallest", parts),
-        _other_colours,
+        tuple(COLOURS),
     ),
     "larger_colour": Kind(_COMPARE, "is {} larger than {} ?", _pairs, _conclude_larger, both=True),
     "level": Kind(_READ, "what is the level of {} ?", _colours, _conclude_level),

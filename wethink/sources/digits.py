@@ -83,14 +83,20 @@ def _digits(parts: Parts) -> list[int]:
     return [part["digit"] for part in parts]
 
 
-def _conclude_extreme(word: str, parts: Parts) -> tuple[str, str]:
-    digit = str((max if word == "largest" else min)(_digits(parts)))
-    return f"{word} : {digit}", digit
+def _conclude_largest(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    digit = str(max(_digits(parts)))
+    return f"largest : {digit}", digit
 
 
-def _other_digits(answer: str, parts: Parts, rng: Random) -> list[str]:
-    shown = [str(digit) for digit in _digits(parts)]
-    return rng.sample(shown, k=len(shown)) + rng.sample([str(digit) for digit in range(10)], k=10)
+def _one_smallest(parts: Parts) -> list[Arguments]:
+    digits = _digits(parts)
+    return [()] if digits.count(min(digits)) == 1 else []
+
+
+def _conclude_smallest(arguments: Arguments, parts: Parts) -> tuple[str, str]:
+    digits = _digits(parts)
+    place = CELLS[digits.index(min(digits))]
+    return f"smallest : {min(digits)} , {place}", place
 
 
 def _conclude_above(arguments: Arguments, parts: Parts) -> tuple[str, str]:
@@ -109,14 +115,14 @@ KINDS = {
         (*_READ, "comparison"),
         "which digit is largest ?",
         lambda parts: [()],
-        lambda arguments, parts: _conclude_extreme("largest", parts),
+        _conclude_largest,
     ),
-    "smallest_digit": Kind(
-        (*_READ, "comparison"),
-        "which digit is smallest ?",
-        lambda parts: [()],
-        lambda arguments, parts: _conclude_extreme("smallest", parts),
-        _other_digits,
+    "smallest_place": Kind(
+        (*_READ, "comparison", "spatial"),
+        "where is the smallest digit ?",
+        _one_smallest,
+        _conclude_smallest,
+        CELLS,
     ),
     "above": Kind(
         (*_READ, "counting", "comparison"),

@@ -13,8 +13,6 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from wethink.records import content_id
-
 Part = dict[str, Any]  # what one cell, bar, slice or scan shows, as small JSON
 Parts = Sequence[Part]
 Truth = dict[str, Any]  # `parts`, `style` and `made_of` (ids of the material that it is drawn from)
@@ -28,7 +26,7 @@ DESCRIBE_SHARE = 0.1  # of all questions
 
 @dataclass(frozen=True)
 class Question:
-    """One question; `arguments` fill its kind's template, a multiple choice ends with its four options."""
+    """One question; `arguments` fill its kind's template."""
 
     kind: str
     arguments: Arguments
@@ -52,7 +50,7 @@ class Kind:
     wording: str  # a template over the arguments
     arguments: Callable[[Parts], list[Arguments]]  # empty: it cannot be asked about these parts
     conclude: Callable[[Arguments, Parts], tuple[str, str]]  # → the last step of the path, the answer
-    options: Callable[[str, Parts, Random], Sequence[str]] | None = None  # wrong options, best first; makes it an MC
+    options: tuple[str, ...] = ()  # all four answers, always in this order; makes it a multiple choice
     both: bool = False  # yes/no: ask only where both answers can be had
     weights: Mapping[str, float] = field(default_factory=dict)  # of answers that a world shows too often or too rarely
 
@@ -100,12 +98,10 @@ def ask(kinds: Mapping[str, Kind], parts: Parts, rng: Random, avoid: Collection[
         answer = rng.choices(answers, [kind.weights.get(value, 1.0) for value in answers])[0]
         arguments = rng.choice(by_answer[answer])
         problem = kind.wording.format(*arguments)
-        if kind.options is None:
+        if not kind.options:
             return Question(name, arguments, problem, "FIB", kind.abilities, "rule")
-        wrong = [value for value in dict.fromkeys(kind.options(answer, parts, rng)) if value != answer][:3]
-        options = rng.sample([answer, *wrong], k=4)
-        problem += "".join(f" {letter} {value}" for letter, value in zip(LETTERS, options, strict=True))
-        return Question(name, (*arguments, *options), problem, "MC", kind.abilities, "rule")
+        problem += "".join(f" {letter} {value}" for letter, value in zip(LETTERS, kind.options, strict=True))
+        return Question(name, arguments, problem, "MC", kind.abilities, "rule")
     return _description()
 
 
@@ -114,23 +110,12 @@ def solve(kinds: Mapping[str, Kind], description: str, question: Question, parts
     if question.kind == DESCRIBE:
         return description, description
     kind = kinds[question.kind]
-    split = len(question.arguments) - (0 if kind.options is None else len(LETTERS))
-    conclusion, answer = kind.conclude(question.arguments[:split], parts)
-    if kind.options is not None:
-        answer = LETTERS[_closest(answer, question.arguments[split:])]
-        conclusion += f" , {answer}"
+    conclusion, answer = kind.conclude(question.arguments, parts)
+    if kind.options:
+        answer = LETTERS[kind.options.index(answer)]
+        conclusion += f" {answer}"
     return f"{description} . {conclusion}", answer
 
 
 def _description() -> Question:
     return Question(DESCRIBE, (), "describe the picture", "DES", ("recognition", "generation"), "model")
-
-
-def _closest(value: str, options: Sequence[str]) -> int:
-    """The option that says the same, else shares a word; a reader who sees none of them always guesses alike."""
-    if value in options:
-        return options.index(value)
-    for index, option in enumerate(options):
-        if set(value.split()) & set(option.split()):
-            return index
-    return int(content_id(value, list(options)), 16) % len(options)
