@@ -1,10 +1,10 @@
 """`make seeds`: the main job and its controls for several seeds, each in a git worktree of its own.
 
-    python -m flows.seeds [--seeds 0 1 2] [--error-rates 0.0 0.3]
+    python -m flows.seeds [--seeds 0 1 2] [--error-rates 0.1 0.0 0.3]
 
 The seed is a line in params.yaml, so every worktree is an ordinary checkout that can be looked into.
 Everything is resumable: DVC skips finished stages, and a finished arm is left alone. Results go to
-reports/seeds.json, and after every seed, so that a stopped run leaves what it has.
+reports/seeds.json and, to look at, reports/seeds.html, after every seed: a stopped run leaves what it has.
 """
 
 import argparse
@@ -21,12 +21,13 @@ from wethink.comparison import compare, pool
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import Record, read_json, read_jsonl, write_json
+from wethink.report.seeds import seeds_page
 from wethink.runs import WORK
 from wethink.stages import CONTROLS, STAGES
 from wethink.statistics import summarise
 
 HOME = WORK / "seeds"
-REPORT = Path("reports/seeds.json")
+REPORT, PAGE = Path("reports/seeds.json"), Path("reports/seeds.html")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def run(variant: Variant) -> dict[str, Any]:
     folder = checkout(variant)
     minutes = load_params().launch.deadline_minutes
     for name, command in {
-        "main": [*versions.DVC, "repro", "report"],
+        "main": [*versions.DVC, "repro", "--no-run-cache", "report"],  # the cache has no logs: what steps cost
         "controls": [sys.executable, "-m", "wethink", "controls"],
     }.items():
         print(f"== {variant.name}: {name}", flush=True)
@@ -109,14 +110,19 @@ def collect(variant: Variant, folder: Path) -> dict[str, Any]:
 
 
 def arm_records(folder: Path) -> list[Record]:
-    return list(read_jsonl(folder / CONTROLS["evaluate_arms"].out / "items.jsonl"))
+    """Evaluation records of the arms and of the main job's checkpoints, on the same items."""
+    return [
+        r
+        for stage in (STAGES["evaluate"], CONTROLS["evaluate_arms"])
+        for r in read_jsonl(folder / stage.out / "items.jsonl")
+    ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.seeds", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--error-rates", type=float, nargs="*", default=[0.0, 0.3], help="beside the declared one, first seed"
+        "--error-rates", type=float, nargs="*", default=[0.1, 0.0, 0.3], help="beside the declared one, first seed"
     )
     args = parser.parse_args()
     variants = [Variant(seed) for seed in args.seeds] + [Variant(args.seeds[0], rate) for rate in args.error_rates]
@@ -126,18 +132,17 @@ def main() -> int:
             done.append((variant, run(variant)))
             declared = [v for v, _ in done if v.error_rate is None]
             pooled = pool([(v.seed, arm_records(HOME / v.name)) for v in declared], load_params().evaluate.bootstrap)
-            write_json(
-                REPORT,
-                {
-                    "seeds": [summary for v, summary in done if v.error_rate is None],
-                    "error_rates": [summary for v, summary in done if v.error_rate is not None],
-                    "pooled": pooled,
-                },
-            )
+            result = {
+                "seeds": [summary for v, summary in done if v.error_rate is None],
+                "error_rates": [summary for v, summary in done if v.error_rate is not None],
+                "pooled": pooled,
+            }
+            write_json(REPORT, result)
+            PAGE.write_text(seeds_page(result), encoding="utf-8")
     except UserError as error:
         print(f"wethink seeds: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"written: {REPORT}")
+    print(f"written: {REPORT} and {PAGE.resolve()}")
     return 0
 
 

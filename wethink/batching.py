@@ -129,7 +129,13 @@ def collate(
 
 
 def epoch_order(count: int, seed: int) -> Iterator[int]:
-    """An endless stream of indices: every epoch is a permutation that depends on (seed, epoch) only."""
+    """An endless stream of indices: every epoch is a permutation that depends on (seed, epoch) only.
+
+    Raises:
+        ValueError: there is nothing to draw from.
+    """
+    if count < 1:
+        raise ValueError(f"an order over {count} rows")
     epoch = 0
     while True:
         yield from np.random.default_rng([seed, epoch]).permutation(count).tolist()

@@ -51,7 +51,7 @@ def _headline(arms: dict[str, Any], setting: str) -> dict[str, Any]:
 
 
 def pool(seeds: Sequence[tuple[int, Sequence[Record]]], resamples: int) -> dict[str, Any]:
-    """GRPO minus SFT and minus each arm over all seeds: every seed's scenes are clusters of their own.
+    """GRPO minus SFT and minus each arm, and shuffled golds minus SFT, over all seeds; scenes are each seed's own.
 
     The interval is over scenes, not over seeds: three seeds are too few to say how much training varies,
     so the per-seed figures stand beside it.
@@ -62,9 +62,10 @@ def pool(seeds: Sequence[tuple[int, Sequence[Record]]], resamples: int) -> dict[
         for record in found
     ]
     grouped = {name: by_setting([r for r in records if r["checkpoint"] == name]) for name in (*ARMS, "sft", "grpo")}
+    pairs = [("grpo", name) for name in ("sft", *ARMS)] + [("shuffled_gold", "sft")]
     return {
-        f"grpo_minus_{name}": {
-            s: difference(grouped["grpo"].get(s, []), grouped[name].get(s, []), resamples, 0) for s in SETTINGS
+        f"{after}_minus_{before}": {
+            s: difference(grouped[after].get(s, []), grouped[before].get(s, []), resamples, 0) for s in SETTINGS
         }
-        for name in ("sft", *ARMS)
+        for after, before in pairs
     }

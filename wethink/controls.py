@@ -2,12 +2,12 @@
 
 A gain of GRPO means little without them: more SFT on the same paths, SFT on the policy's own right answers to
 the very prompts and golds that GRPO had (rejection sampling), GRPO straight from base, and GRPO on shuffled
-golds, which must not gain. More SFT and rejection sampling get the wall time that GRPO's steps took here, on as
-many processes. Arms are stages like the others (lock, scratch, resume), kept out of dvc.yaml: `dvc repro` is
-the main job.
+golds, which must not gain. More SFT and rejection sampling get what GRPO's steps cost here: processor time over
+all ranks (on GPUs wall time), so that a busy machine favours nobody.
+
+Arms are stages like the others (lock, scratch, resume), kept out of dvc.yaml: `dvc repro` is the main job.
 """
 
-import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from wethink.batching import epoch_order
 from wethink.config import Evaluate, Grpo, Launch, Optim, Rewards, Sft
-from wethink.distributed import gather_objects, join
+from wethink.distributed import cost_clock, gather_objects, join
 from wethink.evaluate import evaluate_checkpoints
 from wethink.images import ImageSet
 from wethink.models.policy import load_model, load_processor, model_card, save_policy
@@ -27,9 +27,9 @@ from wethink.sft import path_rows
 from wethink.supervised import Sample, train
 
 
-def seconds_of(log: Path) -> list[float]:
-    """Wall seconds of every logged step of a training run."""
-    return [float(record["seconds"]) for record in read_jsonl(log)]
+def costs_of(log: Path) -> list[float]:
+    """What every logged step of a training run cost: seconds over all ranks."""
+    return [float(record["cost_seconds"]) for record in read_jsonl(log)]
 
 
 def affordable_steps(budget: float, steps: Sequence[float]) -> int:
@@ -45,10 +45,10 @@ def _continued(optim: Optim, steps: int) -> Optim:
 def more_sft(
     *, images: Path, rows: Path, sft: Path, logs: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
 ) -> dict[str, Any]:
-    """Go on with SFT on the same paths for the wall time of GRPO's steps."""
+    """Go on with SFT on the same paths for what GRPO's steps cost."""
     samples = [Sample(r["problem"], r["image"], render(r["refined_cot"], r["answer"])) for r in path_rows(rows)]
-    budget = sum(seconds_of(logs / "grpo.metrics.jsonl"))
-    steps = _frozen(scratch, affordable_steps(budget, seconds_of(logs / "sft.metrics.jsonl")))
+    budget = sum(costs_of(logs / "grpo.metrics.jsonl"))
+    steps = _frozen(scratch, affordable_steps(budget, costs_of(logs / "sft.metrics.jsonl")))
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")
 
 
@@ -71,9 +71,15 @@ def rejection_sft(
     if not store.exists():
         _sample_accepted(images, rows, sft, store, grpo, rewards, launch, seed)
     accepted = list(read_jsonl(store))
-    spent = read_json(scratch / "sampling.json")["seconds"]
-    budget = sum(seconds_of(logs / "grpo.metrics.jsonl")) - spent
-    steps = _frozen(scratch, affordable_steps(budget, seconds_of(logs / "sft.metrics.jsonl")))
+    if not accepted:  # never right, so nothing to learn from: the arm stays what it started from
+        nothing = {"samples": 0, "steps": 0}
+        if join(launch).first:
+            save_policy(load_model(sft), None, load_processor(sft), out, model_card("rejection_sft", str(sft)))
+            write_json(out / "metrics.json", nothing)
+        return nothing
+    spent = read_json(scratch / "sampling.json")["cost_seconds"]
+    budget = sum(costs_of(logs / "grpo.metrics.jsonl")) - spent
+    steps = _frozen(scratch, affordable_steps(budget, costs_of(logs / "sft.metrics.jsonl")))
     samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "rejection_sft")
 
@@ -82,8 +88,8 @@ def _sample_accepted(
     images: Path, rows: Path, sft: Path, store: Path, config: Grpo, rewards: Rewards, launch: Launch, seed: int
 ) -> None:
     """The prompts of all GRPO steps, G samples each, as GRPO would draw them from a policy that stands still."""
-    started = time.monotonic()
     ranks = join(launch)
+    started = cost_clock(ranks)
     prompts = answer_rows(rows)
     order = list(islice(epoch_order(len(prompts), seed), config.optim.steps * config.optim.batch))
     model, processor = load_model(sft).to(ranks.device), load_processor(sft)
@@ -97,10 +103,11 @@ def _sample_accepted(
                 if scored.total == 1.0 and parsed.think and parsed.answer:
                     row = {key: group.row[key] for key in ("problem", "image")}
                     accepted.append(row | {"completion": render(parsed.think, parsed.answer)})
-    everyone = [record for found in gather_objects(accepted, ranks) for record in found]
-    unique = {content_id(record): record for record in everyone}  # a completion sampled twice counts once
+    everyone = gather_objects((accepted, cost_clock(ranks) - started), ranks)
+    unique = {content_id(r): r for found, _ in everyone for r in found}  # a completion sampled twice counts once
     if ranks.first:
-        write_json(store.parent / "sampling.json", {"seconds": time.monotonic() - started, "accepted": len(unique)})
+        spent = sum(seconds for _, seconds in everyone)
+        write_json(store.parent / "sampling.json", {"cost_seconds": spent, "accepted": len(unique)})
         write_jsonl(store, (unique[key] for key in sorted(unique)))
     gather_objects(None, ranks)  # nobody reads before it is written
 
@@ -150,8 +157,6 @@ def evaluate_arms(
     rejection_sft: Path,
     grpo_from_base: Path,
     shuffled_gold: Path,
-    sft: Path,
-    grpo: Path,
     out: Path,
     scratch: Path,
     config: Evaluate,
@@ -159,13 +164,11 @@ def evaluate_arms(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Every arm on the items of the main evaluation, beside SFT and GRPO."""
+    """Every arm on the items of the main evaluation."""
     arms = {
         "more_sft": more_sft,
         "rejection_sft": rejection_sft,
         "grpo_from_base": grpo_from_base,
         "shuffled_gold": shuffled_gold,
-        "sft": sft,
-        "grpo": grpo,
     }
     return evaluate_checkpoints(arms, images, drawn, out, scratch, config, rewards, launch, seed)

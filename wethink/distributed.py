@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from datetime import timedelta
@@ -132,6 +133,11 @@ def all_sum(value: "torch.Tensor") -> "torch.Tensor":
 
     deepspeed.comm.all_reduce(value)
     return value
+
+
+def cost_clock(ranks: Ranks) -> float:
+    """Seconds that this rank has cost: on a CPU those of the processor, whatever else keeps the machine busy."""
+    return time.process_time() if ranks.device.type == "cpu" else time.perf_counter()
 
 
 def gather_objects(value: Any, ranks: Ranks) -> list[Any]:

@@ -165,8 +165,6 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/c
         {
             "images": "data/images",
             "drawn": "data/drawn",
-            "sft": "models/sft",
-            "grpo": "models/grpo",
             **{arm: f"models/arms/{arm}" for arm in ("more_sft", "rejection_sft", "grpo_from_base", "shuffled_gold")},
         },
         "reports/arms",

@@ -15,6 +15,7 @@ from wethink.distributed import (
     all_sum,
     append_log,
     build_engine,
+    cost_clock,
     join,
     learning_rate,
     optimizer_step,
@@ -83,12 +84,12 @@ def train(
         rewind_log(scratch, done)
     order = islice(epoch_order(len(samples), seed), done * optim.batch, None)
     for step in track(range(done, optim.steps), title, optim.steps, done, quiet=not ranks.first):
-        start = time.perf_counter()
+        start, cost = time.perf_counter(), cost_clock(ranks)
         chosen = [samples[i] for i in islice(order, optim.batch)]
         completions = [tokenize(sample, processor) for sample in chosen]
         tokens = sum(sum(learned) for _, learned in completions)
         mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
-        loss_sum = torch.zeros(1, device=ranks.device)
+        sums = torch.zeros(2, device=ranks.device)  # loss, cost
         for begin in range(0, len(mine), optim.micro_batch):
             part = mine[begin : begin + optim.micro_batch]
             rows = [sample for sample, _ in part]
@@ -104,19 +105,21 @@ def train(
             logps, _ = engine(batch.to(ranks.device))
             loss = -logps.sum() / tokens
             engine.backward(loss * ranks.world)
-            loss_sum += loss.detach()
-        all_sum(loss_sum)
+            sums[0] += loss.detach()
         norm = optimizer_step(engine, optim, step)
+        sums[1] = cost_clock(ranks) - cost
+        all_sum(sums)
         if ranks.first:
             append_log(
                 scratch,
                 {
                     "step": step + 1,
-                    "loss": float(loss_sum),
+                    "loss": float(sums[0]),
                     "lr": learning_rate(optim, step),
                     "grad_norm": norm,
                     "tokens": tokens,
                     "seconds": round(time.perf_counter() - start, 4),
+                    "cost_seconds": round(float(sums[1]), 4),  # over all ranks
                 },
             )
         if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:

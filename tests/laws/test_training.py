@@ -156,6 +156,17 @@ def test_when_one_rank_is_killed_the_stage_ends_and_the_next_start_finishes_with
     assert stage(workshop, "sft", processes=2) == whole
 
 
+def test_rejection_sampling_of_a_policy_that_is_never_right_leaves_it_as_it_is(workshop: Path) -> None:
+    stage(workshop, "grpo")  # its log is the budget
+    command = [sys.executable, "-m", "wethink", "controls", "rejection_sft"]
+    ended = subprocess.run(
+        command, cwd=workshop, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    arm, start = (workshop / "models" / name / "model.safetensors" for name in ("arms/rejection_sft", "sft"))
+    assert arm.read_bytes() == start.read_bytes()
+
+
 def test_two_processes_learn_what_one_learns(workshop: Path) -> None:
     from safetensors.torch import load_file
 

@@ -78,7 +78,7 @@ def report(
         )
     chosen = choose(found, config.gallery, seed)
     sources = sorted(summary["sources"])
-    page = _environment().from_string(PAGE)
+    page = environment().from_string(PAGE)
     html = page.render(
         style=Markup(STYLE),
         script=Markup(SCRIPT),
@@ -107,7 +107,7 @@ def report(
 def headline(summary: dict[str, Any]) -> dict[str, str]:
     """What GRPO did, in two sentences made of the figures: greedy decoding first, then sampling."""
     greedy, sampled = summary["grpo_minus_sft"], summary["grpo_minus_sft"]["sampled"]
-    effect = _effect(greedy)
+    effect = direction(greedy)
     mean = points(greedy["mean"])
     interval = f"95 % interval {points(greedy['low'])} to {points(greedy['high'])}"
     main = {
@@ -125,11 +125,12 @@ def headline(summary: dict[str, Any]) -> dict[str, str]:
         if effect == "gain"
         else f"Sampled answers gain: {figures}.",
         "loss": f"Sampled answers lose accuracy: {figures}.",
-    }[_effect(sampled)]
+    }[direction(sampled)]
     return {"main": main, "more": more}
 
 
-def _effect(difference: dict[str, Any]) -> str:
+def direction(difference: dict[str, Any]) -> str:
+    """What a paired difference shows: gain, loss, none (its interval includes 0) or unknown."""
     mean, low, high = difference["mean"], difference["low"], difference["high"]
     if mean is None:
         return "unknown"
@@ -233,7 +234,8 @@ def _most(reasons: Counter[str]) -> list[dict[str, Any]]:
     return [{"name": name, "count": count, "width": 100 * count / largest, "lost": ""} for name, count in shown]
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates that escape all text, and the filters that write figures."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(percent=percent, points=points, figure=figure, count=lambda value: f"{value:,}")
     return environment

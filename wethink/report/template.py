@@ -24,7 +24,7 @@ for (const button of buttons) {
 update();
 """
 
-PAGE = """\
+MACROS = """\
 {% macro cell(entry) %}
 <td class="num">{% if entry %}{{ entry.accuracy|percent }}
 {%- if entry.accuracy is not none %}<small>{{ entry.low|figure }} – {{ entry.high|figure }}</small>{% endif %}
@@ -34,6 +34,11 @@ PAGE = """\
 <td class="num">{{ entry.mean|points }}
 {%- if entry.mean is not none %}<small>{{ entry.low|points }} to {{ entry.high|points }}</small>{% endif %}</td>
 {% endmacro %}
+"""
+
+PAGE = (
+    MACROS
+    + """\
 {% macro panels(drawn) %}
 <div class="panels">
 {% for panel in drawn %}
@@ -66,6 +71,8 @@ PAGE = """\
 <p class="eyebrow">WeThink · report of one run</p>
 <h1>{{ headline.main }}</h1>
 <p class="lead">{{ headline.more }}</p>
+<p class="note">One run, without controls beside it: <code>make seeds</code> asks what the same compute would have
+bought otherwise, and writes <code>reports/seeds.html</code>.</p>
 <dl class="hero">
 {% for key, name in names.items() %}
 <div class="{{ key }}"><dt>{{ name }}</dt>
@@ -244,3 +251,4 @@ reports this run and none of the paper's results.</p>
 </body>
 </html>
 """
+)

@@ -21,6 +21,7 @@ from wethink.distributed import (
     all_sum,
     append_log,
     build_engine,
+    cost_clock,
     gather_objects,
     join,
     learning_rate,
@@ -94,7 +95,7 @@ def grpo(
     order = islice(epoch_order(len(prompts), seed), done * config.optim.batch, None)
     dataset = ImageSet(images)
     for step in track(range(done, config.optim.steps), "grpo", config.optim.steps, done, quiet=not ranks.first):
-        clock = time.perf_counter()
+        clock, cost = time.perf_counter(), cost_clock(ranks)
         # -- sample: this rank's prompts, G completions each
         mine = [prompts[i] for i in islice(order, config.optim.batch)][ranks.rank :: ranks.world]
         groups = roll_out(engine.module.model, processor, mine, dataset, config, rewards, step, seed, ranks)
@@ -109,18 +110,20 @@ def grpo(
         learned = learn(engine, reference, kept, processor, config, total, ranks) if total else {}
         norm = optimizer_step(engine, config.optim, step) if total else 0.0
         # -- log and save
-        everyone = gather_objects(([_evidence(group, step + 1) for group in groups], learned), ranks)
+        evidence = [_evidence(group, step + 1) for group in groups]
+        everyone = gather_objects((evidence, learned, cost_clock(ranks) - cost), ranks)
         if ranks.first:
-            rollouts = [record for found, _ in everyone for group in found for record in group]
+            rollouts = [record for found, _, _ in everyone for group in found for record in group]
             append_log(
                 scratch,
-                summarise_step(rollouts, [stats for _, stats in everyone if stats])
+                summarise_step(rollouts, [stats for _, stats, _ in everyone if stats])
                 | {
                     "step": step + 1,
                     "lr": learning_rate(config.optim, step),
                     "grad_norm": norm,
                     "sample_seconds": round(sampled - clock, 4),
                     "seconds": round(time.perf_counter() - clock, 4),
+                    "cost_seconds": round(sum(spent for _, _, spent in everyone), 4),  # over all ranks
                 },
             )
             for record in rollouts:
