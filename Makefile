@@ -45,7 +45,8 @@ clean:
 	rm -rf data/{drawn,images,rows,valid} models/{base,sft,grpo,arms} reports .dvc/{cache,tmp} .prefect mlflow.db* mlruns \
 	  .wethink/{scratch,runs,logs,locks,tracking} .cache .pytest_cache .mypy_cache .ruff_cache
 
-# The environment, once and again when the lock changes. The stamp holds the seconds that it took.
+# The environment, once and again when the lock changes. The lock is complete (a test holds it to that), so pip need
+# not resolve anything. The stamp holds the seconds that it took.
 .venv/.installed: requirements.lock
 	@test -x $(BIN)/python || { \
 	  for python in python3.11 python3.12 python3 python; do \
@@ -54,7 +55,7 @@ clean:
 	  test -n "$$python" || { echo "wethink needs Python 3.11 or newer on the PATH (found: $$(python3 --version 2>&1 || true)); install it and try again." >&2; exit 2; }; \
 	  $$python -m venv .venv || { echo "$$python cannot make an environment; install its venv module (Debian: apt install $$python-venv) and try again." >&2; rm -rf .venv; exit 2; }; }
 	@echo "installing what requirements.lock pins into .venv ..."
-	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock; \
+	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock; \
 	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
 
 # vLLM wants another fastapi than Prefect, so it lives in an environment of its own. It and torchvision are

@@ -154,6 +154,15 @@ def test_the_lock_satisfies_the_declared_ranges() -> None:
         assert pinned[plain(wanted.name)] in wanted.specifier, line
 
 
+def test_the_lock_is_complete_and_without_conflict() -> None:
+    """It is installed with --no-deps, so nothing else would notice."""
+    import subprocess
+    import sys
+
+    checked = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
 def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
