@@ -22,6 +22,7 @@ from wethink.models.policy import load_model, load_processor, model_card, save_p
 from wethink.progress import track
 from wethink.records import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
 from wethink.rewards.grammar import parse, render
+from wethink.rl.samplers import InProcess
 from wethink.rl.trainer import answer_rows, grpo, roll_out
 from wethink.sft import path_rows
 from wethink.supervised import Sample, train
@@ -94,10 +95,12 @@ def _sample_accepted(
     order = list(islice(epoch_order(len(prompts), seed), config.optim.steps * config.optim.batch))
     model, processor = load_model(sft).to(ranks.device), load_processor(sft)
     dataset, accepted = ImageSet(images), list[Record]()
+    sampler = InProcess(processor, config, ranks.device)
+    sampler.sync(model, 0)
     batches = [order[i : i + config.optim.batch] for i in range(0, len(order), config.optim.batch)]
     for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
         mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
-        for group in roll_out(model, processor, mine, dataset, config, rewards, step, seed, ranks):
+        for group in roll_out(sampler, processor, mine, dataset, config, rewards, step, seed):
             for text, scored in zip(group.texts, group.scores, strict=True):
                 parsed = parse(text)
                 if scored.total == 1.0 and parsed.think and parsed.answer:

@@ -1,4 +1,4 @@
-"""`grpo`: sample → score → filter → learn → log → save, on every rank, through DeepSpeed.
+"""`grpo`: sample → score → filter → learn → sync → log → save, on every rank, through DeepSpeed.
 
 Departures from the paper are parameters (docs/paper.md): token-level loss over the global token count
 (DAPO), clip-higher, one update per rollout, no KL by default. A group's completions stay on one rank.
@@ -39,7 +39,8 @@ from wethink.progress import track
 from wethink.records import Record, read_jsonl, write_json
 from wethink.rewards.hybrid import Scored, score
 from wethink.rl.objective import group_advantages, kl_k3, policy_loss
-from wethink.rl.rollout import Completion, sample, uniforms
+from wethink.rl.rollout import Completion
+from wethink.rl.samplers import InProcess, Sampler
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,13 @@ def grpo(
         rewind_log(scratch, done, "rollouts.jsonl")
     order = islice(epoch_order(len(prompts), seed), done * config.optim.batch, None)
     dataset = ImageSet(images)
+    sampler: Sampler = InProcess(processor, config, ranks.device)
+    sampler.sync(engine.module.model, done)
     for step in track(range(done, config.optim.steps), "grpo", config.optim.steps, done, quiet=not ranks.first):
         clock, cost = time.perf_counter(), cost_clock(ranks)
         # -- sample: this rank's prompts, G completions each
         mine = [prompts[i] for i in islice(order, config.optim.batch)][ranks.rank :: ranks.world]
-        groups = roll_out(engine.module.model, processor, mine, dataset, config, rewards, step, seed, ranks)
+        groups = roll_out(sampler, processor, mine, dataset, config, rewards, step, seed)
         sampled = time.perf_counter()
         # -- filter: a group without variance in its total reward teaches nothing
         kept = [group for group in groups if bool(group.advantages.any())]
@@ -109,6 +112,8 @@ def grpo(
         # -- learn: one update; the denominator is the global token count of the step
         learned = learn(engine, reference, kept, processor, config, total, ranks) if total else {}
         norm = optimizer_step(engine, config.optim, step) if total else 0.0
+        # -- sync: the sampler follows the policy
+        sampler.sync(engine.module.model, step + 1)
         # -- log and save
         evidence = [_evidence(group, step + 1) for group in groups]
         everyone = gather_objects((evidence, learned, cost_clock(ranks) - cost), ranks)
@@ -130,6 +135,7 @@ def grpo(
                 append_log(scratch, record, "rollouts.jsonl")
         if (step + 1) % config.optim.save_every == 0 and step + 1 < config.optim.steps:
             save_state(engine, scratch, step + 1, ranks)
+    sampler.close()
     if ranks.first:
         write_curves(scratch, out)
         write_rollouts(scratch / "rollouts.jsonl", out / "rollouts.parquet")
@@ -158,7 +164,7 @@ def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
 
 
 def roll_out(
-    model: Any,
+    sampler: Sampler,
     processor: Processor,
     rows: Sequence[Record],
     images: Images,
@@ -166,18 +172,12 @@ def roll_out(
     rewards: Rewards,
     step: int,
     seed: int,
-    ranks: Ranks,
 ) -> list[Group]:
     """Sample and score G completions for each row."""
     if not rows:
         return []
     prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
-    draws = np.concatenate([uniforms(seed, step, row["id"], config.group, config.max_new_tokens) for row in rows])
-    model.eval()
-    sampled = sample(
-        model, processor, prompts, draws, config.max_new_tokens, config.temperature, config.group, ranks.device
-    )
-    model.train()
+    sampled = sampler.sample(rows, prompts, images, step, seed)
     groups = []
     for row, prompt, completions in zip(rows, prompts, sampled, strict=True):
         texts = [processor.decode(completion.ids) for completion in completions]
