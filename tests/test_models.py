@@ -5,7 +5,7 @@ import torch
 
 from tests.miniature import NoiseImages, policy, processor, prompts
 from wethink.batching import collate, encode_prompts, mrope_positions
-from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.logprobs import CompletionLogProbs, language_inputs
 from wethink.models.vision import ChunkedAttention, use_fast_paths
 from wethink.rl.rollout import sample, uniforms
 
@@ -110,9 +110,7 @@ def test_samples_follow_the_models_distribution() -> None:
     first = np.bincount([c.ids[0] for c in group], minlength=model.config.text_config.vocab_size) / 4000
     with torch.no_grad():
         batch = collate([prompt], [[5]], made.tokenizer.pad_token_id)
-        from wethink.models.logprobs import embed
-
-        hidden = model.model.language_model(inputs_embeds=embed(model, batch), position_ids=batch.positions)
+        hidden = model.model.language_model(**language_inputs(model, batch), position_ids=batch.positions)
         logits = model.lm_head(hidden.last_hidden_state[0, -2])
         logits[made.banned] = -torch.inf
     expected = logits.softmax(-1).numpy()

@@ -1,4 +1,4 @@
-"""Rows to tensors: encoded prompts, M-RoPE positions, left padding to sample, right padding to learn."""
+"""Rows to tensors: encoded prompts, M-RoPE positions, and sequences packed into one row without padding."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wethink.models.packing import Layout, Rows
 from wethink.models.policy import Processor
 
 
@@ -42,6 +43,23 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Model inputs without padding: T tokens in one row (`Layout` says who sees whom), N of them to be scored."""
+
+    ids: Tensor  # [1, T]
+    positions: Tensor  # [3, 1, T]
+    pixels: Tensor  # [ΣP, C·T·14·14]
+    grids: Tensor  # [n, 3]
+    image_of: Tensor  # [trunks] index into the n images
+    sources: Tensor  # [N] places whose hidden states predict the targets
+    tokens: Tensor  # [N] the targets, completion by completion
+    layout: Layout
+
+    def to(self, device: torch.device) -> "Packed":
+        return Packed(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def encode_prompts(
@@ -126,6 +144,84 @@ def collate(
         image_of=torch.arange(len(rows)) // rows_per_prompt,
         targets=torch.from_numpy(targets),
     )
+
+
+def pack(
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[int]],
+    rows_per_prompt: int = 1,
+    learned: Sequence[Sequence[bool]] | None = None,
+    shared: bool = True,
+) -> Packed:
+    """Pack rows to learn from: `rows_per_prompt` consecutive completions belong to a prompt and its image.
+
+    `shared`: a prompt stands once and all its completions see it; otherwise it stands before each of them (the
+    image is encoded once all the same). `learned` marks which completion tokens are targets; all are by default.
+    Targets are in the order of the completions either way.
+    """
+    branching = shared and rows_per_prompt > 1
+    ids, positions, trunks, branches = [], [], list[int](), list[int]()
+    sources, begin = [], 0
+    if branching:
+        for prompt in prompts:
+            ids.append(prompt.ids)
+            positions.append(prompt.positions)
+            trunks.append(len(prompt.ids))
+            begin += len(prompt.ids)
+    ends = np.cumsum(trunks) - 1
+    for i, completion in enumerate(completions):
+        prompt = prompts[i // rows_per_prompt]
+        if branching:
+            branches.append(len(completion))
+            last = ends[i // rows_per_prompt]
+        else:
+            ids.append(prompt.ids)
+            positions.append(prompt.positions)
+            trunks.append(len(prompt.ids) + len(completion))
+            begin += len(prompt.ids)
+            last = begin - 1
+        ids.append(np.asarray(completion, np.int64))
+        positions.append(prompt.positions[:, -1:] + 1 + np.arange(len(completion)))
+        before = np.concatenate([[last], begin + np.arange(len(completion) - 1)])
+        sources.append(before if learned is None else before[np.asarray(learned[i], bool)])
+        begin += len(completion)
+    written = [np.asarray(c) if learned is None else np.asarray(c)[list(learned[i])] for i, c in enumerate(completions)]
+    return Packed(
+        ids=torch.from_numpy(np.concatenate(ids))[None],
+        positions=torch.from_numpy(np.concatenate(positions, axis=1))[:, None],
+        pixels=torch.cat([prompt.pixels for prompt in prompts]),
+        grids=torch.tensor([prompt.grid for prompt in prompts]),
+        image_of=torch.arange(len(trunks)) // (1 if branching else rows_per_prompt),
+        sources=torch.from_numpy(np.concatenate(sources)),
+        tokens=torch.from_numpy(np.concatenate(written)),
+        layout=Layout(Rows.of(trunks), Rows.of(branches) if branching else None),
+    )
+
+
+def pack_prompts(prompts: Sequence[Prompt]) -> Packed:
+    """Pack prompts to sample from; the sources are their last tokens, and the layout keeps their keys and values."""
+    lengths = [len(prompt.ids) for prompt in prompts]
+    return Packed(
+        ids=torch.from_numpy(np.concatenate([prompt.ids for prompt in prompts]))[None],
+        positions=torch.from_numpy(np.concatenate([prompt.positions for prompt in prompts], axis=1))[:, None],
+        pixels=torch.cat([prompt.pixels for prompt in prompts]),
+        grids=torch.tensor([prompt.grid for prompt in prompts]),
+        image_of=torch.arange(len(prompts)),
+        sources=torch.tensor(lengths).cumsum(0) - 1,
+        tokens=torch.empty(0, dtype=torch.long),
+        layout=Layout(Rows.of(lengths), kept=[]),
+    )
+
+
+def micro_batches(sizes: Sequence[int], budget: int) -> list[range]:
+    """Cut a sequence of items into runs of at most `budget` tokens; an item that is larger stands alone."""
+    cuts, begin, filled = list[range](), 0, 0
+    for i, size in enumerate(sizes):
+        if i > begin and filled + size > budget:
+            cuts.append(range(begin, i))
+            begin, filled = i, 0
+        filled += size
+    return [*cuts, range(begin, len(sizes))] if sizes else []
 
 
 def epoch_order(count: int, seed: int) -> Iterator[int]:

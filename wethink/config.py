@@ -171,6 +171,7 @@ class Grpo(Section):
     clip_high: float
     dual_clip: float  # caps the loss of a negative advantage; 0 = off
     kl: Annotated[float, Field(ge=0)]  # β of the k3 penalty; 0 = off, no reference model
+    shared_prefix: bool = True  # compute a prompt once for its G completions; exact, so off is for comparison only
 
 
 class Evaluate(Section):

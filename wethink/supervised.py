@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wethink.batching import Images, collate, encode_prompts, epoch_order
+from wethink.batching import Images, encode_prompts, epoch_order, pack
 from wethink.config import Launch, Optim
 from wethink.distributed import (
     all_sum,
@@ -101,7 +101,7 @@ def train(
                 [row.system for row in rows],
             )
             written, learned = zip(*(completion for _, completion in part), strict=True)
-            batch = collate(prompts, written, processor.tokenizer.pad_token_id, learned=learned)
+            batch = pack(prompts, written, learned=learned)
             logps, _ = engine(batch.to(ranks.device))
             loss = -logps.sum() / tokens
             engine.backward(loss * ranks.world)

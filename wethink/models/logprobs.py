@@ -1,20 +1,38 @@
 """The one forward pass that learning needs: log-probabilities of completion tokens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from wethink.batching import Batch
+from wethink.batching import Batch, Packed
+from wethink.models.packing import use_packing
 
 
-def embed(model: Any, batch: Batch) -> Tensor:
-    """Input embeddings [B, L, D] with every image encoded once and placed into all rows that show it."""
+def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
+    """Input embeddings [B, L, D] with every image encoded once and placed into all rows that show it.
+
+    Qwen3-VL adds features of inner vision layers to its first decoder layers (DeepStack, arXiv 2406.04334); they
+    are given with their places.
+    """
     embeddings: Tensor = model.get_input_embeddings()(batch.ids)
-    features = model.model.get_image_features(batch.pixels, batch.grids, return_dict=True).pooler_output
-    rows = torch.cat([features[i] for i in batch.image_of.tolist()]).to(embeddings.dtype)
-    places = (batch.ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
-    return embeddings.masked_scatter(places, rows)
+    seen = model.model.get_image_features(batch.pixels, batch.grids, return_dict=True)
+    shown = batch.image_of.tolist()
+
+    def rows(features: Sequence[Tensor]) -> Tensor:
+        return torch.cat([features[i] for i in shown]).to(embeddings.dtype)
+
+    places = batch.ids == model.config.image_token_id
+    inputs: dict[str, Any] = {
+        "inputs_embeds": embeddings.masked_scatter(
+            places.unsqueeze(-1).expand_as(embeddings), rows(seen.pooler_output)
+        )
+    }
+    if getattr(seen, "deepstack_features", None):
+        inputs["visual_pos_masks"] = places
+        inputs["deepstack_visual_embeds"] = [rows(features) for features in seen.deepstack_features]
+    return inputs
 
 
 class CompletionLogProbs(nn.Module):
@@ -27,19 +45,25 @@ class CompletionLogProbs(nn.Module):
     def __init__(self, model: nn.Module, banned: list[int]) -> None:
         super().__init__()
         self.model = model
+        use_packing(model)
         self.banned = banned
 
-    def forward(self, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch | Packed, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         model: Any = self.model
         # Right padding under a causal mask: what a real token attends to never includes a pad.
+        packing = {"packing": batch.layout} if isinstance(batch, Packed) else {}
         hidden = model.model.language_model(
-            inputs_embeds=embed(model, batch), position_ids=batch.positions, use_cache=False
+            **language_inputs(model, batch), position_ids=batch.positions, use_cache=False, **packing
         ).last_hidden_state  # [B, L, D]
-        chosen = batch.targets[:, 1:].bool()
-        logits = model.lm_head(hidden[:, :-1][chosen]).float() / temperature  # [N, V]
+        if isinstance(batch, Packed):
+            hidden, tokens = hidden[0].index_select(0, batch.sources), batch.tokens
+        else:
+            chosen = batch.targets[:, 1:].bool()
+            hidden, tokens = hidden[:, :-1][chosen], batch.ids[:, 1:][chosen]
+        logits = model.lm_head(hidden)  # [N, V]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         logits = logits.index_fill(-1, torch.tensor(self.banned, device=logits.device), float("-inf"))
         log_all = logits.log_softmax(dim=-1)
-        tokens = batch.ids[:, 1:][chosen]
         logps = log_all.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         with torch.no_grad():
             entropy = -(log_all.exp() * log_all.masked_fill(log_all.isinf(), 0)).sum(-1)

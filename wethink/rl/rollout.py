@@ -14,9 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wethink.batching import Batch, Prompt, collate
-from wethink.models.logprobs import embed
+from wethink.batching import Prompt, pack_prompts
+from wethink.models.decoding import Decoder
 from wethink.models.policy import Processor
+
+
+KEPT = 0.75  # rows are dropped when fewer than this share of them is alive
 
 
 @dataclass(frozen=True)
@@ -47,50 +50,28 @@ def sample(
 ) -> list[list[Completion]]:
     """`group` completions for each prompt. `draws` [B·G, max_new_tokens] are uniform; None means greedy."""
     device = device or torch.device("cpu")
-    batch = collate(prompts, None, processor.tokenizer.pad_token_id).to(device)
-    cache, hidden = _read(model, batch)
-    cache.batch_repeat_interleave(group)
-    rows = torch.arange(len(prompts) * group)  # which completion each live row writes
-    mask = batch.mask.repeat_interleave(group, 0)
-    hidden = hidden.repeat_interleave(group, 0)
-    position = batch.positions[:, :, -1:].repeat_interleave(group, 1) + 1
+    decoder = Decoder(model, pack_prompts(prompts).to(device), group, max_new_tokens)
+    count = len(decoder.rows)
     noise = None if draws is None else torch.from_numpy(draws).to(device)
-    tokens = torch.full((len(rows), max_new_tokens), -1)
-    logps = torch.zeros(len(rows), max_new_tokens)
+    tokens = torch.full((count, max_new_tokens), -1, device=device)
+    logps = torch.zeros(count, max_new_tokens, device=device)
     stops = torch.tensor(processor.stop_ids, device=device)
-    alive = torch.ones(len(rows), dtype=torch.bool, device=device)
+    alive = torch.ones(count, dtype=torch.bool, device=device)
     for t in range(max_new_tokens):
-        column = None if noise is None else noise[rows.to(device), t]
-        chosen, logp = _choose(model.lm_head(hidden), processor.banned, temperature, column)
-        live = rows[alive.cpu()]
-        tokens[live, t] = chosen[alive].cpu()
-        logps[live, t] = logp[alive].cpu()
+        column = None if noise is None else noise[decoder.rows, t]
+        chosen, logp = _choose(model.lm_head(decoder.hidden), processor.banned, temperature, column)
+        live = decoder.rows[alive]
+        tokens[live, t] = chosen[alive]
+        logps[live, t] = logp[alive]
         alive &= ~torch.isin(chosen, stops)
-        if not alive.any() or t + 1 == max_new_tokens:
+        share = float(alive.float().mean())
+        if share == 0 or t + 1 == max_new_tokens:
             break
-        if alive.float().mean() < 0.75:  # copying the cache costs: drop finished rows in batches
-            keep = alive.nonzero().squeeze(-1)
-            cache.batch_select_indices(keep)
-            rows, mask, position, chosen = rows[keep.cpu()], mask[keep], position[:, keep], chosen[keep]
-            alive = alive[keep]
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        hidden = model.model.language_model(
-            inputs_embeds=model.get_input_embeddings()(chosen.unsqueeze(-1)),
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state[:, -1]
-        position = position + 1
+        if share < KEPT:  # copying the cache costs: drop finished rows in batches
+            decoder.keep(alive)
+            chosen, alive = chosen[alive], alive[alive]
+        decoder.step(chosen)
     return _completions(tokens, logps, processor.stop_ids, group)
-
-
-def _read(model: Any, batch: Batch) -> tuple[Any, Tensor]:
-    """Prefill: the prompts' cache and the last hidden state [B, D]."""
-    out = model.model.language_model(
-        inputs_embeds=embed(model, batch), attention_mask=batch.mask, position_ids=batch.positions, use_cache=True
-    )
-    return out.past_key_values, out.last_hidden_state[:, -1]
 
 
 def _choose(logits: Tensor, banned: list[int], temperature: float, draw: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wethink.batching import Images, Prompt, collate, encode_prompts, epoch_order
+from wethink.batching import Images, Prompt, encode_prompts, epoch_order, pack
 from wethink.config import Grpo, Launch, Rewards
 from wethink.distributed import (
     Ranks,
@@ -209,11 +209,11 @@ def learn(
         weight = known.repeat_interleave(lengths).float().to(ranks.device)  # [N] tokens of known rows
         advantages = torch.cat([group.advantages for group in part]).repeat_interleave(lengths).to(ranks.device)
         sampler = torch.tensor([logp for c in completions for logp in c.logps], device=ranks.device)
-        batch = collate(
+        batch = pack(
             [group.prompt for group in part],
             [c.ids for c in completions],
-            processor.tokenizer.pad_token_id,
             config.group,
+            shared=config.shared_prefix,
         ).to(ranks.device)
         logps, entropy = engine(batch, config.temperature)
         # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
