@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from wethink.batching import Prompt, encode_prompts
-from wethink.config import TinyModel
+from wethink.config import Family, TinyModel
 from wethink.models.policy import Processor, chat_template
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 
@@ -24,17 +24,20 @@ class NoiseImages:
         return Image.fromarray(rng.integers(0, 255, (56, width, 3), dtype=np.uint8))
 
 
-def processor() -> Processor:
+def processor(family: Family = "qwen2_5_vl") -> Processor:
     tokenizer = build_tokenizer(words([TEXT]))
     tokenizer.chat_template = chat_template("think then answer")
-    images = build_image_processor(56)
-    images.size = {"shortest_edge": 28 * 28, "longest_edge": 4 * 56 * 84}  # both sizes stay as they are
+    images = build_image_processor(56, family)
+    images.size = {
+        "shortest_edge": 28 * 28,
+        "longest_edge": 4 * 56 * 84,
+    }  # both sizes stay (for Qwen3: about) as they are
     return Processor(tokenizer, images)
 
 
-def policy(seed: int = 0) -> tuple[torch.nn.Module, Processor]:
-    made = processor()
-    return build_model(SHAPE, made.tokenizer, seed).eval(), made
+def policy(seed: int = 0, family: Family = "qwen2_5_vl") -> tuple[torch.nn.Module, Processor]:
+    made = processor(family)
+    return build_model(SHAPE.model_copy(update={"family": family}), made.tokenizer, seed).eval(), made
 
 
 def prompts(made: Processor, count: int, images: tuple[str, ...] = ("a", "b", "c")) -> list[Prompt]:

@@ -1,30 +1,38 @@
 """The miniature policy and its fast paths against the stock model, processor and `generate`."""
 
+from typing import get_args
+
 import numpy as np
+import pytest
 import torch
 
 from tests.miniature import NoiseImages, policy, processor, prompts
 from wethink.batching import collate, encode_prompts, mrope_positions
+from wethink.config import Family
 from wethink.models.logprobs import CompletionLogProbs, language_inputs
-from wethink.models.vision import ChunkedAttention, use_fast_paths
+from wethink.models.vision import SWAPS, use_fast_paths
 from wethink.rl.rollout import sample, uniforms
 
+both = pytest.mark.parametrize("family", get_args(Family))  # every family passes the same laws
 
-def test_fast_vision_paths_equal_the_stock_tower_for_equal_and_unequal_images() -> None:
-    model, made = policy()
+
+@both
+def test_fast_vision_paths_equal_the_stock_tower_for_equal_and_unequal_images(family: Family) -> None:
+    model, made = policy(family=family)
     for names in (["a", "b", "c"], ["a", "b-wide", "c"]):
         pixels, grids = made.pixels([NoiseImages().open(name) for name in names])
         with torch.no_grad():
-            fresh, _ = policy()
+            fresh, _ = policy(family=family)
             stock = torch.cat(list(fresh.model.get_image_features(pixels, grids, return_dict=True).pooler_output))
             use_fast_paths(model)
             fast = torch.cat(list(model.model.get_image_features(pixels, grids, return_dict=True).pooler_output))
-        assert any(isinstance(module, ChunkedAttention) for module in model.modules())
+        assert sum(type(module) in SWAPS.values() for module in model.modules()) >= 2
         assert (stock - fast).abs().max() <= 1e-5 * stock.abs().max()
 
 
-def test_mrope_positions_equal_the_models_own() -> None:
-    model, made = policy()
+@both
+def test_mrope_positions_equal_the_models_own(family: Family) -> None:
+    model, made = policy(family=family)
     for name in ("a", "b-wide"):
         (prompt,) = encode_prompts(["how many things"], [name], NoiseImages(), made)
         ids = torch.from_numpy(prompt.ids)[None]
@@ -34,8 +42,9 @@ def test_mrope_positions_equal_the_models_own() -> None:
         assert np.array_equal(prompt.positions, mrope_positions(prompt.ids, prompt.grid, made))
 
 
-def test_number_of_image_tokens_equals_number_of_image_features() -> None:
-    model, made = policy()
+@both
+def test_number_of_image_tokens_equals_number_of_image_features(family: Family) -> None:
+    model, made = policy(family=family)
     for prompt in prompts(made, 2, ("a", "b-wide")):
         features = model.model.get_image_features(prompt.pixels, torch.tensor([prompt.grid]), return_dict=True)
         assert (prompt.ids == made.image_token_id).sum() == features.pooler_output[0].shape[0]
@@ -57,8 +66,9 @@ def _stock_generate(model: torch.nn.Module, made, prompt, limit: int) -> list[in
     return out[0, ids.shape[1] :].tolist()
 
 
-def test_greedy_sampling_equals_generate() -> None:
-    model, made = policy()
+@both
+def test_greedy_sampling_equals_generate(family: Family) -> None:
+    model, made = policy(family=family)
     asked = prompts(made, 12, ("a", "b-wide", "c"))
     ours = sample(model, made, asked, None, 12, 0.0)
     for prompt, (completion,) in zip(asked, ours, strict=True):
@@ -70,8 +80,9 @@ def _groups(model, made, asked, names: list[str], group: int = 4, limit: int = 1
     return sample(model, made, asked, draws, limit, 0.8, group)
 
 
-def test_sampled_logprobs_equal_a_teacher_forced_forward() -> None:
-    model, made = policy()
+@both
+def test_sampled_logprobs_equal_a_teacher_forced_forward(family: Family) -> None:
+    model, made = policy(family=family)
     asked = prompts(made, 5, ("a", "b-wide"))
     groups = _groups(model, made, asked, ["v", "w", "x", "y", "z"])
     completions = [completion for group in groups for completion in group]
@@ -82,8 +93,9 @@ def test_sampled_logprobs_equal_a_teacher_forced_forward() -> None:
     assert (entropy >= 0).all()
 
 
-def test_what_is_sampled_does_not_depend_on_the_rest_of_the_batch() -> None:
-    model, made = policy()
+@both
+def test_what_is_sampled_does_not_depend_on_the_rest_of_the_batch(family: Family) -> None:
+    model, made = policy(family=family)
     asked = prompts(made, 5)
     names = ["v", "w", "x", "y", "z"]
     together = _groups(model, made, asked, names)
@@ -92,8 +104,9 @@ def test_what_is_sampled_does_not_depend_on_the_rest_of_the_batch() -> None:
         assert [c.ids for c in alone] == [c.ids for c in together[i]]
 
 
-def test_banned_tokens_are_never_sampled_and_stop_tokens_end_a_completion() -> None:
-    model, made = policy()
+@both
+def test_banned_tokens_are_never_sampled_and_stop_tokens_end_a_completion(family: Family) -> None:
+    model, made = policy(family=family)
     completions = [c for group in _groups(model, made, prompts(made, 5), list("vwxyz"), 16, 24) for c in group]
     for completion in completions:
         assert not set(completion.ids) & set(made.banned)
@@ -102,8 +115,9 @@ def test_banned_tokens_are_never_sampled_and_stop_tokens_end_a_completion() -> N
     assert len({len(c.ids) for c in completions}) > 1  # some stopped, so dropping rows was exercised
 
 
-def test_samples_follow_the_models_distribution() -> None:
-    model, made = policy()
+@both
+def test_samples_follow_the_models_distribution(family: Family) -> None:
+    model, made = policy(family=family)
     (prompt,) = prompts(made, 1)
     draws = uniforms(1, 0, "p", 4000, 1)
     (group,) = sample(model, made, [prompt], draws, 1, 1.0, 4000)
@@ -117,8 +131,9 @@ def test_samples_follow_the_models_distribution() -> None:
     assert np.abs(first - expected).max() < 4 * np.sqrt(0.25 / 4000)
 
 
-def test_padding_and_row_order_change_no_logprob() -> None:
-    model, made = policy()
+@both
+def test_padding_and_row_order_change_no_logprob(family: Family) -> None:
+    model, made = policy(family=family)
     scorer = CompletionLogProbs(model, made.banned)
     asked = prompts(made, 4, ("a", "b-wide"))
     completions = [[26, 27, 28], [29], [26, 29, 27, 28, 30, 31], [32, 26]]
@@ -127,8 +142,9 @@ def test_padding_and_row_order_change_no_logprob() -> None:
     assert torch.allclose(batched, torch.cat(alone), atol=1e-5)
 
 
-def test_a_question_cannot_smuggle_in_an_image() -> None:
-    made = processor()
+@both
+def test_a_question_cannot_smuggle_in_an_image(family: Family) -> None:
+    made = processor(family)
     try:
         made.prompt_ids("how many <|image_pad|>", (1, 4, 4))
     except ValueError:

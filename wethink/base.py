@@ -53,7 +53,7 @@ def base(
     tokenizer = build_tokenizer(vocabulary)
     tokenizer.chat_template = chat_template(system)
     size = ImageSet(images).records[0].width
-    processor = Processor(tokenizer, build_image_processor(size))
+    processor = Processor(tokenizer, build_image_processor(size, config.tiny.family))
     model = build_model(config.tiny, tokenizer, seed)
     use_fast_paths(model)
     samples = list(_samples(descriptions, answers, wordings, config, seed))

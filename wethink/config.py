@@ -18,6 +18,7 @@ from wethink.errors import UserError
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
+Family = Literal["qwen2_5_vl", "qwen3_vl"]  # model types as Transformers names them
 
 
 class Section(BaseModel):
@@ -93,8 +94,9 @@ class Validate(Section):
 
 
 class TinyModel(Section):
-    """The miniature Qwen2.5-VL; shapes as in its Hugging Face config."""
+    """The miniature; shapes as in its Hugging Face config. Image sizes are multiples of 28 or, for Qwen3, of 32."""
 
+    family: Family = "qwen2_5_vl"
     hidden: Positive
     layers: Positive
     heads: Positive

@@ -25,9 +25,7 @@ def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
 
     places = batch.ids == model.config.image_token_id
     inputs: dict[str, Any] = {
-        "inputs_embeds": embeddings.masked_scatter(
-            places.unsqueeze(-1).expand_as(embeddings), rows(seen.pooler_output)
-        )
+        "inputs_embeds": embeddings.masked_scatter(places.unsqueeze(-1).expand_as(embeddings), rows(seen.pooler_output))
     }
     if getattr(seen, "deepstack_features", None):
         inputs["visual_pos_masks"] = places

@@ -33,9 +33,7 @@ class Rows:
     @classmethod
     def of(cls, lengths: Sequence[int]) -> "Rows":
         width = max(lengths)
-        return cls(
-            tuple(lengths), torch.cat([torch.arange(length) + i * width for i, length in enumerate(lengths)])
-        )
+        return cls(tuple(lengths), torch.cat([torch.arange(length) + i * width for i, length in enumerate(lengths)]))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,7 +159,7 @@ def attend(
     trunk_k, trunk_v = trunks.pad(k[0]), trunks.pad(v[0])  # [B, P, K, d]
     if packing.kept is not None:
         packing.kept.append((trunk_k, trunk_v))
-    if query.device.type == "cuda":
+    if blocked(query):
         from transformers.integrations.flex_attention import flex_attention_forward
 
         mixed: Tensor = flex_attention_forward(module, query, key, value, packing.block_mask, scaling=scaling)[0]
@@ -175,6 +173,11 @@ def attend(
         )  # [B · G, P + N, K, d]
         out.append(branches.unpad(_fused(branches.pad(q[1]), keys, values, packing.bias.to(query.dtype), scaling)))
     return torch.cat(out).unsqueeze(0), None
+
+
+def blocked(query: Tensor) -> bool:
+    """Whether flex attention serves: its kernels are fast on a GPU and have no backward pass on a CPU."""
+    return query.device.type == "cuda"
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from wethink.errors import UserError
 from wethink.models.vision import use_fast_paths
 
+PROCESSORS = {  # model type → the stock processors of text with images and of videos
+    "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
+    "qwen3_vl": ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
+}
 PROMPTS = ("chat_template.jinja", "system_wethink.txt", "system_tiny.txt")
 PROMPT_FOLDER = Path(__file__).resolve().parent.parent / "prompts"
 
@@ -118,14 +122,16 @@ def save_policy(
     model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
     processor.tokenizer.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)
-    complete_processor_files(folder, processor)
+    complete_processor_files(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def complete_processor_files(folder: Path, processor: Processor) -> None:
+def complete_processor_files(folder: Path) -> None:
     """Name the stock processor class, so that AutoProcessor finds it where torchvision is installed (vLLM has it)."""
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    processor_class, video_class = PROCESSORS[model_type]
     image = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-    image["processor_class"] = "Qwen2_5_VLProcessor"
+    image["processor_class"] = processor_class
     (folder / "preprocessor_config.json").write_text(
         json.dumps(image, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
@@ -133,11 +139,11 @@ def complete_processor_files(folder: Path, processor: Processor) -> None:
         key: image[key]
         for key in ("image_mean", "image_std", "patch_size", "merge_size", "temporal_patch_size", "size")
     }
-    video |= {"video_processor_type": "Qwen2VLVideoProcessor", "processor_class": "Qwen2_5_VLProcessor"}
+    video |= {"video_processor_type": video_class, "processor_class": processor_class}
     path = folder / "video_preprocessor_config.json"
     path.write_text(json.dumps(video, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     path = folder / "tokenizer_config.json"
-    tokenizer = json.loads(path.read_text(encoding="utf-8")) | {"processor_class": "Qwen2_5_VLProcessor"}
+    tokenizer = json.loads(path.read_text(encoding="utf-8")) | {"processor_class": processor_class}
     path.write_text(json.dumps(tokenizer, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

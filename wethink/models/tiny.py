@@ -1,16 +1,16 @@
-"""A miniature Qwen2.5-VL, built from a config: the real architecture and classes, a word-level vocabulary.
+"""A miniature Qwen2.5-VL or Qwen3-VL, built from a config: the real architecture and classes, a word-level vocabulary.
 
-It exists so that the tiny profile runs the very code paths of the 7B model: the same model class,
+It exists so that the tiny profile runs the very code paths of the large models: the same model class,
 image tokens, M-RoPE positions, chat template and special tokens.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wethink.config import TinyModel
+from wethink.config import Family, TinyModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessorPil
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2VLImageProcessorPil
 
 PAD, EOS = "<|endoftext|>", "<|im_end|>"
 SPECIAL = (
@@ -25,7 +25,8 @@ SPECIAL = (
 )
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ROLES = ("system", "user", "assistant")
-PATCH, MERGE = 14, 2
+PATCH = {"qwen2_5_vl": 14, "qwen3_vl": 16}  # pixels
+MERGE = 2
 
 
 def words(texts: Iterable[str]) -> list[str]:
@@ -60,7 +61,7 @@ def build_tokenizer(vocabulary: Iterable[str]) -> "PreTrainedTokenizerFast":
     )
 
 
-def build_image_processor(size: int) -> "Qwen2VLImageProcessorPil":
+def build_image_processor(size: int, family: Family = "qwen2_5_vl") -> "Qwen2VLImageProcessorPil":
     """Qwen's image processor at the tiny resolution; mid-grey becomes zero."""
     from transformers import Qwen2VLImageProcessorPil
 
@@ -69,62 +70,64 @@ def build_image_processor(size: int) -> "Qwen2VLImageProcessorPil":
         size={"shortest_edge": pixels, "longest_edge": pixels},
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
-        patch_size=PATCH,
+        patch_size=PATCH[family],
         merge_size=MERGE,
         temporal_patch_size=2,
     )
 
 
-def build_model(
-    shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: int
-) -> "Qwen2_5_VLForConditionalGeneration":
+def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: int) -> "PreTrainedModel":
     """Randomly initialised weights (fp32) for this vocabulary; the same seed gives the same bytes."""
     import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     head_dim = shape.hidden // shape.heads
     third = head_dim // 2 // 4  # M-RoPE sections (temporal, height, width) sum to head_dim / 2
+    height = (head_dim // 2 - third) // 2
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
-    config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": -(-len(tokenizer) // 64) * 64,
-            "hidden_size": shape.hidden,
-            "intermediate_size": shape.ff,
-            "num_hidden_layers": shape.layers,
-            "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.kv_heads,
-            "max_position_embeddings": 512,
-            "initializer_range": shape.initializer_range,
-            "tie_word_embeddings": True,
-            "use_sliding_window": False,
-            "rope_parameters": {
-                "rope_type": "default",
-                # The last frequencies turn over an image's width (M-RoPE sections). At the usual 10,000 they turn by
-                # thousandths per token, and so small a model cannot tell its 2 × 2 image tokens apart.
-                "rope_theta": 20.0,
-                "mrope_section": [
-                    third,
-                    (head_dim // 2 - third) // 2,
-                    head_dim // 2 - third - (head_dim // 2 - third) // 2,
-                ],
-            },
-            "bos_token_id": ids[PAD],
-            "eos_token_id": ids[EOS],
-            "pad_token_id": ids[PAD],
+    text: dict[str, Any] = {
+        "vocab_size": -(-len(tokenizer) // 64) * 64,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.ff,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "max_position_embeddings": 512,
+        "initializer_range": shape.initializer_range,
+        "tie_word_embeddings": True,
+        "rope_parameters": {
+            "rope_type": "default",
+            # The last frequencies turn over an image's width (M-RoPE sections). At the usual 10,000 they turn by
+            # thousandths per token, and so small a model cannot tell its 2 × 2 image tokens apart.
+            "rope_theta": 20.0,
+            "mrope_section": [third, height, head_dim // 2 - third - height],
         },
-        vision_config={
-            "depth": shape.vision_depth,
-            "hidden_size": shape.vision_hidden,
-            "intermediate_size": 2 * shape.vision_hidden,
-            "num_heads": 4,
-            "out_hidden_size": shape.hidden,
-            "patch_size": PATCH,
-            "spatial_merge_size": MERGE,
-            "temporal_patch_size": 2,
-            "window_size": 112,
-            "fullatt_block_indexes": [shape.vision_depth - 1],
-            "initializer_range": shape.initializer_range,
-        },
+        "bos_token_id": ids[PAD],
+        "eos_token_id": ids[EOS],
+        "pad_token_id": ids[PAD],
+    }
+    vision: dict[str, Any] = {
+        "depth": shape.vision_depth,
+        "hidden_size": shape.vision_hidden,
+        "intermediate_size": 2 * shape.vision_hidden,
+        "num_heads": 4,
+        "out_hidden_size": shape.hidden,
+        "patch_size": PATCH[shape.family],
+        "spatial_merge_size": MERGE,
+        "temporal_patch_size": 2,
+        "initializer_range": shape.initializer_range,
+    }
+    if shape.family == "qwen2_5_vl":
+        text |= {"use_sliding_window": False}
+        vision |= {"window_size": 112, "fullatt_block_indexes": [shape.vision_depth - 1]}
+    else:
+        text |= {"head_dim": head_dim}
+        text["rope_parameters"] |= {"mrope_interleaved": True, "mrope_section": _interleaved(head_dim // 2)}
+        vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+    config = AutoConfig.for_model(
+        shape.family,
+        text_config=text,
+        vision_config=vision,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
@@ -134,8 +137,14 @@ def build_model(
         attn_implementation="sdpa",
     )
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config)
+    model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
     model.generation_config.update(
         do_sample=False, eos_token_id=ids[EOS], pad_token_id=ids[PAD], bos_token_id=ids[PAD], max_new_tokens=64
     )
     return model
+
+
+def _interleaved(half: int) -> list[int]:
+    """Qwen3's sections of `half` frequencies: height and width take every third each, so neither exceeds a third."""
+    third = half // 3
+    return [half - 2 * third, third, third]

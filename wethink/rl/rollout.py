@@ -18,7 +18,6 @@ from wethink.batching import Prompt, pack_prompts
 from wethink.models.decoding import Decoder
 from wethink.models.policy import Processor
 
-
 KEPT = 0.75  # rows are dropped when fewer than this share of them is alive
 
 
