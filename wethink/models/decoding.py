@@ -74,10 +74,11 @@ class Decoder:
         cos, sin = (table[self.prompt, self.written].unsqueeze(1) for table in (self.cos, self.sin))  # [R, 1, d]
         for layer in self.layers:
             attention = layer.module.self_attn
-            q, k, v = (part.unflatten(-1, (-1, cos.shape[-1])) for part in layer.qkv(layer.module.input_layernorm(x)))
+            read = layer.qkv(layer.module.input_layernorm(x))
+            q, k, v = (part.view(len(x), -1, cos.shape[-1]) for part in read)
             if hasattr(attention, "q_norm"):  # Qwen3
                 q, k = attention.q_norm(q), attention.k_norm(k)
-            q, k = _rotate(torch.cat([q, k], dim=1), cos, sin).split([q.shape[1], k.shape[1]], dim=1)
+            q, k = torch.split(_rotate(torch.cat([q, k], dim=1), cos, sin), [q.shape[1], k.shape[1]], dim=1)
             layer.keys[:, :, self.written], layer.values[:, :, self.written] = k, v
             x = x + attention.o_proj(self._attend(layer, q * attention.scaling))
             gate, up = layer.gate_up(layer.module.post_attention_layernorm(x))
@@ -88,31 +89,34 @@ class Decoder:
     def _attend(self, layer: Layer, q: Tensor) -> Tensor:
         """[R, H, d] → [R, H · d]: over each row's prompt and its own tokens, one softmax over both."""
         own, heads = slice(0, self.written + 1), layer.keys.shape[1]
-        q = q.unflatten(1, (heads, -1))  # [R, K, H / K, d]
+        q = q.reshape(len(q), heads, -1, q.shape[-1])  # [R, K, H / K, d]
         by_prompt = self._by_rows(self._by_prompt(q) @ layer.prompt_keys + self.bias)  # [R, K, H / K, P]
         weights = torch.cat([by_prompt, q @ layer.keys[:, :, own].mT], dim=-1).softmax(-1)
-        seen, written = weights.split([by_prompt.shape[-1], self.written + 1], dim=-1)
-        mixed = self._by_rows(self._by_prompt(seen) @ layer.prompt_values) + written @ layer.values[:, :, own]
+        seen, written = torch.split(weights, [by_prompt.shape[-1], self.written + 1], dim=-1)
+        mixed: Tensor = self._by_rows(self._by_prompt(seen) @ layer.prompt_values) + written @ layer.values[:, :, own]
         return mixed.flatten(1)
 
     def _by_prompt(self, x: Tensor) -> Tensor:
         """[R, K, r, n] → [B, K, slots · r, n]: a prompt's rows side by side, so that it is read once."""
         if self.slots > 1:
             table = x.new_zeros(len(self.bias) * self.slots, *x.shape[1:]).index_copy_(0, self.place, x)
-            x = table.unflatten(0, (-1, self.slots)).transpose(1, 2).flatten(2, 3)
+            x = table.view(-1, self.slots, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
         return x
 
     def _by_rows(self, x: Tensor) -> Tensor:
         """The way back."""
         if self.slots > 1:
-            x = x.unflatten(2, (self.slots, -1)).transpose(1, 2).flatten(0, 1)[self.place]
+            count, heads, _, width = x.shape
+            x = x.view(count, heads, self.slots, -1, width).transpose(1, 2).flatten(0, 1)[self.place]
         return x
 
     def keep(self, alive: Tensor) -> None:
         """Drop the rows that are not alive [R] (bool; at least one is), and prompts that have none left."""
         rows = alive.nonzero().squeeze(-1)
         self.rows, self.hidden = self.rows[rows], self.hidden[rows]
-        prompts, self.prompt, counts = self.prompt[rows].unique_consecutive(return_inverse=True, return_counts=True)
+        prompts, self.prompt, counts = torch.unique_consecutive(
+            self.prompt[rows], return_inverse=True, return_counts=True
+        )
         self.slots = int(counts.max())
         first = (counts.cumsum(0) - counts)[self.prompt]
         self.place = self.prompt * self.slots + torch.arange(len(rows), device=rows.device) - first
@@ -140,4 +144,4 @@ def _joined(*projections: nn.Module) -> Callable[[Tensor], tuple[Tensor, ...]]:
     weight = torch.cat([p.weight for p in linears])
     bias = torch.cat([p.bias for p in linears]) if all(p.bias is not None for p in linears) else None
     sizes = [p.out_features for p in linears]
-    return lambda x: F.linear(x, weight, bias).split(sizes, dim=-1)
+    return lambda x: torch.split(F.linear(x, weight, bias), sizes, dim=-1)

@@ -66,10 +66,10 @@ class _Pad(torch.autograd.Function):
     def forward(ctx: Any, packed: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(places)
         flat = packed.new_zeros(shape[0] * shape[1], *packed.shape[1:])
-        return flat.index_copy_(0, places, packed).unflatten(0, shape)
+        return flat.index_copy_(0, places, packed).view(*shape, *packed.shape[1:])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (places,) = ctx.saved_tensors
         return gradient.flatten(0, 1).index_select(0, places), None, None
 
@@ -82,10 +82,10 @@ class _Unpad(torch.autograd.Function):
         return padded.flatten(0, 1).index_select(0, places)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (places,) = ctx.saved_tensors
         flat = gradient.new_zeros(ctx.shape[0] * ctx.shape[1], *gradient.shape[1:])
-        return flat.index_copy_(0, places, gradient).unflatten(0, ctx.shape), None
+        return flat.index_copy_(0, places, gradient).view(*ctx.shape, *gradient.shape[1:]), None
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def attend(
         return stock
     trunks, branches = packing.trunks, packing.branches
     split = [sum(trunks.lengths), sum(branches.lengths) if branches else 0]
-    q, k, v = (x[0].transpose(0, 1).split(split) for x in (query, key, value))  # [Tp, H, d], [Tc, H, d]
+    q, k, v = (torch.split(x[0].transpose(0, 1), split) for x in (query, key, value))  # [Tp, H, d], [Tc, H, d]
     trunk_k, trunk_v = trunks.pad(k[0]), trunks.pad(v[0])  # [B, P, K, d]
     if packing.kept is not None:
         packing.kept.append((trunk_k, trunk_v))
