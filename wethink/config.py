@@ -173,6 +173,8 @@ class Grpo(Section):
     clip_high: float
     dual_clip: float  # caps the loss of a negative advantage; 0 = off
     kl: Annotated[float, Field(ge=0)]  # β of the k3 penalty; 0 = off, no reference model
+    sampler: Literal["in_process", "vllm"] = "in_process"
+    max_dlogp: Annotated[float, Field(gt=0)] = 0.02  # mean |Δlogp| of sampler and trainer that is still believed
     shared_prefix: bool = True  # compute a prompt once for its G completions; exact, so off is for comparison only
 
 
@@ -197,6 +199,10 @@ class Launch(Section):
     hostfile: str | None = None  # DeepSpeed hostfile for several nodes
     deepspeed: str  # JSON file under infra/deepspeed/
     deadline_minutes: Positive
+    vllm_python: str = ".venv-vllm/bin/python"  # where grpo.sampler is vllm: whose Python serves it
+    vllm_url: str | None = None  # a server that runs already, in place of one of our own per process
+    vllm_memory: Share = 0.4  # of each GPU, for our own servers
+    vllm_context: Positive = 4096  # tokens of a prompt and its completion
 
 
 class Params(Section):

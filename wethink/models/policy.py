@@ -126,6 +126,12 @@ def save_policy(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Only the weights and the config, for an engine that has the rest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)  # type: ignore[operator]
+
+
 def complete_processor_files(folder: Path) -> None:
     """Name the stock processor class, so that AutoProcessor finds it where torchvision is installed (vLLM has it)."""
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]

@@ -1,0 +1,287 @@
+"""The vLLM sampler: completions from vLLM's OpenAI server, weights pushed to it after every update.
+
+Colocated: each rank starts a server of its own, a child process on a socket that only this user can open.
+Served: all ranks ask the server at `launch.vllm_url`. Either way the server gets the question and the image as
+they are, never expanded ids, and must come to the very prompt that the trainer learns from; its log-probs are those
+of what it samples from (processed), without defaults from the model's files; image tokens are banned on both sides.
+"""
+
+import atexit
+import base64
+import contextlib
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from wethink.batching import Images, Prompt
+from wethink.config import Grpo, Launch
+from wethink.distributed import Ranks, barrier
+from wethink.errors import UserError
+from wethink.models.policy import Processor, save_weights
+from wethink.records import Record
+from wethink.rl.rollout import Completion
+
+START_SECONDS = 600.0  # a large model is read from disk first
+ANSWER_SECONDS = 1800.0  # no wait is without a deadline
+PARALLEL = 64  # requests in flight per rank; the engine batches them
+REQUIRED = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
+
+
+class Server:
+    """A vLLM server: one of our own on a Unix socket, or one that runs elsewhere."""
+
+    def __init__(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
+        """Start a server of `folder`'s model, or find the one at launch.vllm_url.
+
+        Raises:
+            UserError: vLLM is not installed, ends or does not answer in time, or serves with other settings.
+        """
+        self.url = launch.vllm_url
+        self.child: subprocess.Popen[bytes] | None = None
+        self.home = Path(tempfile.mkdtemp(prefix="wethink-vllm-"))  # mode 0700; short, as socket paths must be
+        self.socket = self.home / "socket"
+        self.sleeps = launch.device == "cuda" and self.url is None
+        if self.url is None:
+            self._start(folder, launch, context, ranks)
+        atexit.register(self.close)
+        self._wait()
+        self.model = str(self.get("/v1/models")["data"][0]["id"])
+        self._check_settings()
+
+    def _start(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
+        python = Path(launch.vllm_python).absolute()
+        if not python.exists():
+            raise UserError(
+                f"launch.vllm_python names {launch.vllm_python}, which does not exist; "
+                "`make .venv-vllm/.installed` builds it, or set grpo.sampler to in_process."
+            )
+        command = [str(python), "-P", str(Path(__file__).with_name("vllm_server.py"))]
+        command += ["--model", str(folder.absolute()), "--uds", str(self.socket), "--max-model-len", str(context)]
+        command += ["--logprobs-mode", REQUIRED["logprobs_mode"], "--generation-config", REQUIRED["generation_config"]]
+        command += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0}), "--seed", "0"]
+        command += ["--chat-template-content-format", "openai", "--disable-uvicorn-access-log"]
+        environment = os.environ | {
+            "VLLM_SERVER_DEV_MODE": "1",  # the calls that push weights
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        if launch.device == "cuda":
+            command += ["--gpu-memory-utilization", str(launch.vllm_memory), "--enable-sleep-mode"]
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            local = int(os.environ.get("LOCAL_RANK", "0"))
+            environment["CUDA_VISIBLE_DEVICES"] = visible[local] if len(visible) > local and visible[0] else str(local)
+        else:
+            command += ["--dtype", "float32", "--enforce-eager"]
+            environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+            environment |= {"OMP_NUM_THREADS": str(launch.threads)}
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH"):
+            environment.pop(name, None)  # the server is no rank of ours
+        self.log = self.home / "log"
+        with self.log.open("wb") as log:
+            self.child = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._call("GET", "/health", None, 10.0)
+                return
+            except (OSError, http.client.HTTPException, UserError) as error:
+                if self.child is not None and self.child.poll() is not None:
+                    self._died()
+                if time.monotonic() > deadline:
+                    self.close()
+                    raise UserError(
+                        f"vLLM did not answer within {START_SECONDS:g} s ({error}); {self._where()}."
+                    ) from None
+                time.sleep(0.5)
+
+    def _died(self) -> None:
+        assert self.child is not None
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise UserError(f"vLLM ended with code {self.child.poll()}. Its last lines:\n" + "\n".join(lines[-15:]))
+
+    def _where(self) -> str:
+        return f"look at the server at {self.url}" if self.url else f"its log is {self.log}"
+
+    def _check_settings(self) -> None:
+        """vLLM's own defaults are traps: log-probs before the temperature, penalties from a model's files."""
+        found = self.get("/server_info?config_format=json")["vllm_config"]["model_config"]
+        for name, value in REQUIRED.items():
+            if str(found.get(name)) != value:
+                raise UserError(
+                    f"the vLLM server runs with {name} = {found.get(name)}, but training needs {value}; "
+                    f"start it with --{name.replace('_', '-')} {value}."
+                )
+
+    def get(self, path: str) -> Any:
+        return self._call("GET", path, None, ANSWER_SECONDS)
+
+    def post(self, path: str, body: object = None) -> Any:
+        return self._call("POST", path, body, ANSWER_SECONDS)
+
+    def _call(self, method: str, path: str, body: object, seconds: float) -> Any:
+        """One request; JSON in, JSON (or nothing) out.
+
+        Raises:
+            UserError: the server refuses, with its own words.
+            OSError: it cannot be reached.
+        """
+        with contextlib.closing(self._connection(seconds)) as connection:
+            connection.request(
+                method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"} | _key()
+            )
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        if answer.status != 200:
+            raise UserError(f"vLLM refused {method} {path} ({answer.status}): {text[:500]}; {self._where()}.")
+        try:
+            return json.loads(text) if text else None
+        except json.JSONDecodeError:
+            return text
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        if self.url is None:
+            return _UnixConnection(str(self.socket), seconds)
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(parts.hostname or "127.0.0.1", parts.port, timeout=seconds)
+
+    def load(self, weights: Path) -> None:
+        """Take the weights of a checkpoint folder, and forget everything computed from the old ones."""
+        self.wake()
+        self.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights.absolute())}})
+        for cache in ("encoder", "mm", "prefix"):
+            self.post(f"/reset_{cache}_cache")
+
+    def sleep(self) -> None:
+        """Give the GPU's memory to the trainer (our own server only; CPUs cannot)."""
+        if self.sleeps:
+            self.post("/sleep?level=1")
+
+    def wake(self) -> None:
+        if self.sleeps:
+            self.post("/wake_up")
+
+    def close(self) -> None:
+        """End our own server and everything that it started."""
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
+            self.child = None
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def _key() -> dict[str, str]:
+    key = os.environ.get("VLLM_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+class Vllm:
+    """The sampler (`wethink.rl.samplers.Sampler`) that asks a vLLM server."""
+
+    def __init__(
+        self, processor: Processor, config: Grpo, launch: Launch, folder: Path, scratch: Path, ranks: Ranks
+    ) -> None:
+        self.processor, self.config, self.ranks = processor, config, ranks
+        self.weights = scratch / "vllm"
+        self.server = Server(folder, launch, launch.vllm_context, ranks)
+
+    def sync(self, model: Any, step: int) -> None:
+        """Push the weights: rank 0 writes them, every server of ours (or the shared one, once) reads them."""
+        folder = self.weights / f"step-{step}"
+        if self.ranks.first:
+            shutil.rmtree(self.weights, ignore_errors=True)
+            save_weights(model, folder)
+        self._together()
+        if self.server.url is None or self.ranks.first:
+            self.server.load(folder)
+        self._together()
+        if self.ranks.first:
+            shutil.rmtree(self.weights)
+
+    def _together(self) -> None:
+        if self.ranks.world > 1:
+            barrier()
+
+    def sample(
+        self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
+    ) -> list[list[Completion]]:
+        """G completions per row, all rows in flight together."""
+        with ThreadPoolExecutor(min(PARALLEL, max(1, len(rows)))) as pool:
+            asked = [
+                pool.submit(self._ask, row, prompt, images, step, seed)
+                for row, prompt in zip(rows, prompts, strict=True)
+            ]
+            found = [future.result() for future in asked]
+        self.server.sleep()
+        return found
+
+    def _ask(self, row: Record, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
+        picture = io.BytesIO()
+        images.open(row["image"]).save(picture, "PNG")
+        url = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
+        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": row["problem"]}]
+        answer = self.server.post(
+            "/v1/chat/completions",
+            {
+                "model": self.server.model,
+                "messages": [{"role": "user", "content": content}],
+                "n": self.config.group,
+                "temperature": self.config.temperature,
+                "max_completion_tokens": self.config.max_new_tokens,
+                "seed": zlib.crc32(f"{seed} {step} {row['id']}".encode()),
+                "stop_token_ids": list(self.processor.stop_ids),
+                "logit_bias": {str(token): -100.0 for token in self.processor.banned},
+                "logprobs": True,
+                "return_token_ids": True,
+                # What training cannot follow is off by name, whatever a server's defaults are.
+                "top_p": 1.0, "top_k": 0, "min_p": 0.0,
+                "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+            },
+        )  # fmt: skip
+        if answer["prompt_token_ids"] != prompt.ids.tolist():
+            raise UserError(
+                f"vLLM reads row {row['id']} as {len(answer['prompt_token_ids'])} tokens, the trainer as "
+                f"{len(prompt.ids)} (or other ones); give both the same processor files and pixel budget."
+            )
+        return [self._completion(choice, row) for choice in sorted(answer["choices"], key=lambda c: int(c["index"]))]
+
+    def _completion(self, choice: dict[str, Any], row: Record) -> Completion:
+        ids = tuple(int(token) for token in choice["token_ids"])
+        logps = tuple(float(entry["logprob"]) for entry in choice["logprobs"]["content"])
+        if len(ids) != len(logps) or set(ids) & set(self.processor.banned):
+            raise UserError(
+                f"vLLM's answer to row {row['id']} holds a banned token or lacks log-probs; it cannot be used."
+            )
+        return Completion(ids, logps, ids[-1] in self.processor.stop_ids)
+
+    def close(self) -> None:
+        self.server.close()
