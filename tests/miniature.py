@@ -55,9 +55,11 @@ def taught() -> tuple[dict[str, torch.Tensor], Processor]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     asked = prompts(made, 12)
     for _ in range(50):
-        said = [f"<think> {' '.join(TEXT.split()[3:5 + i % 3])} </think> <answer> {rng.integers(1, 4)} </answer>"
-                for i in range(12)]
-        ids = [made.text_ids(text) + [made.tokenizer.eos_token_id] for text in said]
+        said = [
+            f"<think> {' '.join(TEXT.split()[3 : 5 + i % 3])} </think> <answer> {rng.integers(1, 4)} </answer>"
+            for i in range(12)
+        ]
+        ids = [[*made.text_ids(text), made.tokenizer.eos_token_id] for text in said]
         logps, _ = scorer(collate(asked, ids, made.tokenizer.pad_token_id))
         optimizer.zero_grad()
         (-logps.mean()).backward()

@@ -1,9 +1,6 @@
 """Laws of the training loops, on a policy of a few thousand weights."""
 
-import hashlib
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,17 +10,15 @@ import psutil
 import pytest
 import torch
 
-from tests.miniature import TEXT, NoiseImages, policy, prompts
+from tests.laws.workshop import ROOT, build, stage, untimed
+from tests.miniature import policy, prompts
 from wethink.batching import collate
 from wethink.config import Optim
 from wethink.distributed import learning_rate
 from wethink.models.logprobs import CompletionLogProbs
-from wethink.records import write_json, write_jsonl
-from wethink.rl.objective import policy_loss
-from wethink.rl.trainer import shuffle_golds
+from wethink.rl.objective import surrogate
+from wethink.rl.prompts import shuffle_golds
 
-ROOT = Path(__file__).resolve().parents[2]
-SFT_STEPS, GRPO_STEPS = 12, 6
 
 
 @pytest.fixture(scope="session")
@@ -36,19 +31,14 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(workshop: Path
     import shutil
 
     whole = stage(workshop, name)
-    log = (workshop / f".wethink/runs/{name}.metrics.jsonl").read_text()
+    rows = untimed(workshop, name)
     shutil.rmtree(workshop / "models" / name)
     stage(workshop, name, kill_after_step=kill_at)
     assert not (workshop / "models" / name).exists()
     assert list((workshop / ".wethink/scratch" / name).glob("*/state.json")), "nothing was there to resume from"
-    resumed = stage(workshop, name)
-    assert resumed == whole
-    untimed = [
-        [{k: v for k, v in json.loads(line).items() if "seconds" not in k} for line in text.splitlines()]
-        for text in (log, (workshop / f".wethink/runs/{name}.metrics.jsonl").read_text())
-    ]
-    assert untimed[0] == untimed[1]
-    assert [line["step"] for line in untimed[1]] == list(range(1, len(untimed[1]) + 1))
+    assert stage(workshop, name) == whole
+    assert untimed(workshop, name) == rows
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert not (workshop / ".wethink/scratch" / name).exists()
 
 
@@ -115,7 +105,7 @@ def _gradients(micro: int, pad_to: int = 0) -> dict[str, torch.Tensor]:
         batch = type(batch)(**(vars(batch) | {"pixels": batch.pixels.double()}))
         logps, _ = scorer(batch)
         advantages = torch.tensor([(-1.0) ** (begin + i) for i, c in enumerate(part) for _ in c], dtype=torch.float64)
-        loss, _ = policy_loss(logps, logps.detach(), advantages, clip_low=0.2, clip_high=0.28, dual_clip=3.0)
+        loss, _, _ = surrogate((logps - logps.detach()).exp(), advantages, clip_low=0.2, clip_high=0.28, dual_clip=3.0)
         (loss.sum() / total).backward()
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
