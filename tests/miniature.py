@@ -1,5 +1,7 @@
 """A policy of a few thousand weights and images of noise, for tests of the maths."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from PIL import Image
@@ -43,3 +45,26 @@ def policy(seed: int = 0, family: Family = "qwen2_5_vl") -> tuple[torch.nn.Modul
 def prompts(made: Processor, count: int, images: tuple[str, ...] = ("a", "b", "c")) -> list[Prompt]:
     questions = [" ".join(TEXT.split()[3 : 5 + i % 7]) for i in range(count)]
     return encode_prompts(questions, [images[i % len(images)] for i in range(count)], NoiseImages(), made)
+
+
+@lru_cache(maxsize=1)
+def taught() -> tuple[dict[str, torch.Tensor], Processor]:
+    """Weights of a policy that writes the format most of the time and guesses the answer: GRPO has what to learn."""
+    from wethink.batching import collate
+    from wethink.models.logprobs import CompletionLogProbs
+
+    model, made = policy()
+    scorer, rng = CompletionLogProbs(model, made.banned), np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    asked = prompts(made, 12)
+    for _ in range(50):
+        said = [
+            f"<think> {' '.join(TEXT.split()[3 : 5 + i % 3])} </think> <answer> {rng.integers(1, 4)} </answer>"
+            for i in range(12)
+        ]
+        ids = [[*made.text_ids(text), made.tokenizer.eos_token_id] for text in said]
+        logps, _ = scorer(collate(asked, ids, made.tokenizer.pad_token_id))
+        optimizer.zero_grad()
+        (-logps.mean()).backward()
+        optimizer.step()
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}, made

@@ -5,6 +5,7 @@ Imports nothing heavy: `--help` answers at once. A user's mistake prints one sen
 
 import argparse
 import errno
+import json
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
         "--model", type=Path, default=Path("models/grpo"), help="any checkpoint folder (default: %(default)s)"
     )
     ask.add_argument("--temperature", type=float, default=0.0)
+    again = commands.add_parser("rescore", help="judge a file of rollouts again, by the rewards of params.yaml")
+    again.add_argument("file", type=Path, metavar="FILE", help="a rollouts.parquet, as in models/grpo/")
     profile = commands.add_parser("profile", help="rewrite params.yaml from profiles/tiny.yaml and named overlays")
     profile.add_argument("overlays", nargs="+", metavar="NAME")
     return top
@@ -51,6 +54,10 @@ def dispatch(args: argparse.Namespace) -> None:
         from wethink.ask import ask
 
         ask(args.image, args.question, args.model, args.temperature)
+    elif args.command == "rescore":
+        from wethink.rl.evidence import rescore
+
+        print(json.dumps(rescore(args.file, load_params().rewards), indent=2, ensure_ascii=False))
     elif args.command == "profile":
         from wethink.profiles import switch
 

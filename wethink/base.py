@@ -30,7 +30,7 @@ def base(
     """
     if config.model != "tiny":
         return _resolve(config, out)
-    from wethink.models.policy import Processor, chat_template, model_card, read_prompt, save_policy
+    from wethink.models.policy import Processor, chat_template, model_card, read_prompt
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
     from wethink.models.vision import use_fast_paths
 
@@ -57,8 +57,8 @@ def base(
     model = build_model(config.tiny, tokenizer, seed)
     use_fast_paths(model)
     samples = list(_samples(descriptions, answers, wordings, config, seed))
-    if train(model, processor, samples, ImageSet(images), config.optim, launch, scratch, out, seed, "base"):
-        save_policy(model, None, processor, out, model_card("base", config.model))
+    card = model_card("base", config.model)
+    if train(model, processor, samples, ImageSet(images), config.optim, launch, scratch, out, seed, "base", card):
         write_json(
             out / "metrics.json", {"samples": len(samples), "steps": config.optim.steps, "vocabulary": len(tokenizer)}
         )

@@ -9,22 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from wethink.config_training import Count as Count
+from wethink.config_training import Grpo as Grpo
+from wethink.config_training import Optim as Optim
+from wethink.config_training import Positive as Positive
+from wethink.config_training import Section as Section
+from wethink.config_training import Share as Share
 from wethink.errors import UserError
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
 Family = Literal["qwen2_5_vl", "qwen3_vl"]  # model types as Transformers names them
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, and no key that nobody reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Draw(Section):
@@ -107,22 +104,6 @@ class TinyModel(Section):
     initializer_range: float
 
 
-class Optim(Section):
-    """AdamW, or Muon beside it, with linear warm-up, then constant or cosine to zero."""
-
-    lr: Annotated[float, Field(gt=0)]
-    muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, hidden matrices are Muon's: fewer steps to see
-    steps: Positive
-    batch: Positive  # samples per optimizer step over all processes
-    warmup: Share = 0.05
-    schedule: Literal["constant", "cosine"] = "cosine"
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = 1.0
-    micro_batch: Positive = 64  # rows per forward pass and process
-    save_every: Positive = 100  # steps between resumable checkpoints
-
-
 class Base(Section):
     """The starting policy: `model: tiny` builds and pre-trains one; anything else is a path or hub id."""
 
@@ -157,25 +138,6 @@ class Rewards(Section):
         if abs(self.accuracy_weight + self.format_weight - 1) > 1e-9:
             raise ValueError("'accuracy_weight' and 'format_weight' must sum to 1")
         return self
-
-
-class Grpo(Section):
-    """GRPO; symbols as in docs/paper.md. Defaults and their sources stand in params.yaml."""
-
-    start: Literal["base", "sft"]
-    gold: Literal["answer", "shuffled"]  # 'shuffled' is the control that must not gain
-    optim: Optim  # batch = prompts per step
-    group: Annotated[int, Field(ge=2)]  # G
-    temperature: Annotated[float, Field(gt=0)]
-    max_new_tokens: Positive
-    advantage: Literal["group", "none"]  # divide by the group's std, or not (Dr. GRPO)
-    clip_low: float
-    clip_high: float
-    dual_clip: float  # caps the loss of a negative advantage; 0 = off
-    kl: Annotated[float, Field(ge=0)]  # β of the k3 penalty; 0 = off, no reference model
-    sampler: Literal["in_process", "vllm"] = "in_process"
-    max_dlogp: Annotated[float, Field(gt=0)] = 0.02  # mean |Δlogp| of sampler and trainer that is still believed
-    shared_prefix: bool = True  # compute a prompt once for its G completions; exact, so off is for comparison only
 
 
 class Evaluate(Section):

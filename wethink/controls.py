@@ -22,8 +22,10 @@ from wethink.models.policy import load_model, load_processor, model_card, save_p
 from wethink.progress import track
 from wethink.records import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
 from wethink.rewards.grammar import parse, render
+from wethink.rl.groups import roll_out
+from wethink.rl.prompts import answer_rows
 from wethink.rl.samplers import InProcess
-from wethink.rl.trainer import answer_rows, grpo, roll_out
+from wethink.rl.trainer import grpo
 from wethink.sft import path_rows
 from wethink.supervised import Sample, train
 
@@ -136,8 +138,8 @@ def _train_on(
 ) -> dict[str, Any]:
     model, processor = load_model(start), load_processor(start)
     metrics = {"samples": len(samples), "steps": optim.steps}
-    if train(model, processor, samples, ImageSet(images), optim, launch, scratch, out, seed + 1, title):
-        save_policy(model, None, processor, out, model_card(title, str(start)))
+    card = model_card(title, str(start))
+    if train(model, processor, samples, ImageSet(images), optim, launch, scratch, out, seed + 1, title, card):
         write_json(out / "metrics.json", metrics)
     return metrics
 

@@ -1,16 +1,13 @@
-"""DeepSpeed: launching ranks, one engine for every training stage, resumable state. The only module that imports it.
+"""DeepSpeed: joining ranks, one engine for every training stage, its weights. The only module that imports it.
 
 One process or many, CPU or GPU, ZeRO stage and offload: launch settings and a JSON file, the same code.
 """
 
 import contextlib
 import json
+import math
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
+import re
 import time
 import warnings
 from dataclasses import dataclass
@@ -20,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from wethink.config import Launch, Optim
 from wethink.errors import UserError
-from wethink.records import read_json, write_json
+from wethink.extensions import EXTENSIONS, prepare_extension
+from wethink.launching import free_port
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
-KEEP = 2  # resumable checkpoints kept in scratch
 MUON_MOMENTUM = 0.95  # its author's, and every recipe's since
 
 
@@ -41,49 +38,6 @@ class Ranks:
     @property
     def first(self) -> bool:
         return self.rank == 0
-
-
-def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
-    """Run `python -m wethink rank <stage>` on all ranks through DeepSpeed's launcher and wait.
-
-    Raises:
-        UserError: a rank failed (its log has said why) or the deadline passed; all ranks are gone then.
-    """
-    command = [sys.executable, "-m", "deepspeed.launcher.runner"]
-    command += ["--hostfile", launch.hostfile] if launch.hostfile else ["--hostfile", os.devnull]
-    command += ["--num_gpus", str(launch.processes), "--master_port", str(free_port())]
-    command += ["--no_local_rank", "--module", "wethink", "rank", stage, "--scratch", str(scratch)]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(launch.threads),
-        "TOKENIZERS_PARALLELISM": "false",
-        "DS_ACCELERATOR": launch.device,
-    }
-    with subprocess.Popen(command, env=environment, start_new_session=True) as child:
-        try:
-            code = child.wait(timeout=launch.deadline_minutes * 60)
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"stage '{stage}' passed its deadline of {launch.deadline_minutes} minutes (launch.deadline_minutes) "
-                "and was stopped; what it finished is kept, starting it again goes on."
-            ) from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # nothing of the group may outlive this stage
-    failure = scratch / "failure.txt"
-    if code != 0 and failure.exists():
-        raise UserError(failure.read_text(encoding="utf-8"))
-    if code != 0:
-        raise UserError(
-            f"a rank of stage '{stage}' ended with code {code}; its last lines stand above. "
-            "Starting the stage again goes on from its last checkpoint.",
-            exit_code=75,  # EX_TEMPFAIL: worth a retry
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def join(launch: Launch) -> Ranks:
@@ -101,7 +55,13 @@ def join(launch: Launch) -> Ranks:
             "launch.device is 'cuda' but this machine has no usable GPU; use the tiny profile "
             "(`python -m wethink profile tiny`) or run on a machine with GPUs."
         )
+    if launch.device == "cuda" and launch.processes > torch.cuda.device_count() and not launch.hostfile:
+        raise UserError(
+            f"launch.processes is {launch.processes} but this machine has {torch.cuda.device_count()} GPUs; lower it, "
+            "or name a hostfile (launch.hostfile) for several machines."
+        )
     os.environ.setdefault("DS_ACCELERATOR", launch.device)
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(EXTENSIONS.resolve()))
     alone = {
         "RANK": "0",
         "LOCAL_RANK": "0",
@@ -135,6 +95,11 @@ def all_sum(value: "torch.Tensor") -> "torch.Tensor":
     return value
 
 
+def all_max(value: int, ranks: Ranks) -> int:
+    """The largest of one number per rank."""
+    return max(int(found) for found in gather_objects(value, ranks))
+
+
 def cost_clock(ranks: Ranks) -> float:
     """Seconds that this rank has cost: on a CPU those of the processor, whatever else keeps the machine busy."""
     return time.process_time() if ranks.device.type == "cpu" else time.perf_counter()
@@ -155,19 +120,46 @@ def barrier() -> None:
     deepspeed.comm.barrier()
 
 
+def zero_stage(launch: Launch) -> int:
+    return int(deepspeed_config(launch).get("zero_optimization", {}).get("stage", 0))
+
+
+def deepspeed_config(launch: Launch) -> dict[str, Any]:
+    """The launch's JSON file.
+
+    Raises:
+        UserError: it is missing, no JSON, or asks for what does not work.
+    """
+    try:
+        config: dict[str, Any] = json.loads(Path(launch.deepspeed).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(path.name for path in Path(launch.deepspeed).parent.glob("*.json")))
+        raise UserError(
+            f"launch.deepspeed: there is no {launch.deepspeed}; beside it are: {known or 'none'}."
+        ) from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"launch.deepspeed: {launch.deepspeed} is not valid JSON: {error}.") from None
+    stage = config.get("zero_optimization", {}).get("stage", 0)
+    if config.get("bf16", {}).get("enabled") and stage == 0:
+        raise UserError(f"{launch.deepspeed}: 'bf16' with ZeRO 'stage' 0 loses the small updates; use stage 1, 2 or 3.")
+    return config
+
+
 def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     """A DeepSpeed engine from the launch's JSON file; learning rate and clipping come from params.yaml.
 
-    Accumulation is unmanaged: `backward` only accumulates, `step` reduces and updates, so ranks may have
-    unequal numbers of micro-batches. DeepSpeed averages gradients over ranks: losses are scaled by `world`.
+    Accumulation is unmanaged: `backward` only accumulates, `step` updates, so ranks may have unequal numbers
+    of micro-batches (with ZeRO-2 and 3 see `forwards_must_match`). DeepSpeed averages gradients over ranks:
+    losses are scaled by `world`. With `muon_lr` DeepSpeed's Muon updates the hidden matrices, and its Adam
+    embeddings, norms and biases.
 
-    With `muon_lr` DeepSpeed's Muon updates the hidden matrices, and its Adam embeddings, norms and biases.
+    Raises:
+        UserError: a pattern in `frozen` finds no parameter, or Muon is asked to share matrices it must see whole.
     """
     import deepspeed
     import torch
 
-    path = Path(launch.deepspeed)
-    config = read_json(path)
+    config = deepspeed_config(launch)
     optimizer = config["optimizer"]["params"]
     optimizer |= {"lr": optim.lr, "betas": list(optim.betas), "weight_decay": optim.weight_decay}
     config["gradient_clipping"] = optim.max_grad_norm
@@ -178,15 +170,44 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
         config["gradient_clipping"] = 0.0
         if launch.device == "cpu":
             torch.compiler.set_stance("force_eager")  # compiling the small matrix products takes longer than they do
+    if config.get("zero_optimization", {}).get("offload_optimizer") and not optimizer.get("torch_adam"):
+        prepare_extension("cpu_adam", launch.deadline_minutes)
+    shape_trainable(module, optim)
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
-        engine, *_ = deepspeed.initialize(model=module, model_parameters=list(module.parameters()), config=config)
+        engine, *_ = deepspeed.initialize(model=module, model_parameters=trainable, config=config)
     return engine
+
+
+def shape_trainable(module: "nn.Module", optim: Optim) -> None:
+    """Adapters, frozen parts and activation checkpointing, as `optim` says; in place, before an engine is built."""
+    from wethink.models.lora import add_adapters
+
+    if optim.lora:
+        add_adapters(module, optim.lora)
+    for pattern in optim.frozen:
+        found = [parameter for name, parameter in module.named_parameters() if re.search(pattern, name)]
+        if not found:
+            raise UserError(
+                f"optim.frozen: '{pattern}' finds no parameter of the policy; see the names in its checkpoint."
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise UserError(f"optim.frozen: {', '.join(optim.frozen)} leave nothing to train; name fewer parts.")
+    if optim.checkpointing:
+        policy: Any = getattr(module, "model", module)
+        policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        module.train()
+
+
+def forwards_must_match(engine: Any) -> bool:
+    """ZeRO-2 reduces in every backward pass and ZeRO-3 gathers in every forward: ranks must make equally many."""
+    return bool(engine.zero_optimization_stage() >= 2 and engine.dp_world_size > 1)
 
 
 def learning_rate(optim: Optim, step: int) -> float:
     """The rate of step `step` (from 0): linear warm-up, then constant or cosine to zero. No state to save."""
-    import math
-
     warmup = max(1, round(optim.warmup * optim.steps))
     if step < warmup:
         return optim.lr * (step + 1) / warmup
@@ -199,78 +220,52 @@ def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
     """Reduce, clip, update with the rates of step `step`; return the gradient norm before clipping.
 
     With Muon DeepSpeed turns the gradient into the update first, so the norm is that of the update.
+    A gradient that is not finite changes nothing: it is dropped, and the norm returned is not finite either.
     """
+    import torch
+
     share = learning_rate(optim, step) / optim.lr
     for group in engine.optimizer.param_groups:
         peak = optim.muon_lr if optim.muon_lr and group.get("use_muon") else optim.lr
         group["lr"] = share * peak
+    if engine.zero_optimization_stage() == 0:  # plain PyTorch optimizers take whatever they are given
+        grads = [p.grad for p in engine.module.parameters() if p.grad is not None]
+        broken = torch.tensor([float(any(not bool(grad.isfinite().all()) for grad in grads))], device=engine.device)
+        if all_sum(broken):
+            engine.zero_grad()
+            return math.nan
     engine.step()
     norm = engine.get_global_grad_norm()
+    if not engine.was_step_applied():
+        return math.nan
     return float(norm) if norm is not None else 0.0
 
 
-def save_state(engine: Any, scratch: Path, step: int, ranks: Ranks) -> None:
-    """A resumable checkpoint after `step` steps: complete or absent, the last two kept.
+def policy_state(engine: Any) -> "dict[str, Tensor] | None":
+    """The policy's weights under the names of a plain checkpoint, on every rank (a collective call).
 
-    Optimizer shards are DeepSpeed's pickles: they live in local scratch only and are never published.
+    None if the engine's module already is the plain policy (ZeRO up to 2, no adapters).
     """
-    tag = f"step-{step}"
-    engine.save_checkpoint(str(scratch / "state"), tag=tag)
-    barrier()
-    if ranks.first:
-        write_json(scratch / "state.json", {"step": step, "tag": tag, "world": ranks.world})  # written last
-        tags = sorted((scratch / "state").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
-        for old in tags[:-KEEP]:
-            shutil.rmtree(old)
+    import deepspeed
+
+    sharded = engine.zero_optimization_stage() == 3
+    policy = engine.module.model
+    if not sharded and not any("lora_" in name for name, _ in policy.named_parameters()):
+        return None
+    raw: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for prefix, module in policy.named_modules():
+        own = {name: p for name, p in module.named_parameters(prefix, recurse=False) if id(p) not in seen}
+        seen |= {id(p) for p in own.values()}  # tied weights once
+        with deepspeed.zero.GatheredParameters(list(own.values()), enabled=sharded and bool(own)):
+            raw |= {name: p.detach().cpu().clone() for name, p in own.items()}
+    from wethink.models.lora import merge
+
+    return merge(policy, raw)
 
 
-def restore_state(engine: Any, scratch: Path, ranks: Ranks) -> int:
-    """Load the last complete checkpoint of this scratch, if any; return how many steps are done.
+def seed_step(seed: int, step: int, ranks: Ranks) -> None:
+    """Seed this rank's generator for one step (dropout in adapters): no generator state has to be saved."""
+    import torch
 
-    Raises:
-        UserError: it was written by another number of processes.
-    """
-    path = scratch / "state.json"
-    if not path.exists():
-        return 0
-    state = read_json(path)
-    if state["world"] != ranks.world:
-        raise UserError(
-            f"{path.parent} holds a run of {state['world']} processes, but launch.processes gives {ranks.world}; "
-            f"set launch.processes to {state['world']} to go on, or delete that folder to start over."
-        )
-    engine.load_checkpoint(str(scratch / "state"), tag=state["tag"])
-    return int(state["step"])
-
-
-def append_log(scratch: Path, record: dict[str, Any], name: str = "metrics.jsonl") -> None:
-    """One line of a log that has a `step`: a file first, trackers read it."""
-    with (scratch / name).open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(record) + "\n")
-
-
-def rewind_log(scratch: Path, step: int, name: str = "metrics.jsonl") -> None:
-    """Drop what a killed run logged after its last checkpoint: those steps will be logged again."""
-    path = scratch / name
-    if path.exists():
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")  # a half-written line
-
-
-def write_curves(scratch: Path, out: Path) -> None:
-    """`curves.csv` from the log, without timings: a published file is a function of its inputs only."""
-    import csv
-
-    records = [json.loads(line) for line in (scratch / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    columns = [name for name in (records[0] if records else {}) if "second" not in name]
-    with (out / "curves.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(records)
+    torch.manual_seed(seed * 1_000_003 + step * 1_009 + ranks.rank)

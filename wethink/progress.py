@@ -26,3 +26,8 @@ def track(
         ascii=not terminal,
         leave=True,
     )
+
+
+def say(sentence: str) -> None:
+    """A line for people that does not tear a running bar apart."""
+    tqdm.write(sentence, file=sys.stderr)

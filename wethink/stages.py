@@ -215,7 +215,7 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         log.symlink_to((scratch / "metrics.jsonl").resolve())
         record |= {"stage": name, "fingerprint": key}
         if stage.ranks and params.launch.processes > 1:
-            from wethink.distributed import launch_ranks
+            from wethink.launching import launch_ranks
 
             launch_ranks(name, scratch, params.launch)
         else:

@@ -1,5 +1,6 @@
 """Supervised training on completions: the loop that `base` and `sft` share."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +13,23 @@ from torch import nn
 from wethink.batching import Images, encode_prompts, epoch_order, pack
 from wethink.config import Launch, Optim
 from wethink.distributed import (
+    all_max,
     all_sum,
-    append_log,
     build_engine,
     cost_clock,
+    forwards_must_match,
     join,
     learning_rate,
     optimizer_step,
-    restore_state,
-    rewind_log,
-    save_state,
-    write_curves,
+    policy_state,
+    seed_step,
 )
 from wethink.errors import UserError
+from wethink.idle import idle_batch
 from wethink.models.logprobs import CompletionLogProbs
-from wethink.models.policy import Processor
+from wethink.models.policy import Processor, save_policy
 from wethink.progress import track
+from wethink.resume import append_log, identity, note_skipped, restore_state, rewind_log, save_state, write_curves
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,11 @@ def train(
     out: Path,
     seed: int,
     title: str,
+    card: str,
 ) -> bool:
-    """Minimise −Σ log π(completion) / (global completion tokens of the step). True on the first rank.
+    """Minimise −Σ log π(completion) / (global completion tokens of the step), and publish the policy to `out`.
+
+    True on the first rank.
 
     The denominator is the count over all ranks and micro-batches of one optimizer step (pains P12), so
     the gradient depends neither on the number of processes nor on the micro-batch size.
@@ -78,13 +83,15 @@ def train(
         raise UserError(
             f"{title}: a batch of {optim.batch} leaves some of {ranks.world} processes without work; raise it."
         )
+    who = identity(model, optim, launch)
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
-    done = restore_state(engine, scratch, ranks)
+    done, _ = restore_state(engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
-    order = islice(epoch_order(len(samples), seed), done * optim.batch, None)
+    skipped, order = 0, islice(epoch_order(len(samples), seed), done * optim.batch, None)
     for step in track(range(done, optim.steps), title, optim.steps, done, quiet=not ranks.first):
         start, cost = time.perf_counter(), cost_clock(ranks)
+        seed_step(seed, step, ranks)
         chosen = [samples[i] for i in islice(order, optim.batch)]
         completions = [tokenize(sample, processor) for sample in chosen]
         tokens = sum(sum(learned) for _, learned in completions)
@@ -106,7 +113,15 @@ def train(
             loss = -logps.sum() / tokens
             engine.backward(loss * ranks.world)
             sums[0] += loss.detach()
+        if forwards_must_match(engine):
+            passes = -(-len(mine) // optim.micro_batch)
+            for _ in range(all_max(passes, ranks) - passes):  # another rank has more
+                engine.backward(engine(idle_batch(processor).to(ranks.device))[0].sum() * 0.0)
         norm = optimizer_step(engine, optim, step)
+        broken = not math.isfinite(norm)
+        skipped = skipped + 1 if broken else 0
+        if broken:
+            note_skipped(scratch, step + 1, [f"{s.image} {s.problem}" for s in chosen], optim, ranks, skipped)
         sums[1] = cost_clock(ranks) - cost
         all_sum(sums)
         if ranks.first:
@@ -114,16 +129,19 @@ def train(
                 scratch,
                 {
                     "step": step + 1,
-                    "loss": float(sums[0]),
+                    "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
                     "lr": learning_rate(optim, step),
-                    "grad_norm": norm,
+                    "grad_norm": 0.0 if broken else norm,
                     "tokens": tokens,
+                    "skipped": int(broken),
                     "seconds": round(time.perf_counter() - start, 4),
                     "cost_seconds": round(float(sums[1]), 4),  # over all ranks
                 },
             )
         if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
-            save_state(engine, scratch, step + 1, ranks)
+            save_state(engine, scratch, step + 1, ranks, who, optim.keep)
+    state = policy_state(engine)
     if ranks.first:
         write_curves(scratch, out)
+        save_policy(model, state, processor, out, card)
     return ranks.first

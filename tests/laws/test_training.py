@@ -1,9 +1,6 @@
 """Laws of the training loops, on a policy of a few thousand weights."""
 
-import hashlib
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,103 +10,19 @@ import psutil
 import pytest
 import torch
 
-from tests.miniature import TEXT, NoiseImages, policy, prompts
+from tests.laws.workshop import ROOT, build, stage, untimed
+from tests.miniature import policy, prompts
 from wethink.batching import collate
 from wethink.config import Optim
 from wethink.distributed import learning_rate
 from wethink.models.logprobs import CompletionLogProbs
-from wethink.records import write_json, write_jsonl
-from wethink.rl.objective import policy_loss
-from wethink.rl.trainer import shuffle_golds
-
-ROOT = Path(__file__).resolve().parents[2]
-SFT_STEPS, GRPO_STEPS = 12, 6
+from wethink.rl.objective import surrogate
+from wethink.rl.prompts import shuffle_golds
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with drawn images, rows and a miniature base policy: enough to run `sft` and `grpo`."""
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from wethink.config import load_params
-    from wethink.images import SCHEMA
-    from wethink.models.policy import save_policy
-
-    folder = tmp_path_factory.mktemp("workshop")
-    images, records = NoiseImages(), []
-    for i in range(12):
-        buffer = io.BytesIO()
-        images.open(f"noise {i}").save(buffer, "PNG")
-        blob = buffer.getvalue()
-        records.append(
-            {
-                "id": hashlib.sha256(blob).hexdigest(),
-                "bytes": blob,
-                "source": "noise",
-                "split": "train",
-                "cluster": str(i),
-                "width": 56,
-                "height": 56,
-                "origin": str(i),
-            }
-        )
-    (folder / "data/images").mkdir(parents=True)
-    (folder / "data/valid").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(records, schema=SCHEMA), folder / "data/images/shard-00000.parquet")
-    vocabulary = TEXT.split()
-    rows = [
-        {
-            "id": f"{i:016x}",
-            "image": record["id"],
-            "split": "train",
-            "kind": "count",
-            "problem": " ".join(vocabulary[3 : 6 + i % 5]),
-            "answer": str(1 + i % 3),
-            "category": "FIB",
-            "reward": "rule",
-            "refined_cot": " ".join(vocabulary[8 : 10 + i % 6]) if i % 2 else "",
-        }
-        for i, record in enumerate(records * 2)
-    ]
-    write_jsonl(folder / "data/valid/rows.jsonl", rows)
-    model, made = policy()
-    for name in ("base", "sft"):
-        save_policy(model, None, made, folder / "models" / name, "card")
-    params = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
-    params["sft"]["optim"] |= {"steps": SFT_STEPS, "batch": 5, "micro_batch": 2, "save_every": 4}
-    params["sft"]["optim"] |= {"lr": 0.01, "muon_lr": 0.02}
-    params["grpo"]["optim"] |= {"steps": GRPO_STEPS, "batch": 4, "micro_batch": 8, "save_every": 2, "lr": 0.01}
-    params["grpo"] |= {"group": 4, "max_new_tokens": 8, "start": "base"}
-    params["launch"] |= {"processes": 1, "threads": 1, "deepspeed": str(ROOT / "infra/deepspeed/zero1_fp32.json")}
-    write_json(folder / "params.json", params)
-    (folder / "params.yaml").write_text((folder / "params.json").read_text())  # JSON is YAML
-    return folder
-
-
-def stage(folder: Path, name: str, processes: int = 1, kill_after_step: int | None = None) -> dict[str, str]:
-    """Run a stage in a copy of the folder's parameters; return the sha256 of what it published."""
-    params = json.loads((folder / "params.json").read_text())
-    params["launch"]["processes"] = processes
-    (folder / "params.yaml").write_text(json.dumps(params))
-    (folder / f".wethink/runs/{name}.metrics.jsonl").unlink(missing_ok=True)  # an earlier run's
-    command = [sys.executable, "-m", "wethink", name]
-    child = subprocess.Popen(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True, stderr=subprocess.PIPE
-    )
-    if kill_after_step is not None:
-        log = folder / f".wethink/runs/{name}.metrics.jsonl"
-        while not log.exists() or sum(1 for _ in log.open()) < kill_after_step:
-            assert child.poll() is None, child.stderr.read().decode()
-            time.sleep(0.005)
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        return {}
-    _, errors = child.communicate(timeout=240)
-    assert child.returncode == 0, errors.decode()[-3000:]
-    return dict(json.loads((folder / "models" / name / "manifest.json").read_text()))
+    return build(tmp_path_factory.mktemp("workshop"))
 
 
 @pytest.mark.parametrize(("name", "kill_at"), [("sft", 6), ("grpo", 3)])
@@ -117,19 +30,14 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(workshop: Path
     import shutil
 
     whole = stage(workshop, name)
-    log = (workshop / f".wethink/runs/{name}.metrics.jsonl").read_text()
+    rows = untimed(workshop, name)
     shutil.rmtree(workshop / "models" / name)
     stage(workshop, name, kill_after_step=kill_at)
     assert not (workshop / "models" / name).exists()
     assert list((workshop / ".wethink/scratch" / name).glob("*/state.json")), "nothing was there to resume from"
-    resumed = stage(workshop, name)
-    assert resumed == whole
-    untimed = [
-        [{k: v for k, v in json.loads(line).items() if "seconds" not in k} for line in text.splitlines()]
-        for text in (log, (workshop / f".wethink/runs/{name}.metrics.jsonl").read_text())
-    ]
-    assert untimed[0] == untimed[1]
-    assert [line["step"] for line in untimed[1]] == list(range(1, len(untimed[1]) + 1))
+    assert stage(workshop, name) == whole
+    assert untimed(workshop, name) == rows
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert not (workshop / ".wethink/scratch" / name).exists()
 
 
@@ -196,7 +104,7 @@ def _gradients(micro: int, pad_to: int = 0) -> dict[str, torch.Tensor]:
         batch = type(batch)(**(vars(batch) | {"pixels": batch.pixels.double()}))
         logps, _ = scorer(batch)
         advantages = torch.tensor([(-1.0) ** (begin + i) for i, c in enumerate(part) for _ in c], dtype=torch.float64)
-        loss, _ = policy_loss(logps, logps.detach(), advantages, clip_low=0.2, clip_high=0.28, dual_clip=3.0)
+        loss, _, _ = surrogate((logps - logps.detach()).exp(), advantages, clip_low=0.2, clip_high=0.28, dual_clip=3.0)
         (loss.sum() / total).backward()
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

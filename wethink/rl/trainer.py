@@ -1,62 +1,44 @@
 """`grpo`: sample → score → filter → learn → sync → log → save, on every rank, through DeepSpeed.
 
-Departures from the paper are parameters (docs/paper.md): token-level loss over the global token count
-(DAPO), clip-higher, one update per rollout, no KL by default. A group's completions stay on one rank.
+Departures from the paper are parameters (docs/paper.md). A group's completions stay on one rank. What is drawn,
+sampled and learned depends on (seed, step, row) only: not on how many ranks share it, nor on interruptions.
 """
 
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from wethink.batching import Images, Prompt, encode_prompts, epoch_order, pack
 from wethink.config import Grpo, Launch, Rewards
+from wethink.context import fitting
 from wethink.distributed import (
     Ranks,
-    all_sum,
-    append_log,
     build_engine,
     cost_clock,
     gather_objects,
     join,
     learning_rate,
     optimizer_step,
-    restore_state,
-    rewind_log,
-    save_state,
-    write_curves,
+    policy_state,
+    seed_step,
+    zero_stage,
 )
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor, model_card, save_policy
 from wethink.progress import track
-from wethink.records import Record, read_jsonl, write_json
-from wethink.rewards.hybrid import Scored, score
-from wethink.rl.objective import group_advantages, kl_k3, policy_loss
-from wethink.rl.rollout import Completion
+from wethink.records import Record, read_json, read_jsonl, write_json
+from wethink.resume import append_log, identity, note_skipped, restore_state, rewind_log, save_state, write_curves
+from wethink.rl.evidence import evidence, summarise_step, write_rollouts
+from wethink.rl.groups import Group, give_advantages, roll_out, until_known
+from wethink.rl.learning import Policies, learn, remember, split
+from wethink.rl.probe import accuracy, best_step, replace_folder, should_stop
+from wethink.rl.prompts import PassRates, Prompts, answer_rows, hold_out, shuffle_golds
 from wethink.rl.samplers import InProcess, Sampler
-
-
-@dataclass(frozen=True)
-class Group:
-    """One prompt's G completions with their rewards and advantages."""
-
-    row: Record
-    prompt: Prompt
-    completions: list[Completion]
-    texts: list[str]
-    scores: list[Scored]
-    advantages: torch.Tensor  # [G]
-
-    @property
-    def known(self) -> list[bool]:
-        return [scored.total is not None for scored in self.scores]
 
 
 def grpo(
@@ -77,231 +59,193 @@ def grpo(
     Gold is the row's synthesised answer, errors included; the truth of drawn images is never read here.
 
     Raises:
-        UserError: there are no such rows.
+        UserError: there are no such rows, or none is left once the probe has taken its share.
     """
-    prompts = answer_rows(rows)
-    if not prompts:
-        raise UserError(f"{rows / 'rows.jsonl'} has no train row without a path; lower synthesize.path_share below 1.")
-    if config.gold == "shuffled":
-        prompts = shuffle_golds(prompts, seed)
     start = sft if config.start == "sft" else base
-    model, processor = load_model(start), load_processor(start)
+    model, processor, dataset = load_model(start), load_processor(start), ImageSet(images)
+    prompts, probed, dropped = _rows(rows, dataset, model, processor, config, seed)
     ranks = join(launch)
-    reference = CompletionLogProbs(load_model(start), processor.banned).to(ranks.device) if config.kl else None
-    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), config.optim, launch)
-    done = restore_state(engine, scratch, ranks)
+    optim, who = config.optim, identity(model, config.optim, launch)
+    # With LoRA the starting policy is the trained one without its adapters; otherwise KL needs a copy of it.
+    copied = config.kl > 0 and optim.lora is None
+    reference = CompletionLogProbs(load_model(start), processor.banned).to(ranks.device) if copied else None
+    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
+    # ZeRO-3 shards the weights: sampling then needs a whole copy, for ranks write completions of unequal length.
+    whole = load_model(start).to(ranks.device) if zero_stage(launch) == 3 else None
+    policies = Policies(engine, reference, processor)
+    done, cursor = restore_state(engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
         rewind_log(scratch, done, "rollouts.jsonl")
-    order = islice(epoch_order(len(prompts), seed), done * config.optim.batch, None)
-    dataset = ImageSet(images)
+    gather_objects(None, ranks)  # nobody reads before the logs are rewound
+    stream, rates = Prompts(prompts, seed, cursor), PassRates()
+    rates.add(_read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
+    history = _read_log(scratch, "metrics.jsonl")
     sampler: Sampler = InProcess(processor, config, ranks.device)
-    sampler.sync(engine.module.model, done)
-    for step in track(range(done, config.optim.steps), "grpo", config.optim.steps, done, quiet=not ranks.first):
+    sampler.sync(acting(engine, whole), done)
+    begun = _first_probe(scratch, acting(engine, whole), processor, probed, dataset, config, rewards, ranks)
+    probe, skipped = next((line["probe"] for line in reversed(history) if probed), begun), 0
+    for step in track(range(done, optim.steps), "grpo", optim.steps, done, quiet=not ranks.first):
+        if should_stop(history, begun, max(1, config.probe.every), config.probe.patience):
+            break
         clock, cost = time.perf_counter(), cost_clock(ranks)
-        # -- sample: this rank's prompts, G completions each
-        mine = [prompts[i] for i in islice(order, config.optim.batch)][ranks.rank :: ranks.world]
-        groups = roll_out(sampler, processor, mine, dataset, config, rewards, step, seed)
+        seed_step(seed, step, ranks)
+        # -- sample and score: prompts until `batch` groups have variance, or the refills are used up
+        groups: list[Group] = []
+        asked: list[str] = []
+        missing, rounds = optim.batch, 0
+        while missing and rounds <= config.refills:
+            drawn = stream.take(missing, config.curriculum_pool, rates, asked)
+            mine = drawn[ranks.rank :: ranks.world]
+            found = roll_out(sampler, processor, mine, dataset, config, rewards, step, seed)
+            first = len(asked) + ranks.rank
+            groups += [replace(group, place=first + i * ranks.world) for i, group in enumerate(found)]
+            groups = until_known(groups, rewards, config.outage, ranks)
+            asked += [row["id"] for row in drawn]
+            # -- filter: a group without variance in its total reward teaches nothing
+            groups = give_advantages(groups, config, rewards, ranks)
+            kept = [group for group in groups if group.kept]
+            places = [place for part in gather_objects([group.place for group in kept], ranks) for place in part]
+            missing, rounds = (optim.batch - len(places) if drawn else 0), rounds + 1
         sampled = time.perf_counter()
-        # -- filter: a group without variance in its total reward teaches nothing
-        kept = [group for group in groups if bool(group.advantages.any())]
-        tokens = sum(
-            len(c.ids) for group in kept for c, known in zip(group.completions, group.known, strict=True) if known
-        )
-        total = int(all_sum(torch.tensor([float(tokens)], device=ranks.device)))
-        # -- learn: one update; the denominator is the global token count of the step
-        learned = learn(engine, reference, kept, processor, config, total, ranks) if total else {}
-        norm = optimizer_step(engine, config.optim, step) if total else 0.0
+        # -- learn: `updates` times; each one's denominator is the global count of its tokens
+        policies = remember(policies, kept, config, ranks)
+        learned, norm, losses = list[dict[str, float]](), 0.0, 0
+        for part in split(kept, config.updates, places):
+            sums = learn(policies, part, config, ranks)
+            if sums:
+                found_norm = optimizer_step(engine, optim, step)
+                losses += not math.isfinite(found_norm)
+                norm = found_norm if math.isfinite(found_norm) else norm
+                learned.append(sums)
+        learnt = time.perf_counter()
+        skipped = skipped + 1 if losses else 0
+        if losses:
+            note_skipped(scratch, step + 1, asked, optim, ranks, skipped)
         # -- sync: the sampler follows the policy
-        sampler.sync(engine.module.model, step + 1)
+        policy = acting(engine, whole)
+        sampler.sync(policy, step + 1)
+        # -- probe: held-out rows, against the policy that training started from
+        if probed and (step + 1) % config.probe.every == 0:
+            probe = accuracy(policy, processor, probed, dataset, config, rewards, ranks)
         # -- log and save
-        evidence = [_evidence(group, step + 1) for group in groups]
-        everyone = gather_objects((evidence, learned, cost_clock(ranks) - cost), ranks)
+        records = [record for group in groups for record in evidence(group, step + 1)]
+        everyone = gather_objects((records, learned, cost_clock(ranks) - cost), ranks)
+        rollouts = [record for found_records, _, _ in everyone for record in found_records]
+        rates.add(rollouts)
+        tokens = sum(record["tokens"] for record in rollouts)
+        line = summarise_step(rollouts, [stats for _, parts, _ in everyone for stats in parts]) | {
+            "rounds": rounds,
+            "skipped": losses,
+            **({"probe": probe} if probed else {}),
+            "step": step + 1,
+            "lr": learning_rate(optim, step),
+            "grad_norm": norm,
+            "sample_seconds": round(sampled - clock, 4),
+            "learn_seconds": round(learnt - sampled, 4),
+            "sampled_tokens_per_second": round(tokens / max(1e-9, sampled - clock), 1),
+            "learned_tokens_per_second": round(tokens / max(1e-9, learnt - sampled), 1),
+            "seconds": round(time.perf_counter() - clock, 4),
+            "cost_seconds": round(sum(spent for _, _, spent in everyone), 4),  # over all ranks
+        }
+        history.append(line)
         if ranks.first:
-            rollouts = [record for found, _, _ in everyone for group in found for record in group]
-            append_log(
-                scratch,
-                summarise_step(rollouts, [stats for _, stats, _ in everyone if stats])
-                | {
-                    "step": step + 1,
-                    "lr": learning_rate(config.optim, step),
-                    "grad_norm": norm,
-                    "sample_seconds": round(sampled - clock, 4),
-                    "seconds": round(time.perf_counter() - clock, 4),
-                    "cost_seconds": round(sum(spent for _, _, spent in everyone), 4),  # over all ranks
-                },
-            )
+            append_log(scratch, line)
             for record in rollouts:
                 append_log(scratch, record, "rollouts.jsonl")
-        if (step + 1) % config.optim.save_every == 0 and step + 1 < config.optim.steps:
-            save_state(engine, scratch, step + 1, ranks)
+        if probed and best_step(history, begun, config.probe.every) == step + 1:
+            _save_best(engine, processor, scratch, step + 1, str(start), ranks)
+        if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
+            save_state(engine, scratch, step + 1, ranks, who, optim.keep, stream.cursor)
     sampler.close()
+    metrics: dict[str, Any] = {
+        "prompts": len(prompts),
+        "steps": len(history),
+        "start": config.start,
+        "dropped_overlong": dropped,
+    }
+    if probed:
+        metrics |= {"probe_rows": len(probed), "probe_start": begun, "probe_end": probe}
+    state = policy_state(engine)
     if ranks.first:
         write_curves(scratch, out)
         write_rollouts(scratch / "rollouts.jsonl", out / "rollouts.parquet")
-        save_policy(engine.module.model, None, processor, out, model_card("grpo", str(start)))
-        write_json(out / "metrics.json", {"prompts": len(prompts), "steps": config.optim.steps, "start": config.start})
-    return {"prompts": len(prompts)}
+        if len(history) < optim.steps:  # stopped early: what is published is the best that the probe has seen
+            best = best_step(history, begun, config.probe.every)
+            metrics |= {"stopped_at": len(history), "published_step": best}
+            policy = load_model(scratch / f"best-{best}" if best else start)
+            save_policy(policy, None, processor, out, model_card("grpo", str(start)))
+        else:
+            save_policy(engine.module.model, state, processor, out, model_card("grpo", str(start)))
+        write_json(out / "metrics.json", metrics)
+    return metrics
 
 
-def answer_rows(rows: Path) -> list[Record]:
-    """Train rows without a reasoning path: SFT never sees them."""
-    return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and not row["refined_cot"]]
+def acting(engine: Any, whole: torch.nn.Module | None) -> Any:
+    """The policy to sample from: the engine's own weights, or under ZeRO-3 `whole` with the engine's weights."""
+    if whole is None:
+        return engine.module.model
+    state = policy_state(engine)
+    assert state is not None, "ZeRO-3 weights are gathered"
+    parameters = dict(whole.named_parameters())
+    with torch.no_grad():
+        for name, value in state.items():
+            parameters[name].copy_(value)
+    return whole
 
 
-def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
-    """The control that must not gain: golds permuted among rows of the same kind."""
-    by_kind: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        by_kind.setdefault(row["kind"], []).append(i)
-    golds = [row["answer"] for row in rows]
-    for n, kind in enumerate(sorted(by_kind)):
-        places = by_kind[kind]
-        order = np.random.default_rng([seed, n]).permutation(len(places))
-        for place, other in zip(places, order, strict=True):
-            golds[place] = rows[places[other]]["answer"]
-    return [row | {"answer": gold} for row, gold in zip(rows, golds, strict=True)]
+def _rows(
+    rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, seed: int
+) -> tuple[list[Record], list[Record], int]:
+    """Rows to train on, rows to probe on, and how many were dropped because the model's context is too short."""
+    found = answer_rows(rows)
+    if not found:
+        raise UserError(f"{rows / 'rows.jsonl'} has no train row without a path; lower synthesize.path_share below 1.")
+    prompts = fitting(found, images, processor, model, config.max_new_tokens)
+    dropped = len(found) - len(prompts)
+    if not prompts:
+        raise UserError(
+            f"{rows / 'rows.jsonl'}: all {dropped} questions are too long for the model's context with "
+            f"grpo.max_new_tokens {config.max_new_tokens}; lower it, or ingest.max_pixels."
+        )
+    if config.gold == "shuffled":
+        prompts = shuffle_golds(prompts, seed)
+    if not config.probe.every:
+        return prompts, [], dropped
+    prompts, probed = hold_out(prompts, images, config.probe.images, seed)
+    if not prompts:
+        raise UserError(f"grpo.probe.images: {config.probe.images} leaves no row to train on; lower it.")
+    return prompts, probed, dropped
 
 
-def roll_out(
-    sampler: Sampler,
+def _first_probe(
+    scratch: Path,
+    policy: Any,
     processor: Processor,
-    rows: Sequence[Record],
-    images: Images,
+    probed: list[Record],
+    images: ImageSet,
     config: Grpo,
     rewards: Rewards,
-    step: int,
-    seed: int,
-) -> list[Group]:
-    """Sample and score G completions for each row."""
-    if not rows:
-        return []
-    prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
-    sampled = sampler.sample(rows, prompts, images, step, seed)
-    groups = []
-    for row, prompt, completions in zip(rows, prompts, sampled, strict=True):
-        texts = [processor.decode(completion.ids) for completion in completions]
-        scores = [score(text, row["problem"], row["answer"], row["category"], row["reward"], rewards) for text in texts]
-        totals = torch.tensor([[0.0 if scored.total is None else scored.total for scored in scores]])
-        known = torch.tensor([[scored.total is not None for scored in scores]])
-        advantages = group_advantages(totals, known, config.advantage)[0]
-        groups.append(Group(row, prompt, completions, texts, scores, advantages))
-    return groups
-
-
-def learn(
-    engine: Any,
-    reference: CompletionLogProbs | None,
-    groups: Sequence[Group],
-    processor: Processor,
-    config: Grpo,
-    total_tokens: int,
     ranks: Ranks,
-) -> dict[str, float]:
-    """Accumulate the gradient of this rank's groups; every rank makes at least one backward pass."""
-    stats = {"loss": 0.0, "tokens": 0.0, "entropy": 0.0, "clipped": 0.0, "kl": 0.0, "dlogp_sum": 0.0, "dlogp_max": 0.0}
-    per_pass = max(1, config.optim.micro_batch // config.group)
-    for begin in range(0, len(groups), per_pass):
-        part = groups[begin : begin + per_pass]
-        completions = [completion for group in part for completion in group.completions]
-        known = torch.tensor([flag for group in part for flag in group.known])
-        lengths = torch.tensor([len(completion.ids) for completion in completions])
-        weight = known.repeat_interleave(lengths).float().to(ranks.device)  # [N] tokens of known rows
-        advantages = torch.cat([group.advantages for group in part]).repeat_interleave(lengths).to(ranks.device)
-        sampler = torch.tensor([logp for c in completions for logp in c.logps], device=ranks.device)
-        batch = pack(
-            [group.prompt for group in part],
-            [c.ids for c in completions],
-            config.group,
-            shared=config.shared_prefix,
-        ).to(ranks.device)
-        logps, entropy = engine(batch, config.temperature)
-        # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
-        loss, clipped = policy_loss(
-            logps,
-            logps.detach(),
-            advantages,
-            clip_low=config.clip_low,
-            clip_high=config.clip_high,
-            dual_clip=config.dual_clip,
-        )
-        if reference is not None:
-            with torch.no_grad():
-                ref, _ = reference(batch, config.temperature)
-            penalty = kl_k3(logps, ref)
-            loss = loss + config.kl * penalty
-            stats["kl"] += float((penalty.detach() * weight).sum())
-        mean = (loss * weight).sum() / total_tokens
-        engine.backward(mean * ranks.world)
-        difference = (logps.detach() - sampler).abs()
-        stats["loss"] += float(mean.detach())
-        stats["tokens"] += float(weight.sum())
-        stats["entropy"] += float((entropy * weight).sum())
-        stats["clipped"] += float((clipped * weight).sum())
-        stats["dlogp_sum"] += float(difference.sum())
-        stats["dlogp_max"] = max(stats["dlogp_max"], float(difference.max()))
-    if not groups:
-        engine.backward(sum(p.sum() for p in engine.module.parameters()) * 0.0)
-    return stats
+) -> float:
+    """The starting policy's held-out accuracy; measured once per scratch folder."""
+    path = scratch / "probe.json"
+    there = gather_objects(path.exists(), ranks)[0]
+    if probed and not there:
+        begun = accuracy(policy, processor, probed, images, config, rewards, ranks)
+        if ranks.first:
+            write_json(path, {"accuracy": begun})
+    return float(read_json(path)["accuracy"]) if probed and there else begun if probed else 0.0
 
 
-def _evidence(group: Group, step: int) -> list[Record]:
-    """Every rollout as a record: what was asked, written, found and how it was judged."""
-    return [
-        {
-            "step": step,
-            "row": group.row["id"],
-            "sample": i,
-            "text": group.texts[i],
-            "gold": group.row["answer"],
-            "format": scored.format,
-            "accuracy": scored.accuracy,
-            "reward": scored.total,
-            "verdict": scored.verdict.outcome,
-            "reason": scored.verdict.reason,
-            "advantage": float(group.advantages[i]),
-            "tokens": len(group.completions[i].ids),
-            "finished": group.completions[i].finished,
-        }
-        for i, scored in enumerate(group.scores)
-    ]
+def _save_best(engine: Any, processor: Processor, scratch: Path, step: int, start: str, ranks: Ranks) -> None:
+    state = policy_state(engine)
+    if ranks.first:
+        for old in scratch.glob("best-*"):
+            replace_folder(old, scratch / "old")
+        save_policy(engine.module.model, state, processor, scratch / "new", model_card("grpo", start))
+        replace_folder(scratch / "new", scratch / f"best-{step}")
 
 
-def summarise_step(rollouts: Sequence[Record], learned: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One line of curves from a step's rollouts and the ranks' learning statistics."""
-    known = [r for r in rollouts if r["reward"] is not None]
-    right = [r["tokens"] for r in known if r["verdict"] == "correct"]
-    wrong = [r["tokens"] for r in known if r["verdict"] != "correct"]
-    groups: dict[tuple[str, int], list[float]] = {}
-    for r in known:
-        groups.setdefault((r["row"], r["step"]), []).append(r["reward"])
-    tokens = max(1.0, sum(stats["tokens"] for stats in learned))
-
-    def mean(values: Sequence[float]) -> float:
-        return float(np.mean(values)) if values else 0.0
-
-    return {
-        "reward": mean([r["reward"] for r in known]),
-        "accuracy": mean([r["accuracy"] for r in known]),
-        "format": mean([r["format"] for r in known]),
-        "length": mean([r["tokens"] for r in rollouts]),
-        "length_right": mean(right),
-        "length_wrong": mean(wrong),
-        "truncated": mean([0.0 if r["finished"] else 1.0 for r in rollouts]),
-        "unknown": 1 - len(known) / max(1, len(rollouts)),
-        "kept_groups": mean([1.0 if max(found) - min(found) > 1e-6 else 0.0 for found in groups.values()]),
-        "all_right": mean([1.0 if min(found) >= 1 - 1e-6 else 0.0 for found in groups.values()]),
-        "loss": sum(stats["loss"] for stats in learned),
-        "entropy": sum(stats["entropy"] for stats in learned) / tokens,
-        "kl": sum(stats["kl"] for stats in learned) / tokens,
-        "clip_fraction": sum(stats["clipped"] for stats in learned) / tokens,
-        "dlogp_mean": sum(stats["dlogp_sum"] for stats in learned) / tokens,
-        "dlogp_max": max((stats["dlogp_max"] for stats in learned), default=0.0),
-    }
-
-
-def write_rollouts(log: Path, out: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.Table.from_pylist(list(read_jsonl(log))), out, compression="zstd")
+def _read_log(scratch: Path, name: str) -> list[Record]:
+    return list(read_jsonl(scratch / name)) if (scratch / name).exists() else []
