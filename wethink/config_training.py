@@ -39,6 +39,7 @@ class Optim(Section):
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 1.0
     micro_batch: Positive = 64  # rows per forward pass and process
+    micro_tokens: Positive | None = None  # GRPO: packed tokens per pass in place of rows; a larger group stands alone
     save_every: Positive = 100  # steps between resumable checkpoints
     keep: Positive = 2  # resumable checkpoints kept
     checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them

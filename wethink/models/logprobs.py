@@ -5,9 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from wethink.batching import Batch, Packed
 from wethink.models.packing import use_packing
+
+LOGITS = 2**26  # elements of logits held at once: 256 MB in fp32
 
 
 def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
@@ -58,6 +61,20 @@ class CompletionLogProbs(nn.Module):
         else:
             chosen = batch.targets[:, 1:].bool()
             hidden, tokens = hidden[:, :-1][chosen], batch.ids[:, 1:][chosen]
+        # Logits are the largest tensor of all: in chunks, computed again in the backward pass, they stay small.
+        chunk = max(1, LOGITS // model.config.text_config.vocab_size)
+        if len(tokens) <= chunk:
+            return self._score(hidden, tokens, temperature)
+        parts = [
+            checkpoint(self._score, *part, temperature, use_reentrant=False)
+            for part in zip(hidden.split(chunk), tokens.split(chunk), strict=True)
+        ]
+        logps, entropies = zip(*parts, strict=True)
+        return torch.cat(logps), torch.cat(entropies)
+
+    def _score(self, hidden: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies [N] of tokens [N] from the hidden states [N, D] that predict them."""
+        model: Any = self.model
         logits = model.lm_head(hidden)  # [N, V]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         logits = logits.index_fill(-1, torch.tensor(self.banned, device=logits.device), float("-inf"))

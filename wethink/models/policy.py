@@ -126,10 +126,10 @@ def save_policy(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def save_weights(model: nn.Module, folder: Path) -> None:
-    """Only the weights and the config, for an engine that has the rest."""
+def save_weights(model: nn.Module, state: dict[str, Tensor] | None, folder: Path) -> None:
+    """Only the weights (`state`, or else the model's own) and the config, for an engine that has the rest."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)  # type: ignore[operator]
+    model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
 
 
 def complete_processor_files(folder: Path) -> None:

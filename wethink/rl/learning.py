@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wethink.batching import Batch, Packed, pack
+from wethink.batching import Batch, Packed, micro_batches, pack
 from wethink.config import Grpo
 from wethink.distributed import Ranks, all_max, all_sum, forwards_must_match
 from wethink.idle import idle_batch
@@ -125,8 +125,13 @@ def passes(
     policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks
 ) -> Iterator[tuple[Sequence[Group] | None, Batch | Packed]]:
     """Micro-batches of whole groups; where ranks must match, empty ones (None) up to the longest rank's number."""
-    per_pass = max(1, config.optim.micro_batch // config.group)
-    parts: list[Sequence[Group] | None] = [groups[i : i + per_pass] for i in range(0, len(groups), per_pass)]
+    # A group weighs its packed tokens, or, without a budget of tokens, its rows.
+    sizes = [
+        len(g.prompt.ids) + sum(len(c.ids) for c in g.completions) if config.optim.micro_tokens else config.group
+        for g in groups
+    ]
+    cuts = micro_batches(sizes, config.optim.micro_tokens or config.optim.micro_batch)
+    parts: list[Sequence[Group] | None] = [groups[cut.start : cut.stop] for cut in cuts]
     if forwards_must_match(policies.engine):
         parts += [None] * (all_max(len(parts), ranks) - len(parts))
     for part in parts:

@@ -1,13 +1,15 @@
 """Where completions come from: one protocol, so that the training loop does not know which engine writes them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from wethink.batching import Images, Prompt
-from wethink.config import Grpo
+from wethink.config import Grpo, Launch
+from wethink.distributed import Ranks
 from wethink.models.policy import Processor
 from wethink.records import Record
 from wethink.rl.rollout import Completion, sample, uniforms
@@ -15,6 +17,8 @@ from wethink.rl.rollout import Completion, sample, uniforms
 
 class Sampler(Protocol):
     """An engine that writes G completions per row from the weights that `sync` last gave it."""
+
+    config: Grpo
 
     def sync(self, model: Any, step: int) -> None:
         """Take over the policy's weights as they are after `step` updates: before the first rollout of a run,
@@ -61,3 +65,14 @@ class InProcess:
 
     def close(self) -> None:
         self.model = None
+
+
+def open_sampler(
+    processor: Processor, config: Grpo, launch: Launch, folder: Path, scratch: Path, ranks: Ranks
+) -> Sampler:
+    """The sampler that the parameters ask for. `folder` is the checkpoint that training starts from."""
+    if config.sampler == "vllm":
+        from wethink.rl.vllm_engine import Vllm
+
+        return Vllm(processor, config, launch, folder, scratch, ranks)
+    return InProcess(processor, config, ranks.device)

@@ -33,12 +33,13 @@ from wethink.models.policy import Processor, load_model, load_processor, model_c
 from wethink.progress import track
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.resume import append_log, identity, note_skipped, restore_state, rewind_log, save_state, write_curves
+from wethink.rl.agreement import refuse_disagreement, self_test
 from wethink.rl.evidence import evidence, summarise_step, write_rollouts
 from wethink.rl.groups import Group, give_advantages, roll_out, until_known
 from wethink.rl.learning import Policies, learn, remember, split
 from wethink.rl.probe import accuracy, best_step, replace_folder, should_stop
 from wethink.rl.prompts import PassRates, Prompts, answer_rows, hold_out, shuffle_golds
-from wethink.rl.samplers import InProcess, Sampler
+from wethink.rl.samplers import open_sampler
 
 
 def grpo(
@@ -81,8 +82,9 @@ def grpo(
     stream, rates = Prompts(prompts, seed, cursor), PassRates()
     rates.add(_read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     history = _read_log(scratch, "metrics.jsonl")
-    sampler: Sampler = InProcess(processor, config, ranks.device)
+    sampler = open_sampler(processor, config, launch, start, scratch, ranks)
     sampler.sync(acting(engine, whole), done)
+    self_test(sampler, acting(engine, whole), processor, prompts, dataset, config, ranks)
     begun = _first_probe(scratch, acting(engine, whole), processor, probed, dataset, config, rewards, ranks)
     probe, skipped = next((line["probe"] for line in reversed(history) if probed), begun), 0
     for step in track(range(done, optim.steps), "grpo", optim.steps, done, quiet=not ranks.first):
@@ -148,6 +150,7 @@ def grpo(
             "seconds": round(time.perf_counter() - clock, 4),
             "cost_seconds": round(sum(spent for _, _, spent in everyone), 4),  # over all ranks
         }
+        refuse_disagreement(line["dlogp_mean"], line["dlogp_max"], config, f"at step {step + 1}")
         history.append(line)
         if ranks.first:
             append_log(scratch, line)

@@ -30,6 +30,7 @@ from wethink.batching import Images, Prompt
 from wethink.config import Grpo, Launch
 from wethink.distributed import Ranks, barrier
 from wethink.errors import UserError
+from wethink.models.lora import adapters, merge
 from wethink.models.policy import Processor, save_weights
 from wethink.records import Record
 from wethink.rl.rollout import Completion
@@ -219,7 +220,8 @@ class Vllm:
         folder = self.weights / f"step-{step}"
         if self.ranks.first:
             shutil.rmtree(self.weights, ignore_errors=True)
-            save_weights(model, folder)
+            state = merge(model, dict(model.named_parameters())) if adapters(model) else None
+            save_weights(model, state, folder)
         self._together()
         if self.server.url is None or self.ranks.first:
             self.server.load(folder)
