@@ -75,7 +75,7 @@ class Inside:
 def side(folder: Path) -> dict[str, Callable[..., Any]]:
     torch.set_num_threads(1)
     params = load_params(Path("profiles/tiny.yaml"))
-    launch = params.launch.model_copy(update={"processes": 1, "threads": 1})
+    launch = params.launch.model_copy(update={"processes": 1, "threads": 1, "vllm_context": 512})
     ranks = join(launch)
     stock = load_processor(folder / "model")
     processor = Endless(stock.tokenizer, stock.image_processor)
@@ -169,7 +169,8 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         from wethink.rl.vllm_engine import Vllm
 
         with tempfile.TemporaryDirectory() as temporary:
-            sampler = Vllm(processor, config, launch, folder / "model", Path(temporary), ranks)
+            sampler = Vllm(processor, config, launch, Path(temporary), ranks)
+            sampler.sync(load_model(folder / "model"), 0)
             assert sampler.server.child is not None
             tree = psutil.Process(sampler.server.child.pid)
 

@@ -31,7 +31,7 @@ from wethink.config import Grpo, Launch
 from wethink.distributed import Ranks, barrier
 from wethink.errors import UserError
 from wethink.models.lora import adapters, merge
-from wethink.models.policy import Processor, save_weights
+from wethink.models.policy import Processor, save_processor, save_weights
 from wethink.records import Record
 from wethink.rl.rollout import Completion
 
@@ -208,26 +208,37 @@ def _key() -> dict[str, str]:
 class Vllm:
     """The sampler (`wethink.rl.samplers.Sampler`) that asks a vLLM server."""
 
-    def __init__(
-        self, processor: Processor, config: Grpo, launch: Launch, folder: Path, scratch: Path, ranks: Ranks
-    ) -> None:
-        self.processor, self.config, self.ranks = processor, config, ranks
-        self.weights = scratch / "vllm"
-        self.server = Server(folder, launch, launch.vllm_context, ranks)
+    def __init__(self, processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> None:
+        self.processor, self.config, self.launch, self.ranks = processor, config, launch, ranks
+        self.home = scratch / "vllm"
+        self.running: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        assert self.running is not None, "sync comes before sample"
+        return self.running
 
     def sync(self, model: Any, step: int) -> None:
         """Push the weights: rank 0 writes them, every server of ours (or the shared one, once) reads them."""
-        folder = self.weights / f"step-{step}"
+        folder = self.home / f"step-{step}"
         if self.ranks.first:
-            shutil.rmtree(self.weights, ignore_errors=True)
-            state = merge(model, dict(model.named_parameters())) if adapters(model) else None
-            save_weights(model, state, folder)
+            shutil.rmtree(self.home, ignore_errors=True)
+            raw = dict(model.named_parameters())
+            # On a CPU vLLM packs a tied head when it starts and does not pack it again when weights are reloaded:
+            # it would go on with the first one. A head of its own is reloaded like every other layer.
+            untie = self.launch.device == "cpu"
+            save_weights(model, merge(model, raw) if adapters(model) else raw, folder, untie)
+            save_processor(self.processor, folder)
         self._together()
-        if self.server.url is None or self.ranks.first:
-            self.server.load(folder)
+        if self.running is None:
+            self.running = Server(folder, self.launch, self.launch.vllm_context, self.ranks)
+            if self.running.url and self.ranks.first:
+                self.running.load(folder)
+        elif self.running.url is None or self.ranks.first:
+            self.running.load(folder)
         self._together()
         if self.ranks.first:
-            shutil.rmtree(self.weights)
+            shutil.rmtree(self.home)
 
     def _together(self) -> None:
         if self.ranks.world > 1:
@@ -286,4 +297,6 @@ class Vllm:
         return Completion(ids, logps, ids[-1] in self.processor.stop_ids)
 
     def close(self) -> None:
-        self.server.close()
+        if self.running is not None:
+            self.running.close()
+            self.running = None
