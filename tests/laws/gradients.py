@@ -54,8 +54,6 @@ def launch(stage: int, folder: Path, bf16: bool = False, **optimizer: Any) -> La
     """A launch whose DeepSpeed file is the product's for that stage, with the ε that turns AdamW into descent."""
     name = f"zero{stage}_{'bf16' if bf16 else 'fp32'}.json"
     source = ROOT / "infra/deepspeed" / name
-    if not source.exists():
-        source = ROOT / "infra/deepspeed/zero2_bf16.json"
     config = json.loads(source.read_text())
     config["zero_optimization"]["stage"] = stage
     config["zero_optimization"]["overlap_comm"] = False
@@ -67,7 +65,6 @@ def launch(stage: int, folder: Path, bf16: bool = False, **optimizer: Any) -> La
 
 def gradient(given: Launch, config: Grpo, shares: Sequence[int], chosen: Sequence[Group]) -> dict[str, np.ndarray]:
     """One update of this rank's share of the groups; `shares` says how many each rank has, in order."""
-    torch.use_deterministic_algorithms(True)
     ranks = join(given)
     (state, made), (model, _) = taught(), policy()
     model.load_state_dict(state)

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import deepspeed.runtime.zero.stage3
+import deepspeed.runtime.zero.stage_1_and_2  # noqa: F401 - imported before forking: half a minute in each rank otherwise
+import torch
+
 from wethink.launching import free_port
+
+torch.set_num_threads(1)
 
 
 class Hang(AssertionError):
