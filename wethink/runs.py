@@ -182,21 +182,26 @@ def measured(record: Path) -> Iterator[dict[str, Any]]:
 
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
-    start, extra = time.monotonic(), dict[str, Any]()
+    start, spent, extra = time.monotonic(), _processor_seconds(), dict[str, Any]()
     try:
         yield extra
     finally:
         done.set()
         sampler.join()
         peak = max(peak, peak_memory_mb(os.getpid()))
-        cpu = os.times()
         write_json(
             record,
             {
                 "seconds": round(time.monotonic() - start, 3),
-                "cpu_seconds": round(cpu.user + cpu.system + cpu.children_user + cpu.children_system, 3),
+                "cpu_seconds": round(_processor_seconds() - spent, 3),
                 "peak_pss_mb": round(peak, 1),
                 "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 **extra,
             },
         )
+
+
+def _processor_seconds() -> float:
+    """Of this process and its ended children, since the process began: one process may run several stages."""
+    cpu = os.times()
+    return cpu.user + cpu.system + cpu.children_user + cpu.children_system
