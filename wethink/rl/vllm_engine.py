@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from PIL import Image
+
 from wethink.batching import Images, Prompt
 from wethink.config import Grpo, Launch
 from wethink.distributed import Ranks, barrier
@@ -258,8 +260,13 @@ class Vllm:
         return found
 
     def _ask(self, row: Record, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
+        # In the size that the trainer sees: two libraries resize to pixels that differ, two log-probs by 0.01.
+        patch = self.processor.image_processor.patch_size
+        size = (prompt.grid[2] * patch, prompt.grid[1] * patch)
         picture = io.BytesIO()
-        images.open(row["image"]).save(picture, "PNG")
+        images.open(row["image"]).resize(size, Image.Resampling(self.processor.image_processor.resample)).save(
+            picture, "PNG"
+        )
         url = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
         content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": row["problem"]}]
         answer = self.server.post(
