@@ -42,7 +42,9 @@ def groups(count: int = 8) -> list[Group]:
     for place, prompt in enumerate(prompts(made, count, ("a", "b-wide"))):
         ids = [tuple(int(i) for i in 26 + rng.integers(0, 9, int(rng.integers(2, 9)))) for _ in range(2)]
         completions = [Completion(i, tuple(float(x) for x in -rng.random(len(i))), True) for i in ids]
-        scores = [Scored(1.0, float(i), 0.3 + 0.7 * i, Verdict("correct" if i else "wrong", "", float(i))) for i in (0, 1)]
+        scores = [
+            Scored(1.0, float(i), 0.3 + 0.7 * i, Verdict("correct" if i else "wrong", "", float(i))) for i in (0, 1)
+        ]
         advantages = torch.tensor(rng.normal(size=2), dtype=torch.float32)
         made_groups.append(
             Group({"id": str(place)}, prompt, completions, ["", ""], scores, [0.0, 0.0], place, advantages, True)

@@ -67,7 +67,11 @@ def start_world(world: int, work: Callable[..., Any], *arguments: Any, folder: P
                     "MASTER_ADDR": "127.0.0.1",
                     "MASTER_PORT": str(port),
                 }
-                with open(os.devnull, "w") as quiet, contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
+                with (
+                    open(os.devnull, "w") as quiet,
+                    contextlib.redirect_stderr(quiet),
+                    contextlib.redirect_stdout(quiet),
+                ):
                     answer = (True, work(*arguments))
                 code = 0
             except BaseException:

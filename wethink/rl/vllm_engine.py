@@ -57,12 +57,16 @@ class Server:
         self.home = Path(tempfile.mkdtemp(prefix="wethink-vllm-"))  # mode 0700; short, as socket paths must be
         self.socket = self.home / "socket"
         self.sleeps = launch.device == "cuda" and self.url is None
-        if self.url is None:
-            self._start(folder, launch, context, ranks)
         atexit.register(self.close)
-        self._wait()
-        self.model = str(self.get("/v1/models")["data"][0]["id"])
-        self._check_settings()
+        try:
+            if self.url is None:
+                self._start(folder, launch, context, ranks)
+            self._wait()
+            self.model = str(self.get("/v1/models")["data"][0]["id"])
+            self._check_settings()
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
         python = Path(launch.vllm_python).absolute()
@@ -108,19 +112,20 @@ class Server:
                 if self.child is not None and self.child.poll() is not None:
                     self._died()
                 if time.monotonic() > deadline:
-                    self.close()
                     raise UserError(
-                        f"vLLM did not answer within {START_SECONDS:g} s ({error}); {self._where()}."
+                        f"vLLM did not answer within {START_SECONDS:g} s ({error}). {self._where()}"
                     ) from None
                 time.sleep(0.5)
 
     def _died(self) -> None:
         assert self.child is not None
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise UserError(f"vLLM ended with code {self.child.poll()}. Its last lines:\n" + "\n".join(lines[-15:]))
+        raise UserError(f"vLLM ended with code {self.child.poll()}. {self._where()}")
 
     def _where(self) -> str:
-        return f"look at the server at {self.url}" if self.url else f"its log is {self.log}"
+        if self.url:
+            return f"Look at the server at {self.url}."
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "Its last lines:\n" + "\n".join(lines[-15:])
 
     def _check_settings(self) -> None:
         """vLLM's own defaults are traps: log-probs before the temperature, penalties from a model's files."""
@@ -152,7 +157,7 @@ class Server:
             answer = connection.getresponse()
             text = answer.read().decode()
         if answer.status != 200:
-            raise UserError(f"vLLM refused {method} {path} ({answer.status}): {text[:500]}; {self._where()}.")
+            raise UserError(f"vLLM refused {method} {path} ({answer.status}): {text[:500]}. {self._where()}")
         try:
             return json.loads(text) if text else None
         except json.JSONDecodeError:
