@@ -112,7 +112,7 @@ def follows_a_tied_head(mutant: bool) -> None:
 
     with planted(mutant, "wethink.rl.vllm_engine.save_weights", tied), engine("qwen2_5_vl", model) as sampler:
         with torch.no_grad():
-            model.get_input_embeddings().weight.mul_(1.3)
+            model.get_input_embeddings().weight.mul_(0.8)
         sampler.sync(model, 1)
         found = off(sampler, model, "qwen2_5_vl", 0)
         assert found <= BOUND, f"largest |Δlogp| {found:.1e}"
