@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos vllm-check dvc.yaml clean
+.PHONY: demo test smoke seeds chaos vllm-check bench gpu-check dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -29,6 +29,14 @@ chaos: .venv/.installed
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed
 	@.venv-vllm/bin/python benchmarks/vllm_check.py models/grpo
+
+# How fast: a GRPO step and SFT against TRL, rollouts against model.generate and (where it is built) vLLM, on one core.
+bench: .venv/.installed .venv-trl/.installed
+	@$(BIN)/python -m benchmarks.speed
+
+# The same code on whatever device and torch are at hand, ten minutes at most; docs/hardware.md says what has run where.
+gpu-check:
+	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.gpu_check
 
 # The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
 smoke: .venv/.installed
@@ -57,6 +65,14 @@ clean:
 	@echo "installing what requirements.lock pins into .venv ..."
 	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock; \
 	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
+
+# The peer of `make bench` and of the laws. AutoProcessor needs torchvision, which is installed as for vLLM below.
+.venv-trl/.installed: requirements-trl.lock infra/vllm/torchvision_ops.py
+	@test -x .venv-trl/bin/python || python3 -m venv .venv-trl
+	@.venv-trl/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-trl.lock
+	@site=$$(.venv-trl/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
+	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@
 
 # vLLM wants another fastapi than Prefect, so it lives in an environment of its own. It and torchvision are
 # installed without their dependencies, which would bring a CUDA build of PyTorch; the lock has the rest.

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.miniature import NoiseImages, policy, processor, prompts
-from wethink.batching import collate, encode_prompts, mrope_positions
+from wethink.batching import collate, encode_prompts, mrope_positions, pack
 from wethink.config import Family
+from wethink.models import logprobs
 from wethink.models.logprobs import CompletionLogProbs, language_inputs
 from wethink.models.vision import SWAPS, use_fast_paths
 from wethink.rl.rollout import sample, uniforms
@@ -150,3 +151,34 @@ def test_a_question_cannot_smuggle_in_an_image(family: Family) -> None:
     except ValueError:
         return
     raise AssertionError("a placeholder in a question was accepted")
+
+
+@both
+def test_with_adapters_the_sampler_writes_what_a_forward_pass_scores(family: Family) -> None:
+    from wethink.config_training import Lora
+    from wethink.models.lora import add_adapters
+
+    model, made = policy(family=family)
+    add_adapters(model, Lora(rank=2, alpha=4))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    asked = prompts(made, 4, ("a", "b-wide"))
+    completions = [c for group in _groups(model, made, asked, list("wxyz")) for c in group]
+    logps, _ = CompletionLogProbs(model, made.banned)(pack(asked, [c.ids for c in completions], 4), 0.8)
+    assert torch.allclose(logps, torch.tensor([logp for c in completions for logp in c.logps]), atol=1e-4)
+
+
+@both
+def test_logits_in_chunks_give_the_same_log_probs_and_gradient(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for limit in (logprobs.LOGITS, 64 * 5):  # the vocabulary has 64 words
+        monkeypatch.setattr(logprobs, "LOGITS", limit)
+        model, made = policy(family=family)
+        batch = pack(prompts(made, 3), [[26 + i % 9] * (1 + i % 4) for i in range(12)], 4)
+        logps, entropy = CompletionLogProbs(model, made.banned)(batch)
+        (logps + entropy.detach()).sum().backward()
+        found.append([logps, entropy, *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*found, strict=True))

@@ -67,7 +67,7 @@ class CompletionLogProbs(nn.Module):
             return self._score(hidden, tokens, temperature)
         parts = [
             checkpoint(self._score, *part, temperature, use_reentrant=False)
-            for part in zip(hidden.split(chunk), tokens.split(chunk), strict=True)
+            for part in zip(torch.split(hidden, chunk), torch.split(tokens, chunk), strict=True)
         ]
         logps, entropies = zip(*parts, strict=True)
         return torch.cat(logps), torch.cat(entropies)

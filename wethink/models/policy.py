@@ -1,5 +1,6 @@
 """A policy: weights and processor, loaded from and published to a plain Transformers folder."""
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,16 +121,30 @@ def save_policy(
     """Write a complete folder that plain Transformers and vLLM load: weights, processor, template, card."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
-    processor.tokenizer.save_pretrained(folder)
-    processor.image_processor.save_pretrained(folder)
-    complete_processor_files(folder)
+    save_processor(processor, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def save_weights(model: nn.Module, state: dict[str, Tensor] | None, folder: Path) -> None:
-    """Only the weights (`state`, or else the model's own) and the config, for an engine that has the rest."""
+def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool) -> None:
+    """Weights under their plain names and the config, for an engine. `untie` writes a tied head a second time."""
+    from safetensors.torch import save_file
+
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    if untie and config.get_text_config().tie_word_embeddings:
+        config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
+        embeddings = next(name for name, p in model.named_parameters() if p is model.get_input_embeddings().weight)
+        state = state | {"lm_head.weight": state[embeddings].clone()}
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
+    config.save_pretrained(folder)
+    save_file({name: value.detach().contiguous() for name, value in state.items()}, folder / "model.safetensors")
+
+
+def save_processor(processor: Processor, folder: Path) -> None:
+    """The complete processor beside a config that is there already."""
+    processor.tokenizer.save_pretrained(folder)
+    processor.image_processor.save_pretrained(folder)
+    complete_processor_files(folder)
 
 
 def complete_processor_files(folder: Path) -> None:

@@ -45,7 +45,8 @@ def differences(
     batch = pack(prompts, [c.ids for c in completions], SAMPLES).to(ranks.device)
     logps, _ = CompletionLogProbs(model, processor.banned)(batch, TEMPERATURE)
     model.train()
-    return (logps.cpu() - torch.tensor([logp for c in completions for logp in c.logps])).abs()
+    drawn = torch.tensor([logp for c in completions for logp in c.logps])
+    return torch.abs(logps.cpu() - drawn)
 
 
 def self_test(
@@ -64,7 +65,7 @@ def self_test(
     """
     found = differences(sampler, model, processor, rows[:ROWS], images, ranks)
     everyone = gather_objects((float(found.mean()), float(found.max())), ranks)
-    mean = sum(value for value, _ in everyone) / len(everyone)
+    mean = sum(float(value) for value, _ in everyone) / len(everyone)
     refuse_disagreement(mean, max(value for _, value in everyone), config, "before the first step")
     return mean
 

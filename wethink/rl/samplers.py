@@ -67,12 +67,10 @@ class InProcess:
         self.model = None
 
 
-def open_sampler(
-    processor: Processor, config: Grpo, launch: Launch, folder: Path, scratch: Path, ranks: Ranks
-) -> Sampler:
-    """The sampler that the parameters ask for. `folder` is the checkpoint that training starts from."""
+def open_sampler(processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> Sampler:
+    """The sampler that the parameters ask for."""
     if config.sampler == "vllm":
         from wethink.rl.vllm_engine import Vllm
 
-        return Vllm(processor, config, launch, folder, scratch, ranks)
+        return Vllm(processor, config, launch, scratch, ranks)
     return InProcess(processor, config, ranks.device)

@@ -82,7 +82,7 @@ def grpo(
     stream, rates = Prompts(prompts, seed, cursor), PassRates()
     rates.add(_read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     history = _read_log(scratch, "metrics.jsonl")
-    sampler = open_sampler(processor, config, launch, start, scratch, ranks)
+    sampler = open_sampler(processor, config, launch, scratch, ranks)
     sampler.sync(acting(engine, whole), done)
     self_test(sampler, acting(engine, whole), processor, prompts, dataset, config, ranks)
     begun = _first_probe(scratch, acting(engine, whole), processor, probed, dataset, config, rewards, ranks)

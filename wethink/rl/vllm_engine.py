@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from PIL import Image
+
 from wethink.batching import Images, Prompt
 from wethink.config import Grpo, Launch
 from wethink.distributed import Ranks, barrier
 from wethink.errors import UserError
 from wethink.models.lora import adapters, merge
-from wethink.models.policy import Processor, save_weights
+from wethink.models.policy import Processor, save_processor, save_weights
 from wethink.records import Record
 from wethink.rl.rollout import Completion
 
@@ -55,12 +57,16 @@ class Server:
         self.home = Path(tempfile.mkdtemp(prefix="wethink-vllm-"))  # mode 0700; short, as socket paths must be
         self.socket = self.home / "socket"
         self.sleeps = launch.device == "cuda" and self.url is None
-        if self.url is None:
-            self._start(folder, launch, context, ranks)
         atexit.register(self.close)
-        self._wait()
-        self.model = str(self.get("/v1/models")["data"][0]["id"])
-        self._check_settings()
+        try:
+            if self.url is None:
+                self._start(folder, launch, context, ranks)
+            self._wait()
+            self.model = str(self.get("/v1/models")["data"][0]["id"])
+            self._check_settings()
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
         python = Path(launch.vllm_python).absolute()
@@ -106,19 +112,20 @@ class Server:
                 if self.child is not None and self.child.poll() is not None:
                     self._died()
                 if time.monotonic() > deadline:
-                    self.close()
                     raise UserError(
-                        f"vLLM did not answer within {START_SECONDS:g} s ({error}); {self._where()}."
+                        f"vLLM did not answer within {START_SECONDS:g} s ({error}). {self._where()}"
                     ) from None
                 time.sleep(0.5)
 
     def _died(self) -> None:
         assert self.child is not None
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise UserError(f"vLLM ended with code {self.child.poll()}. Its last lines:\n" + "\n".join(lines[-15:]))
+        raise UserError(f"vLLM ended with code {self.child.poll()}. {self._where()}")
 
     def _where(self) -> str:
-        return f"look at the server at {self.url}" if self.url else f"its log is {self.log}"
+        if self.url:
+            return f"Look at the server at {self.url}."
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "Its last lines:\n" + "\n".join(lines[-15:])
 
     def _check_settings(self) -> None:
         """vLLM's own defaults are traps: log-probs before the temperature, penalties from a model's files."""
@@ -150,7 +157,7 @@ class Server:
             answer = connection.getresponse()
             text = answer.read().decode()
         if answer.status != 200:
-            raise UserError(f"vLLM refused {method} {path} ({answer.status}): {text[:500]}; {self._where()}.")
+            raise UserError(f"vLLM refused {method} {path} ({answer.status}): {text[:500]}. {self._where()}")
         try:
             return json.loads(text) if text else None
         except json.JSONDecodeError:
@@ -208,26 +215,37 @@ def _key() -> dict[str, str]:
 class Vllm:
     """The sampler (`wethink.rl.samplers.Sampler`) that asks a vLLM server."""
 
-    def __init__(
-        self, processor: Processor, config: Grpo, launch: Launch, folder: Path, scratch: Path, ranks: Ranks
-    ) -> None:
-        self.processor, self.config, self.ranks = processor, config, ranks
-        self.weights = scratch / "vllm"
-        self.server = Server(folder, launch, launch.vllm_context, ranks)
+    def __init__(self, processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> None:
+        self.processor, self.config, self.launch, self.ranks = processor, config, launch, ranks
+        self.home = scratch / "vllm"
+        self.running: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        assert self.running is not None, "sync comes before sample"
+        return self.running
 
     def sync(self, model: Any, step: int) -> None:
         """Push the weights: rank 0 writes them, every server of ours (or the shared one, once) reads them."""
-        folder = self.weights / f"step-{step}"
+        folder = self.home / f"step-{step}"
         if self.ranks.first:
-            shutil.rmtree(self.weights, ignore_errors=True)
-            state = merge(model, dict(model.named_parameters())) if adapters(model) else None
-            save_weights(model, state, folder)
+            shutil.rmtree(self.home, ignore_errors=True)
+            raw = dict(model.named_parameters())
+            # On a CPU vLLM packs a tied head when it starts and does not pack it again when weights are reloaded:
+            # it would go on with the first one. A head of its own is reloaded like every other layer.
+            untie = self.launch.device == "cpu"
+            save_weights(model, merge(model, raw) if adapters(model) else raw, folder, untie)
+            save_processor(self.processor, folder)
         self._together()
-        if self.server.url is None or self.ranks.first:
-            self.server.load(folder)
+        if self.running is None:
+            self.running = Server(folder, self.launch, self.launch.vllm_context, self.ranks)
+            if self.running.url and self.ranks.first:
+                self.running.load(folder)
+        elif self.running.url is None or self.ranks.first:
+            self.running.load(folder)
         self._together()
         if self.ranks.first:
-            shutil.rmtree(self.weights)
+            shutil.rmtree(self.home)
 
     def _together(self) -> None:
         if self.ranks.world > 1:
@@ -247,8 +265,13 @@ class Vllm:
         return found
 
     def _ask(self, row: Record, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
+        # In the size that the trainer sees: two libraries resize to pixels that differ, two log-probs by 0.01.
+        patch = self.processor.image_processor.patch_size
+        size = (prompt.grid[2] * patch, prompt.grid[1] * patch)
         picture = io.BytesIO()
-        images.open(row["image"]).save(picture, "PNG")
+        images.open(row["image"]).resize(size, Image.Resampling(self.processor.image_processor.resample)).save(
+            picture, "PNG"
+        )
         url = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
         content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": row["problem"]}]
         answer = self.server.post(
@@ -286,4 +309,6 @@ class Vllm:
         return Completion(ids, logps, ids[-1] in self.processor.stop_ids)
 
     def close(self) -> None:
-        self.server.close()
+        if self.running is not None:
+            self.running.close()
+            self.running = None

@@ -1,0 +1,91 @@
+"""The gradient of one GRPO update as the product computes it, whatever the world, the ZeRO stage and the micro-batches.
+
+AdamW with an enormous ε is plain gradient descent (Δw = −lr/ε · g), so the update shows the gradient
+through DeepSpeed's reduction, sharding and casting, and nothing has to be read out of its buffers.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.laws.workshop import ROOT
+from tests.miniature import prompts, taught, policy
+from wethink.config import Grpo, Launch, load_params
+from wethink.distributed import build_engine, join, optimizer_step, policy_state
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.rewards.hybrid import Scored
+from wethink.rewards.rules import Verdict
+from wethink.rl.groups import Group
+from wethink.rl.learning import Policies, learn
+from wethink.rl.rollout import Completion
+
+EPS, STEP = 1e8, 1e3  # Δw = −STEP · g
+
+
+def settings(micro: int = 8, **changes: Any) -> Grpo:
+    """The tiny profile's GRPO with an optimizer whose update is the gradient."""
+    grpo = load_params(ROOT / "params.yaml").grpo
+    optim = grpo.optim.model_copy(
+        update={"lr": EPS * STEP, "warmup": 0.0, "schedule": "constant", "max_grad_norm": 0.0, "micro_batch": micro}
+    )
+    return grpo.model_copy(update={"optim": optim, "group": 2, "kl": 0.0, "max_new_tokens": 12} | changes)
+
+
+def groups(count: int = 8) -> list[Group]:
+    """Groups of two with completions of unequal length and advantages of either sign; the same on every rank."""
+    _, made = taught()
+    rng, made_groups = np.random.default_rng(0), []
+    for place, prompt in enumerate(prompts(made, count, ("a", "b-wide"))):
+        ids = [tuple(int(i) for i in 26 + rng.integers(0, 9, int(rng.integers(2, 9)))) for _ in range(2)]
+        completions = [Completion(i, tuple(float(x) for x in -rng.random(len(i))), True) for i in ids]
+        scores = [
+            Scored(1.0, float(i), 0.3 + 0.7 * i, Verdict("correct" if i else "wrong", "", float(i))) for i in (0, 1)
+        ]
+        advantages = torch.tensor(rng.normal(size=2), dtype=torch.float32)
+        made_groups.append(
+            Group({"id": str(place)}, prompt, completions, ["", ""], scores, [0.0, 0.0], place, advantages, True)
+        )
+    return made_groups
+
+
+def launch(stage: int, folder: Path, bf16: bool = False, **optimizer: Any) -> Launch:
+    """A launch whose DeepSpeed file is the product's for that stage, with the ε that turns AdamW into descent."""
+    name = f"zero{stage}_{'bf16' if bf16 else 'fp32'}.json"
+    source = ROOT / "infra/deepspeed" / name
+    config = json.loads(source.read_text())
+    config["zero_optimization"]["stage"] = stage
+    config["zero_optimization"]["overlap_comm"] = False
+    config["optimizer"]["params"] |= {"eps": EPS} | optimizer
+    path = folder / f"{stage}-{bf16}.json"
+    path.write_text(json.dumps(config))
+    return Launch(device="cpu", processes=1, threads=1, deepspeed=str(path), deadline_minutes=5)
+
+
+def gradient(given: Launch, config: Grpo, shares: Sequence[int], chosen: Sequence[Group]) -> dict[str, np.ndarray]:
+    """One update of this rank's share of the groups; `shares` says how many each rank has, in order."""
+    ranks = join(given)
+    (state, made), (model, _) = taught(), policy()
+    model.load_state_dict(state)
+    before = {name: p.detach().clone().float() for name, p in model.named_parameters()}
+    engine = build_engine(CompletionLogProbs(model, made.banned), config.optim, given)
+    begin = sum(shares[: ranks.rank])
+    mine = list(chosen[begin : begin + shares[ranks.rank]])
+    sums = learn(Policies(engine, None, made), mine, config, ranks)
+    if sums:
+        optimizer_step(engine, config.optim, 0)
+    after = policy_state(engine) or {name: p.detach() for name, p in engine.module.model.named_parameters()}
+    return {name: ((before[name] - value.float()) / STEP).numpy() for name, value in after.items()}
+
+
+def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
+    """The largest distance of any tensor, in units of that tensor's largest entry (tensors without gradient must agree)."""
+    assert ours.keys() == reference.keys()
+    scale = max(float(np.abs(value).max()) for value in reference.values())
+    return max(
+        float(np.abs(ours[name] - value).max()) / max(float(np.abs(value).max()), 1e-4 * scale)
+        for name, value in reference.items()
+    )

@@ -1,0 +1,89 @@
+"""A run that is killed and started again ends with the bytes of one that was left alone."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from tests.laws.law import Law, planted
+from tests.laws.workshop import ROOT, build
+from tests.laws.worlds import end, in_world, start_world
+from wethink import resume
+from wethink.config import parse_params
+from wethink.records import read_jsonl
+from wethink.stages import run_rank
+
+STEPS, KILL_AFTER = 6, 3
+
+
+@cache
+def workshop() -> Path:
+    return build(Path(tempfile.mkdtemp(prefix="resume-")))
+
+
+def rank(folder: Path, stage: str, zero: int, scratch: Path, changes: dict[str, Any]) -> None:
+    """One rank of a stage in the workshop, with everything that moves the data cursor switched on."""
+    os.chdir(folder)
+    params = json.loads((folder / "params.json").read_text())
+    params["sft"]["optim"] |= {"steps": STEPS, "save_every": 2}
+    params["grpo"]["optim"] |= {"steps": STEPS, "save_every": 2}
+    params["grpo"] |= {"refills": 2, "curriculum_pool": 2} | changes
+    params["launch"]["deepspeed"] = str(ROOT / f"infra/deepspeed/zero{zero}_fp32.json")
+    if zero == 3:
+        params["sft"]["optim"]["muon_lr"] = None
+    scratch.mkdir(exist_ok=True)
+    run_rank(stage, scratch, parse_params(params, "params.json"))
+
+
+def published(scratch: Path) -> dict[str, Any]:
+    timed = {name: (scratch / "out" / name).read_bytes() for name in ("model.safetensors", "curves.csv")}
+    rollouts = scratch / "rollouts.jsonl"
+    lines = [{k: v for k, v in r.items() if "second" not in k} for r in read_jsonl(scratch / "metrics.jsonl")]
+    return timed | {"log": lines, "rollouts": rollouts.read_bytes() if rollouts.exists() else b""}
+
+
+def survives(mutant: bool, *, stage: str, zero: int, world: int = 1, changes: dict[str, Any] | None = None) -> None:
+    folder, home = workshop(), Path(tempfile.mkdtemp(prefix="scratch-"))
+    try:
+        in_world(world, rank, folder, stage, zero, home / "whole", changes or {})
+        children = start_world(world, rank, folder, stage, zero, home / "killed", changes or {}, folder=home)
+        log, until = home / "killed/metrics.jsonl", time.monotonic() + 120
+        while not log.exists() or log.read_bytes().count(b"\n") < KILL_AFTER:
+            assert time.monotonic() < until, "it never came to the step at which it is killed"
+            time.sleep(0.002)
+        end(children)  # SIGKILL
+        assert (home / "killed/state.json").exists(), "nothing was there to go on from"
+        with planted(mutant, f"wethink.{'supervised' if stage == 'sft' else 'rl.trainer'}.restore_state", forgets):
+            in_world(world, rank, folder, stage, zero, home / "killed", changes or {})
+        whole, ours = published(home / "whole"), published(home / "killed")
+        assert [row["step"] for row in ours["log"]] == list(range(1, STEPS + 1)), "a step is missing or logged twice"
+        for name, value in whole.items():
+            assert ours[name] == value, f"{name} differs"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+restore_state = resume.restore_state
+
+
+def forgets(engine: Any, scratch: Path, ranks: Any, identity: Any) -> tuple[int, int]:
+    """Weights and step come back, the optimizer's moments do not."""
+    load = engine.load_checkpoint
+    engine.load_checkpoint = lambda folder, tag: load(folder, tag=tag, load_optimizer_states=False)
+    return restore_state(engine, scratch, ranks, identity)
+
+
+LAWS = [
+    Law(
+        f"6 steps = 3 + kill -9 + 3: {stage} at ZeRO-{zero}, {world} rank{'s' * (world > 1)}",
+        partial(survives, stage=stage, zero=zero, world=world),
+        "the optimizer's state is not restored",
+        quick=(stage, zero, world) in (("grpo", 0, 1), ("grpo", 3, 1)),
+    )
+    for stage in ("sft", "grpo")
+    for zero, world in ((0, 1), (2, 1), (3, 1), (2, 2))
+]

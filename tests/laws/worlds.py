@@ -1,0 +1,90 @@
+"""Small worlds of ranks by forking, so that DeepSpeed and PyTorch are imported once and not once per rank and law."""
+
+import contextlib
+import os
+import pickle
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import deepspeed.runtime.zero.stage3
+import deepspeed.runtime.zero.stage_1_and_2  # noqa: F401 - imported before forking: half a minute in each rank otherwise
+import torch
+
+from wethink.launching import free_port
+
+torch.set_num_threads(1)
+
+
+class Hang(AssertionError):
+    """A world that did not end before its deadline."""
+
+
+def in_world(world: int, work: Callable[..., Any], *arguments: Any, deadline: float = 120.0) -> list[Any]:
+    """`work(*arguments)` on every rank of a gloo world; what each returned, in rank order.
+
+    Raises:
+        Hang: a rank is still running at the deadline; all of them are killed.
+        AssertionError: a rank raised; the message is its traceback.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        children = start_world(world, work, *arguments, folder=Path(folder))
+        try:
+            until = time.monotonic() + deadline
+            running = dict(enumerate(children))
+            while running:
+                for rank, child in list(running.items()):
+                    if os.waitpid(child, os.WNOHANG)[0]:
+                        del running[rank]
+                        path = Path(folder, str(rank))
+                        ok, value = pickle.loads(path.read_bytes()) if path.exists() else (False, "killed")
+                        assert ok, f"rank {rank}: {value}"
+                if time.monotonic() > until:
+                    raise Hang(f"ranks {sorted(running)} of {world} were still running after {deadline:.0f} s")
+                time.sleep(0.02)
+        finally:
+            end(children)
+        return [pickle.loads(Path(folder, str(rank)).read_bytes())[1] for rank in range(world)]
+
+
+def start_world(world: int, work: Callable[..., Any], *arguments: Any, folder: Path) -> list[int]:
+    """Fork the ranks and return their process ids; each leaves (ok, value) in `folder/<rank>`."""
+    port = free_port()
+    children = []
+    for rank in range(world):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.environ |= {
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(world),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": str(port),
+                }
+                with (
+                    open(os.devnull, "w") as quiet,
+                    contextlib.redirect_stderr(quiet),
+                    contextlib.redirect_stdout(quiet),
+                ):
+                    answer = (True, work(*arguments))
+                code = 0
+            except BaseException:
+                answer = (False, traceback.format_exc())
+            with contextlib.suppress(BaseException):
+                (folder / str(rank)).write_bytes(pickle.dumps(answer))
+            os._exit(code)
+        children.append(child)
+    return children
+
+
+def end(children: list[int]) -> None:
+    for child in children:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
