@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos vllm-check bench gpu-check dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -25,6 +25,11 @@ seeds: .venv/.installed
 # kill -9 in the middle of every stage, of the flow, of DVC and of one worker: does the job end with the same bytes?
 chaos: .venv/.installed
 	@$(BIN)/python -m benchmarks.kill_every_stage
+
+# Every law of training (tests/laws), each with a planted mutant that it must catch → reports/laws.json. `make laws
+# WORDS="kill"` checks those whose names have the words.
+laws: .venv/.installed
+	@$(BIN)/python -m tests.laws.run $(WORDS)
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tests.laws.workshop import ROOT
-from tests.miniature import prompts, taught, policy
+from tests.miniature import policy, prompts, taught
 from wethink.config import Grpo, Launch, load_params
 from wethink.distributed import build_engine, join, optimizer_step, policy_state
 from wethink.models.logprobs import CompletionLogProbs
@@ -82,7 +82,7 @@ def gradient(given: Launch, config: Grpo, shares: Sequence[int], chosen: Sequenc
 
 
 def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
-    """The largest distance of any tensor, in units of that tensor's largest entry (tensors without gradient must agree)."""
+    """The largest distance of any tensor, in units of that tensor's largest entry."""
     assert ours.keys() == reference.keys()
     scale = max(float(np.abs(value).max()) for value in reference.values())
     return max(

@@ -16,6 +16,7 @@ from wethink.batching import collate
 from wethink.config import Optim
 from wethink.distributed import learning_rate
 from wethink.models.logprobs import CompletionLogProbs
+from wethink.records import read_jsonl, write_jsonl
 from wethink.rl.objective import surrogate
 from wethink.rl.prompts import shuffle_golds
 
@@ -65,6 +66,9 @@ def test_when_one_rank_is_killed_the_stage_ends_and_the_next_start_finishes_with
 
 
 def test_rejection_sampling_of_a_policy_that_is_never_right_leaves_it_as_it_is(workshop: Path) -> None:
+    rows = workshop / "data/valid/rows.jsonl"
+    unreachable = [row | {"answer": "zzz", "category": "FIB", "reward": "rule"} for row in list(read_jsonl(rows))]
+    write_jsonl(rows, unreachable)
     stage(workshop, "grpo")  # its log is the budget
     command = [sys.executable, "-m", "wethink", "controls", "rejection_sft"]
     ended = subprocess.run(
