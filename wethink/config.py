@@ -185,8 +185,20 @@ class Report(Section):
     gallery: Positive  # held-out images shown per source
 
 
+class Endpoint(Section):
+    """Where models are asked: a server that speaks chat completions."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]  # with its /v1
+    key_env: str | None = None  # the environment variable that holds the key, never the key itself
+    concurrency: Positive = 16  # calls in flight
+    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0  # of one attempt
+    attempts: Positive = 8  # of one call
+    price_prompt: Annotated[float, Field(ge=0)] = 0.0  # per million tokens, in the currency of synthesize.max_cost
+    price_completion: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Launch(Section):
-    """Where training runs. Not part of any fingerprint: the same work on another machine is the same work."""
+    """Where work is done. Not part of any fingerprint: the same work on another machine is the same work."""
 
     device: Literal["cpu", "cuda"]
     processes: Positive  # ranks on this machine
@@ -194,6 +206,7 @@ class Launch(Section):
     hostfile: str | None = None  # DeepSpeed hostfile for several nodes
     deepspeed: str  # JSON file under infra/deepspeed/
     deadline_minutes: Positive
+    endpoints: dict[str, Endpoint] = {}
 
 
 class Params(Section):
