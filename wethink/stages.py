@@ -184,7 +184,7 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
     given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
-    return given | ({"launch": params.launch} if stage.ranks or stage.section == "evaluate" else {})
+    return given | ({"launch": params.launch} if stage.ranks or stage.section in ("synthesize", "evaluate") else {})
 
 
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:

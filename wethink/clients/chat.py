@@ -139,7 +139,9 @@ class Chat:
                 self._store.failed(Call(key, request.role, request.endpoint, request.model, fault.name, seconds))
                 return fault
             cost, seconds = _cost(endpoint, prompt, completion), time.monotonic() - start
-            call = Call(key, request.role, request.endpoint, request.model, "answered", seconds, prompt, completion, cost)
+            call = Call(
+                key, request.role, request.endpoint, request.model, "answered", seconds, prompt, completion, cost
+            )
             self._store.put(found, call, promise)
         self.cost, self.bought = self.cost + cost, self.bought + 1
         return found
@@ -154,8 +156,8 @@ class Chat:
         promise = self._store.promise(dearest, self._max_cost)
         if promise is None:
             raise UserError(
-                f"synthesize.max_cost is {self._max_cost:g}, {self._store.spent():.4g} are spent, and the next call could "
-                "pass it; what is paid for is kept. Raise it and start again."
+                f"synthesize.max_cost is {self._max_cost:g}, {self._store.spent():.4g} are spent, and the next call "
+                "could pass it; what is paid for is kept. Raise it and start again."
             )
         try:
             yield promise

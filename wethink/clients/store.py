@@ -66,7 +66,9 @@ class AnswerStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
             self._base.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time, across processes
-            self._base.execute("PRAGMA synchronous=NORMAL")  # a commit outlives the process; a power cut may take the last
+            self._base.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # a commit outlives the process; a power cut may take the last
             self._base.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         except (sqlite3.Error, OSError) as error:
             raise UserError(f"launch.answers: {path} cannot be opened as a store of answers ({error}).") from None
@@ -119,8 +121,8 @@ class AnswerStore:
         columns = ("role", "endpoint", "model", "outcome")
         totals = ("calls", "prompt_tokens", "completion_tokens", "cost", "mean_seconds")
         found = self._base.execute(
-            f"SELECT {', '.join(columns)}, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens), SUM(cost), AVG(seconds) "
-            f"FROM calls GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)}"
+            f"SELECT {', '.join(columns)}, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens), SUM(cost), "
+            f"AVG(seconds) FROM calls GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)}"
         )
         return [dict(zip((*columns, *totals), row, strict=True)) for row in found]
 
@@ -131,8 +133,8 @@ class AnswerStore:
 
     def _bill(self, call: Call, promise: int | None) -> None:
         self._base.execute(
-            "INSERT INTO calls (key, role, endpoint, model, outcome, seconds, prompt_tokens, completion_tokens, cost, at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO calls (key, role, endpoint, model, outcome, seconds, prompt_tokens, completion_tokens, cost, "
+            "at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*astuple(call), time.time()),
         )
         if call.cost:
