@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError, Undefined
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
 from wethink.closure import ROOT
 from wethink.errors import UserError
@@ -53,16 +53,20 @@ class Prompt:
         Raises:
             UserError: the file has no divider, or names a value that this step does not have.
         """
-        system, divider, user = self.text.partition(DIVIDER)
-        if not divider:
-            raise UserError(f"{FOLDER / self.name} needs a line '{DIVIDER.strip()}' between its two parts.")
         try:
-            parts = [_environment().from_string(part).render(values).strip() for part in (system, user)]
+            system, user = (part.render(values).strip() for part in _compiled(self))
         except TemplateError as error:
-            raise UserError(
-                f"{FOLDER / self.name}: {error}; values of this step: {', '.join(sorted(values))}."
-            ) from None
-        return parts[0], parts[1]
+            known = ", ".join(sorted(values)) or "none"
+            raise UserError(f"{FOLDER / self.name}: {error}; the values of this step: {known}.") from None
+        return system, user
+
+
+@cache
+def _compiled(prompt: Prompt) -> tuple[Template, Template]:
+    system, divider, user = prompt.text.partition(DIVIDER)
+    if not divider:
+        raise UserError(f"{FOLDER / prompt.name} needs a line '{DIVIDER.strip()}' between its two parts.")
+    return _environment().from_string(system), _environment().from_string(user)
 
 
 @cache
