@@ -50,7 +50,9 @@ def reply_to(body: dict[str, Any]) -> dict[str, Any]:
     truth = truth_of(problem)
     match body["response_format"]["json_schema"]["name"]:
         case "Described":
-            return {"description": f"picture {tag} shows {number_of(tag) % 9} red things left of a sign that says '{tag}'"}
+            return {
+                "description": f"picture {tag} shows {number_of(tag) % 9} red things left of a sign that says '{tag}'"
+            }
         case "Missing":
             asked = [] if chance(0.4, user, "enough") else [f"what is behind {tag} ?", f"how many are in {tag} ?"]
             return {"questions": asked}
@@ -213,7 +215,9 @@ class Server:
                 writer.transport.abort()
                 return False
             case "half":
-                writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"choices": [')
+                writer.write(
+                    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"choices": ['
+                )
                 await writer.drain()
                 return False
             case _:

@@ -142,7 +142,7 @@ class EndpointTeam:
         try:
             return replies.parse(mended.text, form)
         except Malformed:
-            raise StepFailed(step, "malformed reply, and so was its repair", retryable=False) from None
+            raise StepFailed(step, "malformed reply twice", retryable=False) from None
 
     async def _call(
         self,

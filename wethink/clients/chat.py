@@ -123,7 +123,7 @@ class Chat:
                     exit_code=TRY_AGAIN_LATER,
                 )
             last, pause = found.name, max(found.wait, _backoff(attempt))
-        raise Unavailable(f"{last}, after {endpoint.attempts} attempts", retryable=True)
+        raise Unavailable(f"{last} after {endpoint.attempts} attempts", retryable=True)
 
     async def _attempt(self, request: Request, key: str, endpoint: Endpoint) -> "Answer | _Fault":
         """Send once, and write down what came of it."""

@@ -75,6 +75,7 @@ class Request:
             "messages": [{"role": "system", "content": self.system}, {"role": "user", "content": content}],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
-            "response_format": {"type": "json_schema", "json_schema": form},
+            # As extra_body it is sent as it stands: openai would walk the whole schema on every call.
+            "extra_body": {"response_format": {"type": "json_schema", "json_schema": form}},
             **({"seed": self.sample} if self.temperature > 0 else {}),
         }
