@@ -1,4 +1,4 @@
-"""Buying answers in parts: one Prefect task per part, each `python -m wethink synthesize --fill i/n` in a child process.
+"""Buying answers in parts: one Prefect task per part, which runs `python -m wethink synthesize --fill i/n`.
 
 A part that fails is tried again alone; what it had bought is in the store, and is not bought again. Nothing is
 published here: the DVC stage assembles the rows from the store (tasks/stage.py).
