@@ -31,7 +31,7 @@ FORMS = {  # how an answer is to be given, so that the rules of the reward can r
 def drafted(written: Written, config: Team, least: int) -> Draft:
     """A written question as a candidate, with the first constraint that it does not meet."""
     text = neutral(written.question).strip()
-    listed = [neutral(option).strip() for option in written.options]
+    listed = [" ".join(neutral(option).split()) for option in written.options]
     problem = text
     if written.category == "MC":
         problem += "".join(f"\n{letter}. {option}" for letter, option in zip(_ALPHABET, listed, strict=False))
