@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos vllm-check dvc.yaml clean
+.PHONY: demo test smoke seeds chaos synth-chaos synth-bench vllm-check vllm-synthesis dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -25,6 +25,18 @@ seeds: .venv/.installed
 # kill -9 in the middle of every stage, of the flow, of DVC and of one worker: does the job end with the same bytes?
 chaos: .venv/.installed
 	@$(BIN)/python -m benchmarks.kill_every_stage
+
+# kill -9 twenty times in the middle of a synthesis by models that misbehave: same bytes, nothing bought twice?
+synth-chaos: .venv/.installed
+	@$(BIN)/python -m benchmarks.synth_chaos
+
+# The client beside the bare openai client, memory at 100,000 images, and how fast 'nothing has changed' is said.
+synth-bench: .venv/.installed
+	@$(BIN)/python -m benchmarks.synth_bench
+
+# Synthesis against a real vLLM server: noise for answers, everything accounted for.
+vllm-synthesis: .venv/.installed .venv-vllm/.installed
+	@$(BIN)/python -m benchmarks.vllm_synthesis
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

@@ -112,9 +112,7 @@ def bought(folder: Path) -> int:
         return int(store._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
 
 
-def kill_once(
-    folder: Path, victim: str, moment: random.Random, longest: float, buying: bool
-) -> dict[str, Any] | None:
+def kill_once(folder: Path, victim: str, moment: random.Random, longest: float, buying: bool) -> dict[str, Any] | None:
     """Start, kill at a random moment of a live stage, see everything gone; None if it had ended before.
 
     `buying`: only once it has bought something since it was started, else from the moment when its process exists.

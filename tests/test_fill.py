@@ -1,4 +1,4 @@
-"""Filling the store through Prefect: parts run side by side within their limit, and a failed one is tried again alone."""
+"""Filling the store through Prefect: parts run side by side within a limit; a failed one is tried again alone."""
 
 import sys
 import time

@@ -20,6 +20,7 @@ from wethink.runs import (
     publish,
     scratch_folder,
     stage_lock,
+    verify_manifest,
 )
 
 
@@ -206,6 +207,8 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     key = fingerprint(closure(stage.module), settings(stage, params), inputs)
     run_record = WORK / "runs" / f"{name}.run.json"
     if once and Path(stage.out).exists() and run_record.exists() and read_json(run_record).get("fingerprint") == key:
+        if Path(stage.out).is_dir():
+            verify_manifest(Path(stage.out))
         return dict(read_json(run_record)["metrics"])
     with stage_lock(name), measured(run_record) as record:
         scratch = scratch_folder(name, key, adopt)
