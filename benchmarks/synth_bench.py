@@ -178,6 +178,7 @@ def done_(folder: str) -> float:
 
 def prepared(home: Path, images: int) -> Path:
     """A project whose data/images are stubs."""
+    home.mkdir(exist_ok=True)
     folder = project(home / f"stubs-{images}", 1, "http://127.0.0.1:9")
     subprocess.run(["rm", "-rf", str(folder / "data/images")], check=True)
     stubs(folder / "data/images", images)
@@ -197,20 +198,30 @@ def memory(home: Path, images: int) -> list[dict[str, Any]]:
 
 
 def done(home: Path, images: int) -> list[dict[str, Any]]:
-    """After `memory`, in the same folder."""
-    folder, setting = home / f"stubs-{images}", f"{images} images, nothing has changed"
-    repro = [sys.executable, "-m", "dvc", "repro", "--single-item", "synthesize"]
-    commit = [sys.executable, "-m", "dvc", "commit", "--force", "synthesize"]
-    subprocess.run(commit, cwd=folder, env=environment(folder), check=True, capture_output=True)
+    """With existing rows, one of each image: who wrote them makes no difference to saying that nothing has changed."""
+    folder, setting = prepared(home / "done", images), f"{images} images, nothing has changed"
+    answer = {"answer": "3", "category": "FIB", "abilities": ["reasoning", "counting"], "reward": "rule"}
+    with (folder / "mine.jsonl").open("w", encoding="utf-8") as lines:
+        for number in range(images):
+            asked = {"problem": f"how many are in {number} ?", "refined_cot": "one, two, three " * 40}
+            lines.write(json.dumps(answer | asked | {"image_path": f"{number:06d}.png"}) + "\n")
+    params = (folder / "params.yaml").read_text(encoding="utf-8")
+    params = params.replace("annotator: endpoints", "annotator: rows").replace("rows: null", "rows: mine.jsonl")
+    (folder / "params.yaml").write_text(params.replace("rows: \n", "rows: mine.jsonl\n"), encoding="utf-8")
+    door = [sys.executable, "-m", "dvc", "repro", "--single-item", "synthesize"]
+    for command in ([sys.executable, "-m", "tasks.dvcfile"], door):
+        subprocess.run(command, cwd=folder, env=environment(folder), check=True, capture_output=True)
     begin = time.monotonic()
-    said = subprocess.run(repro, cwd=folder, env=environment(folder), check=True, capture_output=True, text=True)
+    said = subprocess.run(door, cwd=folder, env=environment(folder), check=True, capture_output=True, text=True)
     seconds = time.monotonic() - begin
     if "didn't change" not in said.stdout:
         sys.exit(said.stdout)
-    return [
-        row("done: library door", setting, apart("done_", str(folder)), 5, "s"),
-        row("done: DVC door", setting, seconds, 15, "s"),
-    ]
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin_cpu = cpu.ru_utime + cpu.ru_stime
+    wall = apart("done_", str(folder))
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(json.dumps({"library: CPU seconds, the imports of Python included": cpu.ru_utime + cpu.ru_stime - begin_cpu}))
+    return [row("done: library door", setting, wall, 5, "s"), row("done: DVC door", setting, seconds, 15, "s")]
 
 
 def row(

@@ -117,10 +117,14 @@ def kill_once(folder: Path, victim: str, moment: random.Random, longest: float, 
 
     `buying`: only once it has bought something since it was started, else from the moment when its process exists.
     """
-    door, before = start(folder, DOORS[victim]), bought(folder)
+    door, before, starts = start(folder, DOORS[victim]), bought(folder), 1
     while not workers(folder) or (buying and bought(folder) == before):
-        if door.poll() is not None:
+        if door.poll() == 0:
             return None
+        if door.poll() is not None:  # it came to grief by itself, for instance over a server of Prefect's that was slow
+            if starts == 5:
+                sys.exit(f"{victim}: it did not start in {starts} attempts; see {folder / 'chaos.log'}")
+            door, starts = start(folder, DOORS[victim]), starts + 1
         time.sleep(0.05)
     time.sleep(moment.uniform(0.0, longest))
     alive = workers(folder)

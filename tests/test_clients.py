@@ -247,7 +247,16 @@ def test_an_answer_and_its_bill_are_kept_together_or_not_at_all(tmp_path: Path) 
         assert store.get("k") is None and store.spent() == 0.0
         store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0, 1, 1, 1.0))
         store.put(Answer("b", "stop"), Call("k", "r", "e", "m", "answered", 1.0, 1, 1, 1.0))
-        assert store.get("k") == Answer("a", "stop") and store.bought_twice() == 1 and store.spent() == 2.0
+        assert store.get("k") == Answer("a", "stop") and store.spent() == 2.0
+
+
+def test_the_ledger_tells_a_second_purchase_from_two_calls_on_their_way_at_once(tmp_path: Path) -> None:
+    with AnswerStore(tmp_path / "a.sqlite") as store:
+        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0))
+        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0))  # sent before the first was stored
+        assert store.bought_twice() == 0
+        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 0.0))  # sent after it
+        assert store.bought_twice() == 1
 
 
 def test_a_file_that_is_no_store_gives_a_sentence(tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ class Chat:
         for attempt in range(endpoint.attempts):
             await asyncio.sleep(pause)
             async with self._slots[request.endpoint], breaker.passage() as trial:
+                if stored := self._store.get(key):  # bought meanwhile, by a process beside this one
+                    return stored
                 found = await self._attempt(request, key, endpoint)
                 if isinstance(found, Answer) or not found.retryable:
                     breaker.succeeded()

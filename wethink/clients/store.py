@@ -127,8 +127,14 @@ class AnswerStore:
         return [dict(zip((*columns, *totals), row, strict=True)) for row in found]
 
     def bought_twice(self) -> int:
-        """Answers beyond the first per key: calls in flight at a kill are bought again, nothing else may be."""
-        found = self._base.execute("SELECT COUNT(*) - COUNT(DISTINCT key) FROM calls WHERE outcome = 'answered'")
+        """Calls that were sent although their answer was here: never one, whoever was killed when.
+
+        The same question on its way twice, from two processes or around a kill, is not meant: nobody had its answer.
+        """
+        found = self._base.execute(
+            "SELECT COUNT(*) FROM calls JOIN (SELECT key, MIN(at) AS stored FROM calls WHERE outcome = 'answered' "
+            "GROUP BY key) USING (key) WHERE at - seconds > stored"
+        )
         return int(found.fetchone()[0])
 
     def _bill(self, call: Call, promise: int | None) -> None:
