@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check synth-chaos synth-bench vllm-synthesis dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -30,6 +30,18 @@ chaos: .venv/.installed
 # WORDS="kill"` checks those whose names have the words.
 laws: .venv/.installed
 	@$(BIN)/python -m tests.laws.run $(WORDS)
+
+# kill -9 twenty times in the middle of a synthesis by models that misbehave: same bytes, nothing bought twice?
+synth-chaos: .venv/.installed
+	@$(BIN)/python -m benchmarks.synth_chaos
+
+# The client beside the bare openai client, memory at 100,000 images, and how fast 'nothing has changed' is said.
+synth-bench: .venv/.installed
+	@$(BIN)/python -m benchmarks.synth_bench
+
+# Synthesis against a real vLLM server: noise for answers, everything accounted for.
+vllm-synthesis: .venv/.installed .venv-vllm/.installed
+	@$(BIN)/python -m benchmarks.vllm_synthesis
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

@@ -9,16 +9,16 @@ numbers it uses by params.yaml, how long a stage may take by its `launch` sectio
 import sys
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import dvcfile, results, tracking, versions
+from flows.synthesis import annotated
+from tasks import results, tracking
 from tasks.server import local_server
-from tasks.stage import Plan, base, draw, evaluate, grpo, ingest, report, sft, synthesize, validate
+from tasks.stage import base, draw, evaluate, grpo, ingest, prepare, report, sft, validate
 from wethink.config import load_params
 from wethink.errors import UserError
-from wethink.stages import STAGES
 
 
 @flow(name="wethink", persist_result=False)
@@ -34,7 +34,7 @@ def pipeline(experiment: str = "wethink") -> State[Any]:
 
         drawn = draw(plan)
         images = ingest(plan, drawn)
-        rows = synthesize(plan, images, drawn)
+        rows = annotated(plan, images, drawn)
         valid = validate(plan, images, rows)
 
         start = base(plan, images, valid)
@@ -52,17 +52,6 @@ def pipeline(experiment: str = "wethink") -> State[Any]:
         return Failed(message=str(failure))
     finally:
         tracking.close(finished)
-
-
-def prepare(experiment: str) -> Plan:
-    """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
-    params = load_params()
-    versions.prepare()
-    if dvcfile.update(params):
-        get_run_logger().info("%s was not what wethink/stages.py says; it is written anew", dvcfile.DVCFILE)
-    changed = versions.changed_stages()
-    get_run_logger().info("may have to run: %s", ", ".join(name for name in STAGES if name in changed) or "nothing")
-    return Plan(changed, params.launch.deadline_minutes, experiment)
 
 
 def main() -> int:

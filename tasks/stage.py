@@ -15,7 +15,8 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from tasks import children, tracking, versions
+from tasks import children, dvcfile, tracking, versions
+from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import read_json, write_json
 from wethink.runs import WORK
@@ -31,6 +32,17 @@ class Plan:
     changed: frozenset[str]  # stages that may have to run; the others are Cached without being asked
     deadline_minutes: float  # of one stage
     experiment: str  # in MLflow
+
+
+def prepare(experiment: str) -> Plan:
+    """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
+    params = load_params()
+    versions.prepare()
+    if dvcfile.update(params):
+        get_run_logger().info("%s was not what wethink/stages.py says; it is written anew", dvcfile.DVCFILE)
+    changed = versions.changed_stages()
+    get_run_logger().info("may have to run: %s", ", ".join(name for name in STAGES if name in changed) or "nothing")
+    return Plan(changed, params.launch.deadline_minutes, experiment)
 
 
 def run_record(stage: str) -> Path:

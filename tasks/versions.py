@@ -49,7 +49,7 @@ def failure(stage: str, code: int, output: str) -> str:
     said = [line for line in lines if line.startswith(f"wethink {stage}: ")]
     if said:
         return said[-1].removeprefix("wethink ")
-    if _killed(code, output):
+    if killed(code, output):
         return f"{stage}: it was killed, most often for want of memory; starting again goes on from what it has saved."
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     others = [line for line in lines if not line.startswith("ERROR: ")]
@@ -62,10 +62,11 @@ def worth_a_retry(code: int, output: str) -> bool:
 
     A user's mistake (exit code 2) and a defect (1) stay what they are however often they are tried.
     """
-    return _killed(code, output) or "Unable to acquire lock" in output or "it is being blocked by:" in output
+    return killed(code, output) or "Unable to acquire lock" in output or "it is being blocked by:" in output
 
 
-def _killed(code: int, output: str) -> bool:
+def killed(code: int, output: str) -> bool:
+    """Whether a command ended by a signal, its own or that of what it ran."""
     ended = re.findall(r"exited with (-?\d+)", output)
     return code < 0 or (bool(ended) and (int(ended[-1]) < 0 or int(ended[-1]) in (RANK_LOST, 128 + 9, 128 + 15)))
 

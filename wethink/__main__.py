@@ -21,6 +21,9 @@ def parser() -> argparse.ArgumentParser:
     for name, stage in STAGES.items():
         sub = commands.add_parser(name, help=stage.summary)
         sub.add_argument("--adopt", action="store_true", help="carry an unfinished run across a change of code")
+        if name == "synthesize":
+            sub.add_argument("--dry-run", action="store_true", help="estimate calls, tokens and cost; send nothing")
+            sub.add_argument("--fill", metavar="I/N", help="only buy the answers of part I of N (annotator: endpoints)")
     controls = commands.add_parser(
         "controls", help="the arms beside GRPO (more SFT, rejection sampling, …); after `report`"
     )
@@ -43,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def dispatch(args: argparse.Namespace) -> None:
-    if args.command in STAGES:
+    if args.command == "synthesize" and (args.dry_run or args.fill):
+        from wethink.buying import prepare
+
+        prepare(load_params(), args.fill, args.dry_run)
+    elif args.command in STAGES:
         run_stage(args.command, load_params(), adopt=args.adopt)
     elif args.command == "controls":
         for arm in args.arms or CONTROLS:

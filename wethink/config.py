@@ -66,14 +66,64 @@ class Embedded(Section):
     slip_rate: Share  # a conclusion that does not follow from what was listed
 
 
+class Role(Section):
+    """A model of the annotator team: who it is, where it is asked (a name in launch.endpoints), and how."""
+
+    endpoint: str
+    model: str
+    revision: str | None = None  # of the weights, where the name alone does not say it
+    temperature: Annotated[float, Field(ge=0)]
+    max_tokens: Positive  # of a reply
+
+
+class Blind(Section):
+    """The text-only filter: a question that is answered without its image teaches no seeing."""
+
+    tries: Count  # n; 0 = off
+    limit: Positive  # k right ones reject the question
+    temperature: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _limit_can_be_reached(self) -> "Blind":
+        if self.tries and self.limit > self.tries:
+            raise ValueError("'limit' is above 'tries', so that nothing would ever be rejected")
+        return self
+
+
+class Team(Section):
+    """The annotator team behind endpoints (docs/synthesis.md)."""
+
+    vision: Role  # describes, answers about and checks what is to be seen
+    reasoner: Role  # reads text only: asks for details, writes questions, answers from the description
+    adjudicator: Role  # a third model, asked where the two answers differ
+    max_pixels: Positive  # of an image that is sent; a larger one is scaled down
+    turns: Count  # of detail mining
+    questions_per_turn: Positive
+    categories: Annotated[tuple[Literal["MC", "FIB", "DES"], ...], Field(min_length=1)]
+    options: Annotated[int, Field(ge=2, le=10)]  # of a multiple choice
+    min_steps: Positive  # of reasoning, that the writer of a question must declare
+    blind: Blind
+    max_path_chars: Positive  # of a refined reasoning path
+
+
 class Synthesize(Section):
-    annotator: Literal["embedded", "rows"]
+    annotator: Literal["embedded", "endpoints", "rows"]
     rows: str | None  # annotator: rows — a JSONL file with the released dataset's keys
     embedded: Embedded
     questions_per_image: Positive
     path_share: Share  # share of train images whose rows get a refined reasoning path (for SFT)
     agreement: bool  # keep a row only if both answerers agree, or the adjudicator settles it
     adjudication: bool
+    min_abilities: Positive = 1  # that a question needs beside reasoning
+    max_cost: Annotated[float, Field(gt=0)] | None = None  # of all calls in the ledger; stops before it is passed
+    max_failed: Share = 0.0  # of the images: more that failed for a passing reason, and nothing is published
+    team: Team | None = None
+
+    @model_validator(mode="after")
+    def _endpoints_need_a_team(self) -> "Synthesize":
+        if self.annotator == "endpoints" and self.team is None:
+            raise ValueError("'annotator: endpoints' needs 'team'")
+        return self
 
     @model_validator(mode="after")
     def _rows_need_a_file(self) -> "Synthesize":
@@ -152,8 +202,21 @@ class Report(Section):
     gallery: Positive  # held-out images shown per source
 
 
+class Endpoint(Section):
+    """Where models are asked: a server that speaks chat completions."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+(/[^\s@?#]*)?$")]  # with its /v1, and with no key in it
+    key_env: str | None = None  # the environment variable that holds the key, never the key itself
+    concurrency: Positive = 16  # calls in flight
+    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0  # of one attempt
+    attempts: Positive = 8  # of one call
+    give_up_seconds: Annotated[float, Field(gt=0)] = 600.0  # without any answer, after which the run stops
+    price_prompt: Annotated[float, Field(ge=0)] = 0.0  # per million tokens, in the currency of synthesize.max_cost
+    price_completion: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Launch(Section):
-    """Where training runs. Not part of any fingerprint: the same work on another machine is the same work."""
+    """Where work is done. Not part of any fingerprint: the same work on another machine is the same work."""
 
     device: Literal["cpu", "cuda"]
     processes: Positive  # ranks on this machine
@@ -165,6 +228,10 @@ class Launch(Section):
     vllm_url: str | None = None  # a server that runs already, in place of one of our own per process
     vllm_memory: Share = 0.4  # of each GPU, for our own servers
     vllm_context: Positive = 4096  # tokens of a prompt and its completion
+    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
+    answers: str = ".wethink/answers.sqlite"  # what was paid for; several projects may share one
+    fill_shards: Positive = 8  # parts in which a flow buys answers; one that fails is tried again alone
+    fill_parallel: Positive = 2  # of them at a time; each has its share of an endpoint's concurrency
 
 
 class Params(Section):

@@ -1,10 +1,12 @@
 """Reading `data/images`: records at once, bytes when they are asked for."""
 
 import io
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ from PIL import Image
 from wethink.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One stored image without its bytes; `cluster` is the unit of splits and of intervals."""
 
@@ -43,6 +45,13 @@ _CACHE_BYTES = 256 * 2**20  # a small collection stays in memory whole, a large 
 _Group = tuple[Path, int]  # shard, number of the row group in it
 
 
+def _compact(row: dict[str, Any]) -> ImageRecord:
+    """A record whose strings are shared where they repeat: of large collections all records are in memory."""
+    row["source"], row["split"] = sys.intern(row["source"]), sys.intern(row["split"])
+    row["cluster"] = row["id"] if row["cluster"] == row["id"] else row["cluster"]
+    return ImageRecord(**row)
+
+
 class ImageSet:
     """The images of a `data/images` folder, in stored order; safe to share between threads."""
 
@@ -66,7 +75,7 @@ class ImageSet:
                 with pq.ParquetFile(shard) as file:
                     for number in range(file.num_row_groups):
                         rows = file.read_row_group(number, columns=_FIELDS, use_threads=False).to_pylist()
-                        found = [ImageRecord(**row) for row in rows]
+                        found = [_compact(row) for row in rows]
                         self._groups |= {record.id: (shard, number) for record in found}
                         records += found
             except (OSError, pa.ArrowException, TypeError) as error:

@@ -106,7 +106,7 @@ def _import(
     missing = [key for key in RELEASED_KEYS if given.get(key) is None]
     record, fault = _image(str(given.get("image_path") or ""), origins)
     category, reward = _mapped(given.get("category"), CATEGORY_NAMES), _mapped(given.get("reward"), REWARD_NAMES)
-    problem = _neutral(_text(given.get("problem"))).strip()
+    problem = neutral(_text(given.get("problem"))).strip()
     answer, path = unwrap_answer(_text(given.get("answer"))), unwrap_path(_text(given.get("refined_cot")))
     if missing:
         fault = f"key '{missing[0]}' is missing (line {number})"
@@ -162,16 +162,16 @@ def unwrap_path(text: str) -> str:
     'two and two'
     """
     inner = _THINK.search(text)
-    return _neutral(_TAGS.sub(" ", inner.group(1) if inner else _ANSWER.sub(" ", text))).strip()
+    return neutral(_TAGS.sub(" ", inner.group(1) if inner else _ANSWER.sub(" ", text))).strip()
 
 
 def unwrap_answer(text: str) -> str:
     """An answer without wrappers; of a whole response, its answer block."""
     inner = _ANSWER.search(text)
-    return _neutral(_TAGS.sub(" ", inner.group(1) if inner else _THINK.sub(" ", text))).strip()
+    return neutral(_TAGS.sub(" ", inner.group(1) if inner else _THINK.sub(" ", text))).strip()
 
 
-def _neutral(text: str) -> str:
+def neutral(text: str) -> str:
     """Media tags and chat markers as plain words in brackets."""
     return _MEDIA.sub(lambda match: f"[{match.group(1) or match.group(2)}]", text)
 

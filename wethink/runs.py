@@ -96,6 +96,7 @@ def die_with_owners() -> None:
     parent-death signal, is not tied to the thread that forked.
     """
     owners = [int(pid) for pid in os.environ.get(OWNERS, "").split(",") if pid]
+    owners += _behind_a_shell()
     os.environ[OWNERS] = ",".join(map(str, [*owners, os.getpid()]))  # for our own children
     parent = os.getppid()
 
@@ -105,6 +106,17 @@ def die_with_owners() -> None:
         os._exit(143)
 
     threading.Thread(target=watch, name="die-with-owners", daemon=True).start()
+
+
+def _behind_a_shell() -> list[int]:
+    """Who started us through `sh -c`, as DVC does: the shell between would outlive its death, and so should we."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(os.getppid())
+        if parent.cmdline()[1:2] == ["-c"] and Path(parent.cmdline()[0]).name in ("sh", "bash", "dash"):
+            return [parent.ppid()]
+    return []
 
 
 def _alive(pid: int) -> bool:

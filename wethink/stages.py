@@ -20,6 +20,7 @@ from wethink.runs import (
     publish,
     scratch_folder,
     stage_lock,
+    verify_manifest,
 )
 
 
@@ -184,7 +185,7 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
     given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
-    return given | ({"launch": params.launch} if stage.ranks or stage.section == "evaluate" else {})
+    return given | ({"launch": params.launch} if stage.ranks or stage.section in ("synthesize", "evaluate") else {})
 
 
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
@@ -206,6 +207,8 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     key = fingerprint(closure(stage.module), settings(stage, params), inputs)
     run_record = WORK / "runs" / f"{name}.run.json"
     if once and Path(stage.out).exists() and run_record.exists() and read_json(run_record).get("fingerprint") == key:
+        if Path(stage.out).is_dir():
+            verify_manifest(Path(stage.out))
         return dict(read_json(run_record)["metrics"])
     with stage_lock(name), measured(run_record) as record:
         scratch = scratch_folder(name, key, adopt)

@@ -1,27 +1,25 @@
 """The annotator team of synthesis, as one interface, and the abilities that a question combines.
 
-Roles after paper.md's pipeline, as far as this version has them: coarse description, question writing,
-an objection to invalid questions, two independent answers (a text reasoner who has only the
-description, a vision model who has only the image), adjudication, path refinement.
+Two teams have it: `embedded` reads a drawn image's truth, fallibly and at once; `endpoints` asks models and waits
+for them (its interface, with the paper's remaining steps, is `team.Team`, to which an embedded one is lifted).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wethink.annotators.abilities import ABILITIES, REASONING, ability_fault
 from wethink.sources.questions import Question
 
-REASONING = "reasoning"  # mandatory in every question (paper)
-# The paper's further five are not known; MM-Vet's six, split where our questions differ.
-ABILITIES = ("recognition", "ocr", "counting", "spatial", "comparison", "math", "knowledge", "generation")
+__all__ = ["ABILITIES", "REASONING", "Annotator", "Refined", "Subject", "ability_fault"]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The image that is annotated: its sha256 and the name of its source."""
+    """The image that is annotated: its sha256, the name of its source, and its size where somebody needs it."""
 
     image: str
     source: str
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,3 @@ class Annotator(Protocol):
 
     def refine(self, subject: Subject, question: Question, answer: str) -> Refined:
         """A reasoning path for the image and the final answer."""
-
-
-def ability_fault(abilities: Sequence[str]) -> str | None:
-    """The executable synergy constraint: known abilities, and at least one beside reasoning.
-
-    >>> ability_fault(["reasoning"])
-    'needs no ability beside reasoning'
-    """
-    unknown = sorted(set(abilities) - {REASONING, *ABILITIES})
-    if unknown:
-        return f"unknown ability {unknown[0]}"
-    return None if set(abilities) - {REASONING} else "needs no ability beside reasoning"

@@ -116,8 +116,8 @@ class EmbeddedAnnotator:
         if subject.image not in self._truth:
             raise UserError(
                 f"source '{subject.source}': image {subject.image[:12]}… is not one that we drew, and the embedded "
-                "annotator reads drawn images only; set synthesize.annotator to 'rows' and synthesize.rows to a file "
-                "of existing rows about it, or remove the source from ingest.sources."
+                "annotator reads drawn images only; set synthesize.annotator to 'endpoints' to have models annotate it "
+                "(docs/synthesis.md), or to 'rows' with synthesize.rows, a file of existing rows about it."
             )
         return SOURCES[self._truth[subject.image][0]]
 
