@@ -46,6 +46,10 @@ def _own(name: str, params: Params) -> list[str]:
     named: dict[str, list[str | None]] = {
         "ingest": [source.path for source in params.ingest.sources],
         "synthesize": [params.synthesize.rows],
+        "validate": [
+            *params.validate_.curation.benchmarks,
+            params.validate_.curation.difficulty and params.validate_.curation.difficulty.rates,
+        ],
         "base": [params.base.model],
     }
     return [path for path in named.get(name, []) if path is not None and Path(path).exists()]

@@ -45,11 +45,15 @@ class Source(Section):
     kind: Literal["drawn", "folder", "dataset"]
     path: str | None = None  # required for folder and dataset, relative to the project root
     column: str = "image"  # the image column of a dataset
+    tuning: Share = 0.0  # of its near-duplicate clusters to hold out, where the source says no split itself
+    reporting: Share = 0.0
 
     @model_validator(mode="after")
     def _path_belongs_to_kind(self) -> "Source":
         if (self.path is None) != (self.kind == "drawn"):
             raise ValueError(f"source '{self.name}': 'path' is required for folder and dataset, and refused for drawn")
+        if self.tuning + self.reporting >= 1:
+            raise ValueError(f"source '{self.name}': 'tuning' and 'reporting' leave nothing to train on")
         return self
 
 
@@ -84,7 +88,32 @@ class Synthesize(Section):
         return self
 
 
+class Caps(Section):
+    """The most rows of any one source, category or ability; null = no cap."""
+
+    source: Positive | None
+    category: Positive | None
+    ability: Positive | None
+
+
+class Difficulty(Section):
+    """Keep rows that a policy solves sometimes: `low` ≤ pass rate ≤ `high`, from a file of `passrates`."""
+
+    rates: str
+    low: Share
+    high: Share
+
+
+class Curation(Section):
+    """Which rows are fit to be trained on (wethink/curation/curate.py)."""
+
+    benchmarks: tuple[str, ...]  # VLMEvalKit TSV files that must not be trained on
+    caps: Caps
+    difficulty: Difficulty | None
+
+
 class Validate(Section):
+    curation: Curation
     min_rows: Positive
     max_quarantined: Share  # the gate: more than this share of failing rows stops the run
     max_problem_chars: Positive
