@@ -8,6 +8,7 @@ import errno
 import sys
 from pathlib import Path
 
+from wethink.commands import COMMANDS, add_commands
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.runs import die_with_owners
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "--model", type=Path, default=Path("models/grpo"), help="any checkpoint folder (default: %(default)s)"
     )
     ask.add_argument("--temperature", type=float, default=0.0)
+    add_commands(commands)
     profile = commands.add_parser("profile", help="rewrite params.yaml from profiles/tiny.yaml and named overlays")
     profile.add_argument("overlays", nargs="+", metavar="NAME")
     return top
@@ -51,6 +53,8 @@ def dispatch(args: argparse.Namespace) -> None:
         from wethink.ask import ask
 
         ask(args.image, args.question, args.model, args.temperature)
+    elif args.command in COMMANDS:
+        COMMANDS[args.command](args)
     elif args.command == "profile":
         from wethink.profiles import switch
 

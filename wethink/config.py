@@ -210,6 +210,16 @@ class Evaluate(Section):
     bootstrap: Positive  # resamples of clusters
 
 
+class Quality(Section):
+    """What `quality` measures the filters on: drawn images, whose truth is known (wethink/quality.py)."""
+
+    images: Positive
+    errors: tuple[Share, ...]  # share of wrong answers that each answerer gives
+    correlations: tuple[Share, ...]  # of the vision model's errors with the description's
+    unanswerable: Share  # of the questions that are planted to have no answer in their image
+    bootstrap: Positive
+
+
 class Report(Section):
     gallery: Positive  # held-out images shown per source
 
@@ -238,6 +248,7 @@ class Params(Section):
     grpo: Grpo
     evaluate: Evaluate
     report: Report
+    quality: Quality
     launch: Launch
 
 

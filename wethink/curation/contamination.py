@@ -126,10 +126,10 @@ def _look(cell: str, ours: Collection, found: Benchmark) -> tuple[list[str], lis
         with Image.open(io.BytesIO(data)) as opened:
             picture = opened.convert("RGB")
         query = hashes(picture)
-        close = neighbours(query, ours.hashes, NEARBY) if len(ours.ids) else []
-        nearby += [ours.ids[place] for place in close]
-        likely = neighbours(query, ours.hashes, NEAR) if len(ours.ids) else []
-        shown += [ours.ids[place] for place in likely if same_picture(picture, ours.open(ours.ids[place]))]
+        if ours.ids:
+            nearby += [ours.ids[place] for place in neighbours(query, ours.hashes, NEARBY)]
+            likely = [ours.ids[place] for place in neighbours(query, ours.hashes, NEAR)]
+            shown += [image for image in likely if same_picture(picture, ours.open(image))]
     return shown, [image for image in nearby if image not in shown]
 
 

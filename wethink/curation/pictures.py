@@ -45,7 +45,8 @@ def hashes(image: Image.Image) -> Hashes:
 
 def distances(whole: Hashes, views: Hashes) -> npt.NDArray[np.uint8]:
     """Differing bits between whole pictures [n] and the nearest view of others [m, views] → [n, m]."""
-    return np.bitwise_count(whole[:, None, None] ^ views[None]).min(axis=2)
+    bits: npt.NDArray[np.uint8] = np.bitwise_count(whole[:, None, None] ^ views[None])
+    return bits.min(axis=2)
 
 
 def neighbours(query: Hashes, stored: Hashes, limit: int = NEAR) -> npt.NDArray[np.intp]:
