@@ -26,7 +26,8 @@ FACETS = ("source", "category", "ability", "decision", "reason")
 
 
 def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
-    """Write the gallery of a `data/rows` folder to `out`; return how many images and rows it shows.
+    """Write the gallery of a `data/rows` folder to `out`; return how many images and rows it shows, and of how many
+    rows it cannot, as their image was never ingested.
 
     Args:
         images: the ingested images.
@@ -59,7 +60,12 @@ def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     staged.rename(out)
-    return {"images": len(ordered), "rows": len(index["rows"]["image"])}
+    shown_rows = len(index["rows"]["image"])
+    return {
+        "images": len(ordered),
+        "rows": shown_rows,
+        "without_image": sum(map(len, entries.values())) - shown_rows,
+    }
 
 
 def _optional(path: Path) -> Iterator[Record]:
