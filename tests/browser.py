@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,3 +35,11 @@ def opened(page: Path, width: int = 1400, height: int = 1000) -> Iterator[tuple[
         view.goto(page.resolve().as_uri())
         yield view, said
         browser.close()
+
+
+def until(page: Any, expression: str, seconds: float = 30.0) -> None:
+    """Wait until an expression is true (Playwright's own waiting evaluates strings, which a page's policy forbids)."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {expression}"
+        time.sleep(0.05)

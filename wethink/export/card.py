@@ -28,8 +28,8 @@ def card(
         "models and filtered by their agreement: synthetic data. An answer is what the annotators agreed on, not a "
         "verified truth.",
         "```python\nfrom datasets import load_dataset\n\n"
-        'load_dataset("…")          # pictures decoded in the column `image`\n'
-        'load_dataset("…", "rows")  # the same rows as text; `image_id` is the sha256 of the picture\'s bytes\n```',
+        'load_dataset("<this folder, or its name on the hub>")  # pictures decoded in the column `image`\n'
+        'load_dataset("json", data_files="rows/*.jsonl")  # the same rows as text, pictures named by `image_id`\n```',
         "## From images to rows\n\n" + _funnel(funnel, len(images)),
         "## What it is like\n\n" + _distributions(rows),
         "## Who wrote it\n\n" + _models(rows),
@@ -38,7 +38,8 @@ def card(
         "`problem`, `answer`, `category` (MC multiple choice, FIB fill in the blank, DES description), `abilities`, "
         "`refined_cot` (empty: no reasoning path), `image_path`, `reward` (`rule` or `model`: how an answer is "
         "checked) are those of the released WeThink data. Beside them: `id`, `image_id`, `source`, `split`, `scene` "
-        "(what shows the same shares one: split by it), `kind`, `decisions` and `provenance` (JSON), `image`.",
+        "(what shows the same shares one: split by it), `kind`, `decisions` and `provenance` (JSON), `image`. "
+        "`image_id` is the sha256 of the picture's bytes.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -57,10 +58,6 @@ def _front(name: str, rows: Sequence[Record], licences: Mapping[str, str]) -> st
             {
                 "config_name": "default",
                 "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in found],
-            },
-            {
-                "config_name": "rows",
-                "data_files": [{"split": split, "path": f"rows/{split}.jsonl"} for split in found],
             },
         ],
     }

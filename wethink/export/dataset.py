@@ -1,7 +1,7 @@
 """`python -m wethink export dataset`: the rows as a Hugging Face dataset, pictures embedded, with a card.
 
-`datasets.load_dataset(folder)` gives rows with decoded pictures; `load_dataset(folder, "rows")` the same rows as
-JSON lines without them, joined by `image_id`. The card tells where the rows come from and what became of the others.
+`datasets.load_dataset(folder)` gives rows with decoded pictures; `rows/*.jsonl` are the same rows as text, joined by
+`image_id`. The card tells where the rows come from and what became of the others.
 """
 
 import shutil

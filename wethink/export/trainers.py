@@ -4,7 +4,8 @@
 * `verl`: one Parquet file that verl (`prompt`, `images`, `reward_model`, `extra_info`) and EasyR1 (`problem`, `answer`,
   `images`) both read. Its `ground_truth` is the row's gold with all that a hybrid reward needs, as JSON: EasyR1 hands
   reward functions nothing else (`data.answer_key=ground_truth`). RL rows.
-* `trl`: TRL's conversational prompt form; `grpo.parquet` for GRPOTrainer, `sft.parquet` (with completions) for SFTTrainer.
+* `trl`: TRL's conversational prompt form; `grpo.parquet` for GRPOTrainer, `sft.parquet` (with completions) for
+  SFTTrainer.
 
 Only rows of the training split go out: with a reasoning path for SFT, without one for RL, as in our own stages.
 """
@@ -116,7 +117,7 @@ def _verl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Pa
 
 
 def _trl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
-    """https://huggingface.co/docs/trl/dataset_formats: conversational, prompt-only and prompt-completion, with images."""
+    """https://huggingface.co/docs/trl/dataset_formats: conversational, prompt-only or with completion, images apart."""
     from datasets import Features, Image, List, Value
 
     text = Value("string")
