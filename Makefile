@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check synth-chaos synth-bench vllm-synthesis dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -38,6 +38,10 @@ synth-chaos: .venv/.installed
 # The client beside the bare openai client, memory at 100,000 images, and how fast 'nothing has changed' is said.
 synth-bench: .venv/.installed
 	@$(BIN)/python -m benchmarks.synth_bench
+
+# How good is the synthesised data, filter by filter, where the truth is known → reports/quality.json and quality.md.
+quality: .venv/.installed
+	@$(BIN)/python -m wethink quality
 
 # Synthesis against a real vLLM server: noise for answers, everything accounted for.
 vllm-synthesis: .venv/.installed .venv-vllm/.installed

@@ -43,9 +43,11 @@ def entry(name: str, stage: Stage, params: Params) -> dict[str, Any]:
 
 def _own(name: str, params: Params) -> list[str]:
     """The user's own files that a stage reads. A missing one is left to the stage, which says so in a sentence."""
+    curation = params.validate_.curation
     named: dict[str, list[str | None]] = {
         "ingest": [source.path for source in params.ingest.sources],
         "synthesize": [params.synthesize.rows],
+        "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
         "base": [params.base.model],
     }
     return [path for path in named.get(name, []) if path is not None and Path(path).exists()]

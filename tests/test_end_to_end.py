@@ -73,7 +73,9 @@ def test_every_count_in_is_a_count_out(finished: Path) -> None:
     rejected = sum(1 for _ in (finished / "data/rows/rejected.jsonl").open())
     passed = sum(1 for _ in (finished / "data/valid/rows.jsonl").open())
     quarantined = sum(1 for _ in (finished / "data/valid/quarantine.jsonl").open())
-    assert rows["candidates"] == kept + rejected and rows["kept"] == kept == passed + quarantined
+    curated = sum(1 for _ in (finished / "data/valid/curated.jsonl").open())
+    assert rows["candidates"] == kept + rejected and rows["kept"] == kept == passed + quarantined + curated
+    assert curated == 0, "no drawn scene is asked the same twice"
     assert valid["kept"] == passed and valid["quarantined"] == quarantined
 
 

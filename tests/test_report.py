@@ -139,7 +139,8 @@ def fake_run(home: Path, scenes: int = 60, seed: int = 0, resamples: int = 200) 
         home / "rows" / "metrics.json",
         {"images": {"pretrain": 260, "train": 390}, "candidates": 1010, "kept": 900, "rejected": rejected},
     )
-    write_jsonl(home / "valid" / "rows.jsonl", rows[:888])
+    write_jsonl(home / "valid" / "rows.jsonl", rows[:885])
+    write_json(home / "valid" / "metrics.json", {"curated": {"asked before": 3}})
     write_jsonl(
         home / "valid" / "quarantine.jsonl", [{"id": str(n), "reasons": ["answer is empty"]} for n in range(12)]
     )
@@ -337,6 +338,8 @@ def test_an_evaluation_without_greedy_answers_is_refused(tmp_path: Path, monkeyp
 
 def test_the_data_funnel_accounts_for_every_candidate(page: str) -> None:
     for said in ("650", "1,010", "900", "110 rejected", "888", "12 quarantined", "path does not lead to the answer"):
+        assert said in page
+    for said in ("885", "3 dropped", "asked before"):
         assert said in page
 
 

@@ -6,13 +6,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wethink.config import Validate
+from wethink.config import Caps, Curation, Validate
 from wethink.errors import UserError
 from wethink.images import SCHEMA
 from wethink.records import read_json, read_jsonl, write_jsonl
 from wethink.validation import validate
 
-CONFIG = Validate(min_rows=1, max_quarantined=1.0, max_problem_chars=200, max_cot_chars=300, max_answer_share=0.75)
+CURATION = Curation(benchmarks=(), caps=Caps(source=None, category=None, ability=None), difficulty=None)
+CONFIG = Validate(
+    curation=CURATION, min_rows=1, max_quarantined=1.0, max_problem_chars=200, max_cot_chars=300, max_answer_share=0.75
+)
 
 
 def good(number: int, split: str = "train") -> dict:
@@ -21,7 +24,7 @@ def good(number: int, split: str = "train") -> dict:
         "image": f"{split}{number % 5}",
         "source": "scenes",
         "split": split,
-        "scene": "c",
+        "scene": f"{split}{number % 5}",
         "kind": "count",
         "problem": f"how many things are there in picture {number} ?",
         "answer": str(number % 4),
@@ -117,7 +120,14 @@ def test_every_planted_fault_is_quarantined_with_its_reason_and_good_rows_pass_u
 
 def test_what_is_published_is_a_function_of_the_rows_and_the_docs_stand_elsewhere(run, tmp_path: Path) -> None:
     first, second = run([good(n) for n in range(8)], name="one"), run([good(n) for n in range(8)], name="two")
-    names = ["descriptions.jsonl", "metrics.json", "quarantine.jsonl", "rows.jsonl"]
+    names = [
+        "contamination.json",
+        "curated.jsonl",
+        "descriptions.jsonl",
+        "metrics.json",
+        "quarantine.jsonl",
+        "rows.jsonl",
+    ]
     assert sorted(path.name for path in first.iterdir()) == names
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()

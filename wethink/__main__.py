@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from wethink.commands import COMMANDS, add_commands
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.runs import die_with_owners
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--temperature", type=float, default=0.0)
     again = commands.add_parser("rescore", help="judge a file of rollouts again, by the rewards of params.yaml")
     again.add_argument("file", type=Path, metavar="FILE", help="a rollouts.parquet, as in models/grpo/")
+    add_commands(commands)
     profile = commands.add_parser("profile", help="rewrite params.yaml from profiles/tiny.yaml and named overlays")
     profile.add_argument("overlays", nargs="+", metavar="NAME")
     return top
@@ -65,6 +67,8 @@ def dispatch(args: argparse.Namespace) -> None:
         from wethink.rl.evidence import rescore
 
         print(json.dumps(rescore(args.file, load_params().rewards), indent=2, ensure_ascii=False))
+    elif args.command in COMMANDS:
+        COMMANDS[args.command](args)
     elif args.command == "profile":
         from wethink.profiles import switch
 

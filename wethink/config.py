@@ -13,131 +13,28 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from wethink.config_training import Count as Count
+from wethink.config_base import Count as Count
+from wethink.config_base import Positive as Positive
+from wethink.config_base import Section as Section
+from wethink.config_base import Share as Share
+from wethink.config_data import Blind as Blind
+from wethink.config_data import Caps as Caps
+from wethink.config_data import Curation as Curation
+from wethink.config_data import Difficulty as Difficulty
+from wethink.config_data import Draw as Draw
+from wethink.config_data import Embedded as Embedded
+from wethink.config_data import Ingest as Ingest
+from wethink.config_data import Quality as Quality
+from wethink.config_data import Role as Role
+from wethink.config_data import Source as Source
+from wethink.config_data import Synthesize as Synthesize
+from wethink.config_data import Team as Team
+from wethink.config_data import Validate as Validate
 from wethink.config_training import Grpo as Grpo
 from wethink.config_training import Optim as Optim
-from wethink.config_training import Positive as Positive
-from wethink.config_training import Section as Section
-from wethink.config_training import Share as Share
 from wethink.errors import UserError
 
 Family = Literal["qwen2_5_vl", "qwen3_vl"]  # model types as Transformers names them
-
-
-class Draw(Section):
-    """The default image sources. Counts are images over all sources, in equal shares."""
-
-    sources: tuple[Literal["scenes", "charts", "digits"], ...]
-    image_size: Positive  # pixels, square; a multiple of 28 (patch 14 × merge 2)
-    pretrain: Count  # stands in for the web: captions and direct answers only
-    train: Count
-    tuning: Count
-    reporting: Count
-    questions_per_image: Positive
-
-
-class Source(Section):
-    """One image source: `drawn` by us, a `folder` of images, or a `dataset` (Parquet or saved HF) on disk."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    kind: Literal["drawn", "folder", "dataset"]
-    path: str | None = None  # required for folder and dataset, relative to the project root
-    column: str = "image"  # the image column of a dataset
-
-    @model_validator(mode="after")
-    def _path_belongs_to_kind(self) -> "Source":
-        if (self.path is None) != (self.kind == "drawn"):
-            raise ValueError(f"source '{self.name}': 'path' is required for folder and dataset, and refused for drawn")
-        return self
-
-
-class Ingest(Section):
-    sources: tuple[Source, ...]
-    max_pixels: Positive  # a larger image is scaled down, keeping its aspect
-    max_file_mb: Positive  # a larger file is quarantined unread
-    shard_images: Positive
-
-
-class Embedded(Section):
-    """Declared faults of the embedded annotator, set before anything is tuned."""
-
-    error_rate: Share  # an image part is misread, independently per part and role
-    hurry_rate: Share  # a path that jumps to its conclusion without listing what is seen
-    slip_rate: Share  # a conclusion that does not follow from what was listed
-
-
-class Role(Section):
-    """A model of the annotator team: who it is, where it is asked (a name in launch.endpoints), and how."""
-
-    endpoint: str
-    model: str
-    revision: str | None = None  # of the weights, where the name alone does not say it
-    temperature: Annotated[float, Field(ge=0)]
-    max_tokens: Positive  # of a reply
-
-
-class Blind(Section):
-    """The text-only filter: a question that is answered without its image teaches no seeing."""
-
-    tries: Count  # n; 0 = off
-    limit: Positive  # k right ones reject the question
-    temperature: Annotated[float, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _limit_can_be_reached(self) -> "Blind":
-        if self.tries and self.limit > self.tries:
-            raise ValueError("'limit' is above 'tries', so that nothing would ever be rejected")
-        return self
-
-
-class Team(Section):
-    """The annotator team behind endpoints (docs/synthesis.md)."""
-
-    vision: Role  # describes, answers about and checks what is to be seen
-    reasoner: Role  # reads text only: asks for details, writes questions, answers from the description
-    adjudicator: Role  # a third model, asked where the two answers differ
-    max_pixels: Positive  # of an image that is sent; a larger one is scaled down
-    turns: Count  # of detail mining
-    questions_per_turn: Positive
-    categories: Annotated[tuple[Literal["MC", "FIB", "DES"], ...], Field(min_length=1)]
-    options: Annotated[int, Field(ge=2, le=10)]  # of a multiple choice
-    min_steps: Positive  # of reasoning, that the writer of a question must declare
-    blind: Blind
-    max_path_chars: Positive  # of a refined reasoning path
-
-
-class Synthesize(Section):
-    annotator: Literal["embedded", "endpoints", "rows"]
-    rows: str | None  # annotator: rows — a JSONL file with the released dataset's keys
-    embedded: Embedded
-    questions_per_image: Positive
-    path_share: Share  # share of train images whose rows get a refined reasoning path (for SFT)
-    agreement: bool  # keep a row only if both answerers agree, or the adjudicator settles it
-    adjudication: bool
-    min_abilities: Positive = 1  # that a question needs beside reasoning
-    max_cost: Annotated[float, Field(gt=0)] | None = None  # of all calls in the ledger; stops before it is passed
-    max_failed: Share = 0.0  # of the images: more that failed for a passing reason, and nothing is published
-    team: Team | None = None
-
-    @model_validator(mode="after")
-    def _endpoints_need_a_team(self) -> "Synthesize":
-        if self.annotator == "endpoints" and self.team is None:
-            raise ValueError("'annotator: endpoints' needs 'team'")
-        return self
-
-    @model_validator(mode="after")
-    def _rows_need_a_file(self) -> "Synthesize":
-        if (self.rows is not None) != (self.annotator == "rows"):
-            raise ValueError("'rows' names a file exactly when 'annotator' is 'rows'")
-        return self
-
-
-class Validate(Section):
-    min_rows: Positive
-    max_quarantined: Share  # the gate: more than this share of failing rows stops the run
-    max_problem_chars: Positive
-    max_cot_chars: Positive
-    max_answer_share: Share  # no single answer may make up more of a question kind
 
 
 class TinyModel(Section):
@@ -247,6 +144,7 @@ class Params(Section):
     grpo: Grpo
     evaluate: Evaluate
     report: Report
+    quality: Quality
     launch: Launch
 
 

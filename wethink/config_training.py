@@ -5,17 +5,9 @@ Impossible combinations are refused where the file is loaded, with the names of 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, and no key that nobody reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from wethink.config_base import Count, Positive, Section, Share
 
 
 class Lora(Section):

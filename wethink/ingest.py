@@ -1,12 +1,15 @@
 """Stage `ingest`: any collection of images → content-addressed Parquet shards.
 
 Every image that is found ends as stored, as a duplicate of one that is, or in quarantine with a reason.
+Photos, which say nothing of what they show, are clustered by near-duplicates before they are published.
 A source is given by its owner and may lie anywhere; paths found inside data never lead out of it.
 """
 
 import hashlib
+import io
 import json
 import os
+import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,15 +20,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+from PIL import Image
 
 from wethink.config import Ingest, Source
+from wethink.curation.photos import HELD_OUT, Photo, placed
+from wethink.curation.pictures import hashes
 from wethink.decode import Unusable, accept
 from wethink.errors import UserError
-from wethink.images import SCHEMA, ImageRecord
+from wethink.images import SCHEMA, ImageRecord, ImageSet
 from wethink.progress import track
 from wethink.records import SPLITS, Record, write_json, write_jsonl
 
-HELD_OUT = ("tuning", "reporting")
 GROUP_BYTES, GROUP_IMAGES = 4 * 2**20, 1000  # of a row group: what one read brings into memory
 BATCH = 64  # rows of a dataset in memory at once
 
@@ -36,8 +41,8 @@ class Found:
 
     origin: str
     read: Callable[[], bytes]
-    split: str = "train"
-    cluster: str | None = None  # default: the image's own id
+    split: str | None = None  # None: the source does not say, so training, or a share that is held out
+    cluster: str | None = None  # None: the source does not say, so by near-duplicates
 
 
 @dataclass
@@ -63,7 +68,8 @@ def ingest(*, drawn: Path, out: Path, scratch: Path, config: Ingest, seed: int) 
         raise UserError("params.yaml, ingest.sources: name at least one source, and each name once.")
     tallies = {name: Tally() for name in names}
     quarantine: list[Record] = []
-    placed: dict[str, ImageRecord] = {}
+    stored: dict[str, ImageRecord] = {}
+    photos: list[Photo] = []
     shards = Shards(out, config.shard_images)
     for index, source in enumerate(config.sources):
         key, tally = f"params.yaml, ingest.sources[{index}]", tallies[source.name]
@@ -71,8 +77,9 @@ def ingest(*, drawn: Path, out: Path, scratch: Path, config: Ingest, seed: int) 
         for found in track(candidates, f"ingest {source.name}", total):
             tally.found += 1
             try:
-                if found.split not in SPLITS:
-                    raise Unusable(f"unknown split: '{found.split}' is none of {', '.join(SPLITS)}")
+                split = found.split or "train"
+                if split not in SPLITS:
+                    raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
                 accepted = accept(found.read(), config.max_pixels)
             except Unusable as reason:
                 tally.quarantined += 1
@@ -80,23 +87,35 @@ def ingest(*, drawn: Path, out: Path, scratch: Path, config: Ingest, seed: int) 
                 quarantine.append({"source": source.name, "origin": found.origin, "reason": str(reason)})
                 continue
             image = hashlib.sha256(accepted.data).hexdigest()
-            if image in placed:
-                _refuse_leak(found, source, placed[image], key)
+            if image in stored:
+                _refuse_leak(found, source, stored[image], key)
                 tally.duplicates += 1
                 continue
             size = (accepted.width, accepted.height)
-            record = ImageRecord(image, source.name, found.split, found.cluster or image, *size, found.origin)
-            placed[image] = record
+            record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
+            stored[image] = record
+            if found.cluster is None:
+                with Image.open(io.BytesIO(accepted.data)) as opened:
+                    photos.append(Photo(record, hashes(opened), given=found.split is not None))
             shards.add(record, accepted.data)
             tally.stored += 1
         if not tally.stored + tally.duplicates:
             top = "; ".join(f"{reason} ({count})" for reason, count in tally.reasons.most_common(3))
             raise UserError(f"{key}: source '{source.name}' has no usable image: {top}.")
     shards.close()
+    shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in config.sources}
+    for image, change in (placed(photos, ImageSet(out).open, shares, seed) if photos else {}).items():
+        if isinstance(change, str):
+            _withdraw(stored.pop(image), change, tallies, quarantine)
+        else:
+            stored[image] = change
+    if photos:
+        _rewrite(out, scratch / "clustered", stored, config.shard_images)
     write_jsonl(out / "quarantine.jsonl", quarantine)
     metrics = {
-        "images": len(placed),
-        "splits": {split: sum(record.split == split for record in placed.values()) for split in SPLITS},
+        "images": len(stored),
+        "splits": {split: sum(record.split == split for record in stored.values()) for split in SPLITS},
+        "clusters": len({record.cluster for record in stored.values()}),
         "sources": {name: asdict(tally) | {"reasons": dict(tally.reasons)} for name, tally in tallies.items()},
     }
     write_json(out / "metrics.json", metrics)
@@ -110,6 +129,31 @@ def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> 
             f"{key}: image {found.origin} is held out ({found.split}), but source '{first.source}' has it for "
             f"{first.split} ({first.origin}); list '{source.name}' first, or remove the image from one of them."
         )
+
+
+def _withdraw(record: ImageRecord, reason: str, tallies: dict[str, Tally], quarantine: list[Record]) -> None:
+    """A stored photo that may not stay after all ends in quarantine."""
+    tally = tallies[record.source]
+    tally.stored -= 1
+    tally.quarantined += 1
+    tally.reasons[reason.split(":")[0]] += 1
+    quarantine.append({"source": record.source, "origin": record.origin, "reason": reason})
+
+
+def _rewrite(out: Path, scratch: Path, stored: dict[str, ImageRecord], shard_images: int) -> None:
+    """Write the shards again with the records as they are now, where that changes anything."""
+    old = ImageSet(out)
+    if list(old.records) == list(stored.values()):
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    shards = Shards(scratch, shard_images)
+    for record in stored.values():
+        shards.add(record, old.bytes(record.id))
+    shards.close()
+    for path in out.glob("shard-*.parquet"):
+        path.unlink()
+    for path in sorted(scratch.glob("shard-*.parquet")):
+        shutil.move(path, out / path.name)
 
 
 class Shards:
@@ -234,7 +278,7 @@ def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Itera
                 yield Found(
                     f"{name}#{number}",
                     lambda value=value: _value_bytes(value, root, max_mb),  # type: ignore[misc]
-                    "train" if split is None else str(split),
+                    None if split is None else str(split),
                     None if scene is None else str(scene),
                 )
 

@@ -1,7 +1,8 @@
-"""Stage `validate`: a Great Expectations checkpoint over the rows, quarantine, and a gate.
-
-A row that fails an expectation goes to `quarantine.jsonl` with the expectation in words; the others pass
-unchanged and in order. The gate stops the run where quarantine alone would hide a broken synthesis.
+"""Stage `validate`: a Great Expectations checkpoint over the rows, quarantine, curation, and a gate.
+A row that fails an expectation goes to `quarantine.jsonl` with the expectation in words. Of the others, curation
+drops those that are sound but not wanted (repeated, contaminated, unbalanced, too easy or too hard) into
+`curated.jsonl` with their reason; the rest pass unchanged and in order. The gate stops the run where quarantine
+alone would hide a broken synthesis.
 
 Data Docs carry a run's time and random ids, so they cannot be part of a published folder, which is a
 function of its inputs only: they stand in `.wethink/data_docs/`.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wethink.config import Validate
+from wethink.curation.curate import curate
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.importer import TRAINING_SPLITS
@@ -32,7 +34,7 @@ SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 
 
 def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Validate, seed: int) -> dict[str, Any]:
-    """Write `rows.jsonl`, `quarantine.jsonl`, `descriptions.jsonl` and return per-expectation counts.
+    """Write the rows that pass and stay, the others with reasons, and what benchmarks hold; return the counts.
 
     Raises:
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
@@ -47,14 +49,18 @@ def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Vali
     for result in results:
         for place in result["places"]:
             reasons.setdefault(place, []).append(result["description"])
-    kept = [row for place, row in enumerate(every) if place not in reasons]
+    curated = curate([row for place, row in enumerate(every) if place not in reasons], stored, config.curation, seed)
+    kept = curated.kept
     write_jsonl(out / "rows.jsonl", kept)
     write_jsonl(out / "quarantine.jsonl", (every[place] | {"reasons": reasons[place]} for place in sorted(reasons)))
+    write_jsonl(out / "curated.jsonl", curated.dropped)
+    write_json(out / "contamination.json", {"benchmarks": curated.benchmarks})
     shutil.copyfile(rows / "descriptions.jsonl", out / "descriptions.jsonl")
     metrics: dict[str, Any] = {
         "rows": len(every),
         "kept": len(kept),
         "quarantined": len(reasons),
+        "curated": curated.reasons,
         "with_path": sum(bool(row["refined_cot"]) for row in kept),
         "expectations": [
             {"description": r["description"], "checked": r["checked"], "failed": len(r["places"])} for r in results
@@ -75,7 +81,7 @@ def _gate(every: list[Record], kept: list[Record], reasons: dict[int, list[str]]
         )
     if len(kept) < config.min_rows:
         raise UserError(
-            f"only {len(kept)} rows passed validation, fewer than validate.min_rows ({config.min_rows}); "
+            f"only {len(kept)} rows passed validation and curation, fewer than validate.min_rows ({config.min_rows}); "
             "synthesize from more images, or lower the limit."
         )
     answers: dict[str, Counter[str]] = {}

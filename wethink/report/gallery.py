@@ -108,14 +108,14 @@ def _shown(record: Record) -> dict[str, str]:
     return {"think": parsed.think, "answer": parsed.answer, "raw": raw, "verdict": record["verdict"]}
 
 
-def picture(data: bytes) -> Picture:
+def picture(data: bytes, largest: int = LARGEST) -> Picture:
     """Image bytes as a data URI: a small PNG as it is, anything else re-encoded (so only pixels get in)."""
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         small = max(image.size) <= PIXELATED
         if image.format == "PNG" and small:
             return Picture(_uri("png", data), True)
-        image.thumbnail((LARGEST, LARGEST))
+        image.thumbnail((largest, largest))
         buffer = io.BytesIO()
         if small or image.mode in ("P", "LA", "RGBA"):
             image.save(buffer, "PNG", optimize=True)

@@ -193,6 +193,7 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
     for entry in read_jsonl(valid / "quarantine.jsonl"):
         failed += 1
         quarantined.update(entry["reasons"])
+    curated = Counter[str](read_json(valid / "metrics.json").get("curated", {}))
     passed = 0
     uses = Counter[str]()
     for row in read_jsonl(valid / "rows.jsonl"):
@@ -204,7 +205,8 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
         ("Images to learn from", images, ""),
         ("Candidate rows", made["candidates"], ""),
         ("Kept by the filters", made["kept"], _lost(rejected.total(), "rejected")),
-        ("Passed validation", passed, _lost(failed, "quarantined")),
+        ("Passed validation", passed + curated.total(), _lost(failed, "quarantined")),
+        *([("Kept by curation", passed, _lost(curated.total(), "dropped"))] if curated else []),
     ]
     largest = max(1, made["candidates"], images)
     return {
@@ -214,7 +216,11 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
         "uses": [(use, uses[use]) for use in ("pretraining", "SFT paths", "GRPO answers") if uses[use]],
         "reasons": [
             {"title": title, "rows": _most(reasons)}
-            for title, reasons in (("Rejected by the filters", rejected), ("Quarantined by validation", quarantined))
+            for title, reasons in (
+                ("Rejected by the filters", rejected),
+                ("Quarantined by validation", quarantined),
+                ("Dropped by curation", curated),
+            )
             if reasons
         ],
     }

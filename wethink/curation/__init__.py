@@ -1,0 +1,1 @@
+"""Curation: near-duplicate pictures and questions, contamination by benchmarks, balance, difficulty."""

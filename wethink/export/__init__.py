@@ -1,0 +1,1 @@
+"""Taking data elsewhere: a Hugging Face dataset with its card, and the forms that other trainers read."""
