@@ -185,8 +185,21 @@ class Report(Section):
     gallery: Positive  # held-out images shown per source
 
 
+class Endpoint(Section):
+    """Where models are asked: a server that speaks chat completions."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+(/[^\s@?#]*)?$")]  # with its /v1, and with no key in it
+    key_env: str | None = None  # the environment variable that holds the key, never the key itself
+    concurrency: Positive = 16  # calls in flight
+    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0  # of one attempt
+    attempts: Positive = 8  # of one call
+    give_up_seconds: Annotated[float, Field(gt=0)] = 600.0  # without any answer, after which the run stops
+    price_prompt: Annotated[float, Field(ge=0)] = 0.0  # per million tokens, in the currency of synthesize.max_cost
+    price_completion: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Launch(Section):
-    """Where training runs. Not part of any fingerprint: the same work on another machine is the same work."""
+    """Where work is done. Not part of any fingerprint: the same work on another machine is the same work."""
 
     device: Literal["cpu", "cuda"]
     processes: Positive  # ranks on this machine
@@ -194,6 +207,10 @@ class Launch(Section):
     hostfile: str | None = None  # DeepSpeed hostfile for several nodes
     deepspeed: str  # JSON file under infra/deepspeed/
     deadline_minutes: Positive
+    endpoints: dict[str, Endpoint] = {}
+    answers: str = ".wethink/answers.sqlite"  # what was paid for; several projects may share one
+    fill_shards: Positive = 8  # parts in which a flow buys answers; one that fails is tried again alone
+    fill_parallel: Positive = 2  # of them at a time; each has its share of an endpoint's concurrency
 
 
 class Params(Section):

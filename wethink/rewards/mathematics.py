@@ -36,7 +36,7 @@ _GREEK = ("theta", "alpha", "beta", "gamma", "delta", "lambda", "sigma", "omega"
 _LETTERS = {"π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "∞": r"\infty ", "√": r"\sqrt ", "×": r"\cdot ", "·": r"\cdot "}
 _LETTERS |= {"÷": "/", "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ "}
 _TOKEN = re.compile(r"\\[A-Za-z]+|[0-9]+(?:\.[0-9]+)?|[A-Za-z]+|[-+*/^_(){}\[\]=<>,;|&\s]|\\\\|\\[{}]")
-_OPERATOR = re.compile(r"\\(?!pi\b)[A-Za-z]|[+*/^=<>|]|-(?=.)|[0-9] ?[A-Za-z(]|\\pi")
+_OPERATOR = re.compile(r"\\(?!pi\b)[A-Za-z]|[+*/^=<>|]|-(?=.)|^[0-9.]+ ?[A-Za-z(]|\\pi")
 
 
 def latex(text: str) -> str | None:

@@ -145,7 +145,7 @@ def _unit(text: str, spaced: bool) -> str | None:
     if units.readings(text):
         return text
     words = text.casefold().replace("-", " ").split()
-    if not spaced or len(words[0]) < 2 or any(one in _NO_UNIT for one in words) or not all(re.fullmatch(r"[^\W\d_'][^\W\d_'/]*(?:/[^\W\d_]+)?", one) for one in words):
+    if not spaced or re.fullmatch("[a-z]", text) or any(one in _NO_UNIT for one in words) or not all(re.fullmatch(r"[^\W\d_'][^\W\d_'/]*(?:/[^\W\d_]+)?", one) for one in words):
         return None
     return text
 

@@ -105,8 +105,8 @@ def _verify_blank(answer: str, text: str, gold: str, problem: str, tolerance: fl
     parts = items(gold)
     if len(parts) > 1:
         return _verify_list(answer, gold, parts, problem, tolerance)
-    if mathematics.is_expression(wanted) and not (re.fullmatch("[A-Za-z/ -]+", wanted) and _same_text(text, wanted)):
-        match mathematics.readable(wanted):  # "N/A" may be either
+    if mathematics.is_expression(wanted) and not (re.fullmatch("[A-Za-z0-9/.-]+", wanted) and _same_text(text, wanted)):
+        match mathematics.readable(wanted):  # "N/A" or "3D" may be either
             case None:
                 return unknown("the comparison of expressions does not work")
             case True:

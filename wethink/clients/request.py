@@ -1,0 +1,80 @@
+"""What is asked of a model, as data. All that an answer depends on is in it, and so in its key."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wethink.records import dumps
+
+PIXELS_PER_TOKEN = 28 * 28  # of a merged visual token of Qwen2.5-VL; an estimate for others
+CHARS_PER_TOKEN = 3.5  # of English prose, for estimates
+OVERHEAD_TOKENS = 64  # of the chat template
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to send: its identity (sha256, and the size if it was scaled), its bytes when they are needed."""
+
+    id: str
+    load: Callable[[], tuple[bytes, str]]  # → bytes, media type
+    pixels: int
+
+    def data_url(self) -> str:
+        """The image as a `data:` URL (RFC 2397)."""
+        data, media_type = self.load()
+        return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to one model. Two requests with the same key are the same question."""
+
+    role: str  # of the annotator team, for the ledger; not part of the key
+    endpoint: str  # where; not part of the key either: the same model elsewhere is the same model
+    model: str
+    revision: str | None
+    system: str
+    user: str
+    picture: Picture | None
+    schema_name: str
+    schema: Mapping[str, Any] = field(hash=False)  # JSON schema of the reply
+    temperature: float
+    max_tokens: int
+    sample: int = 0  # of several draws with the same words
+
+    @property
+    def key(self) -> str:
+        """40 hex digits: the id of the call in rows, in the store and in the ledger."""
+        image = self.picture.id if self.picture else None
+        sampling = [self.temperature, self.max_tokens, self.sample]
+        asked = [self.model, self.revision, self.system, self.user, image, self.schema_name, dict(self.schema)]
+        return hashlib.sha256(dumps([asked, sampling]).encode()).hexdigest()[:40]
+
+    def prompt_tokens(self) -> int:
+        """An estimate."""
+        return self._image_tokens() + math.ceil((len(self.system) + len(self.user)) / CHARS_PER_TOKEN)
+
+    def most_prompt_tokens(self) -> int:
+        """A bound: no tokenizer makes more tokens of a text than it has bytes."""
+        return self._image_tokens() + len(self.system.encode()) + len(self.user.encode())
+
+    def _image_tokens(self) -> int:
+        return OVERHEAD_TOKENS + (math.ceil(self.picture.pixels / PIXELS_PER_TOKEN) if self.picture else 0)
+
+    def body(self) -> dict[str, Any]:
+        """The arguments of a chat completion."""
+        content: list[dict[str, Any]] = [{"type": "text", "text": self.user}]
+        if self.picture:
+            content.insert(0, {"type": "image_url", "image_url": {"url": self.picture.data_url()}})
+        form = {"name": self.schema_name, "schema": dict(self.schema), "strict": True}
+        return {
+            "model": self.model,
+            "messages": [{"role": "system", "content": self.system}, {"role": "user", "content": content}],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "response_format": {"type": "json_schema", "json_schema": form},
+            **({"seed": self.sample} if self.temperature > 0 else {}),
+        }
