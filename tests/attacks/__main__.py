@@ -14,6 +14,7 @@ from tests.attacks.hostile import hostile
 from tests.attacks.judging import NO_VERDICTS, VERDICTS, candidates
 from wethink.config import Rewards
 from wethink.records import write_json
+from wethink.rewards.comparer import COMPARER
 
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 SHOWN = 25  # failures printed of each sort
@@ -52,6 +53,7 @@ def run(hostile_cases: Iterable[Case], equivalent_cases: Iterable[Case]) -> Tall
     from wethink.rewards import hybrid
 
     tally = Tally()
+    COMPARER.ask("x", None)  # its start is paid once per process, and by no response
 
     def outcome(case: Case, bad: dict[str, str]) -> str | None:
         scored = hybrid.score(case.response, case.problem, case.gold, case.category, case.reward, CONFIG)
@@ -81,7 +83,11 @@ def prompt_fault(candidate: str) -> str | None:
 
     prompt = judge.prompt("describe the picture", "red circle", candidate)
     whole = prompt.count("<candidate>") == prompt.count("</candidate>") == 1
-    return None if whole and judge.shown(prompt) == candidate.strip() else "false_correct"
+    return (
+        None
+        if whole and judge.shown(prompt) == candidate.strip().encode("utf-8", "replace").decode()
+        else "false_correct"
+    )
 
 
 def read_tier(reply: str) -> float | None:
@@ -96,7 +102,7 @@ def _short(case: Case) -> str:
 
 
 def report(tally: Tally) -> dict[str, Any]:
-    """The figures of reports/attacks.json; `false_correct` is of the hostile cases, the other rates of the right ones."""
+    """The figures of reports/attacks.json: `false_correct` of the hostile cases, the other rates of the right ones."""
     hostile_n, right_n = tally.n["hostile"], tally.n["equivalent"]
     return {
         "false_correct": tally.count("false_correct") / max(1, hostile_n),

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 — a table reads better in long lines
 """Attacks on the model judge that need no model: on the prompt that it is shown, and on what it may reply.
 
 What a language model believes when it reads a hostile answer is not claimed here.

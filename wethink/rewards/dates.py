@@ -1,4 +1,7 @@
-"""Dates and clock times, read whole. A numeric date with slashes is month first unless that is no date; with dots, day first."""
+"""Dates and clock times, read whole.
+
+A numeric date with slashes is month first unless that is no date; with dots, day first.
+"""
 
 import re
 from datetime import date
@@ -6,7 +9,7 @@ from functools import lru_cache
 
 Day = tuple[int | None, int, int | None]  # year, month, day; what is not said is None
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july")
+_MONTHS: tuple[str, ...] = ("january", "february", "march", "april", "may", "june", "july")
 _MONTHS += ("august", "september", "october", "november", "december")
 _MONTH_OF = {name: number for number, name in enumerate(_MONTHS, 1)}
 _MONTH_OF |= {name[:3]: number for number, name in enumerate(_MONTHS, 1)} | {"sept": 9}
@@ -56,8 +59,8 @@ def read_date(text: str) -> Day | None:
     for pattern in _WRITTEN:
         if found := pattern.fullmatch(text):
             parts = found.groupdict()
-            year, day = (int(parts[name]) if parts.get(name) else None for name in ("year", "day"))
-            return _real(year, _MONTH_OF[parts["month"]], day, parts["weekday"])
+            said, day = (int(parts[name]) if parts.get(name) else None for name in ("year", "day"))
+            return _real(said, _MONTH_OF[parts["month"]], day, parts["weekday"])
     return None
 
 
@@ -85,5 +88,11 @@ def read_clock(text: str) -> frozenset[int] | None:
     half = (found[4] or "").casefold()[:1]
     if hour > 23 or (half and not 1 <= hour <= 12) or (found[3] and not found[2]):
         return None
-    hours = {hour % 12 + (12 if half == "p" else 0)} if half else {hour} if hour in (0, *range(13, 24)) else {hour % 12, hour % 12 + 12}
+    hours = (
+        {hour % 12 + (12 if half == "p" else 0)}
+        if half
+        else {hour}
+        if hour in (0, *range(13, 24))
+        else {hour % 12, hour % 12 + 12}
+    )
     return frozenset(3600 * each + 60 * minute + second for each in hours)

@@ -17,10 +17,13 @@ RADIUS = 0.05  # of the scale
 
 _BOX = re.compile(r"\bbounding box|\bbbox", re.IGNORECASE)
 _POINT = re.compile(r"\bpixel coordinates|\bpoint_2d|\bclick\b|\bpoint (?:to|at)\b", re.IGNORECASE)
-_NAMES = re.compile(r"\"?(?:bbox_2d|point_2d)\"?|\b[xy](?:[12]|_?min|_?max)?\s*[=:]|</?(?:box|point)>|```(?:json)?", re.IGNORECASE)
+_NAMES = re.compile(
+    r"\"?(?:bbox_2d|point_2d)\"?|\b[xy](?:[12]|_?min|_?max)?\s*[=:]|</?(?:box|point)>|```(?:json)?", re.IGNORECASE
+)
 _NUMBER = re.compile(r"-?[0-9]{1,7}(?:\.[0-9]{1,12})?(?![0-9.])")
 _LEFT_OVER = re.compile(
-    r"(?:[\s\[\](){},;:=*`.]|\b(?:the|bounding|box|bbox|point|coordinates|is|are|at|click|answer|final)\b)*", re.IGNORECASE
+    r"(?:[\s\[\](){},;:=*`.]|\b(?:the|bounding|box|bbox|point|coordinates|is|are|at|click|answer|final)\b)*",
+    re.IGNORECASE,
 )
 
 

@@ -7,34 +7,79 @@ running into it is the response's doing, hence wrong, and counted (`Comparer.tim
 nothing is known.
 """
 
-import json
-import os
 import re
-import select
-import subprocess
-import sys
-import threading
-import time
 from functools import lru_cache
-from pathlib import Path
 
+from wethink.rewards.comparer import COMPARER
 from wethink.rewards.text import balanced
 from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 
-SECONDS = 2.0  # of processor time for one comparison
-PATIENCE = 60.0  # seconds of wall time for a reply; longer means that the machine, not the response, is at fault
 MAX_CHARS, MAX_DEPTH, MAX_DIGITS, MAX_EXPONENT = 250, 8, 12, 64
 TIMEOUT = "the comparison took too long"
 
-_COMMANDS = set(
-    "frac dfrac tfrac sqrt pi theta alpha beta gamma delta lambda mu sigma phi omega epsilon rho tau Delta Omega cdot times div pm mp "
-    "left right sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp infty cup cap in leq geq le ge lt gt neq ne "
-    "mathbb circ lvert rvert mid quad begin end pmatrix bmatrix matrix emptyset varnothing".split()
+_COMMAND_NAMES = """
+frac dfrac tfrac sqrt pi theta alpha beta gamma delta lambda mu sigma phi omega epsilon rho tau Delta Omega cdot
+times div pm mp left right sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp infty cup cap in
+leq geq le ge lt gt neq ne mathbb circ lvert rvert mid quad begin end pmatrix bmatrix matrix emptyset varnothing
+"""
+_COMMANDS = set(_COMMAND_NAMES.split())
+_FUNCTIONS = (
+    "arcsin",
+    "arccos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "log",
+    "ln",
+    "exp",
 )
-_FUNCTIONS = ("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp")
-_GREEK = ("theta", "alpha", "beta", "gamma", "delta", "lambda", "sigma", "omega", "infty", "phi", "rho", "tau", "mu", "pi")
-_LETTERS = {"π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "∞": r"\infty ", "√": r"\sqrt ", "×": r"\cdot ", "·": r"\cdot "}
-_LETTERS |= {"÷": "/", "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ "}
+_GREEK = (
+    "theta",
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "lambda",
+    "sigma",
+    "omega",
+    "infty",
+    "phi",
+    "rho",
+    "tau",
+    "mu",
+    "pi",
+)
+_LETTERS = {
+    "π": r"\pi ",
+    "θ": r"\theta ",
+    "α": r"\alpha ",
+    "β": r"\beta ",
+    "λ": r"\lambda ",
+    "∞": r"\infty ",
+    "√": r"\sqrt ",
+    "×": r"\cdot ",
+    "·": r"\cdot ",
+}
+_LETTERS |= {
+    "÷": "/",
+    "≤": r"\leq ",
+    "≥": r"\geq ",
+    "≠": r"\neq ",
+    "±": r"\pm ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "∅": r"\emptyset ",
+    "°": r"^\circ ",
+}
 _TOKEN = re.compile(r"\\[A-Za-z]+|[0-9]+(?:\.[0-9]+)?|[A-Za-z]+|[-+*/^_(){}\[\]=<>,;|&\s]|\\\\|\\[{}]")
 _OPERATOR = re.compile(r"\\(?!pi\b)[A-Za-z]|[+*/^=<>|]|-(?=.)|^[0-9.]+ ?[A-Za-z(]|\\pi")
 
@@ -68,7 +113,11 @@ def _known(token: str) -> bool:
     if token[0] == "\\" and token[1:].isalpha():
         return token[1:] in _COMMANDS
     if token.isalpha():
-        return len(token) == 1 or token in ("pmatrix", "bmatrix", "matrix") or (len(token) <= 3 and set(token) <= set("abcxyzmnkpqrt"))
+        return (
+            len(token) == 1
+            or token in ("pmatrix", "bmatrix", "matrix")
+            or (len(token) <= 3 and set(token) <= set("abcxyzmnkpqrt"))
+        )
     return True
 
 
@@ -95,14 +144,20 @@ def excess(expression: str) -> str | None:
     powers = re.findall(r"\^ ?(?:\{([^{}]*)\}|([0-9]+|\S))", expression)
     if any(int(digits) > MAX_EXPONENT for power in powers for digits in re.findall(r"[0-9]+", "".join(power))):
         return "exponent too large"
-    if expression.replace(r"^\circ", "").count("^") > 1 and re.search(r"\^ ?(?:\{[^{}]*\^|[^{}\s]\^|\{[^{}]*\{[^{}]*\^)|\) ?\^[^()]*\) ?\^", expression):
+    if expression.replace(r"^\circ", "").count("^") > 1 and re.search(
+        r"\^ ?(?:\{[^{}]*\^|[^{}\s]\^|\{[^{}]*\{[^{}]*\^)|\) ?\^[^()]*\) ?\^", expression
+    ):
         return "a tower of powers"
     return None
 
 
 def spelling(expression: str) -> str:
-    r"""An expression without what changes nothing: spaces, `\left`, braces around one sign, the spelling of fractions."""
-    text = re.sub(r"\\(?:left|right|quad)(?![A-Za-z])", "", expression).replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac")
+    r"""An expression without what changes nothing: spaces, `\left`, braces around one sign, how fractions are spelt."""
+    text = (
+        re.sub(r"\\(?:left|right|quad)(?![A-Za-z])", "", expression)
+        .replace(r"\dfrac", r"\frac")
+        .replace(r"\tfrac", r"\frac")
+    )
     text = text.replace(r"\times", r"\cdot").replace(r"\lvert", "|").replace(r"\rvert", "|")
     return re.sub(r"\{(\w)\}", r"\1", re.sub(r"\s+", "", text))
 
@@ -171,74 +226,3 @@ def _readable(expression: str) -> bool:
 
 class _Unavailable(Exception):
     """The child process could not be started, or gave no reply."""
-
-
-class Comparer:
-    """The child process of this process: started at the first question, again after a fault, one question at a time."""
-
-    def __init__(self, seconds: float = SECONDS, patience: float = PATIENCE) -> None:
-        self._seconds, self._patience = seconds, patience
-        self._child: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-        self._lock = threading.Lock()
-        self.asked = self.timeouts = self.failures = 0
-
-    def ask(self, gold: str, answer: str | None) -> dict[str, object]:
-        """`{"equal": bool}` or `{"fault": reason}`; a fault of the machinery is 'unavailable'."""
-        with self._lock:
-            self.asked += 1
-            for _ in range(2):  # a child that died between two questions is no news
-                try:
-                    reply = self._exchange(json.dumps({"gold": gold, "answer": answer}).encode() + b"\n")
-                except (OSError, ValueError, _Unavailable):
-                    self.stop()
-                    continue
-                self.timeouts += reply.get("fault") == "timeout"
-                return reply
-            self.failures += 1
-            return {"fault": "unavailable"}
-
-    def _exchange(self, line: bytes) -> dict[str, object]:
-        if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:
-            here = Path(__file__).with_name("symbolic.py")
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", str(here), str(self._seconds)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for us; the child ends when its input does
-            )
-            self._owner = os.getpid()
-        assert self._child.stdin and self._child.stdout
-        self._child.stdin.write(line)
-        self._child.stdin.flush()
-        reply, until = b"", time.monotonic() + self._patience
-        while not reply.endswith(b"\n"):
-            if not select.select([self._child.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise _Unavailable
-            part = os.read(self._child.stdout.fileno(), 65536)
-            if not part:
-                raise _Unavailable
-            reply += part
-        found: dict[str, object] = json.loads(reply)
-        return found
-
-    def stop(self) -> None:
-        """Kill the child, worker and all. The next question starts another one."""
-        child, self._child = self._child, None
-        if child is None or self._owner != os.getpid():
-            return
-        try:
-            os.killpg(child.pid, 9)
-        except ProcessLookupError:
-            pass
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe:
-                try:
-                    pipe.close()
-                except OSError:
-                    pass  # unwritten bytes for a child that is gone
-
-
-COMPARER = Comparer()

@@ -47,8 +47,8 @@ def _forms(problem: str) -> dict[str, str]:
 def choose(answer: str, problem: str) -> str | None:
     """The letter of the one option that an answer names, or None (none, several, or a letter with another's text).
 
-    >>> choose("(b)", "Which? A red B blue"), choose("blue", "Which? A red B blue"), choose("A or B", "Which? A red B blue")
-    ('B', 'B', None)
+    >>> [choose(answer, "Which? A red B blue") for answer in ("(b)", "blue", "A or B")]
+    ['B', 'B', None]
     """
     text, texts = plain(answer), _forms(problem)
     mark = _LETTER.match(text)

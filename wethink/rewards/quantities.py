@@ -17,13 +17,37 @@ from wethink.rewards.verdict import Verdict, correct, wrong
 
 MAX_POWER = 300  # of ten; beyond it nothing is a number
 
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_ONES: tuple[str, ...] = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 _ONES += ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _ONE = {word: value for value, word in enumerate(_ONES)}
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _TEN = {word: value for value, word in zip(range(20, 100, 10), _TENS, strict=True)}
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_PART = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
+_PART = {
+    "half": 2,
+    "halves": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "eighth": 8,
+    "tenth": 10,
+}
 
 _NUMERAL = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]*)?"  # 1,234.5 and 12,34,567
@@ -35,7 +59,8 @@ _NUMBER = re.compile(
     r"(?P<about>(?:≈|~|about|approximately|approx\.?|around|roughly|\\approx) ?)?"
     r"(?P<sign>[-+]|(?:minus|negative) )? ?"
     r"(?:(?P<currency>US\$|[$€£¥])|(?P<code>USD|EUR|GBP|JPY) )? ?"
-    rf"(?:(?P<whole>[0-9]{{1,12}})[ -](?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|(?P<number>{_NUMERAL})(?: ?/ ?(?P<below>{_NUMERAL}))?)"
+    r"(?:(?P<whole>[0-9]{1,12})[ -](?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
+    rf"(?P<number>{_NUMERAL})(?: ?/ ?(?P<below>{_NUMERAL}))?)"
     r"(?:[eE](?P<e>[-+]?[0-9]{1,4})| ?(?:×|x|\*|·|\\times|\\cdot) ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?)?"
     r"(?: (?P<scale>thousand|million|billion|trillion)\b)?"
     r"(?P<gap> ?)(?P<unit>\S.{0,40})?"
@@ -47,11 +72,12 @@ _THERE = re.compile(r"there (?:is|are|were|was) ", re.IGNORECASE)
 _UNIT = re.compile(r"[^\W\d_]|[-%°$€£¥'μΩ/^{}.23 ]")
 
 # Words that are no unit: they make another number of the one before them, or doubt it.
-_NO_UNIT = {*_ONE, *_TEN, *_SCALE, *_PART, "hundred", "dozen", "point"} | set(
-    "or and to minus plus times not nor yes no e x is are was be isn't maybe perhaps possibly probably wrong right correct "
-    "incorrect sure unsure if unless but except without never than at from versus vs oder ou o und et y false true "
-    "about less fewer pi theta alpha beta sqrt sin cos tan log ln exp".split()
-)
+_OTHER_WORDS = """
+or and to minus plus times not nor yes no e x is are was be isn't maybe perhaps possibly probably wrong right correct
+incorrect sure unsure if unless but except without never than at from versus vs oder ou o und et y false true
+about less fewer pi theta alpha beta sqrt sin cos tan log ln exp
+"""
+_NO_UNIT = {*_ONE, *_TEN, *_SCALE, *_PART, "hundred", "dozen", "point", *_OTHER_WORDS.split()}
 
 
 @dataclass(frozen=True)
@@ -145,7 +171,12 @@ def _unit(text: str, spaced: bool) -> str | None:
     if units.readings(text):
         return text
     words = text.casefold().replace("-", " ").split()
-    if not spaced or re.fullmatch("[a-z]", text) or any(one in _NO_UNIT for one in words) or not all(re.fullmatch(r"[^\W\d_'][^\W\d_'/]*(?:/[^\W\d_]+)?", one) for one in words):
+    if (
+        not spaced
+        or re.fullmatch("[a-z]", text)
+        or any(one in _NO_UNIT for one in words)
+        or not all(re.fullmatch(r"[^\W\d_'][^\W\d_'/]*(?:/[^\W\d_]+)?", one) for one in words)
+    ):
         return None
     return text
 

@@ -28,10 +28,11 @@ from wethink.rewards.verdict import MAX_ANSWER_CHARS, Outcome, Verdict, correct,
 __all__ = ["MAX_ANSWER_CHARS", "Outcome", "Verdict", "choose", "correct", "options", "unknown", "verify", "wrong"]
 
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no", "not": "no"}
-_DOUBTS = set(
-    "or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although "
-    "guess think either neither unclear unknown opposite".split()
-)
+_DOUBTING = """
+or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although
+guess think either neither unclear unknown opposite
+"""
+_DOUBTS = set(_DOUBTING.split())
 _SEPARATOR = re.compile(r"[,;]\s*and\b|[,;&]|\band\b", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*•·]|(?P<number>[0-9]{1,2})[.)])\s+")
 

@@ -14,8 +14,8 @@ _TABLE = {  # dimension → factor and names; the plural of a name is understood
     "length": "1 m meter metre|1000 km kilometer kilometre|1/10 dm|1/100 cm centimeter centimetre|1/1000 mm millimeter "
     "millimetre|1/1000000 μm micrometer micron|254/10000 in inch|3048/10000 ft foot feet|9144/10000 yd yard"
     "|1609344/1000 mi mile",
-    "mass": "1 kg kgs kilogram kilo|1/1000 g gram|1/1000000 mg milligram|1000 t ton tonne|45359237/100000000 lb lbs pound"
-    "|28349523125/1000000000000 oz ounce",
+    "mass": "1 kg kgs kilogram kilo|1/1000 g gram|1/1000000 mg milligram|1000 t ton tonne"
+    "|45359237/100000000 lb lbs pound|28349523125/1000000000000 oz ounce",
     "time": "1 s sec second|60 min minute|3600 h hr hrs hour|86400 day|604800 week|1/1000 ms millisecond",
     "length^3": "1/1000 L l liter litre|1/1000000 mL ml milliliter millilitre cc|1/100000 cL cl",
     "data": "1 bit|8 B byte|8000 kB KB kilobyte|8000000 MB megabyte|8000000000 GB gigabyte|8000000000000 TB terabyte"
@@ -98,7 +98,9 @@ def readings(phrase: str) -> tuple[Unit, ...]:
 
 
 def _power(text: str) -> tuple[Unit, ...]:
-    match = re.fullmatch(r"(?:(?P<word>sq\.?|square|cubic) )?(?P<name>[^\s0-9^{}]+?)(?:\^?\{?(?P<power>[23])\}?)?", text)
+    match = re.fullmatch(
+        r"(?:(?P<word>sq\.?|square|cubic) )?(?P<name>[^\s0-9^{}]+?)(?:\^?\{?(?P<power>[23])\}?)?", text
+    )
     if match is None:
         return ()
     power = int(match["power"] or {None: 1, "cubic": 3}.get(match["word"], 2))
