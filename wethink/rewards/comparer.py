@@ -17,7 +17,7 @@ import time
 from wethink.rewards import symbolic
 
 SECONDS = 2.0  # of processor time for one comparison
-PATIENCE = 60.0  # seconds of wall time for a reply; longer means that the machine, not the response, is at fault
+PATIENCE = 120.0  # seconds of wall time for a reply; longer means that the machine, not the response, is at fault
 
 
 class _NoReply(Exception):
