@@ -122,15 +122,18 @@ def _kappa(pairs: Sequence[tuple[str, str]]) -> float:
     return 1.0 if chance == 1 else (agreed - chance) / (1 - chance)
 
 
+def _interval(entry: dict[str, Any]) -> str:
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}] (n = {entry['n']})"
+
+
 def table(figures: dict[str, Any]) -> str:
     """The figures for people."""
-    share = lambda entry: f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}] (n = {entry['n']})"  # noqa: E731
     columns = [*TIERS, "unknown"]
     lines = [
         f"judge: {figures['judge']}, {figures['n']} graded answers, {figures['unknown']:.1%} unknown",
-        f"agreement             {share(figures['agreement'])}, kappa {figures['kappa']:.3f}",
-        f"incorrect → correct   {share(figures['false_correct'])}",
-        f"correct → not correct {share(figures['correct_missed'])}",
+        f"agreement             {_interval(figures['agreement'])}, kappa {figures['kappa']:.3f}",
+        f"incorrect → correct   {_interval(figures['false_correct'])}",
+        f"correct → not correct {_interval(figures['correct_missed'])}",
         "true \\ judged " + "".join(f"{name:>11}" for name in columns),
         *(
             f"{tier:>13} " + "".join(f"{row[name]:>11}" for name in columns)
@@ -141,7 +144,7 @@ def table(figures: dict[str, Any]) -> str:
             f"  {name:<7} {part['chars'][0]}–{part['chars'][1]} characters: {part['bias']:+.3f}"
             for name, part in figures["bias_by_length"].items()
         ),
-        f"in the other order    {share(figures['position']['flips'])} flip, "
+        f"in the other order    {_interval(figures['position']['flips'])} flip, "
         f"score {figures['position']['bias']:+.3f} (given − swapped)",
     ]
     return "\n".join(lines)

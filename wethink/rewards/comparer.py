@@ -73,6 +73,15 @@ class Comparer:
         found: dict[str, object] = json.loads(reply)
         return found
 
+    def close(self) -> None:
+        """Let the child end: it does when its input ends."""
+        if self._child is not None and self._owner == os.getpid() and self._child.stdin:
+            self._child.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(self._patience)
+                self._child = None
+        self.stop()
+
     def stop(self) -> None:
         """Kill the child, worker and all. The next question starts another one."""
         child, self._child = self._child, None
