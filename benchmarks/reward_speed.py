@@ -56,7 +56,7 @@ def main() -> None:
     distinct = len({(case.response, case.gold) for case in cases})
     print(f"{len(cases)} responses ({distinct} distinct, {HOSTILE} hostile): {dict(sorted(outcomes.items()))}")
     print(
-        f"processor time {own + child:.1f} s (rules {own:.1f}, comparing {asked} expressions {child:.1f}), limit {LIMIT}"
+        f"processor time {own + child:.1f} s (rules {own:.1f}, comparing {asked} expressions {child:.1f}) of {LIMIT}"
     )
     print(f"wall time {wall:.1f} s; {timeouts} comparisons ran into their deadline")
     raise SystemExit(own + child > LIMIT)
