@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis attacks dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -21,6 +21,10 @@ test: .venv/.installed
 # Is the gain real? The main job and its controls for three seeds, each in a git worktree; resumable.
 seeds: .venv/.installed
 	@$(BIN)/python -m flows.seeds
+
+# Hostile responses that no rule or parser may reward, and right ones that they must; writes reports/attacks.json.
+attacks: .venv/.installed
+	@$(BIN)/python -m tests.attacks
 
 # kill -9 in the middle of every stage, of the flow, of DVC and of one worker: does the job end with the same bytes?
 chaos: .venv/.installed

@@ -1,8 +1,11 @@
 """The GRPO objective where its formulas say something plain; tests/laws holds all of it against a scalar reference."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from wethink.errors import UserError
 from wethink.rl.objective import (
     component_advantages,
     group_advantages,
@@ -11,6 +14,7 @@ from wethink.rl.objective import (
     surrogate,
     varied,
 )
+from wethink.rl.trainer import refuse_haven
 
 
 def test_a_group_with_one_known_member_or_equal_rewards_moves_nothing() -> None:
@@ -47,3 +51,12 @@ def test_normalising_components_keeps_the_weight_of_format_in_a_group_that_is_al
 def test_the_overlong_punishment_is_linear_in_the_buffer_and_off_without_one() -> None:
     assert [overlong_penalty(n, 100, 20) for n in (50, 80, 90, 100)] == pytest.approx([0.0, 0.0, -0.5, -1.0])
     assert overlong_penalty(100, 100, 0) == 0.0
+
+
+def test_training_stops_when_unknown_rewards_rise_with_the_policy_and_only_then() -> None:
+    def history(*rates: float) -> list[dict[str, Any]]:
+        return [{"unknown": rate, "completions": 256} for rate in rates for _ in range(20)]
+
+    refuse_haven(history(0.25, 0.25))  # a faulty gold here and there is no haven
+    with pytest.raises(UserError, match=r"unknown rewards rose from 0\.0%"):
+        refuse_haven(history(0.0, 0.25))

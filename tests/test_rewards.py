@@ -6,7 +6,7 @@ import time
 import pytest
 
 from wethink.config import Rewards
-from wethink.rewards import grammar, hybrid, judge, rules
+from wethink.rewards import grammar, hybrid, lexical, rules
 
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 PROBLEM = "which thing is top left ? A red circle B blue star C green square D yellow cross"
@@ -234,13 +234,13 @@ def test_unknown_depends_on_the_row_alone_so_that_no_answer_is_a_safe_haven() ->
     ],
 )
 def test_the_judge_gives_tiers_by_the_share_of_right_facts(answer: str, score: float) -> None:
-    verdict = judge.judge(answer, "red circle , none , blue star , green cross")
-    assert verdict.score == score and score in judge.TIERS
+    verdict = lexical.judge(answer, "red circle , none , blue star , green cross")
+    assert verdict.score == score and score in lexical.TIERS
     assert verdict.outcome == ("correct" if score == 1 else "wrong")
 
 
 def test_the_judge_knows_a_gold_without_facts() -> None:
-    assert judge.judge("anything", " , ").outcome == "unknown"
+    assert lexical.judge("anything", " , ").outcome == "unknown"
 
 
 def scored(response: str, gold: str = "3", category: str = "FIB", reward: str = "rule") -> hybrid.Scored:

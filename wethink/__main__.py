@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     add_commands(commands)
     profile = commands.add_parser("profile", help="rewrite params.yaml from profiles/tiny.yaml and named overlays")
     profile.add_argument("overlays", nargs="+", metavar="NAME")
+    calibrate = commands.add_parser("calibrate", help="how far the judge can be trusted, on answers that people graded")
+    calibrate.add_argument("file", type=Path, metavar="FILE", help="JSON lines: problem, gold, answer, tier")
+    calibrate.add_argument("--out", type=Path, default=Path("reports/calibration.json"))
     return top
 
 
@@ -73,6 +76,10 @@ def dispatch(args: argparse.Namespace) -> None:
         from wethink.profiles import switch
 
         switch(args.overlays)
+    elif args.command == "calibrate":
+        from wethink.rewards.calibration import calibrate
+
+        calibrate(args.file, load_params(), args.out)
 
 
 def main() -> int:

@@ -22,7 +22,8 @@ from wethink.images import ImageSet
 from wethink.progress import track
 from wethink.records import Record, read_jsonl, write_json, write_jsonl
 from wethink.rewards import grammar
-from wethink.rewards.hybrid import check, score
+from wethink.rewards.hybrid import ask_ahead, check, score
+from wethink.rewards.judge import connected
 from wethink.statistics import summarise
 
 Pixels = Literal["true", "blank", "shuffled"]
@@ -151,7 +152,7 @@ def run_job(
         dataset = Blank(dataset)
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
     systems = ["" if job.checkpoint == "base" else None] * config.batch
-    records: list[Record] = []
+    answered: list[tuple[Record, str, int]] = []
     for begin in range(0, len(items), config.batch):
         part, pictures = items[begin : begin + config.batch], shown[begin : begin + config.batch]
         prompts = encode_prompts([item["problem"] for item in part], pictures, dataset, processor, systems[: len(part)])
@@ -161,8 +162,12 @@ def run_job(
             else None
         )
         completions = sample(model, processor, prompts, draws, config.max_new_tokens, job.temperature, 1, device)
-        for item, (completion,) in zip(part, completions, strict=True):
-            records.append(judge_item(item, job, processor.decode(completion.ids), len(completion.ids), rewards))
+        answered.extend(
+            (item, processor.decode(c.ids), len(c.ids)) for item, (c,) in zip(part, completions, strict=True)
+        )
+    with connected(rewards, launch):
+        ask_ahead([(text, item["problem"], item["answer"], item["reward"]) for item, text, _ in answered])
+        records = [judge_item(item, job, text, tokens, rewards) for item, text, tokens in answered]
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 
 

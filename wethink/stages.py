@@ -5,6 +5,7 @@ The same table serves the library, `python -m wethink <stage>`, dvc.yaml and the
 """
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,14 +244,17 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     """One rank of a stage: the library function, with this process's share of the work."""
     import importlib
 
+    from wethink.rewards.judge import connected
+
     stage = (STAGES | CONTROLS)[name]
     module, function = stage.function.split(":")
+    judged = "rewards" in stage.also and stage.section != "synthesize"
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / "failure.txt").unlink(missing_ok=True)
+    work = getattr(importlib.import_module(module), function)
     try:
-        getattr(importlib.import_module(module), function)(
-            **arguments(stage, params), out=scratch / "out", scratch=scratch
-        )
+        with connected(params.rewards, params.launch) if judged else nullcontext():
+            work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
     except UserError as error:
         (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
         raise

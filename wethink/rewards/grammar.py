@@ -7,6 +7,8 @@ a policy that may write two answers will. A response that breaks the grammar has
 import re
 from dataclasses import dataclass
 
+from wethink.rewards.text import shows
+
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 # Also the misspelt ones (`< Think >`, `</answer >`), so that they cannot hide as plain text.
@@ -43,9 +45,9 @@ def parse(response: str) -> Parsed:
         fault = "text between </think> and <answer>"
     elif text[found[3].end() :]:
         fault = "text after </answer>"
-    elif not think:
+    elif not shows(think):
         fault = "empty thinking"
-    elif not answer:
+    elif not shows(answer):
         fault = "empty answer"
     return Parsed("", "", fault) if fault else Parsed(think, answer, None)
 

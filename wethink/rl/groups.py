@@ -15,7 +15,7 @@ from wethink.errors import UserError
 from wethink.models.policy import Processor
 from wethink.progress import say
 from wethink.records import Record
-from wethink.rewards.hybrid import Scored, score
+from wethink.rewards.hybrid import Scored, ask_ahead, score
 from wethink.rl.objective import component_advantages, group_advantages, overlong_penalty, varied
 from wethink.rl.rollout import Completion
 from wethink.rl.samplers import Sampler
@@ -65,9 +65,12 @@ def roll_out(
         return []
     prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
     sampled = sampler.sample(rows, prompts, images, step, seed)
+    written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
+    ask_ahead(
+        [(t, r["problem"], r["answer"], r["reward"]) for r, texts in zip(rows, written, strict=True) for t in texts]
+    )
     groups = []
-    for row, prompt, completions in zip(rows, prompts, sampled, strict=True):
-        texts = [processor.decode(completion.ids) for completion in completions]
+    for row, prompt, completions, texts in zip(rows, prompts, sampled, written, strict=True):
         scores = [_score(text, row, rewards) for text in texts]
         lengths = [len(completion.ids) for completion in completions]
         penalties = [overlong_penalty(length, config.max_new_tokens, config.overlong_buffer) for length in lengths]

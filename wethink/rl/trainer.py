@@ -33,6 +33,7 @@ from wethink.models.policy import Processor, load_model, load_processor, model_c
 from wethink.progress import track
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.resume import append_log, identity, note_skipped, restore_state, rewind_log, save_state, write_curves
+from wethink.rewards.unknowns import unknown_alarm
 from wethink.rl.agreement import refuse_disagreement, self_test
 from wethink.rl.evidence import evidence, summarise_step, write_rollouts
 from wethink.rl.groups import Group, give_advantages, roll_out, until_known
@@ -156,6 +157,7 @@ def grpo(
             append_log(scratch, line)
             for record in rollouts:
                 append_log(scratch, record, "rollouts.jsonl")
+        refuse_haven(history)
         if probed and best_step(history, begun, config.probe.every) == step + 1:
             _save_best(engine, processor, scratch, step + 1, str(start), ranks)
         if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
@@ -182,6 +184,16 @@ def grpo(
             save_policy(engine.module.model, state, processor, out, model_card("grpo", str(start)))
         write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def refuse_haven(history: list[dict[str, Any]]) -> None:
+    """Stop if unknown rewards rise with the policy: it would have found answers that nobody can check."""
+    alarm = unknown_alarm([(round(line["unknown"] * line["completions"]), line["completions"]) for line in history])
+    if alarm:
+        raise UserError(
+            f"grpo: {alarm}. A policy that learns to be unscorable must not go on: read the reasons in rollouts.jsonl "
+            "in its scratch folder and mend the judge or the rule that gives them; its checkpoints are kept."
+        )
 
 
 def acting(engine: Any, whole: torch.nn.Module | None) -> Any:

@@ -1,0 +1,98 @@
+"""Dates and clock times, read whole.
+
+A numeric date with slashes is month first unless that is no date; with dots, day first.
+"""
+
+import re
+from datetime import date
+from functools import lru_cache
+
+Day = tuple[int | None, int, int | None]  # year, month, day; what is not said is None
+
+_MONTHS: tuple[str, ...] = ("january", "february", "march", "april", "may", "june", "july")
+_MONTHS += ("august", "september", "october", "november", "december")
+_MONTH_OF = {name: number for number, name in enumerate(_MONTHS, 1)}
+_MONTH_OF |= {name[:3]: number for number, name in enumerate(_MONTHS, 1)} | {"sept": 9}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+_MONTH = rf"(?P<month>{'|'.join(sorted(_MONTH_OF, key=len, reverse=True))})\.?"
+_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th|\.)?"
+_YEAR = r"(?P<year>[0-9]{4})"
+_OPENING = rf"(?:on |in )?(?:(?P<weekday>{'|'.join(_WEEKDAYS)}),? )?(?:the )?"
+_WRITTEN = [
+    re.compile(_OPENING + form)
+    for form in (
+        rf"{_DAY}[ -](?:of )?{_MONTH}(?:,? |-){_YEAR}",
+        rf"{_MONTH} {_DAY},? {_YEAR}",
+        rf"{_MONTH},? (?:of )?{_YEAR}",
+        rf"{_DAY} (?:of )?{_MONTH}",
+        rf"{_MONTH} {_DAY}",
+    )
+]
+_ISO = re.compile(r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})")
+_ISO_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+_NUMERIC = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4})")
+_CLOCK = re.compile(
+    r"(?:at )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))?(?: ?(am|pm|a\.m|p\.m)| (o'clock))?\.?", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=65536)
+def read_date(text: str) -> Day | None:
+    """The date that a whole text is, or None.
+
+    >>> read_date("Tuesday, March 5th, 2024"), read_date("5 March"), read_date("2024-03"), read_date("March 35")
+    ((2024, 3, 5), (None, 3, 5), (2024, 3, None), None)
+    """
+    text = text.casefold().rstrip(".")
+    if len(text) > 50:
+        return None
+    if found := _ISO.fullmatch(text):
+        return _real(int(found[1]), int(found[3]), int(found[4]))
+    if found := _ISO_MONTH.fullmatch(text):
+        return int(found[1]), int(found[2]), None
+    if found := _NUMERIC.fullmatch(text):
+        first, second, year = int(found[1]), int(found[3]), int(found[4])
+        if found[2] == ".":
+            return _real(year, second, first)
+        return _real(year, first, second) or _real(year, second, first)
+    for pattern in _WRITTEN:
+        if found := pattern.fullmatch(text):
+            parts = found.groupdict()
+            said, day = (int(parts[name]) if parts.get(name) else None for name in ("year", "day"))
+            return _real(said, _MONTH_OF[parts["month"]], day, parts["weekday"])
+    return None
+
+
+def _real(year: int | None, month: int, day: int | None, weekday: str | None = None) -> Day | None:
+    try:
+        on = date(year or 2000, month, day or 1)  # 2000 had a 29 February
+    except ValueError:
+        return None
+    if weekday and (year is None or day is None or _WEEKDAYS[on.weekday()] != weekday):
+        return None
+    return year, month, day
+
+
+@lru_cache(maxsize=65536)
+def read_clock(text: str) -> frozenset[int] | None:
+    """The seconds since midnight that a clock time may mean (two, where am or pm is not said), or None.
+
+    >>> sorted(read_clock("3:45 pm")), sorted(read_clock("7 o'clock")), read_clock("15:45 am")
+    ([56700], [25200, 68400], None)
+    """
+    found = _CLOCK.fullmatch(text) if len(text) < 20 else None
+    if found is None or not (found[2] or found[4] or found[5]):
+        return None
+    hour, minute, second = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    half = (found[4] or "").casefold()[:1]
+    if hour > 23 or (half and not 1 <= hour <= 12) or (found[3] and not found[2]):
+        return None
+    hours = (
+        {hour % 12 + (12 if half == "p" else 0)}
+        if half
+        else {hour}
+        if hour in (0, *range(13, 24))
+        else {hour % 12, hour % 12 + 12}
+    )
+    return frozenset(3600 * each + 60 * minute + second for each in hours)
