@@ -36,7 +36,30 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--temperature", type=float, default=0.0)
     profile = commands.add_parser("profile", help="rewrite params.yaml from profiles/tiny.yaml and named overlays")
     profile.add_argument("overlays", nargs="+", metavar="NAME")
+    _benchmark_commands(commands)
     return top
+
+
+def _benchmark_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Evaluation beside the pipeline: tables in VLMEvalKit's format, and the page of all results."""
+    bench = commands.add_parser("benchmark", help="answer benchmark tables (TSV) with a checkpoint or an endpoint")
+    bench.add_argument("--tsv", type=Path, nargs="+", required=True, help="tables in VLMEvalKit's format")
+    bench.add_argument("--model", required=True, help="a checkpoint folder, or an endpoint's URL with its /v1")
+    bench.add_argument("--name", help="the model's name on the page (default: the folder's, or --served)")
+    bench.add_argument("--served", help="the model's name at the endpoint")
+    bench.add_argument("--key-env", help="the environment variable that holds the endpoint's key")
+    bench.add_argument("--system", choices=["own", "none", "wethink"], default="own", help="system prompt")
+    bench.add_argument("--samples", type=int, default=0, metavar="K", help="samples per item, for pass@k")
+    bench.add_argument("--temperature", type=float, default=1.0, help="of the samples (default: %(default)s)")
+    bench.add_argument("--max-new-tokens", type=int, default=1024)
+    bench.add_argument("--batch", type=int, default=64)
+    bench.add_argument("--shard", default="1/1", metavar="I/N", help="answer every N-th item, beginning with the I-th")
+    bench.add_argument("--no-controls", action="store_true", help="leave out the blank and the shuffled image")
+    commands.add_parser("suite", help="write the held-out items as benchmark tables")
+    board = commands.add_parser("leaderboard", help="every result beside the published ones, as a page")
+    board.add_argument(
+        "--order", nargs="*", default=["base", "sft", "grpo"], metavar="NAME", help="compared in this order"
+    )
 
 
 def dispatch(args: argparse.Namespace) -> None:
@@ -55,6 +78,10 @@ def dispatch(args: argparse.Namespace) -> None:
         from wethink.profiles import switch
 
         switch(args.overlays)
+    else:
+        from wethink.benchmarks import commands
+
+        commands.dispatch(args)
 
 
 def main() -> int:
