@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kit_predictions import FAMILIES, predictions
-from wethink.benchmarks.extract import KIT, Protocol, option, yes_no
 from wethink.benchmarks.aggregate import all_right
-from wethink.benchmarks.scoring import score
+from wethink.benchmarks.extract import KIT, Protocol, option, yes_no
+from wethink.benchmarks.scoring import opened, score
 from wethink.benchmarks.table import Benchmark
 from wethink.benchmarks.tsv import Item
 from wethink.records import write_json
@@ -99,8 +99,8 @@ def judged(family: str, rows: list[dict[str, str]]) -> tuple[dict[str, bool], se
                 hits[row["index"]] = yes_no(answer, KIT).value == row["answer"]
             continue
         options, gold = item.options(keep_not_available=False), row["answer"]
-        if "A" not in options and family == "open":
-            options, gold = options | {"A": row["answer"], "B": "Other Answers"}, "A"
+        if family == "open":
+            options, gold = opened(options, gold)
         if option(said, options, KIT).value is None:
             found = option(scripted(f"Answer: {said}\nYour output: "), options, KIT).value
             hits[row["index"]] = found == gold

@@ -8,7 +8,28 @@ from typing import Any
 
 COUNT = 2000
 FAMILIES = ("choice", "circular", "open", "yes_no", "ocr")
-WORDS = "cat dog red circle blue square seven 7 3.5 north no yes none the left one a green hat Paris".split()
+WORDS = [
+    "cat",
+    "dog",
+    "red",
+    "circle",
+    "blue",
+    "square",
+    "seven",
+    "7",
+    "3.5",
+    "north",
+    "no",
+    "yes",
+    "none",
+    "the",
+    "left",
+    "one",
+    "a",
+    "green",
+    "hat",
+    "Paris",
+]
 TEXTS = ("a red hat", "A dog", "no", "not at all", "None", "N/A", "blue square", "7", "the left one", "Paris", "3.5 cm")
 REFUSALS = ("I can't process this file.", "Cannot determine the answer", "Failed to obtain answer via API. ")
 THOUGHT = "<think>It could be A. Or B, yes. No, wait.</think>"

@@ -1,4 +1,4 @@
-"""VLMEvalKit's own verdicts on given predictions. Run in .venv-vlmeval: `python kit_verdicts.py IN.json OUT.json URL|-`.
+"""VLMEvalKit's own verdicts on given predictions. Run in .venv-vlmeval: `kit_verdicts.py IN.json OUT.json URL|-`.
 
 IN: family → rows (table cells and a prediction). OUT: family → index → hit (1 or 0), without a judge and, where a
 judge's URL is given, with it; beside it the log that the kit keeps of a verdict.
@@ -39,7 +39,9 @@ def choice(rows: list[dict[str, str]], name: str, judge: object, folder: Path) -
     meta = data[["index", "question", "answer"]].copy()
     result = folder / f"{name}.pkl"
     found = evaluate(judge, data.copy(), meta, 16, str(result), name)
-    return {str(i): [int(hit), str(log)] for i, hit, log in zip(found["index"], found["hit"], found["log"], strict=True)}
+    return {
+        str(i): [int(hit), str(log)] for i, hit, log in zip(found["index"], found["hit"], found["log"], strict=True)
+    }
 
 
 def yes_no(rows: list[dict[str, str]], judge: object) -> dict[str, list[object]]:
@@ -57,10 +59,9 @@ def yes_no(rows: list[dict[str, str]], judge: object) -> dict[str, list[object]]
 def ocr(rows: list[dict[str, str]], folder: Path) -> dict[str, list[object]]:
     """One item at a time: the kit's function returns sums only."""
     found = {}
-    path = folder / "ocr.json"
-    os.environ["EVAL_FORMAT"] = "json"
+    path = folder / "ocr.pkl"
     for row in rows:
-        path.write_text(json.dumps([row]), encoding="utf-8")
+        pd.DataFrame([row]).to_pickle(path)
         found[row["index"]] = [int(OCRBench.evaluate(str(path))["Final Score"]), ""]
     return found
 

@@ -140,6 +140,8 @@ class Base(Section):
 
 class Sft(Section):
     optim: Optim
+    paths: Literal["refined", "raw", "answers"] = "refined"  # what is imitated; the others are ablations
+    sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
 
 
 class Rewards(Section):
@@ -171,6 +173,10 @@ class Grpo(Section):
     clip_high: float
     dual_clip: float  # caps the loss of a negative advantage; 0 = off
     kl: Annotated[float, Field(ge=0)]  # β of the k3 penalty; 0 = off, no reference model
+    sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
+    categories: tuple[Literal["MC", "FIB", "DES"], ...] | None = None  # question types; None: all
+    route: Literal["row", "rule", "model"] = "row"  # the row's own reward, rules only, or the judge for all
+    best_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts, those whose pass rate is nearest to half
 
 
 class Evaluate(Section):

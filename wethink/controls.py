@@ -23,7 +23,7 @@ from wethink.progress import track
 from wethink.records import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
 from wethink.rewards.grammar import parse, render
 from wethink.rl.trainer import answer_rows, grpo, roll_out
-from wethink.sft import path_rows
+from wethink.sft import samples_of
 from wethink.supervised import Sample, train
 
 
@@ -46,7 +46,7 @@ def more_sft(
     *, images: Path, rows: Path, sft: Path, logs: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
 ) -> dict[str, Any]:
     """Go on with SFT on the same paths for what GRPO's steps cost."""
-    samples = [Sample(r["problem"], r["image"], render(r["refined_cot"], r["answer"])) for r in path_rows(rows)]
+    samples = samples_of(rows, config)
     budget = sum(costs_of(logs / "grpo.metrics.jsonl"))
     steps = _frozen(scratch, affordable_steps(budget, costs_of(logs / "sft.metrics.jsonl")))
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")

@@ -229,7 +229,7 @@ def we_math(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Score (Strict) from VLMEvalKit's per-item rows (`ID`, `key`, `hit`): sub-steps joined with their whole problem.
 
     strict = (N − ½·IG − RM − IK) / N over N composed problems: IG all steps right and the whole wrong, IK a step and
-    the whole wrong, RM (rote memorisation) a step wrong and yet the whole right (We-Math §3.3; N = 525 in the full set).
+    the whole wrong, RM (rote memorisation) a step wrong, yet the whole right (We-Math §3.3; N = 525 in the full set).
     """
     problems: dict[str, dict[str, bool]] = defaultdict(dict)
     for row in rows:

@@ -62,7 +62,9 @@ def _benchmark(folder: Path, entry: Benchmark, order: Sequence[str], seed: int) 
         if entry.family == "kit":
             missing = f"not run: it needs {folder.name}.tsv, {entry.missing}"
     published = {
-        model: values[entry.published] for model, values in PUBLISHED.items() if entry.published and entry.published in values
+        model: values[entry.published]
+        for model, values in PUBLISHED.items()
+        if entry.published and entry.published in values
     }
     return {
         "name": folder.name,

@@ -65,7 +65,8 @@ def _engine(args: argparse.Namespace, seed: int) -> "Engine":
 
         if not args.served:
             raise UserError("--served is missing: the name under which the endpoint serves the model.")
-        return Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch)
+        served: Engine = Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch)
+        return served
     from wethink.benchmarks.engines import InProcess
     from wethink.config import load_params
 

@@ -62,18 +62,16 @@ def score(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, l
     if protocol.failed_unknown and FAILURE in response:
         return Judged("", unknown("failed call"))
     if benchmark.family not in SCORERS:
-        raise UserError(
-            f"{benchmark.name} is not scored natively: it needs {benchmark.missing} (docs/benchmarks.md)."
-        )
-    return SCORERS[benchmark.family](item, response, protocol, lenient)
+        raise UserError(f"{benchmark.name} is not scored natively: it needs {benchmark.missing} (docs/benchmarks.md).")
+    return SCORERS[benchmark.family](item, response, benchmark, protocol, lenient)
 
 
-def _choice(item: Item, response: str, protocol: Protocol, lenient: bool) -> Judged:
+def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
     options, gold = item.options(protocol.keep_none), item.get("answer").strip()
     answer = answer_text(response, protocol)
-    if "A" not in options and not protocol.open_by_rule:  # MMMU's open questions become a choice in VLMEvalKit
-        options, gold = options | {"A": item.get("answer"), "B": "Other Answers"}, "A"
-    elif not options:
+    if benchmark.interleave and not protocol.open_by_rule:
+        options, gold = opened(options, gold)
+    if not options:
         return Judged(answer[:200], rules.verify(answer, gold, item.get("question"), "FIB", TOLERANCE))
     if not gold:
         return Judged("", unknown("the table has no answer"))
@@ -85,7 +83,16 @@ def _choice(item: Item, response: str, protocol: Protocol, lenient: bool) -> Jud
     return Judged(found.value, wrong(f"option {found.value} instead of {gold}, by {found.how}"))
 
 
-def _yes_no(item: Item, response: str, protocol: Protocol, lenient: bool) -> Judged:
+def opened(options: dict[str, str], gold: str) -> tuple[dict[str, str], str]:
+    """MMMU's open questions as VLMEvalKit turns them into a choice: wherever option A is empty, to pandas at least."""
+    if "A" in options:
+        return options, gold
+    return {"A": gold, "B": "Other Answers"} | {k: v for k, v in options.items() if k != "B"}, (
+        gold if re.fullmatch("[A-Z]", gold) else "A"
+    )
+
+
+def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
     found, gold = yes_no(answer_text(response, protocol), protocol), item.get("answer").strip()
     if gold not in ("Yes", "No"):
         return Judged("", unknown("the table's answer is neither Yes nor No"))
@@ -94,7 +101,7 @@ def _yes_no(item: Item, response: str, protocol: Protocol, lenient: bool) -> Jud
     return Judged(found.value, correct("same word") if found.value == gold else wrong(f"{found.value}, not {gold}"))
 
 
-def _ocr(item: Item, response: str, protocol: Protocol, lenient: bool) -> Judged:
+def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
     """A hit if any gold is part of the answer: without case, or for handwritten mathematics without blanks."""
     try:
         golds = [str(gold) for gold in ast.literal_eval(item.get("answer"))]
@@ -116,7 +123,7 @@ def _ocr(item: Item, response: str, protocol: Protocol, lenient: bool) -> Judged
     return Judged(answer[:200], correct("contains the answer") if hit else wrong("does not contain the answer"))
 
 
-def _own(item: Item, response: str, protocol: Protocol, lenient: bool) -> Judged:
+def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
     """The pipeline's own rules and judge: strictly in the tags, or leniently where they were never taught."""
     problem, gold, category, route = (item.get(name) for name in ("question", "answer", "category", "reward"))
     if lenient:
@@ -126,7 +133,7 @@ def _own(item: Item, response: str, protocol: Protocol, lenient: bool) -> Judged
     return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, OWN).verdict)
 
 
-SCORERS: dict[Family, Callable[[Item, str, Protocol, bool], Judged]] = {
+SCORERS: dict[Family, Callable[[Item, str, Benchmark, Protocol, bool], Judged]] = {
     "choice": _choice,
     "yes_no": _yes_no,
     "ocr": _ocr,

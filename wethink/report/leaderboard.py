@@ -178,5 +178,3 @@ def _pictures(table: Table, index: str, out: Path) -> list[dict[str, Any]]:
     except NoImage:
         pass  # the record says so: its verdict is unknown
     return found
-
-

@@ -46,6 +46,8 @@ PAGE = (
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>WeThink: leaderboard</title>
 <style>{{ style }}
+.dots td:last-child, .dots th:last-child { width: 62%; padding-left: 0; padding-right: 24px; }
+details { margin: 14px 0; } summary { cursor: pointer; font-weight: 600; }
 .published th, .published td { color: var(--muted); }
 .published .chip { border: 1px solid var(--line); border-radius: 99px; padding: 0 8px; font-size: 0.78rem; }
 </style>
@@ -69,7 +71,8 @@ at this table.</p>
 <div class="scroll" role="region" aria-labelledby="{{ entry.name }}" tabindex="0">
 <table>
 <thead><tr><th scope="col">Model</th>
-{% for name in entry.figures %}<th scope="col">{{ name|capitalize if name in ('accuracy', 'mean', 'sum') else name }}</th>
+{% for name in entry.figures %}
+<th scope="col">{{ name|capitalize if name in ('accuracy', 'mean', 'sum') else name }}</th>
 {% endfor %}<th scope="col">Sampled</th><th scope="col">Blank image</th><th scope="col">Another's image</th>
 <th scope="col">VLMEvalKit's protocol <small>no judge</small></th><th scope="col">Items</th></tr></thead>
 <tbody>
@@ -102,7 +105,8 @@ at this table.</p>
 </div>
 {% if strips[entry.name] %}
 <table class="dots"><thead><tr><th scope="col"><span class="muted">{{ entry.figures[0] }}</span></th>
-<th scope="col"><span class="axis"><span>0</span><span>25</span><span>50</span><span>75</span><span>100 %</span></span></th>
+<th scope="col"><span class="axis"><span>0</span><span>25</span><span>50</span><span>75</span>
+<span>100 %</span></span></th>
 </tr></thead><tbody><tr><th scope="row">All items</th><td class="plot">{{ strips[entry.name] }}</td></tr>
 </tbody></table>
 {% endif %}
@@ -124,13 +128,13 @@ at this table.</p>
 </div>
 {% endif %}
 {% for group in groups[entry.name] %}
-<h3>By {{ group.column }}</h3>
+<details><summary>By {{ group.column }}</summary>
 <table class="dots"><tbody>
 {% for line in group.lines %}
 <tr><th scope="row">{{ line.name|replace('_', ' ') }}<small>{{ line.n }} items</small></th>
 <td class="plot">{% if line.strip %}{{ line.strip }}{% else %}<span class="muted">withheld</span>{% endif %}</td></tr>
 {% endfor %}
-</tbody></table>
+</tbody></table></details>
 {% endfor %}
 </section>
 {% endfor %}
@@ -166,7 +170,7 @@ ITEMS = (
  content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; script-src 'sha256-{{ script_hash }}'">
 <title>{{ title }}: {{ label }}, items</title>
 <style>{{ style }}
-.card header img { image-rendering: auto; }
+.answers { grid-template-columns: 1fr; }
 </style>
 </head>
 <body>
@@ -178,7 +182,8 @@ ITEMS = (
 {% if page < pages %}<a href="{{ page + 1 }}.html">next</a>{% endif %}</p>
 <div class="filters" role="group" aria-label="Choose items">
 <div>{% for value in ('', 'correct', 'wrong', 'unknown') %}
-<button type="button" data-key="verdict" data-value="{{ value }}" aria-pressed="false">{{ value or 'All verdicts' }}</button>
+<button type="button" data-key="verdict" data-value="{{ value }}" aria-pressed="false">
+{{- value or 'All verdicts' }}</button>
 {% endfor %}</div>
 {% if categories|length > 1 %}<div>
 <button type="button" data-key="category" data-value="" aria-pressed="true">All categories</button>
@@ -199,7 +204,8 @@ ITEMS = (
 <p class="meta">Answer: <strong>{{ card.answer }}</strong></p>
 <p class="meta">{{ card.record.index }}{% for name, cell in card.record.cells.items() %} · {{ cell }}{% endfor %}</p>
 </div></header>
-<div class="answers"><div><h4>{{ label }} <span class="chip {{ card.record.verdict }}">{{ card.record.verdict }}</span></h4>
+<div class="answers"><div>
+<h4>{{ label }} <span class="chip {{ card.record.verdict }}">{{ card.record.verdict }}</span></h4>
 <p class="think">{{ card.record.response }}</p>
 <p class="final">{{ card.record.extracted or '(nothing extracted)' }}</p>
 <p class="meta">{{ card.record.reason }}

@@ -36,10 +36,11 @@ from wethink.images import ImageSet
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor, model_card, save_policy
 from wethink.progress import track
-from wethink.records import Record, read_jsonl, write_json
+from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.rewards.hybrid import Scored, score
 from wethink.rl.objective import group_advantages, kl_k3, policy_loss
 from wethink.rl.rollout import Completion, sample, uniforms
+from wethink.rl.selection import chosen_rows, nearest_half
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,12 @@ def grpo(
     Raises:
         UserError: there are no such rows.
     """
-    prompts = answer_rows(rows)
+    prompts = chosen_rows(answer_rows(rows), config)
     if not prompts:
-        raise UserError(f"{rows / 'rows.jsonl'} has no train row without a path; lower synthesize.path_share below 1.")
+        raise UserError(
+            f"{rows / 'rows.jsonl'} has no such train row without a path; lower synthesize.path_share below 1, or "
+            "widen grpo.sources and grpo.categories."
+        )
     if config.gold == "shuffled":
         prompts = shuffle_golds(prompts, seed)
     start = sft if config.start == "sft" else base
@@ -92,8 +96,11 @@ def grpo(
     if ranks.first:
         rewind_log(scratch, done)
         rewind_log(scratch, done, "rollouts.jsonl")
-    order = islice(epoch_order(len(prompts), seed), done * config.optim.batch, None)
     dataset = ImageSet(images)
+    if config.best_share < 1:
+        rates = pass_rates(engine.module.model, processor, prompts, dataset, config, rewards, scratch, seed, ranks)
+        prompts = nearest_half(prompts, rates, config.best_share)
+    order = islice(epoch_order(len(prompts), seed), done * config.optim.batch, None)
     for step in track(range(done, config.optim.steps), "grpo", config.optim.steps, done, quiet=not ranks.first):
         clock, cost = time.perf_counter(), cost_clock(ranks)
         # -- sample: this rank's prompts, G completions each
@@ -141,6 +148,35 @@ def grpo(
 def answer_rows(rows: Path) -> list[Record]:
     """Train rows without a reasoning path: SFT never sees them."""
     return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and not row["refined_cot"]]
+
+
+def pass_rates(
+    model: Any,
+    processor: Processor,
+    rows: Sequence[Record],
+    images: Images,
+    config: Grpo,
+    rewards: Rewards,
+    scratch: Path,
+    seed: int,
+    ranks: Ranks,
+) -> dict[str, float]:
+    """Share of G samples of the starting policy that are right, by row; sampled once and kept in scratch."""
+    store = scratch / "pass_rates.json"
+    if not store.exists():
+        found: dict[str, float] = {}
+        mine = list(rows[ranks.rank :: ranks.world])
+        for begin in range(0, len(mine), config.optim.batch):
+            part = mine[begin : begin + config.optim.batch]
+            for group in roll_out(model, processor, part, images, config, rewards, -1, seed, ranks):
+                found[group.row["id"]] = float(
+                    np.mean([scored.verdict.outcome == "correct" for scored in group.scores])
+                )
+        everyone = gather_objects(found, ranks)
+        if ranks.first:
+            write_json(store, {key: rate for part in everyone for key, rate in part.items()})
+        gather_objects(None, ranks)  # nobody reads before it is written
+    return {str(key): float(rate) for key, rate in read_json(store).items()}
 
 
 def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
