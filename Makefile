@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos vllm-check dvc.yaml clean
+.PHONY: demo test smoke seeds chaos vllm-check kit-agreement ablations dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -29,6 +29,14 @@ chaos: .venv/.installed
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed
 	@.venv-vllm/bin/python benchmarks/vllm_check.py models/grpo
+
+# The paper's ablations in miniature, arm by arm, for three seeds; resumable. ARGS=--smoke proves the mechanics.
+ablations: .venv/.installed
+	@$(BIN)/python -m flows.ablations $(ARGS)
+
+# Our scoring against VLMEvalKit's own functions, item by item, on 2,000 predictions per family.
+kit-agreement: .venv/.installed .venv-vlmeval/.installed
+	@$(BIN)/python -m benchmarks.kit_agreement $(ARGS)
 
 # The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
 smoke: .venv/.installed
@@ -64,5 +72,14 @@ clean:
 	@test -x .venv-vllm/bin/python || python3 -m venv .venv-vllm
 	@.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.lock
 	@site=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
+	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@
+
+# VLMEvalKit pins packages that we do not want and turns TLS verification off at import: an environment of its own,
+# from a complete lock, with what torchvision needs beside a CPU build of PyTorch.
+.venv-vlmeval/.installed: requirements-vlmeval.lock infra/vllm/torchvision_ops.py
+	@test -x .venv-vlmeval/bin/python || python3 -m venv .venv-vlmeval
+	@.venv-vlmeval/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vlmeval.lock
+	@site=$$(.venv-vlmeval/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
 	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@

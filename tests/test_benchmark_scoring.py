@@ -133,7 +133,7 @@ def test_hallusionbench_s_three_accuracies_by_hand() -> None:
     found = figures(rows, entry, 200, 0)
     assert (found["aAcc"]["value"], found["fAcc"]["value"], found["qAcc"]["value"]) == (0.75, 0.5, 0.5)
     assert found["mean"]["value"] == pytest.approx((0.75 + 0.5 + 0.5) / 3)
-    assert list(found)[0] == "mean"
+    assert next(iter(found)) == "mean"
 
 
 def test_ocrbench_s_sum_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Benchmark tables: every quirk of the format is read, memory does not grow with the pictures, nothing leaves its root."""
+"""Benchmark tables: every quirk of the format is read, memory stays flat, nothing leaves its root."""
 
 import base64
 import csv
@@ -105,7 +105,8 @@ def test_prompts_are_vlmevalkit_s(tmp_path: Path) -> None:
     item = Table(write_table(tmp_path / "T.tsv", [row])).items["1"]
     assert prompt(item, BENCHMARKS["MMStar"]) == [
         0,
-        "Hint: Look.\nQuestion: Which?\nOptions:\nA. cat\nB. dog\nPlease select the correct answer from the options above. \n",
+        "Hint: Look.\nQuestion: Which?\nOptions:\nA. cat\nB. dog\n"
+        "Please select the correct answer from the options above. \n",
     ]
     assert prompt(item, BENCHMARKS["HallusionBench"]) == [0, "Which?"]
     several = str([cell(png("blue")), cell(png("green"))])

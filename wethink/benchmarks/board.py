@@ -56,6 +56,9 @@ def _benchmark(folder: Path, entry: Benchmark, order: Sequence[str], seed: int) 
         for before, after in pairwise(passes)
         if _table_of(runs, before) == _table_of(runs, after)
     ]
+    labels = {path.name: about["label"] for path, about in runs.items()}
+    for comparison in compared:
+        comparison |= {"labels": [labels[comparison["after"]], labels[comparison["before"]]]}
     missing = ""
     if not rows:
         missing = f"not run: {folder.name}.tsv was not given to `benchmark`"

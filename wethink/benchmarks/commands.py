@@ -13,6 +13,23 @@ if TYPE_CHECKING:
 def dispatch(args: argparse.Namespace) -> None:
     if args.command == "benchmark":
         benchmark(args)
+    elif args.command == "official":
+        from wethink.benchmarks.job import HOME as RESULTS
+        from wethink.benchmarks.official import run_official
+
+        found = run_official(
+            args.name,
+            args.model,
+            args.served,
+            args.tsv,
+            RESULTS,
+            args.judge,
+            args.judge_url,
+            args.key_env,
+            args.judge_key_env,
+        )
+        for name, files in found.items():
+            print(f"{name}: {', '.join(files) or 'VLMEvalKit left no file'}")
     elif args.command == "suite":
         from wethink.benchmarks.suite import HOME, suite
 

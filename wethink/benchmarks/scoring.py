@@ -71,7 +71,7 @@ def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol,
     answer = answer_text(response, protocol)
     if benchmark.interleave and not protocol.open_by_rule:
         options, gold = opened(options, gold)
-    if not options:
+    if not options and protocol.open_by_rule:
         return Judged(answer[:200], rules.verify(answer, gold, item.get("question"), "FIB", TOLERANCE))
     if not gold:
         return Judged("", unknown("the table has no answer"))

@@ -118,7 +118,7 @@ at this table.</p>
 <th scope="col">p, Holm</th></tr></thead>
 <tbody>
 {% for c in entry.comparisons %}
-<tr><th scope="row">{{ c.after }} − {{ c.before }}</th><td class="num">{{ c.mean|points }}
+<tr><th scope="row">{{ c.labels|join(' − ') }}</th><td class="num">{{ c.mean|points }}
 {%- if c.mean is not none %}<small>{{ c.low|points }} to {{ c.high|points }}, {{ c.n }} items</small>{% endif %}</td>
 <td class="num">{{ '–' if c.p is none else '%.4f'|format(c.p) }}</td>
 <td class="num">{{ '–' if c.holm is none else '%.4f'|format(c.holm) }}</td></tr>
