@@ -60,6 +60,8 @@ ANIMALS = {"A": "cat", "B": "dog", "C": "a red hat"}
         ("a red hat", "C", "C"),
         ("B. dog", "B", "B"),
         ("A or B", None, None),
+        ("A is right", "A", "A"),
+        ("A", "A", "A"),
         ("concatenate", "A", None),  # cat within a word
         ("I can't process this file.", "Z", "Z"),
         ("", None, None),

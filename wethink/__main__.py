@@ -63,6 +63,7 @@ def _benchmark_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     official.add_argument("--served", required=True, help="the model's name at the endpoint")
     official.add_argument("--name", required=True, help="the model's name on the page")
     official.add_argument("--key-env", help="the environment variable that holds the endpoint's key")
+    official.add_argument("--max-new-tokens", type=int, default=2048)
     official.add_argument("--judge", default="exact_matching", help="the judge's name (default: %(default)s)")
     official.add_argument("--judge-url", help="the judge's endpoint with its /v1")
     official.add_argument("--judge-key-env", help="the environment variable that holds the judge's key")

@@ -27,6 +27,7 @@ def dispatch(args: argparse.Namespace) -> None:
             args.judge_url,
             args.key_env,
             args.judge_key_env,
+            args.max_new_tokens,
         )
         for name, files in found.items():
             print(f"{name}: {', '.join(files) or 'VLMEvalKit left no file'}")

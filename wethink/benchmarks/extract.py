@@ -17,6 +17,9 @@ REFUSALS = (  # VLMEvalKit's list
 )
 FAILURE = "Failed to obtain answer via API"  # VLMEvalKit writes it into the prediction
 NO_OPTION = "Z"
+AFTER_OPTION = frozenset(
+    ("is", "was", "are", "as", "and", "or", "but", "not", "because", "since", "for", "if", "would", "seems", "shows")
+)
 TAIL = 4  # tokens at the end in which an option letter must first occur
 
 
@@ -97,18 +100,20 @@ def _exact(answer: str, options: Mapping[str, str]) -> str | None:
 def _by_letter(answer: str, options: Mapping[str, str], protocol: Protocol) -> str | None:
     """The only option letter among the words, if it first occurs near the end."""
     words = re.sub(r"[.()\[\],:;!*#{}]", " ", answer).split()
-    letters = list(words)
-    if protocol.article:
-        letters = [
-            "" if word == "A" and re.match(r"[a-z]", "".join(words[place + 1 : place + 2])) else word
-            for place, word in enumerate(words)
-        ]
-    named = [letter for letter in options if letter in letters]
+    named = [letter for letter in options if letter in words]
     if not named:
         return NO_OPTION if NO_OPTION in words else None
-    if len(named) == 1 and letters.index(named[0]) > len(words) - TAIL - 1:
-        return named[0]
-    return None
+    if len(named) > 1:
+        return None
+    place = words.index(named[0])
+    if protocol.article and named == ["A"] and _noun_follows(words[place + 1 : place + 2]):
+        return None
+    return named[0] if place > len(words) - TAIL - 1 else None
+
+
+def _noun_follows(following: list[str]) -> bool:
+    """Whether "A" before this word is an article: the word is in lower case and none that follows an option."""
+    return bool(following) and following[0][0].islower() and following[0] not in AFTER_OPTION
 
 
 def _by_text(answer: str, options: Mapping[str, str], protocol: Protocol) -> Found:

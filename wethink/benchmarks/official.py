@@ -37,6 +37,7 @@ def run_official(
     judge_url: str | None = None,
     key_env: str | None = None,
     judge_key_env: str | None = None,
+    max_new_tokens: int = 2048,  # the authors' (VLMEvalKit's wrapper of WeThink)
     python: Path = PYTHON,
     deadline: float = 24 * 3600.0,
 ) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def run_official(
     names = [path.stem for path in tables]
     command = [str(python.absolute()), "-m", "vlmeval.run", "--model", served, "--base-url", url, "--data", *names]
     command += ["--work-dir", str(work / "out"), "--judge", judge, "--reuse"]
+    command += ["--max-tokens", str(max_new_tokens), "--temperature", "0", "--retry", "3"]
     command += ["--judge-base-url", judge_url] if judge_url else []
     log = work / "log.txt"
     with log.open("w", encoding="utf-8") as sink:
