@@ -61,7 +61,7 @@ def _benchmark(folder: Path, entry: Benchmark, order: Sequence[str], seed: int) 
         comparison |= {"labels": [labels[comparison["after"]], labels[comparison["before"]]]}
     missing = ""
     if not rows:
-        missing = f"not run: {folder.name}.tsv was not given to `benchmark`"
+        missing = f"not run: {folder.name}.tsv was not given to the command `benchmark`"
         if entry.family == "kit":
             missing = f"not run: it needs {folder.name}.tsv, {entry.missing}"
     published = {

@@ -1,6 +1,7 @@
 """A model behind an endpoint, asked through the pipeline's own client: what was answered once is never asked again."""
 
 import asyncio
+import base64
 import hashlib
 import io
 import json
@@ -41,8 +42,6 @@ class Turn(Request):
 
     def body(self) -> dict[str, Any]:
         """The arguments of a chat completion, without a form for the reply."""
-        import base64
-
         content: list[dict[str, Any]] = []
         for piece in self.pieces:
             if isinstance(piece, str):
