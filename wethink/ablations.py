@@ -55,7 +55,7 @@ CLAIMS = (
             "control",
             arm,
             control,
-            f"{arm.replace('_', ' ')} beats {control.replace('_', ' ')} at equal compute",
+            f"{arm.replace('_', ' ')} beats {control.replace('_', ' ')}",
             "ours",
         )
         for arm, controls in (
@@ -67,7 +67,7 @@ CLAIMS = (
             ("best_tenth", ("more_sft", "rejection_sft")),
             ("one_source", ("one_source_more_sft",)),
             ("two_sources", ("two_sources_more_sft",)),
-            ("new_source", ("two_sources_more_sft",)),
+            ("new_source", ("new_source_more_sft",)),
         )
         for control in controls
     ),

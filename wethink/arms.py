@@ -45,6 +45,7 @@ ARMS: dict[str, Arm] = {
     "two_sources": Arm("sources", "grpo", "sft_two_sources", {"sources": TWO}),
     "two_sources_more_sft": Arm("sources", "more_sft", "sft_two_sources", {"sources": TWO}),
     "new_source": Arm("sources", "grpo", "two_sources", {"sources": ("digits",)}),
+    "new_source_more_sft": Arm("sources", "more_sft", "two_sources", {"sources": ("digits",)}),
     "best_tenth": Arm("pass rate", "grpo", "sft", {"best_share": 0.1}),
     "weights_100_group": Arm("weights", "grpo", "sft", {"advantage": "group"}, _weights(1.0)),
     "weights_50_group": Arm("weights", "grpo", "sft", {"advantage": "group"}, _weights(0.5)),

@@ -35,7 +35,8 @@ held-out questions. A claim that does not replicate in miniature is listed as su
 <h2 id="claims">Claims</h2>
 <p class="note">Differences in greedy accuracy on the same questions over all seeds, in percentage points, with 95 %
 intervals that resample scenes; p-values of a sign-flip test over scenes, adjusted for all {{ claims|length }}
-comparisons (Holm). More SFT and rejection-sampling SFT got what the main job's GRPO steps cost.</p>
+comparisons (Holm). Controls (more SFT, rejection-sampling SFT) got what the main job's GRPO steps cost, after the same
+start as their arm; GRPO from base skips SFT and so costs less, the best tenth also samples its pass rates.</p>
 {% for question, group in claims|groupby('question') %}
 <h3>{{ question|capitalize }}</h3>
 <div class="scroll" role="region" aria-label="{{ question }}" tabindex="0">
