@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis attacks dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -12,7 +12,7 @@ demo: .venv/.installed
 	@$(BIN)/python -m flows.pipeline
 
 # What continuous integration runs.
-test: .venv/.installed
+test: .venv/.installed .browser
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict wethink tasks flows
@@ -63,6 +63,14 @@ bench: .venv/.installed .venv-trl/.installed
 gpu-check:
 	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.gpu_check
 
+# The paper's ablations in miniature, arm by arm, for three seeds; resumable. ARGS=--smoke proves the mechanics.
+ablations: .venv/.installed
+	@$(BIN)/python -m flows.ablations $(ARGS)
+
+# Our scoring against VLMEvalKit's own functions, item by item, on 2,000 predictions per family.
+kit-agreement: .venv/.installed .venv-vlmeval/.installed
+	@$(BIN)/python -m benchmarks.kit_agreement $(ARGS)
+
 # The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
 smoke: .venv/.installed
 	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
@@ -77,6 +85,15 @@ dvc.yaml: .venv/.installed
 clean:
 	rm -rf data/{drawn,images,rows,valid} models/{base,sft,grpo,arms} reports .dvc/{cache,tmp} .prefect mlflow.db* mlruns \
 	  .wethink/{scratch,runs,logs,locks,tracking} .cache .pytest_cache .mypy_cache .ruff_cache
+
+# The tests look at the pages in a real browser: Debian's Chromium, installed if that is possible here.
+.PHONY: .browser
+.browser:
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null && exit 0; \
+	echo "installing Chromium for the tests of the pages ..."; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  (apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }) >/dev/null; \
+	else echo "the tests need Chromium; install it (Debian: apt install chromium) and try again." >&2; exit 2; fi
 
 # The environment, once and again when the lock changes. The lock is complete (a test holds it to that), so pip need
 # not resolve anything. The stamp holds the seconds that it took.
@@ -105,5 +122,14 @@ clean:
 	@test -x .venv-vllm/bin/python || python3 -m venv .venv-vllm
 	@.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.lock
 	@site=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
+	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@
+
+# VLMEvalKit pins packages that we do not want and turns TLS verification off at import: an environment of its own,
+# from a complete lock, with what torchvision needs beside a CPU build of PyTorch.
+.venv-vlmeval/.installed: requirements-vlmeval.lock infra/vllm/torchvision_ops.py
+	@test -x .venv-vlmeval/bin/python || python3 -m venv .venv-vlmeval
+	@.venv-vlmeval/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vlmeval.lock
+	@site=$$(.venv-vlmeval/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
 	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@

@@ -8,15 +8,12 @@ reports/seeds.json and, to look at, reports/seeds.html, after every seed: a stop
 """
 
 import argparse
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from tasks import children, versions
+from flows.worktrees import MAIN_JOB, checkout, run_in
 from wethink.comparison import compare, pool
 from wethink.config import load_params
 from wethink.errors import UserError
@@ -41,51 +38,21 @@ class Variant:
     def name(self) -> str:
         return f"seed-{self.seed}" if self.error_rate is None else f"seed-{self.seed}-error-{self.error_rate:g}"
 
-
-def checkout(variant: Variant) -> Path:
-    """A worktree of HEAD with this variant's lines in params.yaml, sharing the DVC cache of this checkout.
-
-    Raises:
-        UserError: this is no git checkout, or params.yaml differs from HEAD.
-    """
-    if versions.git("rev-parse", "--git-dir") is None:
-        raise UserError("`make seeds` needs a git checkout: it makes a worktree for every seed.")
-    if versions.git("status", "--porcelain", "--untracked-files=no"):
-        raise UserError("there are uncommitted changes; commit them first, so that every seed runs the same code.")
-    folder = HOME / variant.name
-    head = versions.git("rev-parse", "HEAD")
-    if not folder.exists():
-        subprocess.run(["git", "worktree", "prune"], check=True)
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(folder), str(head)], check=True)
-    else:
-        subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", "--force", "--detach", str(head)], check=True)
-    (folder / ".dvc" / "config.local").write_text(
-        f"[cache]\n    dir = {Path('.dvc/cache').resolve()}\n", encoding="utf-8"
-    )
-    yaml = YAML()
-    yaml.width = 200
-    params = yaml.load(folder / "params.yaml")
-    params["seed"] = variant.seed
-    if variant.error_rate is not None:
-        params["synthesize"]["embedded"]["error_rate"] = variant.error_rate
-    yaml.dump(params, folder / "params.yaml")
-    return folder.resolve()
+    @property
+    def changes(self) -> dict[str, Any]:
+        rate = {} if self.error_rate is None else {"synthesize.embedded.error_rate": self.error_rate}
+        return {"seed": self.seed, **rate}
 
 
 def run(variant: Variant) -> dict[str, Any]:
     """The main job and the controls of one variant; its summary with `controls` and `headline`."""
-    folder = checkout(variant)
-    minutes = load_params().launch.deadline_minutes
+    folder = checkout(HOME / variant.name, variant.changes)
     for name, command in {
-        "main": [*versions.DVC, "repro", "--no-run-cache", "report"],  # the cache has no logs: what steps cost
+        "main": MAIN_JOB,
         "controls": [sys.executable, "-m", "wethink", "controls"],
     }.items():
         print(f"== {variant.name}: {name}", flush=True)
-        ended = children.run(
-            ["env", "-C", str(folder), *command], WORK / "logs" / f"{variant.name}-{name}.log", 10 * minutes * 60
-        )
-        if ended.code != 0:
-            raise UserError(f"{variant.name}: {name} ended with code {ended.code}; see its last lines above.")
+        run_in(folder, command, f"{variant.name}-{name}")
     return collect(variant, folder)
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from wethink.errors import UserError
-from wethink.statistics import cluster_bootstrap, majority, paired_bootstrap, summarise
+from wethink.statistics import (
+    cluster_bootstrap,
+    holm,
+    majority,
+    paired_bootstrap,
+    paired_test,
+    pass_at_k,
+    summarise,
+)
 
 TRUTH = 0.6
 
@@ -161,3 +169,30 @@ def test_a_doubled_record_and_a_made_up_verdict_are_refused() -> None:
         summarise([*fixture(), fixture()[0]], 10, 0)
     with pytest.raises(UserError, match="maybe"):
         summarise([record("a1", "sft", "maybe")], 10, 0)
+
+
+def test_the_sign_flip_test_keeps_its_level_and_finds_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(40), 3)
+    level = []
+    for _ in range(200):
+        shared = rng.random(40)[clusters]
+        a, b = (rng.random(120) < shared), (rng.random(120) < shared)
+        level.append(paired_test(a, b, clusters, 200, 0) < 0.05)
+    assert 0.0 < np.mean(level) < 0.12
+    assert paired_test(np.ones(120), rng.random(120) < 0.5, clusters, 500, 0) < 0.01
+    assert paired_test(a, a, clusters, 500, 0) == 1.0
+
+
+def test_holm_s_adjustment_by_hand() -> None:
+    """Smallest times 3, the next times 2 and never below the one before, the last as it is."""
+    assert holm({"a": 0.01, "b": 0.02, "c": 0.5}) == {"a": 0.03, "b": 0.04, "c": 0.5}
+    assert holm({"a": 0.02, "b": 0.011}) == {"a": 0.022, "b": 0.022}
+    assert holm({}) == {}
+
+
+def test_pass_at_k_is_the_chance_of_one_right_among_k() -> None:
+    assert pass_at_k(4, 1, 1) == 0.25 and pass_at_k(4, 1, 4) == 1.0
+    assert pass_at_k(4, 2, 2) == pytest.approx(5 / 6)  # 1 − C(2,2)/C(4,2)
+    with pytest.raises(ValueError):
+        pass_at_k(2, 1, 3)

@@ -13,7 +13,7 @@ from wethink.commands import COMMANDS, add_commands
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.runs import die_with_owners
-from wethink.stages import CONTROLS, STAGES, run_rank, run_stage
+from wethink.stages import ABLATIONS, CONTROLS, STAGES, run_rank, run_stage
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,8 +29,10 @@ def parser() -> argparse.ArgumentParser:
         "controls", help="the arms beside GRPO (more SFT, rejection sampling, …); after `report`"
     )
     controls.add_argument("arms", nargs="*", choices=[[], *CONTROLS], metavar="ARM", help=f"of {', '.join(CONTROLS)}")
+    arms = commands.add_parser("arms", help="ablations: train and measure the named arms; after `report`")
+    arms.add_argument("stages", nargs="+", choices=ABLATIONS, metavar="STAGE", help="arm_<name> or measure_<name>")
     rank = commands.add_parser("rank")  # one rank of a training stage; started by the launcher, not by people
-    rank.add_argument("stage", choices=[name for name, stage in (STAGES | CONTROLS).items() if stage.ranks])
+    rank.add_argument("stage", choices=[name for name, stage in (STAGES | CONTROLS | ABLATIONS).items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
     ask.add_argument("--image", type=Path, required=True)
@@ -47,7 +49,40 @@ def parser() -> argparse.ArgumentParser:
     calibrate = commands.add_parser("calibrate", help="how far the judge can be trusted, on answers that people graded")
     calibrate.add_argument("file", type=Path, metavar="FILE", help="JSON lines: problem, gold, answer, tier")
     calibrate.add_argument("--out", type=Path, default=Path("reports/calibration.json"))
+    _benchmark_commands(commands)
     return top
+
+
+def _benchmark_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Evaluation beside the pipeline: tables in VLMEvalKit's format, and the page of all results."""
+    bench = commands.add_parser("benchmark", help="answer benchmark tables (TSV) with a checkpoint or an endpoint")
+    bench.add_argument("--tsv", type=Path, nargs="+", required=True, help="tables in VLMEvalKit's format")
+    bench.add_argument("--model", required=True, help="a checkpoint folder, or an endpoint's URL with its /v1")
+    bench.add_argument("--name", help="the model's name on the page (default: the folder's, or --served)")
+    bench.add_argument("--served", help="the model's name at the endpoint")
+    bench.add_argument("--key-env", help="the environment variable that holds the endpoint's key")
+    bench.add_argument("--system", choices=["own", "none", "wethink"], default="own", help="system prompt")
+    bench.add_argument("--samples", type=int, default=0, metavar="K", help="samples per item, for pass@k")
+    bench.add_argument("--temperature", type=float, default=1.0, help="of the samples (default: %(default)s)")
+    bench.add_argument("--max-new-tokens", type=int, default=1024)
+    bench.add_argument("--batch", type=int, default=64)
+    bench.add_argument("--shard", default="1/1", metavar="I/N", help="answer every N-th item, beginning with the I-th")
+    bench.add_argument("--no-controls", action="store_true", help="leave out the blank and the shuffled image")
+    official = commands.add_parser("official", help="evaluate a served model with VLMEvalKit itself")
+    official.add_argument("--tsv", type=Path, nargs="+", required=True, help="tables in VLMEvalKit's format")
+    official.add_argument("--model", required=True, help="the endpoint's URL with its /v1")
+    official.add_argument("--served", required=True, help="the model's name at the endpoint")
+    official.add_argument("--name", required=True, help="the model's name on the page")
+    official.add_argument("--key-env", help="the environment variable that holds the endpoint's key")
+    official.add_argument("--max-new-tokens", type=int, default=2048)
+    official.add_argument("--judge", default="exact_matching", help="the judge's name (default: %(default)s)")
+    official.add_argument("--judge-url", help="the judge's endpoint with its /v1")
+    official.add_argument("--judge-key-env", help="the environment variable that holds the judge's key")
+    commands.add_parser("suite", help="write the held-out items as benchmark tables")
+    board = commands.add_parser("leaderboard", help="every result beside the published ones, as a page")
+    board.add_argument(
+        "--order", nargs="*", default=["base", "sft", "grpo"], metavar="NAME", help="compared in this order"
+    )
 
 
 def dispatch(args: argparse.Namespace) -> None:
@@ -60,6 +95,9 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "controls":
         for arm in args.arms or CONTROLS:
             run_stage(arm, load_params(), once=True)
+    elif args.command == "arms":
+        for stage in args.stages:
+            run_stage(stage, load_params(), once=True)
     elif args.command == "rank":
         run_rank(args.stage, args.scratch, load_params())
     elif args.command == "ask":
@@ -80,6 +118,10 @@ def dispatch(args: argparse.Namespace) -> None:
         from wethink.rewards.calibration import calibrate
 
         calibrate(args.file, load_params(), args.out)
+    else:
+        from wethink.benchmarks import commands
+
+        commands.dispatch(args)
 
 
 def main() -> int:

@@ -70,6 +70,8 @@ class Base(Section):
 
 class Sft(Section):
     optim: Optim
+    paths: Literal["refined", "raw", "answers"] = "refined"  # what is imitated; the others are ablations
+    sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
 
 
 class Judge(Section):

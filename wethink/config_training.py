@@ -114,6 +114,10 @@ class Grpo(Section):
     overlong_buffer: Count  # L_c of the soft punishment, in tokens; 0 = off
     probe: Probe
     outage: Outage
+    sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
+    categories: tuple[Literal["MC", "FIB", "DES"], ...] | None = None  # question types; None: all
+    route: Literal["row", "rule", "model"] = "row"  # the row's own reward, rules only, or the judge for all
+    best_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts, those whose pass rate is nearest to half
     sampler: Literal["in_process", "vllm"]
     max_dlogp: Annotated[float, Field(gt=0)]  # mean |Δlogp| of sampler and trainer beyond which training stops
     shared_prefix: bool  # compute a prompt once for its G completions; exact, so off is for comparison only

@@ -26,7 +26,7 @@ from wethink.rl.groups import roll_out
 from wethink.rl.prompts import answer_rows
 from wethink.rl.samplers import InProcess
 from wethink.rl.trainer import grpo
-from wethink.sft import path_rows
+from wethink.sft import chosen_rows, completions, samples_of
 from wethink.supervised import Sample, train
 
 
@@ -49,7 +49,8 @@ def more_sft(
     *, images: Path, rows: Path, sft: Path, logs: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
 ) -> dict[str, Any]:
     """Go on with SFT on the same paths for what GRPO's steps cost."""
-    samples = [Sample(r["problem"], r["image"], render(r["refined_cot"], r["answer"])) for r in path_rows(rows)]
+    chosen = chosen_rows(rows, config)
+    samples = samples_of(chosen, completions(chosen, rows, config), config)
     budget = sum(costs_of(logs / "grpo.metrics.jsonl"))
     steps = _frozen(scratch, affordable_steps(budget, costs_of(logs / "sft.metrics.jsonl")))
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")

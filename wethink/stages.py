@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wethink.arms import ARMS, MAIN, RESULTS, folder
 from wethink.config import Params
 from wethink.errors import UserError
 from wethink.records import read_json
@@ -175,6 +176,36 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/c
 }
 
 
+def _ablations() -> dict[str, Stage]:
+    """Two stages per arm of wethink/arms.py (training, evaluation), and an evaluation of each main checkpoint."""
+    found: dict[str, Stage] = {}
+    for name, arm in ARMS.items():
+        supervised = arm.trains in ("sft", "more_sft", "rejection_sft")
+        inputs = {"images": "data/images", "rows": "data/valid", "start": folder(arm.start)}
+        found[f"arm_{name}"] = Stage(
+            f"ablation: {name.replace('_', ' ')}",
+            f"wethink.ablation:train_{name}",
+            "sft" if supervised else "grpo",
+            inputs | ({"logs": ".wethink/runs"} if arm.trains in ("more_sft", "rejection_sft") else {}),
+            folder(name),
+            also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
+            ranks=True,
+        )
+    for name in (*MAIN, *ARMS):
+        found[f"measure_{name}"] = Stage(
+            f"ablation: {name.replace('_', ' ')} on the held-out items",
+            f"wethink.ablation:evaluate_{name}",
+            "evaluate",
+            {"images": "data/images", "drawn": "data/drawn", "checkpoint": folder(name)},
+            f"{RESULTS}/{name}",
+            also=("rewards",),
+        )
+    return found
+
+
+ABLATIONS = _ablations()  # beside the main job, too (flows/ablations.py)
+
+
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
     """The parameters that a stage depends on, as plain JSON values."""
     whole = params.model_dump(mode="json", by_alias=True)
@@ -199,10 +230,12 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     """
     from wethink.closure import closure
 
-    stage = (STAGES | CONTROLS)[name]
+    stage = (STAGES | CONTROLS | ABLATIONS)[name]
     for path in stage.inputs.values():
         if not Path(path).exists():
-            maker = next((other for other, entry in (STAGES | CONTROLS).items() if entry.out == path), "draw")
+            maker = next(
+                (other for other, entry in (STAGES | CONTROLS | ABLATIONS).items() if entry.out == path), "draw"
+            )
             raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
     inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
     key = fingerprint(closure(stage.module), settings(stage, params), inputs)
@@ -246,7 +279,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
 
     from wethink.rewards.judge import connected
 
-    stage = (STAGES | CONTROLS)[name]
+    stage = (STAGES | CONTROLS | ABLATIONS)[name]
     module, function = stage.function.split(":")
     judged = "rewards" in stage.also and stage.section != "synthesize"
     (scratch / "out").mkdir(exist_ok=True)

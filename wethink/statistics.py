@@ -4,6 +4,7 @@ Questions about one scene share its difficulty, so they are resampled together (
 interval over items would be too narrow. A verdict of 'unknown' is counted and left out, never taken as wrong.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,52 @@ def paired_bootstrap(
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     found = cluster_bootstrap(difference, clusters, resamples, seed)
     return Difference(found.value, found.low, found.high, found.n)
+
+
+def paired_test(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> float:
+    """Two-sided p-value of "a and b are equally good": signs of whole clusters' differences are flipped at random.
+
+    Under the null hypothesis a cluster's summed difference is as likely as its negative; the observed sum counts as
+    one of the permutations, so that the p-value is never 0 (Phipson & Smyth 2010).
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(member, weights=difference)
+    sums = sums[sums != 0]
+    if not len(sums):
+        return 1.0
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK // len(sums))
+    extreme = 0
+    for start in range(0, resamples, block):
+        signs = rng.integers(0, 2, (min(block, resamples - start), len(sums))) * 2 - 1
+        extreme += int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).sum())
+    return (extreme + 1) / (resamples + 1)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's adjusted p-values: as many tests, the chance of even one false finding stays at the level.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'b': 0.06, 'c': 0.06}
+    """
+    adjusted: dict[str, float] = {}
+    floor = 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda key: (p_values[key], key))):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = floor
+    return {name: adjusted[name] for name in p_values}
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """Chance that at least one of k samples drawn from `samples` is right (Chen et al. 2021, eq. 1, unbiased).
+
+    Raises:
+        ValueError: fewer samples than k.
+    """
+    if not 0 < k <= samples:
+        raise ValueError(f"pass@{k} from {samples} samples")
+    return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
 
 
 def majority(items: Iterable[Record]) -> float:

@@ -41,6 +41,7 @@ from wethink.rl.learning import Policies, learn, remember, split
 from wethink.rl.probe import accuracy, best_step, replace_folder, should_stop
 from wethink.rl.prompts import PassRates, Prompts, answer_rows, hold_out, shuffle_golds
 from wethink.rl.samplers import open_sampler
+from wethink.rl.selection import best_rows, chosen_rows
 
 
 def grpo(
@@ -80,12 +81,14 @@ def grpo(
         rewind_log(scratch, done)
         rewind_log(scratch, done, "rollouts.jsonl")
     gather_objects(None, ranks)  # nobody reads before the logs are rewound
-    stream, rates = Prompts(prompts, seed, cursor), PassRates()
+    rates = PassRates()
     rates.add(_read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     history = _read_log(scratch, "metrics.jsonl")
     sampler = open_sampler(processor, config, launch, scratch, ranks)
     sampler.sync(acting(engine, whole), done)
     self_test(sampler, acting(engine, whole), processor, prompts, dataset, config, ranks)
+    prompts = best_rows(prompts, sampler, processor, dataset, config, rewards, scratch, seed, ranks)
+    stream = Prompts(prompts, seed, cursor)
     begun = _first_probe(scratch, acting(engine, whole), processor, probed, dataset, config, rewards, ranks)
     probe, skipped = next((line["probe"] for line in reversed(history) if probed), begun), 0
     for step in track(range(done, optim.steps), "grpo", optim.steps, done, quiet=not ranks.first):
@@ -213,9 +216,12 @@ def _rows(
     rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, seed: int
 ) -> tuple[list[Record], list[Record], int]:
     """Rows to train on, rows to probe on, and how many were dropped because the model's context is too short."""
-    found = answer_rows(rows)
+    found = chosen_rows(answer_rows(rows), config)
     if not found:
-        raise UserError(f"{rows / 'rows.jsonl'} has no train row without a path; lower synthesize.path_share below 1.")
+        raise UserError(
+            f"{rows / 'rows.jsonl'} has no such train row without a path; lower synthesize.path_share below 1, or "
+            "widen grpo.sources and grpo.categories."
+        )
     prompts = fitting(found, images, processor, model, config.max_new_tokens)
     dropped = len(found) - len(prompts)
     if not prompts:

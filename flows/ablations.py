@@ -1,0 +1,96 @@
+"""`make ablations`: the paper's ablations in miniature, arm by arm, for several seeds.
+
+    python -m flows.ablations [--seeds 0 1 2] [--only ARM …] [--smoke]
+
+Every seed is a git worktree with the main job in it; an arm trains one thing differently, beside it, and shares its
+data, base and SFT. A finished arm is left alone when the command starts again. Each arm's figures are kept as
+`reports/ablations/seed-<n>/<arm>.json`; `reports/ablations.json` and, to look at, `reports/ablations.html` are written
+after every arm. `--smoke` is a reduced budget that proves mechanics and no claim; the report says so.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from flows.worktrees import MAIN_JOB, checkout, run_in
+from wethink.ablations import arm_result, result
+from wethink.arms import ARMS, MAIN
+from wethink.config import load_params
+from wethink.errors import UserError
+from wethink.records import Record, read_json, read_jsonl, write_json
+from wethink.report.ablations import ablations_page
+from wethink.runs import WORK
+from wethink.stages import ABLATIONS
+
+HOME = WORK / "ablations"
+REPORT, PAGE, ARM_REPORTS = Path("reports/ablations.json"), Path("reports/ablations.html"), Path("reports/ablations")
+
+
+def needed(only: list[str]) -> list[str]:
+    """The named arms in the table's order, and the arms from which they start.
+
+    Raises:
+        UserError: a name is no arm.
+    """
+    if unknown := sorted(set(only) - set(ARMS)):
+        raise UserError(f"--only {unknown[0]}: no such arm; there are {', '.join(ARMS)}.")
+    wanted = set(only or ARMS) | {"more_sft", "rejection_sft"}
+    for name in reversed(ARMS):  # a start stands above the arms that use it
+        if name in wanted and ARMS[name].start in ARMS:
+            wanted.add(ARMS[name].start)
+    return [name for name in ARMS if name in wanted]
+
+
+def run_seed(seed: int, arms: list[str], smoke: bool) -> list[dict[str, Any]]:
+    """The main job of a seed, then every arm; yields figures through `reports/ablations/`."""
+    name = f"seed-{seed}{'-smoke' if smoke else ''}"
+    folder = checkout(HOME / name, {"seed": seed}, ["smoke"] if smoke else [])
+    print(f"== {name}: main job", flush=True)
+    run_in(folder, MAIN_JOB, f"ablations-{name}-main")
+    found: list[dict[str, Any]] = []
+    for arm in [*MAIN, *arms]:
+        stages = [stage for stage in (f"arm_{arm}", f"measure_{arm}") if stage in ABLATIONS]
+        print(f"== {name}: {arm}", flush=True)
+        run_in(folder, [sys.executable, "-m", "wethink", "arms", *stages], f"ablations-{name}-{arm}")
+        done = arm_result(arm, seed, folder, load_params(folder / "params.yaml").evaluate.bootstrap)
+        write_json(ARM_REPORTS / name / f"{arm}.json", done)
+        found.append(done)
+    return found
+
+
+def records_of(seed: int, smoke: bool, arm: str) -> list[Record]:
+    """An arm's evaluation records."""
+    folder = HOME / f"seed-{seed}{'-smoke' if smoke else ''}"
+    return list(read_jsonl(folder / ABLATIONS[f"measure_{arm}"].out / "items.jsonl"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m flows.ablations", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="*", default=[], metavar="ARM", help=f"of {', '.join(ARMS)}")
+    parser.add_argument("--smoke", action="store_true", help="a reduced budget: mechanics, no claims")
+    args = parser.parse_args()
+    try:
+        arms, found = needed(args.only), list[dict[str, Any]]()
+        for seed in args.seeds:
+            found += run_seed(seed, arms, args.smoke)
+            records = {
+                (s, arm): records_of(s, args.smoke, arm)
+                for s in args.seeds[: args.seeds.index(seed) + 1]
+                for arm in (*MAIN, *arms)
+            }
+            whole = result(found, records, load_params().evaluate.bootstrap, reduced=args.smoke)
+            write_json(REPORT, whole)
+            PAGE.write_text(ablations_page(read_json(REPORT)), encoding="utf-8")
+    except UserError as error:
+        print(f"wethink ablations: {error}", file=sys.stderr)
+        return error.exit_code
+    if args.smoke:
+        print("REDUCED BUDGET (smoke profile): these figures prove mechanics and support no claim")
+    print(f"written: {REPORT} and {PAGE.resolve()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""From a response to the option, or the yes or no, that it names: VLMEvalKit's protocol, and where we depart from it.
+
+`KIT` reads as VLMEvalKit does without a judge, quirks included, so that a number can be compared with the
+leaderboard's. `OURS` departs where that reading is not sound. Each departure is one switch of `Protocol`;
+docs/benchmarks.md says why. Neither ever draws a random option.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+REFUSALS = (  # VLMEvalKit's list
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+FAILURE = "Failed to obtain answer via API"  # VLMEvalKit writes it into the prediction
+NO_OPTION = "Z"
+AFTER_OPTION = frozenset(
+    ("is", "was", "are", "as", "and", "or", "but", "not", "because", "since", "for", "if", "would", "seems", "shows")
+)
+TAIL = 4  # tokens at the end in which an option letter must first occur
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which departures from VLMEvalKit are on."""
+
+    answer_block: bool  # of a response with exactly one <answer> block, only the block is read
+    failed_unknown: bool  # a failed call is unknown, not wrong
+    exact_text: bool  # an answer that is one option's text, or a letter with its own text, is that option
+    article: bool  # "A" before a lower-case word is an article, no option
+    whole_words: bool  # an option's text must stand in the answer as whole words
+    plain_words: bool  # yes and no are sought among all words, not after VQA's incomplete removal of punctuation
+    keep_none: bool  # options that read None or N/A are options
+    open_by_rule: bool  # MMMU's open questions are checked by our rules, not as "A or other answers"
+    gold_needed: bool  # an OCRBench item with an empty gold is unknown, not right whatever is said
+
+
+OURS = Protocol(**{field.name: True for field in fields(Protocol)})
+KIT = Protocol(**{field.name: False for field in fields(Protocol)})
+PROTOCOLS = {"ours": OURS, "vlmevalkit": KIT}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a response names: a letter or Yes/No, `Z` for a refusal, None for nothing; and by which reading."""
+
+    value: str | None
+    how: str
+
+
+def answer_text(response: str, protocol: Protocol) -> str:
+    """The part of a response that is read.
+
+    >>> answer_text("<think>B ?</think><answer>C</answer>", OURS)
+    'C'
+    """
+    if protocol.answer_block:
+        blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
+        if len(blocks) == 1:
+            return str(blocks[0]).strip()
+        return response.rpartition("</think>")[2].strip()
+    return response
+
+
+def option(answer: str, options: Mapping[str, str], protocol: Protocol) -> Found:
+    """The one option that an answer names.
+
+    >>> option("The answer is B.", {"A": "cat", "B": "dog"}, KIT).value
+    'B'
+    >>> option("a dog", {"A": "cat", "B": "dog"}, OURS)
+    Found(value='B', how='text')
+    """
+    if not protocol.failed_unknown and FAILURE in answer:
+        return _by_text(answer, options, protocol)  # as the kit: no letter is sought
+    if protocol.exact_text and (letter := _exact(answer, options)):
+        return Found(letter, "exact text")
+    if any(refusal in answer for refusal in REFUSALS):
+        return Found(NO_OPTION, "refusal")
+    letter = _by_letter(answer, options, protocol)
+    return Found(letter, "letter") if letter else _by_text(answer, options, protocol)
+
+
+def _exact(answer: str, options: Mapping[str, str]) -> str | None:
+    def plain(text: str) -> str:
+        return " ".join(text.casefold().split()).strip(" .")
+
+    said = plain(answer)
+    named = [
+        letter
+        for letter, text in options.items()
+        if plain(text)
+        and said in (plain(text), *(f"{letter.lower()}{mark} {plain(text)}" for mark in ("", ".", ")", ":")))
+    ]
+    return named[0] if len(named) == 1 else None
+
+
+def _by_letter(answer: str, options: Mapping[str, str], protocol: Protocol) -> str | None:
+    """The only option letter among the words, if it first occurs near the end."""
+    words = re.sub(r"[.()\[\],:;!*#{}]", " ", answer).split()
+    named = [letter for letter in options if letter in words]
+    if not named:
+        return NO_OPTION if NO_OPTION in words else None
+    if len(named) > 1:
+        return None
+    place = words.index(named[0])
+    if protocol.article and named == ["A"] and _noun_follows(words[place + 1 : place + 2]):
+        return None
+    return named[0] if place > len(words) - TAIL - 1 else None
+
+
+def _noun_follows(following: list[str]) -> bool:
+    """Whether "A" before this word is an article: the word is in lower case and none that follows an option."""
+    return bool(following) and following[0][0].islower() and following[0] not in AFTER_OPTION
+
+
+def _by_text(answer: str, options: Mapping[str, str], protocol: Protocol) -> Found:
+    """The only option whose text the answer contains, unless the answer is more than twice as long as all of them."""
+    said = answer.lower()
+    if len(said) > 2 * sum(map(len, options.values())):
+        return Found(None, "too long to match by text")
+    if protocol.whole_words:
+        named = [
+            k for k, v in options.items() if v.strip() and re.search(rf"(?<!\w){re.escape(v.lower())}(?!\w)", said)
+        ]
+    else:
+        named = [k for k, v in options.items() if v.lower() in said]
+    return Found(named[0], "text") if len(named) == 1 else Found(None, f"text of {len(named)} options")
+
+
+PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+PERIODS = 32  # VQA's evaluation hands a flag where re.sub takes a count: later full stops stay
+_BETWEEN_DIGITS = re.compile(r"\d,\d")
+_FULL_STOP = re.compile(r"(?<!\d)\.(?!\d)")
+
+
+def vqa_words(text: str) -> list[str]:
+    """Words after the punctuation rules of VQA's evaluation, as VLMEvalKit applies them.
+
+    A mark is deleted where it touches a blank anywhere in the text, or where any comma stands between digits;
+    else it becomes a blank. A colon stays, and so does every full stop after the 32nd.
+    """
+    comma = _BETWEEN_DIGITS.search(text) is not None
+    left = text
+    for mark in PUNCTUATION:
+        touches = comma or f"{mark} " in text or f" {mark}" in text
+        left = left.replace(mark, "" if touches else " ")
+    return _FULL_STOP.sub("", left, count=PERIODS).split()
+
+
+def yes_no(answer: str, protocol: Protocol) -> Found:
+    """Yes or No if exactly one of the words occurs.
+
+    >>> yes_no("yes: it is red", KIT).value, yes_no("yes: it is red", OURS).value
+    (None, 'Yes')
+    """
+    said = answer.lower()
+    words = re.findall(r"\w+", said) if protocol.plain_words else vqa_words(said)
+    yes, no = "yes" in words, "no" in words
+    if yes != no:
+        return Found("Yes" if yes else "No", "word")
+    return Found(None, "both words" if yes else "neither word")
