@@ -8,15 +8,12 @@ reports/seeds.json and, to look at, reports/seeds.html, after every seed: a stop
 """
 
 import argparse
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from tasks import children, versions
+from tasks import children, versions, worktrees
 from wethink.comparison import compare, pool
 from wethink.config import load_params
 from wethink.errors import UserError
@@ -43,33 +40,11 @@ class Variant:
 
 
 def checkout(variant: Variant) -> Path:
-    """A worktree of HEAD with this variant's lines in params.yaml, sharing the DVC cache of this checkout.
-
-    Raises:
-        UserError: this is no git checkout, or params.yaml differs from HEAD.
-    """
-    if versions.git("rev-parse", "--git-dir") is None:
-        raise UserError("`make seeds` needs a git checkout: it makes a worktree for every seed.")
-    if versions.git("status", "--porcelain", "--untracked-files=no"):
-        raise UserError("there are uncommitted changes; commit them first, so that every seed runs the same code.")
-    folder = HOME / variant.name
-    head = versions.git("rev-parse", "HEAD")
-    if not folder.exists():
-        subprocess.run(["git", "worktree", "prune"], check=True)
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(folder), str(head)], check=True)
-    else:
-        subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", "--force", "--detach", str(head)], check=True)
-    (folder / ".dvc" / "config.local").write_text(
-        f"[cache]\n    dir = {Path('.dvc/cache').resolve()}\n", encoding="utf-8"
-    )
-    yaml = YAML()
-    yaml.width = 200
-    params = yaml.load(folder / "params.yaml")
-    params["seed"] = variant.seed
+    """The variant's worktree (tasks.worktrees.checkout)."""
+    settings: dict[str, Any] = {"seed": variant.seed}
     if variant.error_rate is not None:
-        params["synthesize"]["embedded"]["error_rate"] = variant.error_rate
-    yaml.dump(params, folder / "params.yaml")
-    return folder.resolve()
+        settings["synthesize.embedded.error_rate"] = variant.error_rate
+    return worktrees.checkout(HOME / variant.name, settings)
 
 
 def run(variant: Variant) -> dict[str, Any]:
