@@ -11,7 +11,7 @@ from pathlib import Path
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.runs import die_with_owners
-from wethink.stages import CONTROLS, STAGES, run_rank, run_stage
+from wethink.stages import ALL, CONTROLS, RETRAIN, STAGES, run_rank, run_stage
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,8 +24,10 @@ def parser() -> argparse.ArgumentParser:
         "controls", help="the arms beside GRPO (more SFT, rejection sampling, …); after `report`"
     )
     controls.add_argument("arms", nargs="*", choices=[[], *CONTROLS], metavar="ARM", help=f"of {', '.join(CONTROLS)}")
+    retrain = commands.add_parser("retrain", help="one step of a retrain, in its worktree; `flows.retrain` runs them")
+    retrain.add_argument("step", choices=[*RETRAIN, "bundle"], metavar="STEP", help=f"of {', '.join(RETRAIN)}, bundle")
     rank = commands.add_parser("rank")  # one rank of a training stage; started by the launcher, not by people
-    rank.add_argument("stage", choices=[name for name, stage in (STAGES | CONTROLS).items() if stage.ranks])
+    rank.add_argument("stage", choices=[name for name, stage in ALL.items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
     ask.add_argument("--image", type=Path, required=True)
@@ -45,6 +47,8 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "controls":
         for arm in args.arms or CONTROLS:
             run_stage(arm, load_params(), once=True)
+    elif args.command == "retrain":
+        run_stage(args.step, load_params(), once=True)
     elif args.command == "rank":
         run_rank(args.stage, args.scratch, load_params())
     elif args.command == "ask":

@@ -185,6 +185,15 @@ class Report(Section):
     gallery: Positive  # held-out images shown per source
 
 
+class Retrain(Section):
+    """Continued training on a new source (wethink/retrain.py); GRPO's other numbers are those of `grpo`."""
+
+    source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None  # set by the flow, in its own worktree
+    start: Literal["champion", "sft"]  # which checkpoint goes on learning
+    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images that only answer
+    steps: Positive  # of GRPO, on the union of old and new rows
+
+
 class Promotion(Section):
     """The gate between champion and challenger (wethink/promotion/); no stage of the DAG reads it."""
 
@@ -232,6 +241,7 @@ class Params(Section):
     grpo: Grpo
     evaluate: Evaluate
     report: Report
+    retrain: Retrain
     promotion: Promotion
     launch: Launch
 

@@ -173,6 +173,66 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/c
 }
 
 
+RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/retrain.py); in topological order
+    "new_images": Stage(
+        "retrain: the images of the new source",
+        "wethink.retrain:new_images",
+        "ingest",
+        {"source": "retrain/source"},
+        "retrain/images",
+        also=("retrain",),
+    ),
+    "new_rows": Stage(
+        "retrain: the rows of the new source",
+        "wethink.retrain:new_rows",
+        "retrain",
+        {"source": "retrain/source", "images": "retrain/images"},
+        "retrain/rows",
+    ),
+    "union": Stage(
+        "retrain: old and new images, rows and held-out items",
+        "wethink.retrain:union",
+        "retrain",
+        {"old": "retrain/old", "images": "retrain/images", "rows": "retrain/rows"},
+        "retrain/union",
+        also=("ingest", "evaluate"),
+    ),
+    "union_valid": Stage(
+        "retrain: rows of the union that passed Great Expectations",
+        "wethink.validation:validate",
+        "validate",
+        {"images": "retrain/union/images", "rows": "retrain/union/rows"},
+        "retrain/valid",
+    ),
+    "challenger": Stage(
+        "retrain: GRPO on the union, from where the configured checkpoint stopped",
+        "wethink.retrain:challenger",
+        "grpo",
+        {"images": "retrain/union/images", "rows": "retrain/valid", "start": "retrain/start"},
+        "retrain/challenger",
+        also=("rewards", "retrain"),
+        ranks=True,
+    ),
+    "versus": Stage(
+        "retrain: champion and challenger on the same old and new items",
+        "wethink.retrain:versus",
+        "evaluate",
+        {"union": "retrain/union", "champion": "retrain/champion", "challenger": "retrain/challenger"},
+        "retrain/evaluation",
+        also=("rewards",),
+    ),
+}
+
+BUNDLE = Stage(  # what the first champion learned from, in the form of a union
+    "the main job's images, rows and held-out items as the old part of a first retrain",
+    "wethink.retrain:bundle",
+    "evaluate",
+    {"images": "data/images", "rows": "data/valid", "drawn": "data/drawn"},
+    ".wethink/bundle",
+)
+ALL: dict[str, Stage] = STAGES | CONTROLS | RETRAIN | {"bundle": BUNDLE}
+
+
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
     """The parameters that a stage depends on, as plain JSON values."""
     whole = params.model_dump(mode="json", by_alias=True)
@@ -197,10 +257,10 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     """
     from wethink.closure import closure
 
-    stage = (STAGES | CONTROLS)[name]
+    stage = ALL[name]
     for path in stage.inputs.values():
         if not Path(path).exists():
-            maker = next((other for other, entry in (STAGES | CONTROLS).items() if entry.out == path), "draw")
+            maker = next((other for other, entry in ALL.items() if entry.out == path), "draw")
             raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
     inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
     key = fingerprint(closure(stage.module), settings(stage, params), inputs)
@@ -240,7 +300,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     """One rank of a stage: the library function, with this process's share of the work."""
     import importlib
 
-    stage = (STAGES | CONTROLS)[name]
+    stage = ALL[name]
     module, function = stage.function.split(":")
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / "failure.txt").unlink(missing_ok=True)
