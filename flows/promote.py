@@ -1,23 +1,27 @@
 """Who is champion: a command each to see it, to name one by hand, and to go back.
 
-python -m flows.promote list
-python -m flows.promote champion                       # its folder, verified
-python -m flows.promote register models/grpo           # a checkpoint as a version
-python -m flows.promote promote 4 --because "first"    # by hand; the retrain flow decides by the gate
-python -m flows.promote rollback --because "..."
+    python -m flows.promote first                          # the main job's result becomes the first champion
+    python -m flows.promote list
+    python -m flows.promote champion                       # its folder, verified
+    python -m flows.promote register models/grpo           # a checkpoint as a version
+    python -m flows.promote promote 4 --because "first"    # by hand; the retrain flow decides by the gate
+    python -m flows.promote rollback --because "..."
+
+What a person does by hand is kept with its reason, like what the gate decides.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from tasks import registry
+from tasks import registry, retraining
 from wethink.errors import UserError
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m flows.promote", description="The model registry's champion.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("first", help="make what the main job has published the first champion")
     commands.add_parser("list", help="all versions, with their aliases and decisions")
     for alias in (registry.CHAMPION, registry.CHALLENGER):
         commands.add_parser(alias, help=f"print the folder of the {alias}, checked file by file")
@@ -36,6 +40,9 @@ def run(args: argparse.Namespace) -> str:
     match args.command:
         case "list":
             return "\n".join(map(_line, registry.every())) or "no checkpoint is registered; `register` one."
+        case "first":
+            version = retraining.first_champion()
+            return f"version {version.number} is champion: {version.folder}"
         case "register":
             version = registry.register(args.folder, {"registered": "by hand"})
             return f"{args.folder} is version {version.number}: {version.folder}"

@@ -1,8 +1,8 @@
 """A new source makes a challenger: only what is new is read and imported, the union is validated and learned from.
 
-A source that arrives is a folder with `images/` and `rows.jsonl` (the released dataset's keys). A hash-chosen share of
-its images is held out: their rows become items that nobody learns from, beside the old ones. The union of old and new is
-a dataset of its own (`images/`, `rows/`, `items/`, `sources.json`), and the old part of the next retrain.
+A source that arrives is a folder with `images/` and `rows.jsonl` (the released dataset's keys). A hash-chosen share
+of its images is held out: their rows become items that nobody learns from, beside the old ones. The union of old and
+new is a dataset of its own (`images/`, `rows/`, `items/`, `sources.json`), and the old part of the next retrain.
 
 An image that is known already stays where it was: its new rows are dropped, so that no held-out image enters training.
 """
