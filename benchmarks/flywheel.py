@@ -1,7 +1,8 @@
 """`make flywheel`: a new source arrives, a challenger is trained and decided on; then what can go wrong.
 
-Everything is real but small: the stages, DeepSpeed, Prefect, MLflow, DVC and git, on a policy of a few thousand weights and
-images of noise, in a project that is thrown away. It proves mechanics, never accuracy. Writes reports/flywheel.json.
+Everything is real but small: the stages, DeepSpeed, Prefect, MLflow, DVC and git, on a policy of a few thousand
+weights and images of noise, in a project that is thrown away. It proves mechanics, never accuracy. Writes
+reports/flywheel.json.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import retraining
+from tasks import registry, retraining
 from tasks.server import local_server
 from wethink.config import load_params
 from wethink.errors import UserError
@@ -42,6 +42,7 @@ def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]
             retraining.step(step, folder, plan)
         decision = retraining.decide(plan, champion, folder)
         retraining.commit(plan, folder, decision)
+        registry.finish(decision["version"], plan.key)
         return Completed(message=retraining.sentence(plan, decision), data=decision)
     except UserError as failure:
         return Failed(message=str(failure))

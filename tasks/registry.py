@@ -24,6 +24,7 @@ from wethink.runs import MANIFEST, verify_manifest
 STORE = ROOT / ".wethink" / "checkpoints"  # `make clean` leaves it alone: a champion lives here
 EXPERIMENT = "promotion"  # one run per decision, with its page
 CHAMPION, CHALLENGER = "champion", "challenger"
+DONE = "retrain_done"  # tag of a challenger: the key of the run that has come to its end
 PREVIOUS = "previous_champion"  # tag of a champion: the version that it replaced
 
 
@@ -183,6 +184,11 @@ def rollback(because: str) -> tuple[Version, Version]:
     _client().set_model_version_tag(MODEL, now.number, "rolled_back_because", because)
     _client().set_registered_model_alias(MODEL, CHAMPION, earlier.number)
     return now, earlier
+
+
+def finish(number: str, key: str) -> None:
+    """Note that the run with this key has nothing left to do; said last, so that a killed one goes on instead."""
+    _client().set_model_version_tag(MODEL, number, DONE, key)
 
 
 def decided(champion: Version, challenger: Version, programme: str, held_out: str) -> Record | None:

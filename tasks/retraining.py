@@ -117,8 +117,8 @@ def plan(source: str, arrived: Path, now: Version) -> Plan:
     if rows.is_file() and learned.get(source) == file_sha256(rows):
         return Plan(source, arrived, key, f"the champion, version {now.number}, has learned from '{source}' already.")
     for version in registry.every():
-        if version.tags.get("retrain_key") == key and "decision" in version.tags:
-            said = f"'{source}' made version {version.number}, which was {version.tags['decision']}."
+        if version.tags.get(registry.DONE) == key:
+            said = f"'{source}' made version {version.number}, which was {version.tags.get('decision')}."
             return Plan(source, arrived, key, f"nothing has changed: {said}")
     return Plan(source, arrived, key)
 

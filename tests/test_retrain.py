@@ -1,4 +1,4 @@
-"""A new source: only what is new is read, every row is accounted for, and nothing held out is learned from."""
+"""A new source: only what is new is read, every row counts once, nothing held out is learned from, one decision."""
 
 import io
 from pathlib import Path
@@ -155,3 +155,71 @@ def test_a_source_that_brings_nothing_says_so_in_a_sentence(tmp_path: Path, para
         retrain.new_images(source=tmp_path, config=params.ingest, retrain=params.retrain, **given)
     with pytest.raises(UserError, match=r"no rows\.jsonl"):
         retrain.new_rows(source=tmp_path, images=tmp_path, config=params.retrain, **given)
+
+
+@pytest.fixture
+def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Path, params: Params) -> tuple[Any, Path]:
+    """A champion in a registry of its own, and a worktree in which a much better challenger was evaluated."""
+    import shutil
+
+    from tasks import registry, retraining
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(mlflow_database, tmp_path / 'mlflow.db')}")
+    monkeypatch.setattr(retraining, "create_markdown_artifact", lambda *args, **kwargs: None)  # needs a server
+    store, work = tmp_path / "checkpoints", tmp_path / "work/retrain"
+    for folder in (tmp_path / "old", work / "union", work / "challenger", tmp_path / "champion"):
+        folder.mkdir(parents=True)
+        (folder / "content").write_text(folder.name, encoding="utf-8")
+        write_json(folder / "sources.json", {"noise": "main job"})
+        write_manifest(folder)
+    dataset = registry.keep(tmp_path / "old", tmp_path / "datasets")
+    version = registry.register(tmp_path / "champion", {"dataset": dataset.name}, store)
+    registry.promote(version, "the first")
+    (work / "evaluation").mkdir()
+    records = [
+        {"id": f"{source} {n}", "scene": f"{source} {n}", "source": source, "category": "FIB", "temperature": 0.0}
+        | {"pixels": "true", "checkpoint": model, "verdict": "correct" if model == "challenger" or n % 3 else "wrong"}
+        for source in ("noise", "new")
+        for n in range(60)
+        for model in ("champion", "challenger")
+    ]
+    write_jsonl(work / "evaluation/items.jsonl", records)
+    for folder in (tmp_path, work.parent):
+        (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "incoming/new").mkdir(parents=True)
+    (tmp_path / "incoming/new/rows.jsonl").write_text("{}", encoding="utf-8")
+    return version, work.parent
+
+
+def test_a_run_that_is_killed_between_decision_and_promotion_ends_as_if_it_had_not_been(
+    decided: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import registry, retraining
+
+    champion, work = decided
+    plan = retraining.plan("new", Path("incoming/new").resolve(), champion)
+    with monkeypatch.context() as broken:
+        broken.setattr(registry, "promote", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            retraining.decide(plan, champion, work)
+    assert registry.named("champion") == registry.get(champion.number)
+    again = retraining.plan("new", Path("incoming/new").resolve(), champion)
+    assert again == plan and not again.done, "it must not count as done"
+    decision = retraining.decide(plan, champion, work)
+    now = registry.named("champion")
+    assert decision["promoted"] and now is not None and now.number == decision["version"] != champion.number
+    assert registry.looks("first") == 1, "the same question is one look"
+    registry.finish(decision["version"], plan.key)
+    assert "nothing has changed" in retraining.plan("new", plan.arrived, champion).done
+
+
+def test_a_champion_without_its_data_is_told_before_anything_runs(decided: tuple[Any, Path]) -> None:
+    import shutil
+
+    from tasks import retraining
+
+    assert retraining.champion().number == decided[0].number
+    shutil.rmtree("datasets")
+    with pytest.raises(UserError, match="dataset is not at"):
+        retraining.champion()

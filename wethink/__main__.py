@@ -11,7 +11,7 @@ from pathlib import Path
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.runs import die_with_owners
-from wethink.stages import ALL, CONTROLS, RETRAIN, STAGES, run_rank, run_stage
+from wethink.stages import CONTROLS, OTHERS, RETRAIN, STAGES, run_rank, run_stage
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     retrain = commands.add_parser("retrain", help="one step of a retrain, in its worktree; `flows.retrain` runs them")
     retrain.add_argument("step", choices=[*RETRAIN, "bundle"], metavar="STEP", help=f"of {', '.join(RETRAIN)}, bundle")
     rank = commands.add_parser("rank")  # one rank of a training stage; started by the launcher, not by people
-    rank.add_argument("stage", choices=[name for name, stage in ALL.items() if stage.ranks])
+    rank.add_argument("stage", choices=[name for name, stage in (STAGES | OTHERS).items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
     ask.add_argument("--image", type=Path, required=True)

@@ -230,7 +230,7 @@ BUNDLE = Stage(  # what the first champion learned from, in the form of a union
     {"images": "data/images", "rows": "data/valid", "drawn": "data/drawn"},
     ".wethink/bundle",
 )
-ALL: dict[str, Stage] = STAGES | CONTROLS | RETRAIN | {"bundle": BUNDLE}
+OTHERS: dict[str, Stage] = CONTROLS | RETRAIN | {"bundle": BUNDLE}  # that DVC does not know
 
 
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
@@ -257,10 +257,10 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     """
     from wethink.closure import closure
 
-    stage = ALL[name]
+    stage = (STAGES | OTHERS)[name]
     for path in stage.inputs.values():
         if not Path(path).exists():
-            maker = next((other for other, entry in ALL.items() if entry.out == path), "draw")
+            maker = next((other for other, entry in (STAGES | OTHERS).items() if entry.out == path), "draw")
             raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
     inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
     key = fingerprint(closure(stage.module), settings(stage, params), inputs)
@@ -300,7 +300,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     """One rank of a stage: the library function, with this process's share of the work."""
     import importlib
 
-    stage = ALL[name]
+    stage = (STAGES | OTHERS)[name]
     module, function = stage.function.split(":")
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / "failure.txt").unlink(missing_ok=True)
