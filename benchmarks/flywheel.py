@@ -6,6 +6,7 @@ reports/flywheel.json.
 """
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -160,7 +163,7 @@ class Story:
         self.incoming.mkdir()
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = own | {"PATH": path, "PYTHONPATH": ""}
+        self.environment = own | {"PATH": path, "PYTHONPATH": "", "PWD": str(self.folder)}  # prefect.yaml asks for PWD
         self.log = folder / "story.log"
 
     def run(self, *command: str, code: int = 0) -> str:
@@ -261,6 +264,105 @@ class Story:
             assert manifests[0] == manifests[1]
         return f"{branch}: the same manifests"
 
+    def a_source_dropped_into_a_bucket_is_decided_on_with_nobody_touching_anything(self) -> str:
+        with services(self) as (store, bucket):
+            dropped = source(self.folder.parent / "to_upload", "third")
+            for path in sorted(p for p in dropped.rglob("*") if p.is_file()):  # `_SUCCESS` sorts first: not before
+                if path.name != "_SUCCESS":
+                    store.upload_file(str(path), bucket, f"third/{path.relative_to(dropped).as_posix()}")
+            begin = time.monotonic()
+            for _ in range(2):  # closed twice: the same object, two messages
+                store.put_object(Bucket=bucket, Key="third/_SUCCESS", Body=b"")
+            run = _wait_for(lambda: next(iter(self._runs()), None), 60)
+            noticed = time.monotonic() - begin
+            _wait_for(lambda: self._runs()[0]["state_type"] in ("COMPLETED", "FAILED", "CRASHED") or None, 500)
+            (ended,) = self._runs()  # one run of two messages
+            assert ended["id"] == run["id"] and ended["state_type"] == "COMPLETED", ended["state"]
+            assert "'third' made version" in ended["state"]["message"], ended["state"]
+            told = (self.folder / ".wethink/watcher/told.txt").read_text().split()
+            assert told == [run["parameters"]["event_id"]]
+        return f"a run {noticed:.1f} s after the closing object; {ended['state']['message']}"
+
+    def _runs(self) -> list[dict[str, Any]]:
+        from tasks.events import _ask
+
+        wanted = {"deployments": {"name": {"any_": ["retrain"]}}}
+        return list(_ask(f"{self.environment['PREFECT_API_URL']}/flow_runs/filter", wanted))
+
+
+@contextlib.contextmanager
+def services(story: Story) -> Iterator[tuple[Any, str]]:
+    """Prefect's server and worker, S3 with a queue, and the watcher, on loopback: the S3 client and the bucket."""
+    from moto.server import ThreadedMotoServer
+
+    from tasks.server import _free_port
+    from tasks.sources import client
+
+    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    s3.start()
+    endpoint = "http://{}:{}".format(*s3.get_host_and_port())
+    port = _free_port()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= keys
+    story.environment |= keys | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_HOME": str(story.folder / ".prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    store, queue, bucket = client("s3", endpoint), client("sqs", endpoint), "images"
+    store.create_bucket(Bucket=bucket)
+    url = queue.create_queue(QueueName="closed")["QueueUrl"]
+    arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    store.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=told)
+    running: list[subprocess.Popen[bytes]] = []
+    log = (story.folder.parent / "services.log").open("ab")
+
+    def start(*command: str) -> None:
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=story.folder, env=story.environment, stdout=log, stderr=log
+            )
+        )
+
+    try:
+        start("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        health = f"{story.environment['PREFECT_API_URL']}/health"
+        _wait_for(lambda: _answers(health), 120)
+        story.run("prefect", "work-pool", "create", "--type", "process", "local")
+        story.run("prefect", "--no-prompt", "deploy", "--prefect-file", "infra/prefect.yaml", "--all")
+        start("prefect", "worker", "start", "--pool", "local")
+        start("tasks.watcher", "--bucket", bucket, "--queue", url, "--endpoint", endpoint)
+        yield store, bucket
+    finally:
+        for process in reversed(running):  # watcher and worker before the server: without it they do not end
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        s3.stop()
+        log.close()
+
+
+def _answers(url: str) -> bool | None:
+    with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5):
+        return True
+    return None
+
+
+def _wait_for(condition: Callable[[], Any], seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found is not None:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds:.0f} s in vain")
+
 
 def _until(condition: Callable[[], Any], running: "subprocess.Popen[bytes]", seconds: float) -> Iterator[Any]:
     deadline = time.monotonic() + seconds
@@ -281,17 +383,19 @@ CASES = (
     "a_flow_killed_during_training_goes_on_and_decides_once",
     "a_champion_named_by_hand_can_be_rolled_back",
     "a_second_clone_pulls_the_union_from_the_cache",
+    "a_source_dropped_into_a_bucket_is_decided_on_with_nobody_touching_anything",
 )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flywheel", description=__doc__)
     parser.add_argument("--keep", type=Path, help="a new folder for the project, which is then left there")
+    parser.add_argument("--only", nargs="*", choices=CASES, metavar="CASE", help="some of the cases, in order")
     args = parser.parse_args()
     folder = args.keep or Path(tempfile.mkdtemp(prefix="flywheel-"))
     folder.mkdir(parents=True, exist_ok=True)
     story, cases = Story(folder), []
-    for name in CASES:
+    for name in args.only or CASES:
         begin = time.monotonic()
         try:
             passed, note = True, getattr(story, name)()

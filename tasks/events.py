@@ -52,7 +52,13 @@ def event(closed: Closed) -> dict[str, Any]:
         "occurred": datetime.datetime.now(datetime.UTC).isoformat(),
         "event": EVENT,
         "resource": {"prefect.resource.id": f"wethink.source.{closed.source}", "prefect.resource.name": closed.source},
-        "payload": {"source": closed.source, "bucket": closed.bucket, "key": closed.key, "etag": closed.etag},
+        "payload": {
+            "source": closed.source,
+            "bucket": closed.bucket,
+            "key": closed.key,
+            "etag": closed.etag,
+            "event_id": closed.event_id,
+        },
     }
 
 
