@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos vllm-check dvc.yaml clean
+.PHONY: demo test smoke seeds chaos flywheel vllm-check dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -25,6 +25,10 @@ seeds: .venv/.installed
 # kill -9 in the middle of every stage, of the flow, of DVC and of one worker: does the job end with the same bytes?
 chaos: .venv/.installed
 	@$(BIN)/python -m benchmarks.kill_every_stage
+
+# A new source in a bucket becomes a challenger that is decided on, and what can go wrong on the way; in a throw-away project.
+flywheel: .venv/.installed
+	@$(BIN)/python -m benchmarks.flywheel
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed
