@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -50,6 +50,10 @@ quality: .venv/.installed
 # Synthesis against a real vLLM server: noise for answers, everything accounted for.
 vllm-synthesis: .venv/.installed .venv-vllm/.installed
 	@$(BIN)/python -m benchmarks.vllm_synthesis
+
+# A new source in a bucket becomes a challenger that is decided on, and what can go wrong on the way; in a throw-away project.
+flywheel: .venv/.installed
+	@$(BIN)/python -m benchmarks.flywheel
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

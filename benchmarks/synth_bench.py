@@ -151,7 +151,7 @@ def stage_(folder: str) -> dict[str, float]:
     from wethink.clients.chat import Chat
     from wethink.clients.store import Answer
     from wethink.config import load_params
-    from wethink.stages import run_stage
+    from wethink.running import run_stage
 
     async def send(self: Chat, client: object, request: Any, endpoint: object) -> Any:
         await asyncio.sleep(0)
@@ -169,7 +169,7 @@ def done_(folder: str) -> float:
     """Seconds until the library says that nothing has changed."""
     os.chdir(folder)
     from wethink.config import load_params
-    from wethink.stages import run_stage
+    from wethink.running import run_stage
 
     begin = time.monotonic()
     run_stage("synthesize", load_params(), once=True)

@@ -13,15 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.worktrees import MAIN_JOB, checkout, run_in
+from tasks.worktrees import MAIN_JOB, checkout, run_in
 from wethink.ablations import arm_result, result
 from wethink.arms import ARMS, MAIN
+from wethink.beside import ABLATIONS
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.report.ablations import ablations_page
 from wethink.runs import WORK
-from wethink.stages import ABLATIONS
 
 HOME = WORK / "ablations"
 REPORT, PAGE, ARM_REPORTS = Path("reports/ablations.json"), Path("reports/ablations.html"), Path("reports/ablations")

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.worktrees import MAIN_JOB, checkout, run_in
+from tasks.worktrees import MAIN_JOB, checkout, run_in
+from wethink.beside import CONTROLS
 from wethink.comparison import compare, pool
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.report.seeds import seeds_page
 from wethink.runs import WORK
-from wethink.stages import CONTROLS, STAGES
+from wethink.stages import STAGES
 from wethink.statistics import summarise
 
 HOME = WORK / "seeds"

@@ -21,8 +21,9 @@ from typing import Any, ParamSpec
 from tasks import versions
 from wethink.config import load_params
 from wethink.records import dumps, file_sha256, read_json, write_json
+from wethink.running import settings
 from wethink.runs import MANIFEST, WORK, verify_manifest
-from wethink.stages import STAGES, settings
+from wethink.stages import STAGES
 
 MODEL = "wethink"  # the registered model; base, SFT and GRPO checkpoints are its versions
 P = ParamSpec("P")

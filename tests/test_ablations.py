@@ -8,14 +8,16 @@ import pytest
 from flows.ablations import needed
 from wethink.ablations import CLAIMS, measures, result, steps_to
 from wethink.arms import ARMS, MAIN
+from wethink.beside import ABLATIONS
 from wethink.config import Grpo, Optim, Rewards, Sft, load_params
 from wethink.errors import UserError
 from wethink.records import write_jsonl
 from wethink.report.ablations import ablations_page
 from wethink.rewards.grammar import parse
 from wethink.rl.selection import chosen_rows, nearest_half
-from wethink.sft import samples_of
-from wethink.stages import ABLATIONS
+from wethink.sft import chosen_rows as sft_rows
+from wethink.sft import completions, samples_of
+from wethink.supervised import Sample
 
 
 def test_every_ablation_of_the_issue_has_its_arms_and_every_claim_its_two_sides() -> None:
@@ -65,22 +67,27 @@ def test_only_the_named_arms_run_and_those_from_which_they_start() -> None:
 def paths(tmp_path: Path) -> Path:
     row = {"problem": "how many ?", "image": "i", "answer": "2", "split": "train", "source": "scenes"}
     rows = [
-        row | {"refined_cot": "two things . 2"},
-        row | {"refined_cot": "one . 1", "source": "digits", "answer": "1"},
-        row | {"refined_cot": ""},
+        row | {"id": "a", "refined_cot": "two things . 2"},
+        row | {"id": "b", "refined_cot": "one . 1", "source": "digits", "answer": "1"},
+        row | {"id": "c", "refined_cot": ""},
     ]
     write_jsonl(tmp_path / "rows.jsonl", rows)
     write_jsonl(tmp_path / "descriptions.jsonl", [{"image": "i", "text": "a red thing"}])
     return tmp_path
 
 
+def imitated(rows: Path, config: Sft) -> list[Sample]:
+    chosen = sft_rows(rows, config)
+    return samples_of(chosen, completions(chosen, rows, config), config)
+
+
 def test_sft_imitates_refined_paths_raw_ones_or_answers(tmp_path: Path) -> None:
     optim = Optim(lr=0.1, steps=1, batch=1)
-    refined = samples_of(paths(tmp_path), Sft(optim=optim))
+    refined = imitated(paths(tmp_path), Sft(optim=optim))
     assert [parse(sample.completion).think for sample in refined] == ["two things . 2", "one . 1"]
-    raw = samples_of(tmp_path, Sft(optim=optim, paths="raw", sources=("scenes",)))
+    raw = imitated(tmp_path, Sft(optim=optim, paths="raw", sources=("scenes",)))
     assert [parse(s.completion).think for s in raw] == ["a red thing . two things . 2 . two things . 2"]
-    answers = samples_of(tmp_path, Sft(optim=optim, paths="answers"))
+    answers = imitated(tmp_path, Sft(optim=optim, paths="answers"))
     assert [(s.completion, s.system) for s in answers] == [("2", ""), ("1", "")]
 
 

@@ -62,6 +62,11 @@ def test_each_outside_engine_is_imported_by_one_module(library: str) -> None:
     assert len(homes) <= 1, homes
 
 
+def test_only_one_adapter_speaks_to_aws() -> None:
+    homes = [path.name for folder in ("tasks", "flows") for path in sources(folder) if "boto3" in imports(path)]
+    assert homes == ["sources.py"]
+
+
 def test_great_expectations_is_imported_only_where_it_is_used() -> None:
     assert not [path for path in sources("wethink") if "great_expectations" in imports(path, lazy=False)]
 

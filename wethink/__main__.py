@@ -9,11 +9,13 @@ import json
 import sys
 from pathlib import Path
 
+from wethink.beside import ABLATIONS, CONTROLS, OTHERS, RETRAIN
 from wethink.commands import COMMANDS, add_commands
 from wethink.config import load_params
 from wethink.errors import UserError
+from wethink.running import run_rank, run_stage
 from wethink.runs import die_with_owners
-from wethink.stages import ABLATIONS, CONTROLS, STAGES, run_rank, run_stage
+from wethink.stages import STAGES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,8 +33,10 @@ def parser() -> argparse.ArgumentParser:
     controls.add_argument("arms", nargs="*", choices=[[], *CONTROLS], metavar="ARM", help=f"of {', '.join(CONTROLS)}")
     arms = commands.add_parser("arms", help="ablations: train and measure the named arms; after `report`")
     arms.add_argument("stages", nargs="+", choices=ABLATIONS, metavar="STAGE", help="arm_<name> or measure_<name>")
+    retrain = commands.add_parser("retrain", help="one step of a retrain, in its worktree; `flows.retrain` runs them")
+    retrain.add_argument("step", choices=[*RETRAIN, "bundle"], metavar="STEP", help=f"of {', '.join(RETRAIN)}, bundle")
     rank = commands.add_parser("rank")  # one rank of a training stage; started by the launcher, not by people
-    rank.add_argument("stage", choices=[name for name, stage in (STAGES | CONTROLS | ABLATIONS).items() if stage.ranks])
+    rank.add_argument("stage", choices=[name for name, stage in (STAGES | OTHERS).items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
     ask.add_argument("--image", type=Path, required=True)
@@ -98,6 +102,8 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "arms":
         for stage in args.stages:
             run_stage(stage, load_params(), once=True)
+    elif args.command == "retrain":
+        run_stage(args.step, load_params(), once=True)
     elif args.command == "rank":
         run_rank(args.stage, args.scratch, load_params())
     elif args.command == "ask":

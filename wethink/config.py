@@ -131,6 +131,38 @@ class Endpoint(Section):
     price_completion: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Retrain(Section):
+    """Continued training on a new source (wethink/retrain.py); GRPO's other numbers are those of `grpo`."""
+
+    source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None  # set by the flow, in its own worktree
+    start: Literal["champion", "sft"]  # which checkpoint goes on learning
+    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images that only answer
+    steps: Positive  # of GRPO, on the union of old and new rows
+
+
+class Promotion(Section):
+    """The gate between champion and challenger (wethink/promotion/); no stage of the DAG reads it."""
+
+    programme: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # a new set of items, a new name
+    new_weight: Annotated[float, Field(ge=0, lt=1)]  # of the new source's held-out items in the declared mix
+    min_gain: Annotated[float, Field(ge=0, lt=1)]  # the mix must gain more than this
+    alpha: Annotated[float, Field(gt=0, le=0.5)]  # chance that a programme ever promotes one that is no better
+    spending: Literal["pocock", "obrien_fleming"]
+    looks: Positive  # decisions that one programme may take
+    margin: Annotated[float, Field(gt=0, lt=1)]  # no group may be worse than this
+    margins: dict[str, Annotated[float, Field(gt=0, lt=1)]]  # of single groups: `old`, `new`, `source scenes`, ...
+    regression_alpha: Annotated[float, Field(gt=0, le=0.5)]  # one-sided, of each group
+    min_scenes: Annotated[int, Field(ge=2)]  # fewer say nothing: a part of the mix is refused, a group joins the rest
+    max_unknown: Share  # of a model's verdicts; above it nothing is decided in its favour
+    resamples: Positive
+
+    @model_validator(mode="after")
+    def _resamples_reach_the_level(self) -> "Promotion":
+        if self.resamples * self.alpha < 10 * self.looks:
+            raise ValueError(f"'resamples' must be at least 10 · looks / alpha = {10 * self.looks / self.alpha:.0f}")
+        return self
+
+
 class Launch(Section):
     """Where work is done. Not part of any fingerprint: the same work on another machine is the same work."""
 
@@ -164,6 +196,8 @@ class Params(Section):
     evaluate: Evaluate
     report: Report
     quality: Quality
+    retrain: Retrain
+    promotion: Promotion
     launch: Launch
 
 

@@ -53,15 +53,25 @@ def cluster_bootstrap(correct: npt.ArrayLike, clusters: npt.ArrayLike, resamples
     Raises:
         ValueError: there is no item, or the two arrays differ in length.
     """
+    means = bootstrap_means(correct, clusters, resamples, seed)
+    low, high = np.percentile(means, [2.5, 97.5])
     values = np.asarray(correct, dtype=np.float64)
-    labels = np.asarray(clusters)
-    if values.ndim != 1 or len(values) == 0 or values.shape != labels.shape:
-        raise ValueError(f"need one cluster per item and at least one item, found {values.shape} and {labels.shape}")
+    return Estimate(float(values.sum() / len(values)), float(low), float(high), len(values))
+
+
+def bootstrap_means(values: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> Floats:
+    """The means [resamples] behind `cluster_bootstrap`, for other levels than 95 % and for sums of several.
+
+    Raises:
+        ValueError: as `cluster_bootstrap`.
+    """
+    found, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
+    if found.ndim != 1 or len(found) == 0 or found.shape != labels.shape:
+        raise ValueError(f"need one cluster per item and at least one item, found {found.shape} and {labels.shape}")
     _, member = np.unique(labels, return_inverse=True)
-    sums: Floats = np.bincount(member, weights=values).astype(np.float64)
+    sums: Floats = np.bincount(member, weights=found).astype(np.float64)
     counts: Floats = np.bincount(member).astype(np.float64)
-    low, high = np.percentile(_resampled_means(sums, counts, resamples, seed), [2.5, 97.5])
-    return Estimate(float(sums.sum() / counts.sum()), float(low), float(high), len(values))
+    return _resampled_means(sums, counts, resamples, seed)
 
 
 def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:

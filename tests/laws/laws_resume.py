@@ -15,7 +15,7 @@ from tests.laws.worlds import end, in_world, start_world
 from wethink import resume
 from wethink.config import parse_params
 from wethink.records import read_jsonl
-from wethink.stages import run_rank
+from wethink.running import run_rank
 
 STEPS, KILL_AFTER = 6, 3
 

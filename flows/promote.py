@@ -1,0 +1,87 @@
+"""Who is champion: a command each to see it, to name one by hand, and to go back.
+
+    python -m flows.promote first                          # the main job's result becomes the first champion
+    python -m flows.promote list
+    python -m flows.promote champion                       # its folder, verified
+    python -m flows.promote register models/grpo           # a checkpoint as a version
+    python -m flows.promote promote 4 --because "first"    # by hand; the retrain flow decides by the gate
+    python -m flows.promote rollback --because "..."
+
+What a person does by hand is kept with its reason, like what the gate decides.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tasks import registry, retraining
+from wethink.errors import UserError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m flows.promote", description="The model registry's champion.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("first", help="make what the main job has published the first champion")
+    commands.add_parser("list", help="all versions, with their aliases and decisions")
+    for alias in (registry.CHAMPION, registry.CHALLENGER):
+        commands.add_parser(alias, help=f"print the folder of the {alias}, checked file by file")
+    register = commands.add_parser("register", help="make a published checkpoint a version")
+    register.add_argument("folder", type=Path)
+    promote = commands.add_parser("promote", help="make a version champion by hand")
+    promote.add_argument("version")
+    promote.add_argument("--because", required=True, help="why; it is kept with the version")
+    rollback = commands.add_parser("rollback", help="make the champion before this one champion again")
+    rollback.add_argument("--because", required=True, help="why; it is kept with the version that is left")
+    return top
+
+
+def run(args: argparse.Namespace) -> str:
+    """Do what was asked and say what is so now."""
+    match args.command:
+        case "list":
+            return "\n".join(map(_line, registry.every())) or "no checkpoint is registered; `register` one."
+        case "first":
+            version = retraining.first_champion()
+            return f"version {version.number} is champion: {version.folder}"
+        case "register":
+            version = registry.register(args.folder, {"registered": "by hand"})
+            return f"{args.folder} is version {version.number}: {version.folder}"
+        case "promote":
+            version = registry.get(args.version)
+            before = registry.promote(version, args.because)
+            if before is not None and before.number == version.number:
+                return f"version {version.number} is champion already."
+            return f"version {version.number} is champion" + (f"; it was version {before.number}." if before else ".")
+        case "rollback":
+            left, now = registry.rollback(args.because)
+            return f"version {now.number} is champion again; version {left.number} was rolled back."
+        case alias:
+            found = registry.named(alias)
+            if found is None:
+                raise UserError(f"there is no {alias}; `python -m flows.promote promote VERSION` names a champion.")
+            return str(registry.verified(found))
+
+
+def _line(version: registry.Version) -> str:
+    aliases = [a for a in (registry.CHAMPION, registry.CHALLENGER) if _is(a, version)]
+    said = version.tags.get("reasons") or version.tags.get("promoted_because") or ""
+    return f"{version.number:>4}  {version.digest[:12]}  {','.join(aliases) or '-':<10}  {said}".rstrip()
+
+
+def _is(alias: str, version: registry.Version) -> bool:
+    found = registry.named(alias)
+    return found is not None and found.number == version.number
+
+
+def main() -> int:
+    args = parser().parse_args()
+    try:
+        print(run(args))
+    except UserError as error:
+        print(f"wethink promote: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

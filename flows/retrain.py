@@ -1,0 +1,68 @@
+"""A new source makes a challenger, and the gate decides whether it becomes champion.
+
+    python -m flows.retrain SOURCE --bucket NAME     # or --bucket /folder, a watched folder of this machine
+
+Nobody need start it: the watcher does (tasks/watcher.py). Every run has a git worktree of its own, with the DVC cache
+of this checkout; what it made and what was decided is a commit on a branch of its own. The same source twice does
+nothing.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from tasks import registry, retraining
+from tasks.server import local_server
+from wethink.beside import RETRAIN
+from wethink.config import load_params
+from wethink.errors import UserError
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]:
+    """A closed source in; a challenger promoted, or refused with its reasons.
+
+    Args:
+        source: its name: the first part of its keys in the bucket.
+        bucket: the bucket, or the absolute path of a watched folder on this machine.
+        event_id: of the event that started this run; it says which one, and changes nothing.
+    """
+    try:
+        champion = retraining.champion()
+        arrived = retraining.bring(source, bucket)
+        plan = retraining.plan(source, arrived, champion)
+        if plan.done:
+            return Completed(name="Cached", message=plan.done)
+        folder = retraining.workplace(plan, champion)
+        for step in RETRAIN:
+            retraining.step(step, folder, plan)
+        decision = retraining.decide(plan, champion, folder)
+        retraining.commit(plan, folder, decision)
+        registry.finish(decision["version"], plan.key)
+        return Completed(message=retraining.sentence(plan, decision), data=decision)
+    except UserError as failure:
+        return Failed(message=str(failure))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="Retrain on a new source, and decide.")
+    parser.add_argument("source")
+    parser.add_argument("--bucket", required=True, help="a bucket, or the absolute path of a folder")
+    args = parser.parse_args()
+    try:
+        load_params()
+        with local_server():
+            state = retrain(args.source, args.bucket, return_state=True)
+    except UserError as error:
+        print(f"wethink retrain: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"wethink retrain: {state.message}", file=sys.stdout if state.is_completed() else sys.stderr)
+    return 0 if state.is_completed() else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

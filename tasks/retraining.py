@@ -1,0 +1,274 @@
+"""The steps of a retrain as Prefect tasks: bring the source here, run each step in the worktree, decide, commit.
+
+Prefect moves names and paths. Whether a step is done is decided by its fingerprint, in the worktree, and whether a
+source is done by the registry: a run that is killed anywhere goes on where it was when it is started again.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from tasks import children, registry, sources, versions, worktrees
+from tasks.registry import Version
+from tasks.stage import INTERRUPTED
+from wethink.config import Params, load_params
+from wethink.errors import UserError
+from wethink.promotion.gate import decide as gate
+from wethink.promotion.gate import held_out
+from wethink.promotion.page import decision_page
+from wethink.records import Record, content_id, file_sha256, read_json, write_json
+from wethink.running import run_stage
+from wethink.runs import WORK, fingerprint
+
+SOURCES = Path("sources")  # what was brought from a bucket
+KILLED = (versions.RANK_LOST, 128 + 9, 128 + 15)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about; `done`: why there is nothing to do."""
+
+    source: str
+    arrived: Path
+    key: str  # of source content, champion and parameters: the same work is the same key
+    done: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.key[:8]}"
+
+
+def first_champion(store: Path = registry.STORE) -> Version:
+    """Make what the main job has published the first champion, with the data that the next retrain adds to.
+
+    Raises:
+        UserError: there is a champion, or the main job is not finished.
+    """
+    now = registry.named(registry.CHAMPION)
+    if now is not None:
+        raise UserError(f"version {now.number} is champion already; `flows.promote promote VERSION` changes that.")
+    run_stage("bundle", load_params(), once=True)
+    dataset = registry.keep(WORK / "bundle", store.parent / "datasets")
+    lineage = {
+        "stage": "grpo",
+        "dataset": dataset.name,
+        "sources": read_json(dataset / "sources.json"),
+        "sft_digest": registry.keep(Path("models/sft"), store).name,
+    }
+    version = registry.register(Path("models/grpo"), lineage, store)
+    registry.promote(version, "the main job's result, the first champion")
+    return version
+
+
+def champion() -> Version:
+    """The champion, with its data.
+
+    Raises:
+        UserError: there is none, or its checkpoint or its data is not whole.
+    """
+    found = registry.named(registry.CHAMPION)
+    if found is None:
+        raise UserError("there is no champion; `python -m flows.promote first` makes the main job's result the first.")
+    registry.verified(found)
+    _kept(found, "dataset", _datasets(found))
+    return found
+
+
+def _kept(version: Version, tag: str, store: Path) -> Path:
+    """The folder that a tag of a version names by its content."""
+    folder = store / version.tags.get(tag, "none")
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"version {version.number}: its {tag} is not at {folder}; restore it from a backup.")
+    registry.verified(dataclasses.replace(version, folder=folder, digest=folder.name))
+    return folder
+
+
+@task(name="bring", cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=[2, 10, 60])
+def bring(source: str, bucket: str) -> Path:
+    """The source's folder on this machine. A watched folder is read where it is."""
+    if os.path.isabs(bucket):
+        folder = Path(bucket) / source
+        if sources.NAME.fullmatch(source) is None or not folder.is_dir():
+            raise UserError(f"{folder} is no source; name a folder directly in {bucket}.")
+        return folder
+    found = sources.sync(sources.client("s3"), bucket, source, SOURCES, load_params().ingest.max_file_mb)
+    if not found.fetched + found.kept:
+        raise UserError(f"s3://{bucket}/{source}/ holds no usable object; {len(found.quarantined)} are in quarantine.")
+    return (SOURCES / source).resolve()
+
+
+def plan(source: str, arrived: Path, now: Version) -> Plan:
+    """What is to do, and whether it was done: by the champion itself, or by an earlier run with the same inputs."""
+    params = load_params()
+    rows = arrived / "rows.jsonl"
+    whole = params.model_dump(mode="json", by_alias=True, exclude={"launch", "draw", "report"})
+    key = content_id(source, fingerprint((), {}, [arrived]), now.digest, whole)
+    learned = read_json(_kept(now, "dataset", _datasets(now)) / "sources.json")
+    if rows.is_file() and learned.get(source) == file_sha256(rows):
+        return Plan(source, arrived, key, f"the champion, version {now.number}, has learned from '{source}' already.")
+    for version in registry.every():
+        if version.tags.get(registry.DONE) == key:
+            said = f"'{source}' made version {version.number}, which was {version.tags.get('decision')}."
+            return Plan(source, arrived, key, f"nothing has changed: {said}")
+    return Plan(source, arrived, key)
+
+
+def _datasets(version: Version) -> Path:
+    """Unions are kept by content beside the checkpoints."""
+    return version.folder.parent.parent / "datasets"
+
+
+def workplace(plan: Plan, now: Version) -> Path:
+    """The run's worktree, with links to what it starts from."""
+    folder = worktrees.checkout(WORK / "retrain" / plan.name, {"retrain.source": plan.source} | _own_params())
+    (folder / "retrain").mkdir(exist_ok=True)
+    params = load_params()
+    start = now.folder if params.retrain.start == "champion" else _kept(now, "sft_digest", now.folder.parent)
+    old = _kept(now, "dataset", _datasets(now))
+    links = {"old": old, "champion": now.folder, "start": start, "source": plan.arrived}
+    for name, target in links.items():
+        link = folder / "retrain" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+    return folder
+
+
+def _own_params() -> dict[str, Any]:
+    """Where it runs is a matter of this machine, also in a worktree."""
+    return {f"launch.{key}": value for key, value in load_params().launch.model_dump(mode="json").items()}
+
+
+def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> bool:
+    return state.name == INTERRUPTED
+
+
+@task(
+    name="step",
+    task_run_name="{name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[1, 10],
+    retry_condition_fn=_interrupted,
+)
+def _step(name: str, folder: Path, plan: Plan, minutes: float) -> State[str]:
+    log = WORK / "logs" / f"retrain-{plan.name}-{name}.log"
+    command = ["env", "-C", str(folder), sys.executable, "-m", "wethink", "retrain", name]
+    ended = children.run(command, log.absolute(), minutes * 60)
+    if ended.late:
+        return Failed(message=f"{name}: stopped after {minutes:g} minutes (params.yaml, launch.deadline_minutes).")
+    if ended.code != 0:
+        killed = ended.code < 0 or ended.code in KILLED
+        sentence = f"{versions.failure('retrain', ended.code, ended.output)} (step {name}; all of its output: {log})"
+        return Failed(name=INTERRUPTED if killed else "Failed", message=sentence)
+    return Completed(message=name)
+
+
+def step(name: str, folder: Path, plan: Plan) -> None:
+    """Run one step of wethink.stages.RETRAIN in the worktree, unless it is done there.
+
+    Raises:
+        UserError: it failed; the message is its own sentence.
+    """
+    state: State[Any] = _step(name, folder, plan, load_params().launch.deadline_minutes, return_state=True)
+    if not state.is_completed():
+        raise UserError(state.message or f"{name} did not complete.")
+
+
+def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None) -> Record:
+    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again."""
+    from wethink.retrain import answers
+
+    params: Params = load_params(folder / "params.yaml")
+    store = store or now.folder.parent
+    dataset = registry.keep(folder / "retrain/union", store.parent / "datasets")
+    lineage = {
+        "stage": "grpo",
+        "retrain_key": plan.key,
+        "parent": now.number,
+        "dataset": dataset.name,
+        "sources": read_json(dataset / "sources.json"),
+        "sft_digest": now.tags.get("sft_digest", "none"),
+    }
+    version = registry.register(folder / "retrain/challenger", lineage, store)
+    evaluation = folder / "retrain/evaluation"
+    champion, challenger = (answers(evaluation, model) for model in ("champion", "challenger"))
+    rule, items = params.promotion, held_out(champion)
+    found = registry.decided(now, version, rule.programme, items)
+    if found is None:
+        registry.challenge(version)
+        look = registry.looks(rule.programme) + 1
+        found = gate(champion, challenger, [plan.source], look, rule, params.seed).as_record()
+        shown = {
+            "challenger": f"version {version.number}, {version.digest}",
+            "champion": f"version {now.number}, {now.digest}",
+            "new source": plan.source,
+            "dataset": dataset.name,
+            "held-out items": items,
+            "programme": rule.programme,
+            "code": version.tags.get("git_commit", "none"),
+        }
+        page = decision_page(found, shown)
+        (folder / "retrain/decision.html").write_text(page, encoding="utf-8")
+        write_json(folder / "retrain/decision.json", found | {"lineage": shown})
+        registry.record_decision(now, version, rule.programme, items, found, page)
+    if found["promoted"]:
+        registry.promote(version, found["reasons"][0])
+    lines = "\n".join(f"- {reason}" for reason in found["reasons"])
+    verdict = "promoted" if found["promoted"] else "refused"
+    create_markdown_artifact(f"**{verdict}**\n\n{lines}", key=f"decision-{plan.source.replace('_', '-')}")
+    return found | {"version": version.number}
+
+
+def commit(plan: Plan, folder: Path, decision: Record) -> str:
+    """The run as a commit on a branch of its own: params.yaml, the decision, and union and challenger for DVC."""
+
+    def run(*command: str) -> str:
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if ended.returncode != 0:
+            last = (ended.stderr or ended.stdout).strip().splitlines()[-1:]
+            raise UserError(f"{' '.join(command[:4])} failed in {folder}: {(last or ['no word'])[0]}")
+        return ended.stdout.strip()
+
+    branch = f"retrain/{plan.name}"
+    run(*versions.DVC, "add", "--quiet", "retrain/union", "retrain/challenger")
+    if _has_remote(folder):
+        run(*versions.DVC, "push", "--quiet")  # before the commit: whoever has the commit can pull
+    run("git", "checkout", "--quiet", "-B", branch)
+    wanted = ["params.yaml", "retrain/.gitignore", "retrain/union.dvc", "retrain/challenger.dvc"]
+    pages = [f"retrain/decision.{kind}" for kind in ("json", "html")]
+    wanted += [page for page in pages if (folder / page).is_file()]
+    run("git", "add", "--force", "--", *wanted)
+    if run("git", "status", "--porcelain", "--untracked-files=no"):
+        nobody = ["-c", "user.name=wethink", "-c", "user.email=wethink@localhost"]
+        run(
+            "git",
+            *([] if versions.git("config", "user.email") else nobody),
+            "commit",
+            "--quiet",
+            "-m",
+            sentence(plan, decision),
+        )
+    run("git", "tag", "--force", f"data/{plan.name}")
+    return branch
+
+
+def _has_remote(folder: Path) -> bool:
+    asked = subprocess.run([*versions.DVC, "config", "core.remote"], cwd=folder, capture_output=True, text=True)
+    return asked.returncode == 0 and bool(asked.stdout.strip())
+
+
+def sentence(plan: Plan, decision: Record) -> str:
+    """What came of a run."""
+    verdict = "promoted" if decision["promoted"] else "refused"
+    return f"'{plan.source}' made version {decision['version']}, {verdict}: {' '.join(decision['reasons'])}"

@@ -1,0 +1,81 @@
+"""Worktrees: a checkout of its own for every run that changes params.yaml, with the DVC cache of this one.
+
+Two runs never write in one folder, every run can be looked into as an ordinary checkout, and what one of them has
+made the others find in the shared cache.
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tasks import children, versions
+from wethink.config import load_params
+from wethink.errors import UserError
+from wethink.runs import WORK
+
+MAIN_JOB = [*versions.DVC, "repro", "--no-run-cache", "report"]  # the cache has no logs: what steps cost
+
+
+def checkout(folder: Path, settings: Mapping[str, Any], overlays: Sequence[str] = ()) -> Path:
+    """A worktree of HEAD in `folder` with some lines of params.yaml set; an older one there is brought to HEAD.
+
+    Args:
+        folder: where; what DVC and the stages made there stays.
+        settings: dotted key → value, e.g. `{"seed": 1, "grpo.optim.lr": 0.0001}`; the key must exist.
+        overlays: profiles to switch to before.
+
+    Raises:
+        UserError: this is no git checkout, it differs from HEAD, or params.yaml has no such key.
+    """
+    if versions.git("rev-parse", "--git-dir") is None:
+        raise UserError("this needs a git checkout: every run gets a worktree of its own.")
+    if versions.git("status", "--porcelain", "--untracked-files=no"):
+        raise UserError("there are uncommitted changes; commit them first, so that every run has the same code.")
+    head = str(versions.git("rev-parse", "HEAD"))
+    if not folder.exists():
+        subprocess.run(["git", "worktree", "prune"], check=True)
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(folder), head], check=True)
+    else:
+        subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", "--force", "--detach", head], check=True)
+    (folder / ".dvc" / "config.local").write_text(
+        f"[cache]\n    dir = {Path('.dvc/cache').resolve()}\n", encoding="utf-8"
+    )
+    if overlays:
+        run_in(folder, [versions.DVC[0], "-m", "wethink", "profile", *overlays], f"{folder.name}-profile")
+    set_params(folder / "params.yaml", settings)
+    return folder.resolve()
+
+
+def set_params(path: Path, settings: Mapping[str, Any]) -> None:
+    """Set dotted keys of a params.yaml; order and remarks of the rest stay.
+
+    Raises:
+        UserError: a key does not exist.
+    """
+    yaml = YAML()
+    yaml.width = 200
+    params = yaml.load(path)
+    for name, value in settings.items():
+        *sections, key = name.split(".")
+        section = params
+        for part in sections:
+            section = section.get(part) or {}
+        if key not in section:
+            raise UserError(f"{path}: there is no key '{name}' to set.")
+        section[key] = value
+    yaml.dump(params, path)
+
+
+def run_in(folder: Path, command: Sequence[str], name: str) -> None:
+    """Run a command in a worktree, with ten times the deadline of a stage; its output goes to a log of that name.
+
+    Raises:
+        UserError: it ended with another code than 0.
+    """
+    minutes = load_params().launch.deadline_minutes
+    ended = children.run(["env", "-C", str(folder), *command], WORK / "logs" / f"{name}.log", 10 * minutes * 60)
+    if ended.code != 0:
+        raise UserError(f"{name} ended with code {ended.code}; see its last lines above.")

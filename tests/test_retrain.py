@@ -1,0 +1,225 @@
+"""A new source: only what is new is read, every row counts once, nothing held out is learned from, one decision."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import ROOT
+from tests.miniature import NoiseImages
+from wethink import retrain
+from wethink.config import Params, load_params
+from wethink.errors import UserError
+from wethink.images import ImageSet
+from wethink.records import read_json, read_jsonl, write_json, write_jsonl
+from wethink.runs import write_manifest
+
+SHARE = 0.25
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    whole = load_params(ROOT / "params.yaml")
+    own = whole.retrain.model_copy(update={"source": "new", "held_out": SHARE})
+    return whole.model_copy(update={"retrain": own})
+
+
+def picture(name: str) -> bytes:
+    buffer = io.BytesIO()
+    NoiseImages().open(name).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def arrival(folder: Path, images: list[str]) -> Path:
+    """A source with one row an image, and one row about none."""
+    (folder / "images").mkdir(parents=True)
+    rows: list[dict[str, Any]] = []
+    for number, name in enumerate([*images, "nowhere"]):
+        if name != "nowhere":
+            (folder / "images" / f"{name}.png").write_bytes(picture(name))
+        row = {"problem": f"how many {number} ?", "answer": "2", "category": "FIB", "abilities": ["counting"]}
+        rows.append(row | {"refined_cot": "two", "image_path": f"{name}.png", "reward": "rule"})
+    write_jsonl(folder / "rows.jsonl", rows)
+    return folder
+
+
+def run(folder: Path, params: Params, images: list[str], old: Path) -> Path:
+    """The steps up to the union."""
+    source = arrival(folder / "source", images)
+    for name in ("images", "rows", "union", "scratch"):
+        (folder / name).mkdir()
+    given: dict[str, Any] = {"scratch": folder / "scratch", "seed": 0}
+    retrain.new_images(source=source, out=folder / "images", config=params.ingest, retrain=params.retrain, **given)
+    retrain.new_rows(source=source, images=folder / "images", out=folder / "rows", config=params.retrain, **given)
+    retrain.union(
+        old=old,
+        images=folder / "images",
+        rows=folder / "rows",
+        out=folder / "union",
+        config=params.retrain,
+        ingest=params.ingest,
+        evaluate=params.evaluate,
+        **given,
+    )
+    return folder / "union"
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
+    """What a first retrain adds to: eight images of `noise`, the first two of them held out."""
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from wethink.images import SCHEMA
+
+    folder, records, rows, items = tmp_path_factory.mktemp("old"), [], [], []
+    for number in range(8):
+        blob = picture(f"noise {number}")
+        image, split = hashlib.sha256(blob).hexdigest(), "reporting" if number < 2 else "train"
+        records.append(
+            {"id": image, "bytes": blob, "source": "noise", "split": split, "cluster": image}
+            | {"width": 56, "height": 56, "origin": f"{number}.png"}
+        )
+        (rows if split == "train" else items).append({"id": f"old {number}", "image": image, "scene": image})
+    for name in ("images", "rows", "items"):
+        (folder / name).mkdir()
+    pq.write_table(pa.Table.from_pylist(records, schema=SCHEMA), folder / "images/shard-00000.parquet")
+    write_jsonl(folder / "rows/rows.jsonl", rows)
+    write_jsonl(folder / "rows/descriptions.jsonl", [])
+    write_jsonl(folder / "items" / f"{params.evaluate.split}.jsonl", items)
+    write_json(folder / "sources.json", {"noise": "main job"})
+    return folder
+
+
+NEW = [f"new {n}" for n in range(24)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, params: Params, old: Path) -> Path:
+    return run(tmp_path_factory.mktemp("retrain"), params, [*NEW, "noise 0", "noise 5"], old)
+
+
+def test_every_row_of_the_source_ends_in_one_place(made: Path) -> None:
+    rows, found = read_json(made.parent / "rows/metrics.json"), read_json(made / "metrics.json")
+    assert rows["candidates"] == 27 == rows["rows"] + rows["items"] + rows["rejected"]
+    assert rows["rejected"] == 1, "the row about no image"
+    added = [found[name]["new"] + found[name]["dropped_with_known_image"] for name in ("rows", "items")]
+    assert added == [rows["rows"], rows["items"]]
+    assert (found["images"], found["known_images"]) == (24, 2)
+    assert sum(found[name]["dropped_with_known_image"] for name in ("rows", "items")) == 2
+
+
+def test_the_union_has_all_that_is_old_and_what_is_new_once(made: Path, old: Path) -> None:
+    stored = ImageSet(made / "images")
+    ids = [record.id for record in stored.records]
+    assert len(ids) == len(set(ids)) == 8 + 24
+    assert stored.records[:8] == ImageSet(old / "images").records
+    assert all(stored.bytes(image) for image in ids)
+    assert [r["id"] for r in read_jsonl(made / "rows/rows.jsonl")][:6] == [f"old {n}" for n in range(2, 8)]
+    assert set(read_json(made / "sources.json")) == {"noise", "new"}
+
+
+def test_no_held_out_image_is_learned_from_whatever_the_source_says(made: Path, old: Path) -> None:
+    learned = {row["image"] for row in read_jsonl(made / "rows/rows.jsonl")}
+    (items,) = (made / "items").iterdir()
+    asked = {item["image"] for item in read_jsonl(items)}
+    assert learned and asked and not learned & asked
+    splits = {record.id: record.split for record in ImageSet(made / "images").records}
+    assert {splits[image] for image in learned} == {"train"}
+    assert {splits[image] for image in asked} == {items.stem}
+    before = {item["image"] for item in read_jsonl(old / "items" / items.name)}
+    assert before <= asked, "an old held-out image that came again with a row is still held out"
+
+
+def test_the_share_of_held_out_images_is_the_declared_one_and_does_not_depend_on_the_run() -> None:
+    held = [retrain.is_held_out(f"{n:064x}", SHARE) for n in range(4000)]
+    assert abs(sum(held) / 4000 - SHARE) < 0.03
+    assert held == [retrain.is_held_out(f"{n:064x}", SHARE) for n in range(4000)]
+
+
+def test_the_same_source_is_the_same_bytes(tmp_path: Path, params: Params, old: Path, made: Path) -> None:
+    again = run(tmp_path, params, [*NEW, "noise 0", "noise 5"], old)
+    for folder in (made, again):
+        write_manifest(folder)
+    assert (made / "manifest.json").read_bytes() == (again / "manifest.json").read_bytes()
+
+
+def test_a_source_that_brings_nothing_says_so_in_a_sentence(tmp_path: Path, params: Params, old: Path) -> None:
+    with pytest.raises(UserError, match="no image that is not there already"):
+        run(tmp_path / "known", params, ["noise 0", "noise 5"], old)
+    given: dict[str, Any] = {"out": tmp_path, "scratch": tmp_path, "seed": 0}
+    with pytest.raises(UserError, match="no folder 'images'"):
+        retrain.new_images(source=tmp_path, config=params.ingest, retrain=params.retrain, **given)
+    with pytest.raises(UserError, match=r"no rows\.jsonl"):
+        retrain.new_rows(source=tmp_path, images=tmp_path, config=params.retrain, **given)
+
+
+@pytest.fixture
+def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Path, params: Params) -> tuple[Any, Path]:
+    """A champion in a registry of its own, and a worktree in which a much better challenger was evaluated."""
+    import shutil
+
+    from tasks import registry, retraining
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(mlflow_database, tmp_path / 'mlflow.db')}")
+    monkeypatch.setattr(retraining, "create_markdown_artifact", lambda *args, **kwargs: None)  # needs a server
+    store, work = tmp_path / "checkpoints", tmp_path / "work/retrain"
+    for folder in (tmp_path / "old", work / "union", work / "challenger", tmp_path / "champion"):
+        folder.mkdir(parents=True)
+        (folder / "content").write_text(folder.name, encoding="utf-8")
+        write_json(folder / "sources.json", {"noise": "main job"})
+        write_manifest(folder)
+    dataset = registry.keep(tmp_path / "old", tmp_path / "datasets")
+    version = registry.register(tmp_path / "champion", {"dataset": dataset.name}, store)
+    registry.promote(version, "the first")
+    (work / "evaluation").mkdir()
+    records = [
+        {"id": f"{source} {n}", "scene": f"{source} {n}", "source": source, "category": "FIB", "temperature": 0.0}
+        | {"pixels": "true", "checkpoint": model, "verdict": "correct" if model == "challenger" or n % 3 else "wrong"}
+        for source in ("noise", "new")
+        for n in range(60)
+        for model in ("champion", "challenger")
+    ]
+    write_jsonl(work / "evaluation/items.jsonl", records)
+    for folder in (tmp_path, work.parent):
+        (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "incoming/new").mkdir(parents=True)
+    (tmp_path / "incoming/new/rows.jsonl").write_text("{}", encoding="utf-8")
+    return version, work.parent
+
+
+def test_a_run_that_is_killed_between_decision_and_promotion_ends_as_if_it_had_not_been(
+    decided: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import registry, retraining
+
+    champion, work = decided
+    plan = retraining.plan("new", Path("incoming/new").resolve(), champion)
+    with monkeypatch.context() as broken:
+        broken.setattr(registry, "promote", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            retraining.decide(plan, champion, work)
+    assert registry.named("champion") == registry.get(champion.number)
+    again = retraining.plan("new", Path("incoming/new").resolve(), champion)
+    assert again == plan and not again.done, "it must not count as done"
+    decision = retraining.decide(plan, champion, work)
+    now = registry.named("champion")
+    assert decision["promoted"] and now is not None and now.number == decision["version"] != champion.number
+    assert registry.looks("first") == 1, "the same question is one look"
+    registry.finish(decision["version"], plan.key)
+    assert "nothing has changed" in retraining.plan("new", plan.arrived, champion).done
+
+
+def test_a_champion_without_its_data_is_told_before_anything_runs(decided: tuple[Any, Path]) -> None:
+    import shutil
+
+    from tasks import retraining
+
+    assert retraining.champion().number == decided[0].number
+    shutil.rmtree("datasets")
+    with pytest.raises(UserError, match="dataset is not at"):
+        retraining.champion()

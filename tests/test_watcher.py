@@ -1,0 +1,290 @@
+"""Sources that arrive by themselves: heard of however often, each is one event; nothing they hold leaves its folder."""
+
+import json
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import events, sources, watcher
+from tasks.sources import Closed, Object
+from wethink.errors import UserError
+
+BUCKET = "images"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """moto's server on a free port of loopback: S3, SQS, and notifications from one to the other."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket of its own."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    made = sources.client("s3", endpoint)
+    made.create_bucket(Bucket=BUCKET)
+    yield made
+    for item in list(sources.objects(made, BUCKET)):
+        made.delete_object(Bucket=BUCKET, Key=item.key)
+    made.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def queue(store: Any, endpoint: str) -> Iterator[tuple[Any, str]]:
+    """A queue that gets the bucket's notifications."""
+    made = sources.client("sqs", endpoint)
+    url = made.create_queue(QueueName="closed")["QueueUrl"]
+    arn = made.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    told = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]
+    store.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": told})
+    yield made, url
+    made.delete_queue(QueueUrl=url)
+
+
+def put(store: Any, **files: str) -> None:
+    for key, text in files.items():
+        store.put_object(Bucket=BUCKET, Key=key.replace("__", "/"), Body=text.encode())
+
+
+class Prefect:
+    """Stands in for the server: remembers whom it was told of; may be down."""
+
+    def __init__(self) -> None:
+        self.down, self.runs = False, list[str]()
+
+    def __call__(self, closed: Closed) -> str:
+        if self.down:
+            raise events.NotAccepted("nobody listens")
+        self.runs.append(closed.event_id)
+        return closed.source
+
+
+def drain(queue: tuple[Any, str], store: Any, told: watcher.Told, tell: Prefect) -> int:
+    return watcher.drain(queue[0], queue[1], store, BUCKET, told, tell, wait=1)
+
+
+def waiting(queue: tuple[Any, str]) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = queue[0].get_queue_attributes(QueueUrl=queue[1], AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def test_a_source_is_told_when_its_marker_lands_and_only_then(store: Any, queue: Any, tmp_path: Path) -> None:
+    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    put(store, new__a="1", new__b="2", new__deep___SUCCESS="", _SUCCESS="")
+    while drain(queue, store, told, tell):
+        pass
+    assert tell.runs == [] and waiting(queue) == 0
+    put(store, new__manifest="no marker")
+    store.put_object(Bucket=BUCKET, Key="new/_SUCCESS", Body=b"")
+    while drain(queue, store, told, tell):
+        pass
+    assert len(tell.runs) == 1 and waiting(queue) == 0
+
+
+def test_a_message_stays_until_the_run_is_recorded(store: Any, queue: Any, tmp_path: Path) -> None:
+    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    drain(queue, store, told, tell)  # the test event
+    store.put_object(Bucket=BUCKET, Key="new/_SUCCESS", Body=b"")
+    tell.down = True
+    assert drain(queue, store, told, tell) >= 1 and waiting(queue) == 1
+    tell.down = False
+    body = sources.parse(_body("new/_SUCCESS"))
+    queue[0].send_message(QueueUrl=queue[1], MessageBody=body.body)  # as when it comes again
+    drain(queue, store, told, tell)
+    assert len(tell.runs) == 1 and waiting(queue) == 1  # the first delivery is still hidden
+
+
+def test_twice_delivered_out_of_order_and_listed_besides_is_one_run(store: Any, queue: Any, tmp_path: Path) -> None:
+    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    for key in ("two/_SUCCESS", "one/_SUCCESS", "two/_SUCCESS"):
+        store.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    while drain(queue, store, told, tell):
+        pass
+    watcher.scan(store, BUCKET, None, told, tell)
+    watcher.scan(store, BUCKET, None, watcher.Told(tmp_path / "told"), tell)  # a watcher that was started anew
+    assert len(tell.runs) == len(set(tell.runs)) == 2
+    store.put_object(Bucket=BUCKET, Key="one/_SUCCESS", Body=b"closed again, with more images")
+    watcher.scan(store, BUCKET, None, told, tell)
+    assert len(set(tell.runs)) == 3
+
+
+def test_nonsense_is_put_aside_with_a_reason_and_does_not_come_again(store: Any, queue: Any, tmp_path: Path) -> None:
+    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    for body in ("not JSON", "[]", '{"Records": [{"s3": 3}]}'):
+        queue[0].send_message(QueueUrl=queue[1], MessageBody=body)
+    while drain(queue, store, told, tell):
+        pass
+    kept = [item.key for item in sources.objects(store, BUCKET, "quarantine/messages/")]
+    assert len(kept) == 3 and waiting(queue) == 0 and tell.runs == []
+    said = json.loads(store.get_object(Bucket=BUCKET, Key=kept[0])["Body"].read())
+    assert "no notification of S3" in said["reason"] and said["message"]
+
+
+def _body(key: str, name: str = "ObjectCreated:Put", etag: str = "abc") -> str:
+    record = {"eventName": name, "s3": {"bucket": {"name": BUCKET}, "object": {"key": key, "eTag": etag}}}
+    return json.dumps({"Records": [record]})
+
+
+def test_keys_are_unquoted_and_test_events_and_deletions_say_nothing() -> None:
+    assert sources.parse('{"Service": "Amazon S3", "Event": "s3:TestEvent"}') == sources.Message(
+        (), "", '{"Service": "Amazon S3", "Event": "s3:TestEvent"}'
+    )
+    assert sources.parse(_body("new/_SUCCESS", "ObjectRemoved:Delete")).closed == ()
+    quoted = sources.parse(_body(urllib.parse.quote_plus("new/_SUCCESS")))
+    assert quoted.closed == (Closed("new", BUCKET, "new/_SUCCESS", "abc"),)
+    assert sources.parse(_body("New+Source/_SUCCESS")).closed == (), "no name for a source"
+    assert sources.parse(_body("quarantine/x/_SUCCESS")).closed == ()
+
+
+def test_the_event_id_follows_from_bucket_key_and_etag_alone() -> None:
+    one = Closed("new", BUCKET, "new/_SUCCESS", "abc")
+    assert one.event_id == Closed("new", BUCKET, "new/_SUCCESS", "abc").event_id
+    assert (
+        len(
+            {
+                one.event_id,
+                *(Closed("new", *rest).event_id for rest in (("x", "k", "e"), ("x", "k", "f"), ("x", "l", "e"))),
+            }
+        )
+        == 4
+    )
+
+
+def test_a_source_without_a_marker_closes_after_rest_and_again_when_it_has_changed() -> None:
+    found = [Object("new/a", "1", 1, 100.0), Object("new/b", "2", 1, 160.0), Object("other", "3", 1, 0.0)]
+    assert list(sources.closed_in(found, BUCKET, 60, 219.0)) == []
+    (closed,) = sources.closed_in(found, BUCKET, 60, 220.0)
+    assert (closed.source, closed.key) == ("new", "new/")
+    assert list(sources.closed_in(found, BUCKET, None, 1e9)) == []
+    (later,) = sources.closed_in([*found[:2], Object("new/c", "4", 1, 220.0)], BUCKET, 60, 300.0)
+    assert later.event_id != closed.event_id
+
+
+def test_a_hundred_thousand_objects_are_one_pass_in_bounded_memory() -> None:
+    import tracemalloc
+
+    def many() -> Iterator[Object]:
+        for number in range(100_000):
+            yield Object(f"s{number // 1000:03d}/{number:06d}", "e", 1, 0.0)
+
+    tracemalloc.start()
+    count = sum(1 for _ in sources.closed_in(many(), BUCKET, 1, 10.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 100 and peak < 2**20
+
+
+def test_a_watched_folder_is_told_once_and_links_are_not_followed(tmp_path: Path) -> None:
+    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    root = tmp_path / "incoming"
+    (root / "new").mkdir(parents=True)
+    (root / "new/a.png").write_bytes(b"1")
+    (root / "link").symlink_to(root / "new")
+    watcher.scan_folder(root, None, told, tell)
+    assert tell.runs == []
+    (root / "new/_SUCCESS").touch()
+    for _ in range(2):
+        watcher.scan_folder(root, None, told, tell)
+    assert len(tell.runs) == 1
+
+
+def test_a_source_comes_here_once_and_a_second_call_fetches_only_what_changed(store: Any, tmp_path: Path) -> None:
+    put(store, new__a="one", new__deep__b="two", new___SUCCESS="", other__c="three")
+    first = sources.sync(store, BUCKET, "new", tmp_path, 1)
+    assert (first.found, first.fetched, first.kept, first.quarantined) == (2, 2, 0, {})
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert files == {"new/a", "new/deep/b", ".state/new.json"}
+    put(store, new__a="changed")
+    store.delete_object(Bucket=BUCKET, Key="new/deep/b")
+    again = sources.sync(store, BUCKET, "new", tmp_path, 1)
+    assert (again.found, again.fetched, again.kept) == (1, 1, 0)
+    assert (tmp_path / "new/a").read_text() == "changed" and not (tmp_path / "new/deep").exists()
+    assert sources.sync(store, BUCKET, "new", tmp_path, 1).kept == 1
+
+
+def test_objects_that_cannot_be_files_here_are_moved_to_the_quarantine_with_a_reason(
+    store: Any, tmp_path: Path
+) -> None:
+    bad = {
+        "new/../../evil": "leads out",
+        "new//abs": "leads out",
+        "new/back\\slash": "backslash",
+        "new/" + "n" * 300: "longer",
+        "new/a/below": "below another",
+        "new/large": "too large",
+    }
+    put(store, new__a="one")
+    for key in bad:
+        store.put_object(Bucket=BUCKET, Key=key, Body=b"x" * (2 * 2**20 if key == "new/large" else 1))
+    found = sources.sync(store, BUCKET, "new", tmp_path / "sources", 1)
+    assert found.found == found.fetched + found.kept + len(found.quarantined) == 1 + len(bad)
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"a", "new.json"}
+    for key, reason in bad.items():
+        assert reason in found.quarantined[key]
+    left = {item.key for item in sources.objects(store, BUCKET)}
+    assert not left & set(bad), "they were moved"
+    reasons = [key for key in left if key.endswith(".reason.json")]
+    assert len(reasons) == len(bad) and all(key.startswith("quarantine/") for key in left - {"new/a"})
+    said = json.loads(store.get_object(Bucket=BUCKET, Key="quarantine/new/large.reason.json")["Body"].read())
+    assert said == {"key": "new/large", "reason": bad["new/large"] + ": 2.0 MB, ingest.max_file_mb is 1"}
+    assert sources.sync(store, BUCKET, "new", tmp_path / "sources", 1).quarantined == {}
+
+
+def test_a_link_planted_in_the_folder_is_not_written_through(store: Any, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine", encoding="utf-8")
+    (tmp_path / "sources/new").mkdir(parents=True)
+    (tmp_path / "sources/new/a").symlink_to(outside)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sources/new/deep").symlink_to(tmp_path / "elsewhere")
+    put(store, new__a="theirs", new__deep__b="theirs")
+    sources.sync(store, BUCKET, "new", tmp_path / "sources", 1)
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert outside.read_text() == "mine" and (tmp_path / "sources/new/a").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("name", ["..", "New", "a/b", "", "-x", ".state"])
+def test_a_name_that_cannot_be_a_sources_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name of a source"):
+        sources.sync(None, BUCKET, name, tmp_path, 1)
+
+
+def test_a_server_that_is_down_is_told_so_at_once() -> None:
+    begin = time.monotonic()
+    with pytest.raises(events.NotAccepted):
+        events.tell(Closed("new", BUCKET, "new/_SUCCESS", "abc"), "http://127.0.0.1:9/api")
+    assert time.monotonic() - begin < 5
+
+
+def test_an_event_that_becomes_no_run_is_not_accepted_and_one_that_did_is_not_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed, asked, runs = Closed("new", BUCKET, "new/_SUCCESS", "abc"), list[str](), list[dict[str, Any]]()
+
+    def server(url: str, body: Any) -> Any:
+        asked.append(url.rsplit("/", 1)[1])
+        return runs if url.endswith("filter") else None
+
+    monkeypatch.setattr(events, "_ask", server)
+    with pytest.raises(events.NotAccepted, match="made no run"):
+        events.tell(closed, "api", patience=0.2, every=0.05)
+    assert asked.count("events") == 1
+    runs.append({"id": "7", "parameters": {"event_id": closed.event_id}})
+    assert events.tell(closed, "api") == "7" and asked.count("events") == 1

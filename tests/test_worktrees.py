@@ -1,0 +1,42 @@
+"""Worktrees: every run has a checkout and a params.yaml of its own, and all of them one DVC cache."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks import worktrees
+from wethink.config import load_params
+from wethink.errors import UserError
+
+
+def test_a_worktree_has_its_own_parameters_and_the_shared_cache(project: Path) -> None:
+    folder = worktrees.checkout(Path(".wethink/runs/one"), {"seed": 7, "synthesize.embedded.error_rate": 0.3})
+    assert folder.is_absolute() and (folder / "wethink/stages.py").is_file()
+    changed, ours = load_params(folder / "params.yaml"), load_params()
+    assert (changed.seed, changed.synthesize.embedded.error_rate) == (7, 0.3)
+    assert ours.seed == 0 and changed.model_copy(update={"seed": 0, "synthesize": ours.synthesize}) == ours
+    asked = ["dvc", "cache", "dir"]
+    found = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(found) == (project / ".dvc/cache").resolve()
+
+
+def test_a_worktree_is_brought_to_head_and_keeps_what_was_made_in_it(project: Path) -> None:
+    folder = worktrees.checkout(Path(".wethink/runs/one"), {"seed": 7})
+    (folder / "models").mkdir()
+    (folder / "models/made").write_text("weights", encoding="utf-8")
+    Path("new.txt").write_text("new", encoding="utf-8")
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "add", "new.txt"], check=True)
+    subprocess.run(["git", *identity, "commit", "--quiet", "-m", "new"], check=True)
+    again = worktrees.checkout(Path(".wethink/runs/one"), {"seed": 8})
+    assert again == folder and (folder / "new.txt").is_file() and (folder / "models/made").is_file()
+    assert load_params(folder / "params.yaml").seed == 8
+
+
+def test_uncommitted_changes_and_unknown_keys_are_refused_in_a_sentence(project: Path) -> None:
+    with pytest.raises(UserError, match="no key"):
+        worktrees.checkout(Path(".wethink/runs/one"), {"grpo.optim.speed": 1})
+    Path("params.yaml").write_text("seed: 1\n", encoding="utf-8")
+    with pytest.raises(UserError, match="uncommitted changes"):
+        worktrees.checkout(Path(".wethink/runs/two"), {})

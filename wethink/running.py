@@ -1,0 +1,107 @@
+"""Running a stage: its inputs checked, its lock held, its scratch found again, its output published whole."""
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from wethink.beside import OTHERS
+from wethink.config import Params
+from wethink.errors import UserError
+from wethink.records import read_json
+from wethink.runs import (
+    WORK,
+    discard_scratch,
+    fingerprint,
+    measured,
+    publish,
+    scratch_folder,
+    stage_lock,
+    verify_manifest,
+)
+from wethink.stages import STAGES, Stage
+
+
+def settings(stage: Stage, params: Params) -> dict[str, Any]:
+    """The parameters that a stage depends on, as plain JSON values."""
+    whole = params.model_dump(mode="json", by_alias=True)
+    return {name: whole[name] for name in ("seed", stage.section, *stage.also)}
+
+
+def arguments(stage: Stage, params: Params) -> dict[str, Any]:
+    """The keyword arguments of a stage's function, without `out` and `scratch`."""
+    sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
+    given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
+    given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
+    return given | ({"launch": params.launch} if stage.ranks or stage.section in ("synthesize", "evaluate") else {})
+
+
+def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
+    """Run one stage from its inputs to its published output and return its metrics.
+
+    `once` is for the controls, which DVC does not know: a published arm with the same fingerprint is left alone.
+
+    Raises:
+        UserError: an input is missing (the stage that makes it is named), or the stage refuses its input.
+    """
+    from wethink.closure import closure
+
+    stage = (STAGES | OTHERS)[name]
+    for path in stage.inputs.values():
+        if not Path(path).exists():
+            maker = next((other for other, entry in (STAGES | OTHERS).items() if entry.out == path), "draw")
+            raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
+    inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
+    key = fingerprint(closure(stage.module), settings(stage, params), inputs)
+    run_record = WORK / "runs" / f"{name}.run.json"
+    if once and Path(stage.out).exists() and run_record.exists() and read_json(run_record).get("fingerprint") == key:
+        if Path(stage.out).is_dir():
+            verify_manifest(Path(stage.out))
+        return dict(read_json(run_record)["metrics"])
+    with stage_lock(name), measured(run_record) as record:
+        scratch = scratch_folder(name, key, adopt)
+        log = WORK / "runs" / f"{name}.metrics.jsonl"  # where trackers look; the log itself is part of scratch
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        log.symlink_to((scratch / "metrics.jsonl").resolve())
+        record |= {"stage": name, "fingerprint": key}
+        if stage.ranks and params.launch.processes > 1:
+            from wethink.launching import launch_ranks
+
+            launch_ranks(name, scratch, params.launch)
+        else:
+            run_rank(name, scratch, params)
+        metrics = _metrics(scratch)
+        log.unlink()
+        if (scratch / "metrics.jsonl").exists():
+            shutil.copyfile(scratch / "metrics.jsonl", log)
+        publish(scratch / "out", Path(stage.out))
+        discard_scratch(name)
+        record |= {"metrics": metrics}
+    return metrics
+
+
+def _metrics(scratch: Path) -> dict[str, Any]:
+    path = scratch / "out" / "metrics.json"
+    metrics: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return metrics
+
+
+def run_rank(name: str, scratch: Path, params: Params) -> None:
+    """One rank of a stage: the library function, with this process's share of the work."""
+    import importlib
+
+    from wethink.rewards.judge import connected
+
+    stage = (STAGES | OTHERS)[name]
+    module, function = stage.function.split(":")
+    judged = "rewards" in stage.also and stage.section != "synthesize"
+    (scratch / "out").mkdir(exist_ok=True)
+    (scratch / "failure.txt").unlink(missing_ok=True)
+    work = getattr(importlib.import_module(module), function)
+    try:
+        with connected(params.rewards, params.launch) if judged else nullcontext():
+            work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
+    except UserError as error:
+        (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
+        raise
