@@ -117,12 +117,13 @@ def test_an_outage_pauses_the_endpoint_instead_of_burning_the_queue(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("wethink.clients.breaker.FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(client, "FIRST_BACKOFF", 0.01)
     down, sent = True, 0
 
     async def send(self: Chat, *_: object) -> Any:
         nonlocal sent, down
         sent += 1
-        down = down and sent < IN_A_ROW + 8 + 2  # it comes back after two failed trials
+        down = down and sent < IN_A_ROW + 2  # it comes back after a few failed trials
         if down:
             raise client._Fault("connection lost", retryable=True)
         return Answer("{}", "stop"), 1, 1
@@ -130,7 +131,7 @@ def test_an_outage_pauses_the_endpoint_instead_of_burning_the_queue(
     monkeypatch.setattr(Chat, "_send", send)
     found = ask(tmp_path / "a.sqlite", [request(i) for i in range(100)], endpoint("http://127.0.0.1:9", attempts=4))
     assert all(isinstance(answer, Answer) for answer in found), "the queue was burnt"
-    assert sent <= 100 + IN_A_ROW + 8 + 2
+    assert sent <= 100 + IN_A_ROW + 2
 
 
 def test_calls_on_their_way_when_it_opens_do_not_lengthen_the_pause() -> None:
