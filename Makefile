@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -46,6 +46,10 @@ synth-bench: .venv/.installed
 # How good is the synthesised data, filter by filter, where the truth is known → reports/quality.json and quality.md.
 quality: .venv/.installed
 	@$(BIN)/python -m wethink quality
+
+# How well the benchmark filter finds pictures and questions, and what it finds by mistake. ARGS: folders of further photos.
+contamination: .venv/.installed
+	@$(BIN)/python -m benchmarks.contamination $(ARGS)
 
 # Synthesis against a real vLLM server: noise for answers, everything accounted for.
 vllm-synthesis: .venv/.installed .venv-vllm/.installed

@@ -110,11 +110,12 @@ def show_on_terminal(summary: dict[str, Any]) -> None:
 
 def _differences(summary: dict[str, Any]) -> str:
     labels = {"sft_minus_base": "SFT − base", "grpo_minus_sft": "GRPO − SFT"}
-    parts = [
-        f"{label}: {found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-        for key, label in labels.items()
-        if (found := summary.get(key))
-    ]
+    parts = []
+    for key, label in labels.items():
+        found = summary.get(key) or {}
+        for how, gap in (("greedy", found), ("T = 1", found.get("sampled") or {})):
+            if gap.get("mean") is not None:
+                parts.append(f"{label}, {how}: {gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")
     majority = summary.get("majority")
     return "; ".join([*parts, *([f"majority baseline: {majority:.3f}"] if isinstance(majority, float) else [])])
 

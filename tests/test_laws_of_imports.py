@@ -93,3 +93,10 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
+
+
+def test_every_file_has_its_line_in_the_readme() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The repository")[2]
+    named = {line.split()[0] for line in tree.splitlines() if line.startswith("  ")}
+    files = [path for package in ("wethink", "tasks", "flows", "benchmarks", "tests") for path in sources(package)]
+    assert not sorted({path.name for path in files if path.name != "__init__.py"} - named)
