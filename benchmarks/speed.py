@@ -42,7 +42,7 @@ class Setting:
 
 GRPO = (
     Setting("base"),
-    Setting("prompts x4 as long", words=120),  # ids: 24 + 16 of frame and image, then 4 times as many
+    Setting("prompts x4 as long", words=162),  # 46 tokens with frame and image, then 184
     Setting("G x2", group=16),
 )
 GROWTH = (Setting("1x prompts"), Setting("2x prompts", prompts=16), Setting("4x prompts", prompts=32))
@@ -100,9 +100,9 @@ class Worker:
         self.side = side
         self._read()
 
-    def __call__(self, name: str, **arguments: Any) -> Any:
+    def __call__(self, task: str, /, **arguments: Any) -> Any:
         assert self.child.stdin is not None
-        print(json.dumps([name, arguments]), file=self.child.stdin, flush=True)
+        print(json.dumps([task, arguments]), file=self.child.stdin, flush=True)
         return self._read()
 
     def _read(self) -> Any:

@@ -37,7 +37,7 @@ class Endless(Processor):
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        return (-1,)
+        return (self.image_token_id,)  # which is banned
 
 
 class Pictures:

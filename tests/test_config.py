@@ -1,5 +1,6 @@
 """A mistake in params.yaml is one sentence that names the key; profiles say only their difference."""
 
+import errno
 import json
 import os
 import re
@@ -14,9 +15,11 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tasks import ROOT
+from wethink import __main__ as wethink_main
 from wethink import profiles
 from wethink.config import load_params, load_yaml, parse_params
-from wethink.errors import UserError
+from wethink.errors import DISK_FULL, UserError
+from wethink.launching import launch_ranks
 
 TINY = ROOT / "profiles" / "tiny.yaml"
 
@@ -83,6 +86,31 @@ def test_a_missing_parameter_file_and_a_missing_input_say_what_to_do(folder: Pat
     assert done.returncode == 2
     assert "params.yaml does not exist; run from the project's root folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [(["draw"], 2), (["rank", "sft", "--scratch", "s"], DISK_FULL)])
+def test_a_full_disk_is_one_sentence_with_the_file(
+    command: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/drawn/scenes.parquet")
+
+    monkeypatch.setattr(wethink_main, "dispatch", write)
+    monkeypatch.setattr(wethink_main, "die_with_owners", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["wethink", *command])
+    assert wethink_main.main() == code
+    sentence = "the disk is full (data/drawn/scenes.parquet); free some space, the same command goes on."
+    assert capsys.readouterr().err == f"wethink {command[0]}: {sentence}\n"
+
+
+def test_a_rank_that_finds_the_disk_full_reaches_the_user_through_the_launcher(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("wethink").mkdir()
+    Path("wethink/__main__.py").write_text(f"raise SystemExit({DISK_FULL})")  # what a rank does that may write nothing
+    launch = load_params().launch
+    with pytest.raises(UserError, match="the disk is full; free some space"):
+        launch_ranks("sft", folder, launch)
 
 
 def test_the_flow_tells_a_mistake_before_it_starts_any_service(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from wethink.beside import ABLATIONS, CONTROLS, OTHERS, RETRAIN
 from wethink.commands import COMMANDS, add_commands
 from wethink.config import load_params
-from wethink.errors import UserError
+from wethink.errors import DISK_FULL, UserError
 from wethink.running import run_rank, run_stage
 from wethink.runs import die_with_owners
 from wethink.stages import STAGES
@@ -151,7 +151,7 @@ def main() -> int:
             f"wethink {args.command}: the disk is full ({where}); free some space, the same command goes on.",
             file=sys.stderr,
         )
-        return 2
+        return DISK_FULL if args.command == "rank" else 2
     return 0
 
 

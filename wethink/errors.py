@@ -11,3 +11,6 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: int = 2) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+DISK_FULL = 74  # EX_IOERR: how a rank tells its launcher, when it may not be able to write a word

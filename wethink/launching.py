@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from wethink.config import Launch
-from wethink.errors import UserError
+from wethink.errors import DISK_FULL, UserError
 
 
 def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
@@ -41,6 +41,8 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
     failure = scratch / "failure.txt"
     if code != 0 and failure.exists():
         raise UserError(failure.read_text(encoding="utf-8"))
+    if code == DISK_FULL:
+        raise UserError("the disk is full; free some space, the same command goes on from the last checkpoint.")
     if code != 0:
         raise UserError(
             f"a rank of stage '{stage}' ended with code {code}; its last lines stand above. "

@@ -99,7 +99,8 @@ class Decoder:
     def _by_prompt(self, x: Tensor) -> Tensor:
         """[R, K, r, n] → [B, K, slots · r, n]: a prompt's rows side by side, so that it is read once."""
         if self.slots > 1:
-            table = x.new_zeros(len(self.bias) * self.slots, *x.shape[1:]).index_copy_(0, self.place, x)
+            count = len(self.bias) * self.slots
+            table = x if len(x) == count else x.new_zeros(count, *x.shape[1:]).index_copy_(0, self.place, x)
             x = table.view(-1, self.slots, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
         return x
 
@@ -107,7 +108,8 @@ class Decoder:
         """The way back."""
         if self.slots > 1:
             count, heads, _, width = x.shape
-            x = x.view(count, heads, self.slots, -1, width).transpose(1, 2).flatten(0, 1)[self.place]
+            table = x.view(count, heads, self.slots, -1, width).transpose(1, 2).flatten(0, 1)
+            x = table if len(self.place) == len(table) else table[self.place]
         return x
 
     def keep(self, alive: Tensor) -> None:
