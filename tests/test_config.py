@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from tasks import ROOT
 from wethink import __main__ as wethink_main
-from wethink import profiles
+from wethink import profiles, running
 from wethink.config import load_params, load_yaml, parse_params
 from wethink.errors import DISK_FULL, UserError
 from wethink.launching import launch_ranks
@@ -111,6 +111,21 @@ def test_a_rank_that_finds_the_disk_full_reaches_the_user_through_the_launcher(
     launch = load_params().launch
     with pytest.raises(UserError, match="the disk is full; free some space"):
         launch_ranks("sft", folder, launch)
+
+
+def test_a_rank_whose_peer_is_gone_says_so_and_does_not_pass_for_the_cause(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(**_: object) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:10678.")
+
+    monkeypatch.setattr(running, "HINDSIGHT", 0.0)
+    monkeypatch.setattr(running, "arguments", lambda stage, params: {})
+    monkeypatch.setattr("wethink.sft.sft", train)
+    with pytest.raises(UserError, match="another rank has ended") as raised:
+        running.run_rank("sft", folder, load_params())
+    assert raised.value.exit_code == 75
+    assert not (folder / "failure.txt").exists()
 
 
 def test_the_flow_tells_a_mistake_before_it_starts_any_service(folder: Path) -> None:

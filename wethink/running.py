@@ -1,6 +1,7 @@
 """Running a stage: its inputs checked, its lock held, its scratch found again, its output published whole."""
 
 import shutil
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from wethink.runs import (
     verify_manifest,
 )
 from wethink.stages import STAGES, Stage
+
+HINDSIGHT = (
+    5.0  # seconds that a bereaved rank waits: the launcher reports whom it first finds ended, the one who knows why
+)
 
 
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
@@ -105,3 +110,8 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     except UserError as error:
         (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
         raise
+    except RuntimeError as error:
+        if "by peer" not in str(error):  # gloo's and NCCL's words for a rank that is gone
+            raise
+        time.sleep(HINDSIGHT)
+        raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
