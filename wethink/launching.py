@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wethink.config import Launch
 from wethink.errors import DISK_FULL, UserError
+from wethink.runs import GROUPS
 
 
 def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
@@ -28,6 +29,7 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
         "DS_ACCELERATOR": launch.device,
     }
     with subprocess.Popen(command, env=environment, start_new_session=True) as child:
+        GROUPS.add(child.pid)
         try:
             code = child.wait(timeout=launch.deadline_minutes * 60)
         except subprocess.TimeoutExpired:
@@ -38,6 +40,7 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)  # nothing of the group may outlive this stage
+            GROUPS.discard(child.pid)
     failure = scratch / "failure.txt"
     if code != 0 and failure.exists():
         raise UserError(failure.read_text(encoding="utf-8"))

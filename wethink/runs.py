@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from wethink.records import file_sha256, read_json, write_json
 WORK = Path(".wethink")  # scratch, locks, run records, logs: never an output, never in git
 MANIFEST = "manifest.json"
 OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive, set by whoever starts it
+GROUPS: set[int] = set()  # process groups that this process leads into work; they must not outlive it
 
 
 def fingerprint(code: Iterable[Path], settings: Mapping[str, Any], inputs: Iterable[Path]) -> str:
@@ -103,6 +105,9 @@ def die_with_owners() -> None:
     def watch() -> None:
         while os.getppid() == parent and all(_alive(pid) for pid in owners):
             time.sleep(0.5)
+        for group in GROUPS:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         os._exit(143)
 
     threading.Thread(target=watch, name="die-with-owners", daemon=True).start()
