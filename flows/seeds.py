@@ -62,7 +62,12 @@ def collect(variant: Variant, folder: Path) -> dict[str, Any]:
     config = load_params(folder / "params.yaml")
     summary: dict[str, Any] = read_json(folder / STAGES["evaluate"].out / "metrics.json")
     records = arm_records(folder)
-    compared = compare(records, summary | summarise(records, 200, config.seed), config.evaluate.bootstrap, config.seed)
+    compared = compare(
+        records,
+        summary | summarise(records, config.evaluate.bootstrap, config.seed),
+        config.evaluate.bootstrap,
+        config.seed,
+    )
     runs = {name: folder / WORK / "runs" / f"{name}.run.json" for name in (*STAGES, *CONTROLS)}
     timed = {name: read_json(path) for name, path in runs.items() if path.is_file()}
     return (

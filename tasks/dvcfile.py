@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from wethink.closure import closure
 from wethink.config import Params, load_params
+from wethink.running import own_files
 from wethink.stages import STAGES, Stage
 
 DVCFILE = Path("dvc.yaml")
@@ -36,21 +37,9 @@ def entry(name: str, stage: Stage, params: Params) -> dict[str, Any]:
         "desc": stage.summary,
         "cmd": f"python -m wethink {name}",
         "params": ["seed", *dict.fromkeys((stage.section, *stage.also))],
-        "deps": sorted({*stage.inputs.values(), *code, *_own(name, params), "requirements.lock"}),
+        "deps": sorted({*stage.inputs.values(), *code, *own_files(name, params), "requirements.lock"}),
         "outs": [stage.out],
     }
-
-
-def _own(name: str, params: Params) -> list[str]:
-    """The user's own files that a stage reads. A missing one is left to the stage, which says so in a sentence."""
-    curation = params.validate_.curation
-    named: dict[str, list[str | None]] = {
-        "ingest": [source.path for source in params.ingest.sources],
-        "synthesize": [params.synthesize.rows],
-        "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
-        "base": [params.base.model],
-    }
-    return [path for path in named.get(name, []) if path is not None and Path(path).exists()]
 
 
 def dvcfile(params: Params) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tasks import ROOT, versions
 from tasks.tracking import MODEL
@@ -247,7 +249,7 @@ def _version(found: Any) -> Version:
     return Version(
         number=str(found.version),
         digest=found.tags.get("manifest_sha256", ""),
-        folder=Path(str(found.source).removeprefix("file://")),
+        folder=Path(url2pathname(urlsplit(str(found.source)).path)),
         tags=dict(found.tags),
     )
 

@@ -20,8 +20,10 @@ def repro(stage: str) -> list[str]:
 
 def prepare() -> None:
     """A downloaded archive is no git repository: tell DVC, in its local settings, that this is fine."""
-    if git("rev-parse", "--git-dir") is None:
-        Path(".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    local = Path(".dvc/config.local")
+    told = local.is_file() and "no_scm" in local.read_text(encoding="utf-8")
+    if git("rev-parse", "--git-dir") is None and not told:
+        subprocess.run([*DVC, "config", "--local", "core.no_scm", "true"], check=True, capture_output=True)
 
 
 def changed_stages() -> frozenset[str]:

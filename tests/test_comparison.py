@@ -1,9 +1,11 @@
 """What the controls say, on records made by hand."""
 
+from pathlib import Path
 from typing import Any
 
 from wethink.comparison import ARMS, CONTROLS, compare, pool
-from wethink.controls import affordable_steps
+from wethink.controls import affordable_steps, budget
+from wethink.records import write_jsonl
 from wethink.statistics import summarise
 
 NAMES = ("base", "sft", "grpo", *ARMS)
@@ -75,6 +77,13 @@ def test_pooling_keeps_the_scenes_of_seeds_apart() -> None:
     narrow, wide = three["grpo_minus_sft"]["greedy"], one["grpo_minus_sft"]["greedy"]
     assert narrow["n"] == 3 * wide["n"] and abs(narrow["mean"] - wide["mean"]) < 1e-9
     assert narrow["high"] - narrow["low"] < wide["high"] - wide["low"]
+
+
+def test_a_control_may_spend_what_its_own_rival_cost(tmp_path: Path) -> None:
+    for stage, cost in (("grpo", 1.5), ("arm_one_source", 0.5)):
+        write_jsonl(tmp_path / f"{stage}.metrics.jsonl", [{"cost_seconds": cost}, {"cost_seconds": cost}])
+    assert budget(Path("models/grpo"), tmp_path) == 3.0
+    assert budget(Path("models/arms/one_source"), tmp_path) == 1.0
 
 
 def test_a_control_gets_the_steps_that_the_budget_affords() -> None:

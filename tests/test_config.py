@@ -103,14 +103,30 @@ def test_a_full_disk_is_one_sentence_with_the_file(
     assert capsys.readouterr().err == f"wethink {command[0]}: {sentence}\n"
 
 
+def rank_that(folder: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> None:
+    """Put `does` in the place of `python -m wethink rank`, and leave all other modules as they are."""
+    (folder / "wethink").mkdir()
+    (folder / "wethink/__main__.py").write_text(does)
+    (folder / "wethink/__init__.py").write_text(f"__path__ += [{str(ROOT / 'wethink')!r}]")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
 def test_a_rank_that_finds_the_disk_full_reaches_the_user_through_the_launcher(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("wethink").mkdir()
-    Path("wethink/__main__.py").write_text(f"raise SystemExit({DISK_FULL})")  # what a rank does that may write nothing
+    rank_that(folder, monkeypatch, f"raise SystemExit({DISK_FULL})")  # what a rank does that may write nothing
     launch = load_params().launch
     with pytest.raises(UserError, match="the disk is full; free some space"):
         launch_ranks("sft", folder, launch)
+
+
+def test_what_a_rank_says_and_its_exit_code_reach_the_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"message": "the judge is down.", "exit_code": 75}
+    tell = f"import json, pathlib; pathlib.Path('failure.json').write_text(json.dumps({told})); raise SystemExit(75)"
+    rank_that(folder, monkeypatch, tell)
+    with pytest.raises(UserError, match="the judge is down") as raised:
+        launch_ranks("sft", folder, load_params().launch)
+    assert raised.value.exit_code == 75
 
 
 def test_a_rank_whose_peer_is_gone_says_so_and_does_not_pass_for_the_cause(
@@ -125,7 +141,7 @@ def test_a_rank_whose_peer_is_gone_says_so_and_does_not_pass_for_the_cause(
     with pytest.raises(UserError, match="another rank has ended") as raised:
         running.run_rank("sft", folder, load_params())
     assert raised.value.exit_code == 75
-    assert not (folder / "failure.txt").exists()
+    assert not (folder / "failure.json").exists()
 
 
 def test_the_flow_tells_a_mistake_before_it_starts_any_service(folder: Path) -> None:

@@ -190,6 +190,11 @@ def test_the_deadline_and_the_output_of_a_child(tmp_path: Path, capfd: pytest.Ca
     assert late.late
 
 
+def test_a_full_disk_under_the_log_stops_no_child_and_loses_no_word(tmp_path: Path) -> None:
+    ended = children.run(["sh", "-c", "seq 200000; echo the disk is full; exit 2"], Path("/dev/full"), 60)
+    assert (ended.code, ended.late) == (2, False) and ended.output.endswith("the disk is full\n")
+
+
 def tracked_runs() -> list[Any]:
     from mlflow import MlflowClient
 

@@ -21,6 +21,9 @@ work = pathlib.Path(sys.argv[sys.argv.index("--work-dir") + 1]) / "served"
 work.mkdir(parents=True, exist_ok=True)
 (pathlib.Path(os.environ["LMUData"]).parent / "seen.json").write_text(json.dumps([sys.argv, dict(os.environ)]))
 print("API Key:", os.environ["LMDEPLOY_API_KEY"])
+if os.environ["LMDEPLOY_API_KEY"] == "hang":
+    sys.stdout.flush()
+    import time; time.sleep(60)
 if os.environ["LMDEPLOY_API_KEY"] == "fail":
     sys.exit(3)
 table = next(pathlib.Path(os.environ["LMUData"]).glob("*.tsv"))
@@ -61,6 +64,17 @@ def test_keys_reach_the_harness_by_environment_only_and_leave_its_log(
     assert "sk-very-secret" not in everything and "<MY_KEY>" in everything
     (row,) = next(entry for entry in board(home)["benchmarks"] if entry["name"] == "MMStar")["rows"]
     assert row["figures"]["accuracy"]["value"] == 0.5 and row["official"]
+
+
+def test_a_harness_that_is_stopped_leaves_no_key_in_its_log(
+    tmp_path: Path, harness: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "hang")
+    with pytest.raises(UserError, match="was stopped after 5 s"):
+        run_official(
+            "g", "http://127.0.0.1:1/v1", "served", [table], tmp_path, key_env="MY_KEY", python=harness, deadline=5
+        )
+    assert (tmp_path / ".vlmevalkit" / "g" / "log.txt").read_text().strip() == "API Key: <MY_KEY>"
 
 
 def test_an_endpoint_elsewhere_keeps_its_way_out(tmp_path: Path, harness: Path, table: Path) -> None:

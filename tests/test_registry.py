@@ -46,6 +46,13 @@ def test_a_version_outlives_the_folder_it_was_made_from_and_resolves_by_alias(st
     verify_manifest(found)
 
 
+def test_a_project_in_a_folder_with_spaces_and_umlauts_finds_its_checkpoints(store: Path) -> None:
+    home = store.parent / "Meine Überlegungen" / "checkpoints"
+    version = registry.register(checkpoint("one"), {}, home)
+    assert version.folder == home / version.digest and version.folder.is_dir()
+    assert registry.register(Path("models/one"), {}, home) == version
+
+
 def test_what_the_manifest_does_not_name_is_not_kept(store: Path) -> None:
     folder = checkpoint("one")
     (folder / "optimizer.pickle").write_bytes(b"arbitrary code")

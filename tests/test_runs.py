@@ -1,16 +1,24 @@
 """How a stage runs: what it cost is its own, not that of what the same process did before."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from tasks import ROOT
-from wethink.records import read_json
-from wethink.runs import OWNERS, measured
+from wethink import running
+from wethink.beside import OTHERS
+from wethink.config import load_params
+from wethink.errors import UserError
+from wethink.records import file_sha256, read_json, write_json
+from wethink.runs import OWNERS, fingerprint, measured, scratch_folder, verify_manifest
+from wethink.stages import Stage
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
 
@@ -33,7 +41,10 @@ launch_ranks("sft", Path("."), load_params(Path("params.yaml")).launch)
 """
 
 
-def test_a_launcher_that_is_still_starting_ends_with_the_owner_of_its_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage_is_killed", [False, True])
+def test_a_launcher_that_is_still_starting_ends_with_the_owner_of_its_stage(
+    tmp_path: Path, stage_is_killed: bool
+) -> None:
     slow = tmp_path / "deepspeed" / "launcher" / "runner.py"  # stands in for DeepSpeed's on a busy machine
     slow.parent.mkdir(parents=True)
     for package in (slow.parent, slow.parent.parent):
@@ -47,10 +58,103 @@ def test_a_launcher_that_is_still_starting_ends_with_the_owner_of_its_stage(tmp_
                 assert stage.poll() is None
                 time.sleep(0.05)
             launcher = psutil.Process(int((tmp_path / "pid").read_text()))
-            owner.kill()
+            for victim in (owner, stage) if stage_is_killed else (owner,):
+                victim.kill()
             owner.wait()
-            assert stage.wait(timeout=30) == 143
+            assert stage.wait(timeout=30) == (-9 if stage_is_killed else 143)
             gone, _ = psutil.wait_procs([launcher], timeout=10)
             if not gone:
                 launcher.kill()
             assert gone
+
+
+def write_out(*, out: Path, **_: Any) -> dict[str, Any]:
+    """A stage that fails while `broken` exists in the current folder."""
+    if Path("broken").exists():
+        raise KeyboardInterrupt
+    (out / "metrics.json").write_text('{"rows": 1}', encoding="utf-8")
+    return {"rows": 1}
+
+
+def test_an_arm_that_was_interrupted_runs_again_and_is_not_taken_for_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = load_params(ROOT / "profiles" / "tiny.yaml")
+    toy = Stage("a toy", "tests.test_runs:write_out", "draw", {}, "toy")
+    monkeypatch.setattr(running, "OTHERS", {"toy": toy})
+    assert running.run_stage("toy", params, once=True) == {"rows": 1}
+    Path("broken").touch()
+    other = params.model_copy(update={"seed": params.seed + 1})
+    with pytest.raises(KeyboardInterrupt):
+        running.run_stage("toy", other, once=True)
+    Path("broken").unlink()
+    assert running.run_stage("toy", other, once=True) == {"rows": 1}
+
+
+def test_every_control_of_equal_compute_is_made_again_when_what_it_is_compared_with_was() -> None:
+    controls = {name: stage for name, stage in OTHERS.items() if "logs" in stage.inputs}
+    assert {"more_sft", "rejection_sft", "arm_new_source_more_sft"} <= set(controls)
+    assert all("rival" in stage.inputs for stage in controls.values())
+    assert controls["more_sft"].inputs["rival"] == "models/grpo"
+    assert controls["arm_new_source_more_sft"].inputs["rival"] == "models/arms/new_source"
+
+
+def test_the_users_own_images_are_part_of_what_a_stage_depends_on(tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(b"1")
+    before = fingerprint([], {}, [], [tmp_path])
+    assert fingerprint([], {}, [], [tmp_path]) == before
+    (tmp_path / "one.png").unlink()
+    assert fingerprint([], {}, [], [tmp_path]) != before
+
+
+def test_a_marker_named_manifest_json_does_not_stand_for_the_content_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("one")
+    (tmp_path / "manifest.json").write_text("{}")
+    before = fingerprint([], {}, [tmp_path])
+    (tmp_path / "rows.jsonl").write_text("two")
+    assert fingerprint([], {}, [tmp_path]) != before
+
+
+@pytest.mark.parametrize("name", ["../stolen", "/etc/hostname", "sub/../../stolen"])
+def test_a_manifest_that_names_files_elsewhere_is_not_trusted(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (tmp_path / "stolen").write_text("x")
+    write_json(folder / "manifest.json", {name: file_sha256(tmp_path / "stolen")})
+    with pytest.raises(UserError, match="outside that folder"):
+        verify_manifest(folder)
+
+
+def test_adopt_carries_on_the_older_run_though_the_new_one_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (scratch_folder("sft", "old") / "state.json").write_text("{}")
+    scratch_folder("sft", "new")  # begun and stopped before its first checkpoint
+    assert (scratch_folder("sft", "new", adopt=True) / "state.json").exists()
+    scratch_folder("sft", "other")
+    with pytest.raises(UserError, match="without --adopt"):
+        scratch_folder("sft", "new", adopt=True)
+
+
+JOIN = """import json, sys
+from pathlib import Path
+import psutil
+from wethink.config import load_params
+from wethink.distributed import all_max, join
+ranks = join(load_params(Path(sys.argv[1])).launch)
+all_max(1, ranks)
+found = [c.laddr.ip for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
+print(json.dumps(found))
+"""
+
+
+def test_a_training_process_listens_on_loopback_only() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", JOIN, str(ROOT / "profiles" / "tiny.yaml")],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")},
+    )  # fmt: skip
+    addresses = json.loads(ran.stdout.splitlines()[-1])
+    assert set(addresses) <= {"127.0.0.1", "::1"}

@@ -120,6 +120,24 @@ def test_weights_are_pushed_before_the_first_rollout_and_every_cache_is_emptied(
     assert not list(tmp_path.iterdir())  # weights do not pile up
 
 
+def test_a_server_that_sleeps_is_woken_before_it_is_asked(fake: tuple[Fake, str], tmp_path: Path) -> None:
+    said, url = fake
+    engine, prompt, model = sampler(url, tmp_path)
+    said.prompt = prompt.ids.tolist()
+    engine.sync(model, 0)
+    engine.server.sleeps = True  # as our own server on a GPU does
+    said.asked.clear()
+    for _ in range(2):  # a self-test, then the first rollout; or a refill
+        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+    engine.sync(model, 1)
+    asked = [path.partition("?")[0] for path, _ in said.asked]
+    awake, states = True, {"/sleep": False, "/wake_up": True}
+    for path in asked:
+        awake = states.get(path, awake)
+        assert awake or path in ("/sleep",), f"{path} was asked of a server that sleeps: {asked}"
+    assert asked.count("/sleep") == 2 and asked.count("/wake_up") == 2
+
+
 @pytest.mark.parametrize(("name", "value"), [("logprobs_mode", "raw_logprobs"), ("generation_config", "auto")])
 def test_a_server_with_vllms_own_defaults_is_refused(
     fake: tuple[Fake, str], tmp_path: Path, name: str, value: str

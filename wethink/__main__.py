@@ -111,9 +111,12 @@ def dispatch(args: argparse.Namespace) -> None:
 
         ask(args.image, args.question, args.model, args.temperature)
     elif args.command == "rescore":
+        from wethink.rewards.judge import connected
         from wethink.rl.evidence import rescore
 
-        print(json.dumps(rescore(args.file, load_params().rewards), indent=2, ensure_ascii=False))
+        params = load_params()
+        with connected(params.rewards, params.launch):
+            print(json.dumps(rescore(args.file, params.rewards), indent=2, ensure_ascii=False))
     elif args.command in COMMANDS:
         COMMANDS[args.command](args)
     elif args.command == "profile":

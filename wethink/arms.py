@@ -24,6 +24,7 @@ class Arm:
     rewards: Mapping[str, float] = field(default_factory=dict)  # of the section `rewards`
     lenient: bool = False  # never taught the tags: read as base is
     longer: int = 1  # times evaluate.max_new_tokens
+    rival: str = "grpo"  # whose compute a control may spend
 
 
 def _weights(accuracy: float) -> dict[str, float]:
@@ -40,12 +41,12 @@ ARMS: dict[str, Arm] = {
     "choice_only": Arm("types", "grpo", "sft", {"categories": ("MC",)}),
     "sft_one_source": Arm("sources", "sft", "base", {"sources": ("scenes",)}),
     "one_source": Arm("sources", "grpo", "sft_one_source", {"sources": ("scenes",)}),
-    "one_source_more_sft": Arm("sources", "more_sft", "sft_one_source", {"sources": ("scenes",)}),
+    "one_source_more_sft": Arm("sources", "more_sft", "sft_one_source", {"sources": ("scenes",)}, rival="one_source"),
     "sft_two_sources": Arm("sources", "sft", "base", {"sources": TWO}),
     "two_sources": Arm("sources", "grpo", "sft_two_sources", {"sources": TWO}),
-    "two_sources_more_sft": Arm("sources", "more_sft", "sft_two_sources", {"sources": TWO}),
+    "two_sources_more_sft": Arm("sources", "more_sft", "sft_two_sources", {"sources": TWO}, rival="two_sources"),
     "new_source": Arm("sources", "grpo", "two_sources", {"sources": ("digits",)}),
-    "new_source_more_sft": Arm("sources", "more_sft", "two_sources", {"sources": ("digits",)}),
+    "new_source_more_sft": Arm("sources", "more_sft", "two_sources", {"sources": ("digits",)}, rival="new_source"),
     "best_tenth": Arm("pass rate", "grpo", "sft", {"best_share": 0.1}),
     "weights_100_group": Arm("weights", "grpo", "sft", {"advantage": "group"}, _weights(1.0)),
     "weights_50_group": Arm("weights", "grpo", "sft", {"advantage": "group"}, _weights(0.5)),

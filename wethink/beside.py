@@ -3,12 +3,15 @@
 from wethink.arms import ARMS, MAIN, RESULTS, folder
 from wethink.stages import STAGES, Stage
 
+# Whose compute a control may spend, and the logs that say how much that was.
+_RIVAL = {"logs": ".wethink/runs", "rival": "models/grpo"}
+
 CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/controls.py)
     "more_sft": Stage(
         "control: more SFT for GRPO's compute",
         "wethink.controls:more_sft",
         "sft",
-        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", "logs": ".wethink/runs"},
+        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_RIVAL},
         "models/arms/more_sft",
         ranks=True,
     ),
@@ -16,7 +19,7 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/c
         "control: SFT on the policy's own right samples for GRPO's compute",
         "wethink.controls:rejection_sft",
         "sft",
-        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", "logs": ".wethink/runs"},
+        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_RIVAL},
         "models/arms/rejection_sft",
         also=("grpo", "rewards"),
         ranks=True,
@@ -64,7 +67,7 @@ def _ablations() -> dict[str, Stage]:
             f"ablation: {name.replace('_', ' ')}",
             f"wethink.ablation:train_{name}",
             "sft" if supervised else "grpo",
-            inputs | ({"logs": ".wethink/runs"} if arm.trains in ("more_sft", "rejection_sft") else {}),
+            inputs | (_RIVAL | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
             folder(name),
             also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
             ranks=True,

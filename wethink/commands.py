@@ -63,8 +63,11 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _passrates(args: argparse.Namespace) -> None:
     from wethink.passrates import passrates
+    from wethink.rewards.judge import connected
 
-    counts = passrates(args.model, Path("data/images"), args.rows, args.out, args.samples, load_params())
+    params = load_params()
+    with connected(params.rewards, params.launch):
+        counts = passrates(args.model, Path("data/images"), args.rows, args.out, args.samples, params)
     print(f"{args.out}: {counts['rows']:,} rows, {counts['always']:,} always and {counts['never']:,} never solved")
 
 

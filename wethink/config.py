@@ -118,10 +118,13 @@ class Report(Section):
     gallery: Positive  # held-out images shown per source
 
 
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+(/[^\s@?#]*)?$")]  # with no key in it
+
+
 class Endpoint(Section):
     """Where models are asked: a server that speaks chat completions."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+(/[^\s@?#]*)?$")]  # with its /v1, and with no key in it
+    url: Url  # with its /v1
     key_env: str | None = None  # the environment variable that holds the key, never the key itself
     concurrency: Positive = 16  # calls in flight
     deadline_seconds: Annotated[float, Field(gt=0)] = 120.0  # of one attempt
@@ -173,7 +176,7 @@ class Launch(Section):
     deepspeed: str  # JSON file under infra/deepspeed/
     deadline_minutes: Positive
     vllm_python: str = ".venv-vllm/bin/python"  # where grpo.sampler is vllm: whose Python serves it
-    vllm_url: str | None = None  # a server that runs already, in place of one of our own per process
+    vllm_url: Url | None = None  # a server that runs already, in place of one of our own per process
     vllm_memory: Share = 0.4  # of each GPU, for our own servers
     vllm_context: Positive = 4096  # tokens of a prompt and its completion
     endpoints: dict[str, Endpoint] = Field(default_factory=dict)

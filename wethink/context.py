@@ -16,13 +16,17 @@ def fitting(
     model: Any,
     room: int,
     written: Mapping[str, str] | None = None,
+    limit: int | None = None,
 ) -> list[Record]:
     """The rows whose prompt, and text `written` by row id, leave `room` tokens in the model's context, in order.
+
+    A `limit` below the model's own context takes its place (a server may be started with less).
 
     Raises:
         UserError: a row's image is not among the images.
     """
-    limit = int(model.config.get_text_config().max_position_embeddings)
+    context = int(model.config.get_text_config().max_position_embeddings)
+    limit = min(context, limit or context)
     sizes = {record.id: (record.width, record.height) for record in images.records}
     frame = len(
         processor.prompt_ids("", (1, processor.image_processor.merge_size, processor.image_processor.merge_size))

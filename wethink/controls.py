@@ -23,9 +23,8 @@ from wethink.progress import track
 from wethink.records import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
 from wethink.rewards.grammar import parse, render
 from wethink.rl.groups import roll_out
-from wethink.rl.prompts import answer_rows
 from wethink.rl.samplers import InProcess
-from wethink.rl.trainer import grpo
+from wethink.rl.trainer import grpo, training_rows
 from wethink.sft import chosen_rows, completions, samples_of
 from wethink.supervised import Sample, train
 
@@ -35,10 +34,16 @@ def costs_of(log: Path) -> list[float]:
     return [float(record["cost_seconds"]) for record in read_jsonl(log)]
 
 
-def affordable_steps(budget: float, steps: Sequence[float]) -> int:
-    """How many steps of that length (its median) fit into `budget` seconds; at least one."""
+def budget(rival: Path, logs: Path) -> float:
+    """Seconds over all ranks that the steps of the stage cost that published `rival`."""
+    stage = f"arm_{rival.name}" if rival.parent.name == "arms" else rival.name
+    return sum(costs_of(logs / f"{stage}.metrics.jsonl"))
+
+
+def affordable_steps(seconds: float, steps: Sequence[float]) -> int:
+    """How many steps of that length (its median) fit into so many seconds; at least one."""
     ordered = sorted(steps)
-    return max(1, int(budget / ordered[len(ordered) // 2]))
+    return max(1, int(seconds / ordered[len(ordered) // 2]))
 
 
 def _continued(optim: Optim, steps: int) -> Optim:
@@ -46,13 +51,22 @@ def _continued(optim: Optim, steps: int) -> Optim:
 
 
 def more_sft(
-    *, images: Path, rows: Path, sft: Path, logs: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
+    *,
+    images: Path,
+    rows: Path,
+    sft: Path,
+    logs: Path,
+    rival: Path,
+    out: Path,
+    scratch: Path,
+    config: Sft,
+    launch: Launch,
+    seed: int,
 ) -> dict[str, Any]:
-    """Go on with SFT on the same paths for what GRPO's steps cost."""
+    """Go on with SFT on the same paths for what the steps of GRPO (the `rival`) cost."""
     chosen = chosen_rows(rows, config)
     samples = samples_of(chosen, completions(chosen, rows, config), config)
-    budget = sum(costs_of(logs / "grpo.metrics.jsonl"))
-    steps = _frozen(scratch, affordable_steps(budget, costs_of(logs / "sft.metrics.jsonl")))
+    steps = _frozen(scratch, affordable_steps(budget(rival, logs), costs_of(logs / "sft.metrics.jsonl")))
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")
 
 
@@ -62,6 +76,7 @@ def rejection_sft(
     rows: Path,
     sft: Path,
     logs: Path,
+    rival: Path,
     out: Path,
     scratch: Path,
     config: Sft,
@@ -82,8 +97,8 @@ def rejection_sft(
             write_json(out / "metrics.json", nothing)
         return nothing
     spent = read_json(scratch / "sampling.json")["cost_seconds"]
-    budget = sum(costs_of(logs / "grpo.metrics.jsonl")) - spent
-    steps = _frozen(scratch, affordable_steps(budget, costs_of(logs / "sft.metrics.jsonl")))
+    left = budget(rival, logs) - spent
+    steps = _frozen(scratch, affordable_steps(left, costs_of(logs / "sft.metrics.jsonl")))
     samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "rejection_sft")
 
@@ -94,10 +109,10 @@ def _sample_accepted(
     """The prompts of all GRPO steps, G samples each, as GRPO would draw them from a policy that stands still."""
     ranks = join(launch)
     started = cost_clock(ranks)
-    prompts = answer_rows(rows)
+    model, processor, dataset = load_model(sft), load_processor(sft), ImageSet(images)
+    prompts, _, _ = training_rows(rows, dataset, model, processor, config, launch, seed)
     order = list(islice(epoch_order(len(prompts), seed), config.optim.steps * config.optim.batch))
-    model, processor = load_model(sft).to(ranks.device), load_processor(sft)
-    dataset, accepted = ImageSet(images), list[Record]()
+    model, accepted = model.to(ranks.device), list[Record]()
     sampler = InProcess(processor, config, ranks.device)
     sampler.sync(model, 0)
     batches = [order[i : i + config.optim.batch] for i in range(0, len(order), config.optim.batch)]

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from wethink.config import Launch, Optim
 from wethink.errors import UserError
 from wethink.extensions import EXTENSIONS, prepare_extension
-from wethink.launching import free_port
+from wethink.launching import MEETING, free_port
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+PATIENCE = timedelta(minutes=45)  # for another rank: longer than any answer is waited for (30 minutes, for vLLM's)
 MUON_MOMENTUM = 0.95  # its author's, and every recipe's since
 
 
@@ -62,6 +63,7 @@ def join(launch: Launch) -> Ranks:
         )
     os.environ.setdefault("DS_ACCELERATOR", launch.device)
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(EXTENSIONS.resolve()))
+    launched = "RANK" in os.environ
     alone = {
         "RANK": "0",
         "LOCAL_RANK": "0",
@@ -79,12 +81,34 @@ def join(launch: Launch) -> Ranks:
     # lock that hangs later runs. Gloo carries these gradients in milliseconds.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not deepspeed.comm.is_initialized():
-        deepspeed.init_distributed(
-            "nccl" if launch.device == "cuda" else "gloo", timeout=timedelta(minutes=10), verbose=False
-        )
+        backend = "nccl" if launch.device == "cuda" else "gloo"
+        _meet(backend, launched, launch)
+        deepspeed.init_distributed(backend, timeout=PATIENCE, verbose=False)
     index = int(os.environ["LOCAL_RANK"])
     device = torch.device("cuda", index) if launch.device == "cuda" else torch.device("cpu")
     return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), device)
+
+
+def _meet(backend: str, launched: bool, launch: Launch) -> None:
+    """Join PyTorch's process group. On one machine nothing of it listens beyond loopback.
+
+    Its TCP store would listen on every interface, so ranks of one machine meet in a file (`launching.MEETING`).
+    """
+    import psutil
+    import torch.distributed
+    from torch._C._distributed_c10d import FileStore, HashStore, Store
+
+    store: Store | None = None
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if launch.hostfile is None:
+        interfaces = psutil.net_if_addrs().items()
+        loopback = [name for name, found in interfaces if any(one.address == "127.0.0.1" for one in found)]
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0] if loopback else "lo")
+        if not launched:
+            store = HashStore()
+        elif MEETING in os.environ:
+            store = FileStore(os.environ[MEETING], world)
+    torch.distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=world)
 
 
 def all_sum(value: "torch.Tensor") -> "torch.Tensor":
@@ -219,7 +243,8 @@ def learning_rate(optim: Optim, step: int) -> float:
 def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
     """Reduce, clip, update with the rates of step `step`; return the gradient norm before clipping.
 
-    With Muon DeepSpeed turns the gradient into the update first, so the norm is that of the update.
+    With Muon DeepSpeed turns the gradient into the update first, so the norm is that of the update. Under ZeRO-0
+    DeepSpeed keeps none, and it is that of this rank's part.
     A gradient that is not finite changes nothing: it is dropped, and the norm returned is not finite either.
     """
     import torch
@@ -228,17 +253,19 @@ def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
     for group in engine.optimizer.param_groups:
         peak = optim.muon_lr if optim.muon_lr and group.get("use_muon") else optim.lr
         group["lr"] = share * peak
+    own = 0.0
     if engine.zero_optimization_stage() == 0:  # plain PyTorch optimizers take whatever they are given
         grads = [p.grad for p in engine.module.parameters() if p.grad is not None]
         broken = torch.tensor([float(any(not bool(grad.isfinite().all()) for grad in grads))], device=engine.device)
         if all_sum(broken):
             engine.zero_grad()
             return math.nan
+        own = math.sqrt(sum(float(grad.double().square().sum()) for grad in grads))
     engine.step()
     norm = engine.get_global_grad_norm()
     if not engine.was_step_applied():
         return math.nan
-    return float(norm) if norm is not None else 0.0
+    return float(norm) if norm is not None else own
 
 
 def policy_state(engine: Any) -> "dict[str, Tensor] | None":

@@ -13,4 +13,5 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
+FAILURE = "failure.json"  # in scratch: what a rank tells its launcher, which itself has only exit codes
 DISK_FULL = 74  # EX_IOERR: how a rank tells its launcher, when it may not be able to write a word

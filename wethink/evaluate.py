@@ -24,6 +24,7 @@ from wethink.records import Record, read_jsonl, write_json, write_jsonl
 from wethink.rewards import grammar
 from wethink.rewards.hybrid import ask_ahead, check, score
 from wethink.rewards.judge import connected
+from wethink.runs import die_with_owners
 from wethink.statistics import summarise
 
 Pixels = Literal["true", "blank", "shuffled"]
@@ -97,7 +98,7 @@ def evaluate_checkpoints(
     jobs = [Job(name, folder, *setting) for name, folder in checkpoints.items() for setting in settings]
     todo = [job for job in jobs if not (scratch / f"{job.name}.jsonl").exists()]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(launch.processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(launch.processes, mp_context=context, initializer=die_with_owners) as pool:
         running = [
             pool.submit(run_job, job, items, images, scratch, config, rewards, launch, seed, index)
             for index, job in enumerate(todo)

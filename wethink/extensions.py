@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 from wethink.errors import UserError
 from wethink.runs import WORK
@@ -34,6 +35,7 @@ def prepare_extension(name: str, deadline_minutes: float) -> None:
             stale.unlink()
         program = f"from deepspeed.ops import op_builder; op_builder.{BUILDERS[name]}().load()"
         environment = os.environ | {"TORCH_EXTENSIONS_DIR": str(EXTENSIONS.resolve()), "MAX_JOBS": "2"}
+        started = time.monotonic()
         with log.open("w") as output:
             child = subprocess.Popen(
                 [sys.executable, "-c", program], env=environment, stdout=output, stderr=output, start_new_session=True
@@ -49,4 +51,9 @@ def prepare_extension(name: str, deadline_minutes: float) -> None:
                 f"building DeepSpeed's '{name}' {'failed' if code else 'passed the deadline'} ({log}); it needs g++ "
                 'and ninja. Or set "torch_adam": true in the file that launch.deepspeed names, which needs no build.'
             )
-        (EXTENSIONS / f"{name}.built").touch()
+        (EXTENSIONS / f"{name}.built").write_text(f"{time.monotonic() - started:.1f}")
+
+
+def build_seconds() -> float:
+    """What building every extension took that is there now, s."""
+    return sum(float(path.read_text(encoding="utf-8") or 0) for path in EXTENSIONS.glob("*.built"))

@@ -2,15 +2,19 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from wethink.config import Launch
-from wethink.errors import DISK_FULL, UserError
-from wethink.runs import GROUPS
+from wethink.errors import DISK_FULL, FAILURE, UserError
+from wethink.records import read_json
+
+MEETING = "WETHINK_MEETING"  # the file in which the ranks of one machine find each other
 
 
 def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
@@ -19,17 +23,18 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
     Raises:
         UserError: a rank failed (its log has said why) or the deadline passed; all ranks are gone then.
     """
-    command = [sys.executable, "-m", "deepspeed.launcher.runner"]
+    command = [sys.executable, "-m", "wethink.launcher"]
     command += ["--hostfile", launch.hostfile] if launch.hostfile else ["--hostfile", os.devnull]
     command += ["--num_gpus", str(launch.processes), "--master_port", str(free_port())]
     command += ["--no_local_rank", "--module", "wethink", "rank", stage, "--scratch", str(scratch)]
+    meeting = tempfile.mkdtemp(prefix="wethink-ranks-")
     environment = os.environ | {
+        MEETING: f"{meeting}/store",
         "OMP_NUM_THREADS": str(launch.threads),
         "TOKENIZERS_PARALLELISM": "false",
         "DS_ACCELERATOR": launch.device,
     }
     with subprocess.Popen(command, env=environment, start_new_session=True) as child:
-        GROUPS.add(child.pid)
         try:
             code = child.wait(timeout=launch.deadline_minutes * 60)
         except subprocess.TimeoutExpired:
@@ -40,10 +45,10 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)  # nothing of the group may outlive this stage
-            GROUPS.discard(child.pid)
-    failure = scratch / "failure.txt"
-    if code != 0 and failure.exists():
-        raise UserError(failure.read_text(encoding="utf-8"))
+            shutil.rmtree(meeting, ignore_errors=True)
+    if code != 0 and (scratch / FAILURE).exists():
+        failure = read_json(scratch / FAILURE)
+        raise UserError(failure["message"], failure["exit_code"])
     if code == DISK_FULL:
         raise UserError("the disk is full; free some space, the same command goes on from the last checkpoint.")
     if code != 0:

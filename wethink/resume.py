@@ -5,6 +5,7 @@ Optimizer shards are DeepSpeed's pickles: they live in local scratch only and ar
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ def rewind_log(scratch: Path, step: int, name: str = "metrics.jsonl") -> None:
     path = scratch / name
     if path.exists():
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        whole = path.with_name(f"{name}.tmp")
+        whole.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(whole, path)
 
 
 def _step_of(line: str) -> float:

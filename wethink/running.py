@@ -8,8 +8,8 @@ from typing import Any
 
 from wethink.beside import OTHERS
 from wethink.config import Params
-from wethink.errors import UserError
-from wethink.records import read_json
+from wethink.errors import FAILURE, UserError
+from wethink.records import read_json, write_json
 from wethink.runs import (
     WORK,
     discard_scratch,
@@ -41,6 +41,18 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     return given | ({"launch": params.launch} if stage.ranks or stage.section in ("synthesize", "evaluate") else {})
 
 
+def own_files(name: str, params: Params) -> list[str]:
+    """The user's own files that a stage reads. A missing one is left to the stage, which says so in a sentence."""
+    curation = params.validate_.curation
+    named: dict[str, list[str | None]] = {
+        "ingest": [source.path for source in params.ingest.sources],
+        "synthesize": [params.synthesize.rows],
+        "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
+        "base": [params.base.model],
+    }
+    return [path for path in named.get(name, []) if path is not None and Path(path).exists()]
+
+
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
     """Run one stage from its inputs to its published output and return its metrics.
 
@@ -57,12 +69,14 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
             maker = next((other for other, entry in (STAGES | OTHERS).items() if entry.out == path), "draw")
             raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
     inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
-    key = fingerprint(closure(stage.module), settings(stage, params), inputs)
+    own = [Path(path) for path in own_files(name, params)]
+    key = fingerprint(closure(stage.module), settings(stage, params), inputs, own)
     run_record = WORK / "runs" / f"{name}.run.json"
-    if once and Path(stage.out).exists() and run_record.exists() and read_json(run_record).get("fingerprint") == key:
+    known = read_json(run_record) if once and Path(stage.out).exists() and run_record.exists() else {}
+    if known.get("fingerprint") == key and "metrics" in known:  # without metrics it was begun, not finished
         if Path(stage.out).is_dir():
             verify_manifest(Path(stage.out))
-        return dict(read_json(run_record)["metrics"])
+        return dict(known["metrics"])
     with stage_lock(name), measured(run_record) as record:
         scratch = scratch_folder(name, key, adopt)
         log = WORK / "runs" / f"{name}.metrics.jsonl"  # where trackers look; the log itself is part of scratch
@@ -102,13 +116,13 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     module, function = stage.function.split(":")
     judged = "rewards" in stage.also and stage.section != "synthesize"
     (scratch / "out").mkdir(exist_ok=True)
-    (scratch / "failure.txt").unlink(missing_ok=True)
+    (scratch / FAILURE).unlink(missing_ok=True)
     work = getattr(importlib.import_module(module), function)
     try:
         with connected(params.rewards, params.launch) if judged else nullcontext():
             work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
     except UserError as error:
-        (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
+        write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
         raise
     except RuntimeError as error:
         if "by peer" not in str(error):  # gloo's and NCCL's words for a rank that is gone

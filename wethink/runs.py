@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -28,34 +29,60 @@ OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive, set by whoever 
 GROUPS: set[int] = set()  # process groups that this process leads into work; they must not outlive it
 
 
-def fingerprint(code: Iterable[Path], settings: Mapping[str, Any], inputs: Iterable[Path]) -> str:
-    """Hash of code files, settings and input contents; what differs here must not share scratch."""
+def fingerprint(
+    code: Iterable[Path], settings: Mapping[str, Any], inputs: Iterable[Path], own: Iterable[Path] = ()
+) -> str:
+    """Hash of code files, settings and input contents; what differs here must not share scratch.
+
+    Of the user's `own` files, which may be many and large, names, sizes and times of change stand for the content.
+    """
     digest = hashlib.sha256()
     for path in code:
         digest.update(f"{path} {file_sha256(ROOT / path)}\n".encode())
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for path in inputs:
         digest.update(f"{path} {_content_hash(path)}\n".encode())
+    for path in own:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            about = file.stat()
+            digest.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def _content_hash(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
-    if (path / MANIFEST).is_file():  # published folders carry the hashes of all their files
-        return file_sha256(path / MANIFEST)
     files = sorted(p for p in path.rglob("*") if p.is_file())
+    if _is_published(path, files):  # its manifest has the hashes of all its files
+        return file_sha256(path / MANIFEST)
     return hashlib.sha256("".join(f"{p.relative_to(path)} {file_sha256(p)}\n" for p in files).encode()).hexdigest()
+
+
+def _is_published(folder: Path, files: Iterable[Path]) -> bool:
+    """Whether the folder's manifest is one of ours: a source of images may be closed by a file of that name."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    names = {str(path.relative_to(folder)) for path in files} - {MANIFEST}
+    hashes = isinstance(listed, dict) and all(re.fullmatch("[0-9a-f]{64}", str(value)) for value in listed.values())
+    return hashes and set(listed) == names
 
 
 def scratch_folder(stage: str, key: str, adopt: bool = False) -> Path:
     """The stage's scratch for this fingerprint; `adopt` carries the newest other one across a bug fix."""
     home = WORK / "scratch" / stage
     folder = home / key
-    if adopt and not folder.exists():
-        others = sorted(home.glob("*"), key=lambda p: p.stat().st_mtime)
+    if adopt:
+        others = sorted((p for p in home.glob("*") if p != folder), key=lambda p: p.stat().st_mtime)
+        if (folder / "state.json").exists():
+            raise UserError(
+                f"--adopt: stage '{stage}' has an unfinished run with these settings already; start it without --adopt "
+                f"to go on with that, or delete {folder} to carry on the older one."
+            )
         if not others:
             raise UserError(f"--adopt: stage '{stage}' has no unfinished run to carry on; start it without --adopt.")
+        _remove(folder)  # begun, but without a checkpoint
         others[-1].rename(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -141,9 +168,11 @@ def write_manifest(folder: Path) -> None:
 
 
 def verify_manifest(folder: Path) -> None:
-    """Raise UserError if a published folder is not what it was when it was published."""
+    """Raise UserError if a published folder is not what it was when it was published, or names files outside it."""
     for name, expected in read_json(folder / MANIFEST).items():
         path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{folder / MANIFEST} names '{name}', which is outside that folder; it cannot be trusted.")
         if not path.is_file() or file_sha256(path) != expected:
             raise UserError(f"{path} is missing or was changed after publishing; run its stage again.")
 

@@ -67,6 +67,7 @@ def test_when_one_rank_is_killed_the_stage_ends_and_the_next_start_finishes_with
 
 def test_rejection_sampling_of_a_policy_that_is_never_right_leaves_it_as_it_is(workshop: Path) -> None:
     rows = workshop / "data/valid/rows.jsonl"
+    before = rows.read_bytes()  # of the whole session
     unreachable = [row | {"answer": "zzz", "category": "FIB", "reward": "rule"} for row in list(read_jsonl(rows))]
     write_jsonl(rows, unreachable)
     stage(workshop, "grpo")  # its log is the budget
@@ -74,6 +75,7 @@ def test_rejection_sampling_of_a_policy_that_is_never_right_leaves_it_as_it_is(w
     ended = subprocess.run(
         command, cwd=workshop, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )
+    rows.write_bytes(before)
     assert ended.returncode == 0, ended.stderr[-3000:]
     arm, start = (workshop / "models" / name / "model.safetensors" for name in ("arms/rejection_sft", "sft"))
     assert arm.read_bytes() == start.read_bytes()

@@ -4,10 +4,12 @@ The harness is a child process and is never imported here: it turns off TLS veri
 packages. It gets the tables that are given to it and, where model and judge are on this machine, no way out of it.
 """
 
+import contextlib
 import csv
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from wethink.benchmarks.table import Benchmark
 from wethink.benchmarks.tsv import MAX_CELL, Table
 from wethink.errors import UserError
 from wethink.records import Record, file_sha256, read_json, write_json
+from wethink.runs import GROUPS
 
 PYTHON = Path(".venv-vlmeval/bin/python")
 FOLDER = "vlmevalkit-"  # of a benchmark's folder; the label follows
@@ -63,18 +66,13 @@ def run_official(
     command += ["--max-tokens", str(max_new_tokens), "--temperature", "0", "--retry", "3"]
     command += ["--judge-base-url", judge_url] if judge_url else []
     log = work / "log.txt"
-    with log.open("w", encoding="utf-8") as sink:
-        ended = subprocess.run(
-            command,
-            cwd=work,
-            env=_environment(data, [url, *([judge_url] if judge_url else [])], key_env, judge_key_env),
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            timeout=deadline,
-        )
-    _redact(log, [key_env, judge_key_env])
-    if ended.returncode != 0:
-        raise UserError(f"VLMEvalKit ended with code {ended.returncode}; its last lines stand in {log}.")
+    environment = _environment(data, [url, *([judge_url] if judge_url else [])], key_env, judge_key_env)
+    try:
+        code = _run(command, work, environment, log, deadline)
+    finally:
+        _redact(log, [key_env, judge_key_env])
+    if code != 0:
+        raise UserError(f"VLMEvalKit ended with code {code}; its last lines stand in {log}.")
     found: dict[str, Any] = {}
     for path in tables:
         target = home / path.stem / f"{FOLDER}{label}"
@@ -87,6 +85,29 @@ def run_official(
         write_json(target / "about.json", about | {"table_sha256": file_sha256(path), "kit": _version(python)})
         found[path.stem] = sorted(file.name for file in files)
     return found
+
+
+def _run(command: Sequence[str], work: Path, environment: dict[str, str], log: Path, deadline: float) -> int:
+    """The child's exit code. Whatever ends this call, nothing that the child started is alive afterwards.
+
+    Raises:
+        UserError: the deadline passed.
+    """
+    with (
+        log.open("w", encoding="utf-8") as sink,
+        subprocess.Popen(
+            command, cwd=work, env=environment, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        ) as child,
+    ):
+        GROUPS.add(child.pid)
+        try:
+            return child.wait(timeout=deadline)
+        except subprocess.TimeoutExpired:
+            raise UserError(f"VLMEvalKit was stopped after {deadline:g} s ({log}); the same command goes on.") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            GROUPS.discard(child.pid)
 
 
 def _environment(data: Path, urls: Sequence[str], key: str | None, judge_key: str | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wethink.config import Rewards
+from wethink.errors import UserError
 from wethink.rewards import grammar, judge, lexical, rules
 from wethink.rewards.verdict import Verdict, unknown, wrong
 
@@ -70,7 +71,7 @@ def ask_ahead(asked: Sequence[tuple[str, str, str, str]]) -> None:
 def _by_model(gold: str, problem: str, parsed: grammar.Parsed) -> Verdict:
     model = judge.current()
     if model is None:
-        return unknown("no judge is connected")
+        raise UserError("rewards.judge names a model, but nothing has connected it; set it to lexical, or report this.")
     if parsed.fault:  # nothing to be judged; only whether the row could be
         return unknown("gold is empty") if not gold.strip() else wrong(parsed.fault)
     return model.ask([(problem, gold, parsed.answer)])[0]

@@ -99,12 +99,17 @@ def until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ra
             if ranks.first:
                 say(f"grpo: {share:.0%} of the verdicts are unknown ({reasons[0]}); again in {outage.pause_seconds} s")
             time.sleep(outage.pause_seconds)
+            ask_ahead([_asked(g, i) for g in groups for i, s in enumerate(g.scores) if s.total is None])
             groups = [replace(g, scores=[_again(g, i, rewards) for i in range(len(g.scores))]) for g in groups]
     raise UserError(
         f"grpo: {share:.0%} of a step's verdicts are unknown ({reasons[0]}) after {outage.retries} pauses of "
         f"{outage.pause_seconds} s; mend the judge or the rows (grpo.outage.max_unknown is {outage.max_unknown}), then "
         "start again: it goes on from the last checkpoint."
     )
+
+
+def _asked(group: Group, i: int) -> tuple[str, str, str, str]:
+    return group.texts[i], group.row["problem"], group.row["answer"], group.row["reward"]
 
 
 def _again(group: Group, i: int, rewards: Rewards) -> Scored:

@@ -33,7 +33,7 @@ from wethink.models.policy import Processor, load_model, load_processor, model_c
 from wethink.progress import track
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.resume import append_log, identity, note_skipped, restore_state, rewind_log, save_state, write_curves
-from wethink.rewards.unknowns import unknown_alarm
+from wethink.rewards.unknowns import unknown_alarm, unknown_rates
 from wethink.rl.agreement import refuse_disagreement, self_test
 from wethink.rl.evidence import evidence, summarise_step, write_rollouts
 from wethink.rl.groups import Group, give_advantages, roll_out, until_known
@@ -66,13 +66,15 @@ def grpo(
     """
     start = sft if config.start == "sft" else base
     model, processor, dataset = load_model(start), load_processor(start), ImageSet(images)
-    prompts, probed, dropped = _rows(rows, dataset, model, processor, config, seed)
+    prompts, probed, dropped = training_rows(rows, dataset, model, processor, config, launch, seed)
     ranks = join(launch)
     optim, who = config.optim, identity(model, config.optim, launch)
     # With LoRA the starting policy is the trained one without its adapters; otherwise KL needs a copy of it.
     copied = config.kl > 0 and optim.lora is None
     reference = CompletionLogProbs(load_model(start), processor.banned).to(ranks.device) if copied else None
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
+    if reference is not None:  # in the engine's precision: the policy that has not moved has KL 0 to itself
+        reference.to(next(engine.module.parameters()).dtype)
     # ZeRO-3 shards the weights: sampling then needs a whole copy, for ranks write completions of unequal length.
     whole = load_model(start).to(ranks.device) if zero_stage(launch) == 3 else None
     policies = Policies(engine, reference, processor)
@@ -178,6 +180,7 @@ def grpo(
     if ranks.first:
         write_curves(scratch, out)
         write_rollouts(scratch / "rollouts.jsonl", out / "rollouts.parquet")
+        metrics["unknown_rewards"] = unknown_rates(_read_log(scratch, "rollouts.jsonl"))
         if len(history) < optim.steps:  # stopped early: what is published is the best that the probe has seen
             best = best_step(history, begun, config.probe.every)
             metrics |= {"stopped_at": len(history), "published_step": best}
@@ -212,17 +215,22 @@ def acting(engine: Any, whole: torch.nn.Module | None) -> Any:
     return whole
 
 
-def _rows(
-    rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, seed: int
+def training_rows(
+    rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, launch: Launch, seed: int
 ) -> tuple[list[Record], list[Record], int]:
-    """Rows to train on, rows to probe on, and how many were dropped because the model's context is too short."""
+    """Rows to train on, rows to probe on, and how many were dropped because the context is too short.
+
+    Raises:
+        UserError: no row is left.
+    """
     found = chosen_rows(answer_rows(rows), config)
     if not found:
         raise UserError(
             f"{rows / 'rows.jsonl'} has no such train row without a path; lower synthesize.path_share below 1, or "
             "widen grpo.sources and grpo.categories."
         )
-    prompts = fitting(found, images, processor, model, config.max_new_tokens)
+    limit = launch.vllm_context if config.sampler == "vllm" else None
+    prompts = fitting(found, images, processor, model, config.max_new_tokens, limit=limit)
     dropped = len(found) - len(prompts)
     if not prompts:
         raise UserError(

@@ -57,6 +57,7 @@ class Server:
         self.home = Path(tempfile.mkdtemp(prefix="wethink-vllm-"))  # mode 0700; short, as socket paths must be
         self.socket = self.home / "socket"
         self.sleeps = launch.device == "cuda" and self.url is None
+        self.asleep = False
         atexit.register(self.close)
         try:
             if self.url is None:
@@ -179,12 +180,15 @@ class Server:
 
     def sleep(self) -> None:
         """Give the GPU's memory to the trainer (our own server only; CPUs cannot)."""
-        if self.sleeps:
+        if self.sleeps and not self.asleep:
             self.post("/sleep?level=1")
+            self.asleep = True
 
     def wake(self) -> None:
-        if self.sleeps:
+        """Take it back. A server that sleeps queues what it is asked, for ever."""
+        if self.asleep:
             self.post("/wake_up")
+            self.asleep = False
 
     def close(self) -> None:
         """End our own server and everything that it started."""
@@ -255,6 +259,7 @@ class Vllm:
         self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
         """G completions per row, all rows in flight together."""
+        self.server.wake()
         with ThreadPoolExecutor(min(PARALLEL, max(1, len(rows)))) as pool:
             asked = [
                 pool.submit(self._ask, row, prompt, images, step, seed)
