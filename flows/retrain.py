@@ -15,7 +15,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import registry, retraining
+from tasks import failures, registry, retraining
+from tasks.failures import patiently
 from tasks.server import local_server
 from wethink.beside import RETRAIN
 from wethink.config import load_params
@@ -32,18 +33,20 @@ def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]
         event_id: of the event that started this run; it says which one, and changes nothing.
     """
     try:
-        champion = retraining.champion()
-        arrived = retraining.bring(source, bucket)
-        plan = retraining.plan(source, arrived, champion)
-        if plan.done:
-            return Completed(name="Cached", message=plan.done)
-        folder = retraining.workplace(plan, champion)
-        for step in RETRAIN:
-            retraining.step(step, folder, plan)
-        decision = retraining.decide(plan, champion, folder)
-        retraining.commit(plan, folder, decision)
-        registry.finish(decision["version"], plan.key)
-        return Completed(message=retraining.sentence(plan, decision), data=decision)
+        failures.refuse_endless_starts()
+        with retraining.alone():
+            champion = patiently(retraining.champion)
+            arrived = retraining.bring(source, bucket)
+            plan = patiently(retraining.plan, source, arrived, champion)
+            if plan.done:
+                return Completed(name="Cached", message=plan.done)
+            folder = patiently(retraining.workplace, plan, champion)
+            for step in RETRAIN:
+                retraining.step(step, folder, plan)
+            decision = patiently(retraining.decide, plan, champion, folder)
+            patiently(retraining.commit, plan, folder, decision)
+            patiently(registry.finish, decision["version"], plan.key)
+            return Completed(message=retraining.sentence(plan, decision), data=decision)
     except UserError as failure:
         return Failed(message=str(failure))
 

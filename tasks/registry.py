@@ -25,6 +25,7 @@ STORE = ROOT / ".wethink" / "checkpoints"  # `make clean` leaves it alone: a cha
 EXPERIMENT = "promotion"  # one run per decision, with its page
 CHAMPION, CHALLENGER = "champion", "challenger"
 DONE = "retrain_done"  # tag of a challenger: the key of the run that has come to its end
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # in MLflow's words; a database that is away is another
 PREVIOUS = "previous_champion"  # tag of a champion: the version that it replaced
 
 
@@ -95,7 +96,7 @@ def named(alias: str) -> Version | None:
     try:
         return _version(_client().get_model_version_by_alias(MODEL, alias))
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in ABSENT:
             return None
         raise
 
@@ -110,7 +111,9 @@ def get(number: str) -> Version:
 
     try:
         return _version(_client().get_model_version(MODEL, number))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         raise UserError(
             f"there is no version {number} of '{MODEL}'; `python -m flows.promote list` shows them."
         ) from None
@@ -118,8 +121,7 @@ def get(number: str) -> Version:
 
 def every() -> list[Version]:
     """All versions with a checkpoint in a store, oldest first."""
-    with contextlib.suppress(Exception):
-        _ensure_model()
+    _ensure_model()
     found = [_version(v) for v in _client().search_model_versions(f"name = '{MODEL}'")]
     addressed = [version for version in found if version.folder.name == version.digest]
     return sorted(addressed, key=lambda version: int(version.number))
@@ -255,8 +257,11 @@ def _version(found: Any) -> Version:
 def _ensure_model() -> None:
     from mlflow.exceptions import MlflowException
 
-    with contextlib.suppress(MlflowException):  # it exists
+    try:
         _client().create_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _experiment() -> str:
