@@ -98,12 +98,14 @@ def scan_folder(root: Path, quiet: float | None, told: Told, tell: Tell) -> None
 def watch(args: argparse.Namespace, stop: threading.Event) -> None:
     """Until told to stop. A bucket that does not answer is asked again."""
     told = Told(WORK / "watcher" / "told.txt")
+    alive = WORK / "watcher" / "alive"  # touched every round: who looks after this process knows that it goes on
 
     def tell(closed: Closed) -> object:
         return events.tell(closed, args.api)
 
     if args.folder is not None:
         while not stop.wait(0 if args.once else args.every):
+            alive.touch()
             scan_folder(args.folder, args.quiet, told, tell)
             if args.once:
                 return
@@ -112,6 +114,7 @@ def watch(args: argparse.Namespace, stop: threading.Event) -> None:
     queue = sources.client("sqs", args.endpoint) if args.queue else None
     next_scan = 0.0
     while not stop.is_set():
+        alive.touch()
         try:
             if time.monotonic() >= next_scan:
                 scan(store, args.bucket, args.quiet, told, tell)
