@@ -15,7 +15,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.source import Bucket, SourceName
 from tasks import failures, registry, retraining
+from tasks.approval import ask_a_person
 from tasks.failures import patiently
 from tasks.server import local_server
 from wethink.beside import RETRAIN
@@ -23,14 +25,15 @@ from wethink.config import load_params
 from wethink.errors import UserError
 
 
-@flow(name="retrain", persist_result=False)
-def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]:
+@flow(name="retrain", flow_run_name="retrain on {source}", persist_result=False)
+def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, approval: bool = False) -> State[Any]:
     """A closed source in; a challenger promoted, or refused with its reasons.
 
     Args:
         source: its name: the first part of its keys in the bucket.
-        bucket: the bucket, or the absolute path of a watched folder on this machine.
-        event_id: of the event that started this run; it says which one, and changes nothing.
+        bucket: the bucket, or the absolute path of a watched folder on the worker's machine.
+        event_id: of the event that started this run; leave it empty when you start one by hand.
+        approval: whether a challenger that passed the gate waits for a person before it becomes champion.
     """
     try:
         failures.refuse_endless_starts()
@@ -43,7 +46,7 @@ def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]
             folder = patiently(retraining.workplace, plan, champion)
             for step in RETRAIN:
                 retraining.step(step, folder, plan)
-            decision = patiently(retraining.decide, plan, champion, folder)
+            decision = patiently(retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None)
             patiently(retraining.commit, plan, folder, decision)
             patiently(registry.finish, decision["version"], plan.key)
             return Completed(message=retraining.sentence(plan, decision), data=decision)

@@ -239,10 +239,16 @@ def record_decision(
         for key in ("mean", "low", "high"):
             client.log_metric(run.info.run_id, f"gain.{key}", decision["gain"][key])
     client.set_terminated(run.info.run_id)  # last: an unfinished record is none
-    reasons = " ".join(decision["reasons"])[:4000]
-    for key, value in {"decision": verdict, "decision_run": run.info.run_id, "reasons": reasons}.items():
-        client.set_model_version_tag(MODEL, challenger.number, key, value)
+    client.set_model_version_tag(MODEL, challenger.number, "decision_run", run.info.run_id)
+    tell(challenger, decision)
     return str(run.info.run_id)
+
+
+def tell(challenger: Version, decision: Record) -> None:
+    """Keep a decision and its reasons as tags of the version that it is about."""
+    verdict = "promoted" if decision["promoted"] else "refused"
+    for key, value in {"decision": verdict, "reasons": " ".join(decision["reasons"])[:4000]}.items():
+        _client().set_model_version_tag(MODEL, challenger.number, key, value)
 
 
 def _version(found: Any) -> Version:

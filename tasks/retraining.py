@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from wethink.running import run_stage
 from wethink.runs import WORK, fingerprint, stage_lock
 
 SOURCES = Path("sources")  # what was brought from a bucket
+Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, the gate's decision
 
 
 @contextlib.contextmanager
@@ -192,8 +193,11 @@ def step(name: str, folder: Path, plan: Plan) -> None:
         raise UserError(state.message or f"{name} did not complete.")
 
 
-def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None) -> Record:
-    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again."""
+def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, approve: Approve | None = None) -> Record:
+    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again.
+
+    `approve` may turn a promotion into a refusal: a person's word (tasks/approval.py).
+    """
     from wethink.retrain import answers
 
     params: Params = load_params(folder / "params.yaml")
@@ -229,6 +233,9 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None) ->
         (folder / "retrain/decision.html").write_text(page, encoding="utf-8")
         write_json(folder / "retrain/decision.json", found | {"lineage": shown})
         registry.record_decision(now, version, rule.programme, items, found, page)
+    if found["promoted"] and approve is not None:
+        found = approve(now, version, found)
+        registry.tell(version, found)
     if found["promoted"]:
         registry.promote(version, found["reasons"][0])
     lines = "\n".join(f"- {reason}" for reason in found["reasons"])

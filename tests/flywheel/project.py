@@ -57,6 +57,11 @@ class Project:
         """A retrain from the command line; what it says at last."""
         return self.run("flows.retrain", name, "--bucket", bucket or str(self.incoming)).splitlines()[-1]
 
+    def remote(self, url: str) -> None:
+        """Give DVC a remote, and commit that."""
+        self.run("dvc", "remote", "add", "--default", "store", url)
+        self.git(*IDENTITY, "commit", "--quiet", "--all", "--message", "a remote")
+
     def git(self, *command: str) -> str:
         return subprocess.run(["git", *command], cwd=self.folder, capture_output=True, text=True, check=True).stdout
 

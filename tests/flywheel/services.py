@@ -45,6 +45,7 @@ class Store:
         direct = f"http://{self._behind}"
         self.s3, self.sqs = client("s3", direct), client("sqs", direct)
         self.s3.create_bucket(Bucket=BUCKET)
+        self.s3.create_bucket(Bucket="dvc")  # where DVC pushes to
         self.queue = self.sqs.create_queue(QueueName="closed")["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
@@ -252,6 +253,7 @@ def running(project: Project) -> Iterator[Services]:
     project.environment |= KEYS | {"AWS_ENDPOINT_URL": store.endpoint, "WETHINK_BUCKET": BUCKET}
     project.environment["WETHINK_QUEUE"] = store.endpoint + urllib.parse.urlparse(store.queue).path
     services = Services(project, store)
+    project.remote("s3://dvc")
     try:
         services.up()
         yield services
