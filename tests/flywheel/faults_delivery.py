@@ -35,7 +35,7 @@ def two_sources_landing_at_once(services: Services, name: str) -> str:
         services.drop(one, close=False)
     for one in names:
         services.store.close(one)
-    runs = [services.ended(one, 900)[0] for one in names]
+    runs = [services.ended(one)[0] for one in names]
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * 2, [run["state"] for run in runs]
     gap = _apart(runs)
     balanced(services, *names)
@@ -51,7 +51,7 @@ def an_automation_firing_while_a_retrain_runs(services: Services, name: str) -> 
     (queued,) = wait_for(lambda: services.runs(second) or None, 90, "a run for the second source")
     assert queued["state_type"] in ("SCHEDULED", "PENDING"), queued["state"]
     assert services.runs(first)[0]["state_type"] == "RUNNING", "the first run should have gone on"
-    runs = [services.ended(one, 900)[0] for one in (first, second)]
+    runs = [services.ended(one)[0] for one in (first, second)]
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * 2, [run["state"] for run in runs]
     gap = _apart(runs)
     balanced(services, first, second)

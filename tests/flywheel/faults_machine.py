@@ -28,7 +28,7 @@ def disk_full_during_publish(services: Services, name: str) -> str:
         assert not list(store.glob(".keeping-*")), "a half-made copy was left"
         ballast.unlink()
         services.retry(run["id"])
-        wait_for(lambda: services.runs(name)[0]["state_type"] == "COMPLETED" or None, 420, "the retried run")
+        wait_for(lambda: services.runs(name)[0]["state_type"] == "COMPLETED" or None, 900, "the retried run")
     balanced(services, name)
     return f"“{said[-110:]}”; Retry after making room: {services.runs(name)[0]['state']['message'][:60]}…"
 
@@ -43,14 +43,14 @@ def clock_jump(services: Services, name: str) -> str:
         services.drop(name)
         step = services.training(name)
         clock.write_text("+2h\n")
-        (run,) = services.ended(name, 600)
+        (run,) = services.ended(name)
         assert run["state_type"] == "COMPLETED", run["state"]
         balanced(services, name)
         clock.write_text("-1d\n")
         time.sleep(3)
         services.store.close(name, b"closed again")
         again = wait_for(lambda: next((r for r in services.runs(name) if r["id"] != run["id"]), None), 120, "a run")
-        again = next(r for r in services.ended(name, 300, runs=2) if r["id"] == again["id"])
+        again = next(r for r in services.ended(name, runs=2) if r["id"] == again["id"])
         assert again["state_name"] == "Cached", again["state"]
     balanced(services, name)
     return f"+2 h after step {step}, then -1 d; {run['state']['message'][:60]}…"
@@ -75,7 +75,7 @@ def a_run_cancelled_in_the_ui(services: Services, name: str) -> str:
     services.retry(run["id"])
     lowest = kept
     while (run := services.runs(name)[0])["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
-        assert time.monotonic() - begin < 600, run["state"]
+        assert time.monotonic() - begin < 900, run["state"]
         with contextlib.suppress(FileNotFoundError):
             lowest = min(lowest, services.project.trained(name) or lowest)
         time.sleep(0.3)

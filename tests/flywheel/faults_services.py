@@ -15,7 +15,7 @@ def worker_killed_during_training(services: Services, name: str) -> str:
     step = services.training(name)
     killed, begin = services.kill("worker"), time.monotonic()
     wait_for(lambda: not any(alive(pid) for pid in killed) or None, 20, "the processes to end")
-    (run,) = services.ended(name, 600)
+    (run,) = services.ended(name)
     assert run["state_type"] == "COMPLETED" and run["run_count"] == 2, run["state"]
     balanced(services, name)
     return f"{len(killed)} processes killed after step {step}; done {time.monotonic() - begin:.0f} s later"
@@ -28,11 +28,11 @@ def server_restarted_during_a_run(services: Services, name: str) -> str:
     services.stop("prefect")
     time.sleep(10)
     services.start("prefect")
-    (run,) = services.ended(name, 600)
+    (run,) = services.ended(name)
     assert run["state_type"] == "COMPLETED", run["state"]
     balanced(services, name)
     services.store.close(name, b"closed again")  # a second run gets the slot that the first one had
-    again = services.ended(name, 300, runs=2)[-1]
+    again = services.ended(name, runs=2)[-1]
     assert again["state_name"] == "Cached", again["state"]
     balanced(services, name)
     return f"restarted after step {step}; {run['state']['message'][:60]}…; then: {again['state']['message'][:60]}…"
@@ -46,7 +46,7 @@ def database_gone_for_30_s(services: Services, name: str) -> str:
     time.sleep(max(0.0, 30 - (time.monotonic() - begin)))
     away = time.monotonic() - begin
     services.start("postgres")
-    (run,) = services.ended(name, 600)
+    (run,) = services.ended(name)
     assert run["state_type"] == "COMPLETED", run["state"]
     balanced(services, name)
     return f"away for {away:.0f} s from step {step} on; {run['state']['message'][:60]}…"
@@ -58,7 +58,7 @@ def s3_answering_503_for_20_percent_of_requests(services: Services, name: str) -
     store.refuse = 0.2
     try:
         services.drop(name)
-        (run,) = services.ended(name, 600)
+        (run,) = services.ended(name)
     finally:
         store.refuse = 0.0
     requests, refused = store.requests - before[0], store.refused - before[1]

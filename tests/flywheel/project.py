@@ -96,14 +96,19 @@ class Project:
         return found
 
 
-def make(folder: Path, stand_ins: bool) -> None:
-    """The files of this checkout, committed, and what the main job leaves behind."""
+def checkout(folder: Path) -> None:
+    """What git tracks or would track here, in another folder."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, names.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+
+
+def make(folder: Path, stand_ins: bool) -> None:
+    """The files of this checkout, committed, and what the main job leaves behind."""
+    checkout(folder)
     params = _params()
     if stand_ins:
         for name in ("rl/trainer.py", "evaluate.py"):

@@ -129,7 +129,7 @@ class Services:
         found = self.api("flow_runs/filter", wanted)
         return [run for run in found if source in (None, run["parameters"]["source"])]
 
-    def ended(self, name: str, seconds: float = 420, runs: int = 1) -> list[dict[str, Any]]:
+    def ended(self, name: str, seconds: float = 900, runs: int = 1) -> list[dict[str, Any]]:
         """The source's runs, when there are that many and all of them have come to an end."""
 
         def look() -> list[dict[str, Any]] | None:
@@ -141,7 +141,7 @@ class Services:
 
         return list(wait_for(look, seconds, f"{runs} runs of '{name}' to end"))
 
-    def training(self, name: str, step: int = 2, seconds: float = 300) -> int:
+    def training(self, name: str, step: int = 2, seconds: float = 900) -> int:
         """Wait until the source's challenger has trained so many steps."""
 
         def look() -> int | None:
