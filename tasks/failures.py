@@ -82,6 +82,8 @@ def patiently(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     for pause in _pauses():
         try:
             return work(*args, **kwargs)
+        except UserError:
+            raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise UserError(disk_full(error)) from error
