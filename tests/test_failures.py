@@ -91,7 +91,7 @@ def test_a_service_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
 def test_a_service_that_stays_away_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(failures, "PATIENCE", -1.0)
-    with pytest.raises(UserError, match="ask: a service did not answer .*then Retry: what was done is kept"):
+    with pytest.raises(UserError, match=r"ask: a service did not answer .*then Retry: what was done is kept"):
         failures.patiently(Registry(ConnectionRefusedError(), 9).ask)
 
 

@@ -158,7 +158,12 @@ class Services:
     # -- the stack
 
     def up(self) -> None:
-        self.project.run("tasks.stack", "up", "--any-ports")
+        """Up, in as many goes as a busy machine needs: what runs and is healthy is left alone."""
+        for _ in range(4):
+            ended = self.project.ended("tasks.stack", "up", "--any-ports")
+            if ended.returncode == 0:
+                break
+        assert ended.returncode == 0, ended.stderr[-600:]
         for line in self.project.run("tasks.stack", "env").splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             self.project.environment[name] = value.strip("'")
@@ -167,10 +172,16 @@ class Services:
         self.project.run("tasks.stack", "down")
 
     def stop(self, service: str) -> None:
-        self.project.run("tasks.stack", "stop", service)
+        """End a service; it stays away."""
+        from tasks.stack import run
+
+        run.stop(self.layout, service)
 
     def start(self, service: str) -> None:
-        self.project.run("tasks.stack", "start", service)
+        """Start it; how soon it is healthy is the case's own question."""
+        from tasks.stack import supervisor
+
+        supervisor.start(self.layout, service)
 
     def process(self, service: str) -> psutil.Process:
         """The process of a service; its flows and stages are its descendants."""
