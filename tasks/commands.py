@@ -5,19 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import children, versions
-from tasks.stage import INTERRUPTED
+from tasks import children, failures, versions
 from wethink.errors import UserError
 from wethink.runs import WORK
-
-
-def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> bool:
-    return state.name == INTERRUPTED
 
 
 @task(
@@ -25,9 +20,9 @@ def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> b
     task_run_name="{name}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=2,
-    retry_delay_seconds=[1, 10],
-    retry_condition_fn=_interrupted,
+    retries=failures.RETRIES,
+    retry_delay_seconds=failures.PAUSES,
+    retry_condition_fn=failures.another_try,
 )
 def _command(name: str, module: str, arguments: list[str], folder: Path, minutes: float) -> State[Any]:
     log = WORK / "logs" / f"{name.replace(' ', '-').replace('/', '-')}.log"
@@ -37,8 +32,9 @@ def _command(name: str, module: str, arguments: list[str], folder: Path, minutes
         return Failed(message=f"{name}: stopped after {minutes:g} minutes; starting again goes on.")
     if ended.code != 0:
         said = versions.failure(module if module != "wethink" else arguments[0], ended.code, ended.output)
-        again = versions.worth_a_retry(ended.code, ended.output) or ended.code == versions.RANK_LOST
-        return Failed(name=INTERRUPTED if again else "Failed", message=f"{said} (all of its output: {log})")
+        return Failed(
+            name=failures.kind(ended.code, ended.output), message=f"{said} (all of its output: {log})"
+        )
     return Completed(message=name)
 
 
