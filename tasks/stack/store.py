@@ -26,7 +26,9 @@ def prepare(endpoint: str) -> None:
 def main() -> int:
     from moto.server import ThreadedMotoServer
 
-    parser = argparse.ArgumentParser(prog="python -m tasks.stack.store", description="A bucket with a queue, in memory.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.stack.store", description="A bucket with a queue, in memory."
+    )
     parser.add_argument("port", type=int)
     parser.add_argument("--host", default=HOST, help="another address than loopback is for a container of its own")
     args = parser.parse_args()
