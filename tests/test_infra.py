@@ -1,4 +1,4 @@
-"""What is declared for machines that are not here: it parses, says what the code says, and opens nothing to the world."""
+"""What is declared for other machines: it parses, says what the code says, and opens nothing to the world."""
 
 import inspect
 import json
