@@ -55,18 +55,15 @@ def synthesize_source(source: SourceName, bucket: Bucket) -> State[Any]:
 
 def _workplace(source: str, arrived: Path) -> Path:
     """A worktree whose only source is this one."""
-    params = load_params()
     rows = arrived / "rows.jsonl"
-    launch = params.launch.model_dump(mode="json") | {"answers": str(Path(params.launch.answers).resolve())}
     images = arrived / "images" if (arrived / "images").is_dir() else arrived
     settings: dict[str, Any] = {
         "ingest.sources": [{"name": source, "kind": "folder", "path": str(images.resolve())}],
         "synthesize.annotator": "rows" if rows.is_file() else "endpoints",
         "synthesize.rows": str(rows.resolve()) if rows.is_file() else None,
+        "launch.answers": str(Path(load_params().launch.answers).resolve()),  # of this checkout, not the worktree's own
     }
-    return worktrees.checkout(
-        WORK / "synthesize" / source, settings | {f"launch.{key}": value for key, value in launch.items()}
-    )
+    return worktrees.checkout(WORK / "synthesize" / source, settings)
 
 
 def main() -> int:

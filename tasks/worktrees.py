@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tasks import children, versions
-from wethink.config import load_params
+from wethink.config import load_params, load_yaml
 from wethink.errors import UserError
 from wethink.runs import WORK
 
@@ -74,6 +74,8 @@ def set_params(path: Path, settings: Mapping[str, Any]) -> None:
     yaml = YAML()
     yaml.width = 200
     params = yaml.load(path)
+    if params.fa.flow_style():  # JSON is YAML, but URLs in what becomes of it are not for DVC's reader
+        params = load_yaml(path)
     for name, value in settings.items():
         *sections, key = name.split(".")
         section = params

@@ -58,3 +58,14 @@ def test_uncommitted_changes_and_unknown_keys_are_refused_in_a_sentence(project:
     Path("params.yaml").write_text("seed: 1\n", encoding="utf-8")
     with pytest.raises(UserError, match="uncommitted changes"):
         worktrees.checkout(Path(".wethink/runs/two"), {})
+
+
+def test_parameters_that_were_json_stay_readable_for_dvc(tmp_path: Path) -> None:
+    import json
+
+    from dvc.utils.serialize import load_yaml as dvc_reads
+
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps({"launch": {"endpoints": {"vision": {"url": "http://127.0.0.1:8000/v1"}}}, "seed": 0}))
+    worktrees.set_params(path, {"seed": 1, "launch.endpoints": {"vision": {"url": "http://127.0.0.1:8001/v1"}}})
+    assert dvc_reads(path) == {"launch": {"endpoints": {"vision": {"url": "http://127.0.0.1:8001/v1"}}}, "seed": 1}

@@ -12,7 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from tasks.stack import run
+from tasks.stack import backup, run
 from wethink.errors import UserError
 
 
@@ -27,6 +27,12 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="how each service is")
     commands.add_parser("env", help="print the environment that a client of this stack needs")
     commands.add_parser("rotate", help="give the database another password, and restart what uses it")
+    for name, summary in {
+        "backup": "write databases, checkpoints and bucket to",
+        "restore": "bring them back from",
+    }.items():
+        one = commands.add_parser(name, help=f"{summary} a folder")
+        one.add_argument("folder", type=Path)
     for name, summary in {"start": "start", "stop": "end", "restart": "end and start"}.items():
         one = commands.add_parser(name, help=f"{summary} one service")
         one.add_argument("service")
@@ -54,6 +60,12 @@ def main() -> int:
             case "rotate":
                 run.rotate(folder)
                 print("the database has another password; what used the old one was restarted")
+            case "backup":
+                for name, size in backup.backup(run.known(folder), args.folder).items():
+                    print(f"{args.folder / name}: {size / 2**20:.1f} MB")
+            case "restore":
+                backup.restore(run.known(folder), args.folder)
+                print(f"databases, files and bucket are what {args.folder} holds")
             case "stop":
                 run.stop(run.known(folder), args.service)
             case "start":

@@ -116,7 +116,8 @@ def client(stack: Stack, program: str, arguments: Sequence[str], stdin: str = ""
         [binary(program), *place, *arguments], env=environment, input=stdin, capture_output=True, text=True
     )
     if ended.returncode != 0:
-        raise UserError(f"{program}: {(ended.stderr.strip().splitlines() or ['it ended without a word'])[-1]}")
+        lines = ended.stderr.strip().splitlines() or ["it ended without a word"]
+        raise UserError(f"{program}: {next((line for line in lines if 'FATAL' in line or 'error' in line), lines[-1])}")
     return ended.stdout
 
 

@@ -88,6 +88,11 @@ def stop(stack: Stack, name: str) -> None:
     supervisor.stop(stack, _service(stack, name).name)
 
 
+def has(stack: Stack, name: str) -> bool:
+    """Whether this stack has a service of that name."""
+    return any(service.name == name for service in services(stack))
+
+
 def known(folder: Path) -> Stack:
     """The stack that runs in a project.
 
@@ -104,7 +109,7 @@ def rotate(folder: Path) -> None:
     """Another password for the database, and a restart of what keeps connections to it."""
     stack = known(folder)
     postgres.rotate_password(stack)
-    users = ("worker", "watcher", "mlflow", "prefect")
+    users = [name for name in ("worker", "watcher", "champion", "mlflow", "prefect") if has(stack, name)]
     for name in users:
         stop(stack, name)
     for name in reversed(users):

@@ -14,10 +14,11 @@ from pathlib import Path
 from tasks.stack import deploy, postgres, rest
 from tasks.stack.layout import HOST, Stack
 from tasks.stack.supervisor import Process, Program, log
+from wethink.config import load_params
 from wethink.errors import UserError
 
 PYTHON = (sys.executable, "-m")
-FRESH = 40  # seconds: a sign of life that is older is none
+FRESH = 90  # seconds: a sign of life that is older is none
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Service:
     healthy: Callable[[Stack, Process], bool]
     address: str
     phase: int  # those of one phase start side by side, those of the next when they are healthy
-    patience: float = 60  # seconds from its start until it must be healthy
+    patience: float = 120  # seconds from its start until it must be healthy
     before: Callable[[Stack], None] = lambda stack: None  # what must be done before it starts
     after: Callable[[Stack], None] = lambda stack: None  # what must be done once it is healthy
 
@@ -60,14 +61,14 @@ def services(stack: Stack) -> list[Service]:
             lambda stack, process: rest.answers(f"{stack.url('prefect')}/api/ready"),
             stack.url("prefect"),
             phase=1,
-            patience=180,  # the first start migrates the database
+            patience=300,  # the first start migrates the database
         ),
         Service(
             Program("mlflow", (*mlflow, "--artifacts-destination", artifacts.as_uri())),
             lambda stack, process: rest.answers(f"{stack.url('mlflow')}/health"),
             stack.url("mlflow"),
             phase=1,
-            patience=180,
+            patience=300,
             after=deploy.experiments,
         ),
         *(
@@ -89,8 +90,26 @@ def services(stack: Stack) -> list[Service]:
             phase=2,
             before=deploy.apply,
         ),
-        Service(Program("worker", worker), _worker_is_online, f"pool '{deploy.POOL}'", phase=2, patience=90),
+        Service(Program("worker", worker), _worker_is_online, f"pool '{deploy.POOL}'", phase=2, patience=180),
+        *(
+            [_champion(stack)]
+            if (stack.folder / load_params(stack.folder / "params.yaml").launch.vllm_python).exists()
+            else []
+        ),
     ]
+
+
+def _champion(stack: Stack) -> Service:
+    """vLLM with the champion, where vLLM is installed; without a champion it waits for the first."""
+    return Service(
+        Program("champion", (*PYTHON, "tasks.stack.champion", str(stack.ports["champion"]))),
+        lambda stack, process: (
+            rest.answers(f"{stack.url('champion')}/health") or _touched(stack.home / "champion.waiting", process)
+        ),
+        f"{stack.url('champion')}/v1",
+        phase=2,
+        patience=900,  # vLLM compiles, and loads a model
+    )
 
 
 def explain(stack: Stack, process: Process) -> str:

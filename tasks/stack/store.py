@@ -5,6 +5,7 @@ to run on one host; a bucket that lasts is $WETHINK_BUCKET, at AWS or any server
 checks no keys, and listens on loopback only.
 """
 
+import argparse
 import sys
 import threading
 
@@ -25,11 +26,16 @@ def prepare(endpoint: str) -> None:
 def main() -> int:
     from moto.server import ThreadedMotoServer
 
-    port = int(sys.argv[1])
-    server = ThreadedMotoServer(ip_address=HOST, port=port, verbose=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.stack.store", description="A bucket with a queue, in memory."
+    )
+    parser.add_argument("port", type=int)
+    parser.add_argument("--host", default=HOST, help="another address than loopback is for a container of its own")
+    args = parser.parse_args()
+    server = ThreadedMotoServer(ip_address=args.host, port=args.port, verbose=False)
     server.start()
-    prepare(f"http://{HOST}:{port}")
-    print(f"moto's server with bucket '{BUCKET}' and queue '{QUEUE}' on {HOST}:{port}", flush=True)
+    prepare(f"http://{HOST}:{args.port}")
+    print(f"moto's server with bucket '{BUCKET}' and queue '{QUEUE}' on {args.host}:{args.port}", flush=True)
     threading.Event().wait()  # until a signal ends this process
     return 0
 
