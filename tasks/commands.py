@@ -32,9 +32,7 @@ def _command(name: str, module: str, arguments: list[str], folder: Path, minutes
         return Failed(message=f"{name}: stopped after {minutes:g} minutes; starting again goes on.")
     if ended.code != 0:
         said = versions.failure(module if module != "wethink" else arguments[0], ended.code, ended.output)
-        return Failed(
-            name=failures.kind(ended.code, ended.output), message=f"{said} (all of its output: {log})"
-        )
+        return Failed(name=failures.kind(ended.code, ended.output), message=f"{said} (all of its output: {log})")
     return Completed(message=name)
 
 
@@ -51,6 +49,7 @@ def run(name: str, module: str, arguments: Sequence[str], minutes: float, folder
     Raises:
         UserError: it failed; the message is its own sentence.
     """
+    failures.refuse_endless_starts()
     state: State[Any] = _command(name, module, list(arguments), folder or Path.cwd(), minutes, return_state=True)
     if not state.is_completed():
         raise UserError(state.message or f"{name} did not complete.")

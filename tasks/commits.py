@@ -88,7 +88,8 @@ def _run(folder: Path, *command: str) -> str:
         raise ConnectionError(last)  # tried again
     if "No space left on device" in said:
         raise UserError(f"the disk is full ({folder}); free some space, the same command goes on.")
-    raise UserError(f"{' '.join(command[:4])} failed in {folder}: {last}")
+    called = ("dvc", *command[3:]) if command[:3] == versions.DVC else command
+    raise UserError(f"{' '.join(called[:3])} failed in {folder}: {last}")
 
 
 AWAY = ("Could not connect to the endpoint", "SlowDown", "Service Unavailable", "reached max retries", "timed out")

@@ -34,6 +34,7 @@ class Plan:
 
 def prepare(experiment: str) -> Plan:
     """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
+    failures.refuse_endless_starts()
     params = load_params()
     versions.prepare()
     if dvcfile.update(params):

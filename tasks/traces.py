@@ -21,6 +21,8 @@ def log(client: Any, run_id: str, stage: str) -> int:
     store = Path(load_params().launch.answers)
     if stage not in STAGES_WITH_CALLS or not store.is_file():
         return 0
+    import mlflow
+
     home = client.get_run(run_id).info.experiment_id
     known = client.search_traces(locations=[home], filter_string=f"tags.stage_run = '{run_id}'", max_results=SAMPLE)
     if known:
@@ -37,4 +39,5 @@ def log(client: Any, run_id: str, stage: str) -> int:
         spent = {key: call[key] for key in ("prompt_tokens", "completion_tokens", "cost")}
         said = {"text": call["text"], "finish": call["finish"]}
         client.end_trace(span.trace_id, outputs=said, attributes=spent, end_time_ns=end)
+    mlflow.flush_trace_async_logging()
     return len(calls)

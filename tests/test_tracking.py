@@ -1,6 +1,9 @@
 """What MLflow gets beside curves and figures: the report as a page, how busy the machine was, a sample of the calls."""
 
+import time
 from pathlib import Path
+
+import pytest
 
 from tasks import traces, tracking
 from tests.test_flow import publish_sft, tracked_runs, write_live
@@ -8,10 +11,14 @@ from wethink.clients.store import Answer, AnswerStore, Call
 from wethink.records import write_json
 
 
-def test_how_busy_the_machine_was_stands_with_the_curves_of_a_stage_that_runs(project: Path) -> None:
+def test_how_busy_the_machine_was_stands_with_the_curves_of_a_stage_that_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")  # ten seconds, where nothing is said
     with tracking.follow("sft", "test") as watch:
         write_live("key", range(1, 4))
         watch()
+        time.sleep(2)
     publish_sft(3, "key")
     tracking.catch_up("sft", "test")
     (run,) = [run for run in tracked_runs() if run.data.tags.get("stage") == "sft"]

@@ -91,7 +91,7 @@ class Stack:
             "MLFLOW_BACKEND_STORE_URI": self.database("psycopg2", "mlflow"),
             MARK: str(self.home),
         }
-        return inherited | ENVIRONMENT | self.client_environment() | own
+        return ENVIRONMENT | inherited | self.client_environment() | own
 
 
 def load(folder: Path) -> Stack | None:
