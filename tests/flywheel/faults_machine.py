@@ -28,9 +28,9 @@ def disk_full_during_publish(services: Services, name: str) -> str:
         assert not list(store.glob(".keeping-*")), "a half-made copy was left"
         ballast.unlink()
         services.retry(run["id"])
-        wait_for(lambda: services.runs(name)[0]["state_type"] == "COMPLETED" or None, 900, "the retried run")
+        wait_for(lambda: services.run(name)["state_type"] == "COMPLETED" or None, 900, "the retried run")
     balanced(services, name)
-    return f"“{said[-110:]}”; Retry after making room: {services.runs(name)[0]['state']['message'][:60]}…"
+    return f"“{said[-110:]}”; Retry after making room: {services.run(name)['state']['message'][:60]}…"
 
 
 def clock_jump(services: Services, name: str) -> str:
@@ -63,7 +63,7 @@ def a_run_cancelled_in_the_ui(services: Services, name: str) -> str:
     worker = services.process("worker")
     family = worker.children(recursive=True)
     assert any("wethink" in process.cmdline() for process in family), "the stage is a descendant of the worker"
-    run, begin = services.runs(name)[0], time.monotonic()
+    run, begin = services.run(name), time.monotonic()
     services.set_state(run["id"], "CANCELLING")
     (run,) = services.ended(name, 120)
     assert run["state_type"] == "CANCELLED", run["state"]
@@ -74,7 +74,7 @@ def a_run_cancelled_in_the_ui(services: Services, name: str) -> str:
     assert kept is not None and kept >= step
     services.retry(run["id"])
     lowest = kept
-    while (run := services.runs(name)[0])["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
+    while (run := services.run(name))["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
         assert time.monotonic() - begin < 900, run["state"]
         with contextlib.suppress(FileNotFoundError):
             lowest = min(lowest, services.project.trained(name) or lowest)

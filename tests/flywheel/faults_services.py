@@ -76,7 +76,7 @@ def an_event_emitted_while_the_server_is_down(services: Services, name: str) -> 
     assert services.store.waiting() > 0, "a message was deleted without a run"
     services.start("prefect")
     begin = time.monotonic()
-    wait_for(lambda: services.runs(name) or None, 180, "a run")
+    services.run(name, 300)
     noticed = time.monotonic() - begin
     (run,) = services.ended(name)
     assert run["state_type"] == "COMPLETED", run["state"]

@@ -133,6 +133,11 @@ class Services:
             return []
         return [run for run in found if source in (None, run["parameters"]["source"])]
 
+    def run(self, name: str, seconds: float = 120) -> dict[str, Any]:
+        """The source's first run as it is now, as soon as there is one and the server says so."""
+        found: dict[str, Any] = wait_for(lambda: next(iter(self.runs(name)), None), seconds, f"a run of '{name}'")
+        return found
+
     def ended(self, name: str, seconds: float = 900, runs: int = 1) -> list[dict[str, Any]]:
         """The source's runs, when there are that many and all of them have come to an end."""
 
