@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel up down dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -57,7 +57,16 @@ vllm-synthesis: .venv/.installed .venv-vllm/.installed
 
 # A new source in a bucket becomes a challenger that is decided on, and what can go wrong on the way; in a throw-away project.
 flywheel: .venv/.installed
-	@$(BIN)/python -m benchmarks.flywheel
+	@$(BIN)/python -m tests.flywheel $(ARGS)
+
+# Everything that the flywheel needs, as local processes on loopback: PostgreSQL, Prefect, MLflow, a store with a queue,
+# the watcher, a worker (docs/operations.md). Once more, it starts only what does not run.
+up: .venv/.installed
+	@$(BIN)/python -m tasks.stack up
+
+# And the way back: whole process groups, watcher and worker first.
+down: .venv/.installed
+	@$(BIN)/python -m tasks.stack down
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

@@ -15,35 +15,41 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import registry, retraining
+from flows.source import Bucket, SourceName
+from tasks import failures, registry, retraining
+from tasks.approval import ask_a_person
+from tasks.failures import patiently
 from tasks.server import local_server
 from wethink.beside import RETRAIN
 from wethink.config import load_params
 from wethink.errors import UserError
 
 
-@flow(name="retrain", persist_result=False)
-def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]:
+@flow(name="retrain", flow_run_name="retrain on {source}", persist_result=False)
+def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, approval: bool = False) -> State[Any]:
     """A closed source in; a challenger promoted, or refused with its reasons.
 
     Args:
         source: its name: the first part of its keys in the bucket.
-        bucket: the bucket, or the absolute path of a watched folder on this machine.
-        event_id: of the event that started this run; it says which one, and changes nothing.
+        bucket: the bucket, or the absolute path of a watched folder on the worker's machine.
+        event_id: of the event that started this run; leave it empty when you start one by hand.
+        approval: whether a challenger that passed the gate waits for a person before it becomes champion.
     """
     try:
-        champion = retraining.champion()
-        arrived = retraining.bring(source, bucket)
-        plan = retraining.plan(source, arrived, champion)
-        if plan.done:
-            return Completed(name="Cached", message=plan.done)
-        folder = retraining.workplace(plan, champion)
-        for step in RETRAIN:
-            retraining.step(step, folder, plan)
-        decision = retraining.decide(plan, champion, folder)
-        retraining.commit(plan, folder, decision)
-        registry.finish(decision["version"], plan.key)
-        return Completed(message=retraining.sentence(plan, decision), data=decision)
+        failures.refuse_endless_starts()
+        with retraining.alone():
+            champion = patiently(retraining.champion)
+            arrived = retraining.bring(source, bucket)
+            plan = patiently(retraining.plan, source, arrived, champion)
+            if plan.done:
+                return Completed(name="Cached", message=plan.done)
+            folder = patiently(retraining.workplace, plan, champion)
+            for step in RETRAIN:
+                retraining.step(step, folder, plan)
+            decision = patiently(retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None)
+            patiently(retraining.commit, plan, folder, decision)
+            patiently(registry.finish, decision["version"], plan.key)
+            return Completed(message=retraining.sentence(plan, decision), data=decision)
     except UserError as failure:
         return Failed(message=str(failure))
 

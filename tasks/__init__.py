@@ -14,6 +14,14 @@ ENVIRONMENT = {
     "PREFECT_HOME": str(ROOT / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the default of 20 is too short on a busy machine
+    # What a run survives (tests/flywheel): a server that restarts, a database that is away, a worker that is killed.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing pauses, about four minutes in all
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what the server says while its database is away
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; infra/automations.yaml waits for it
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",  # not in memory
+    "PREFECT_WORKER_QUERY_SECONDS": "5",
+    "AWS_RETRY_MODE": "standard",  # also for DVC's client: a store that answers 503 now and then is slow, not down
+    "AWS_MAX_ATTEMPTS": "10",
     "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlflow.db'}",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # a tracker that is down must not hold up training

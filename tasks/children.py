@@ -84,13 +84,17 @@ def _owners() -> str:
 
 def _show(stream: IO[bytes], log: Path, kept: list[str]) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    with log.open("ab", buffering=0) as sink:
+    with contextlib.ExitStack() as stack:
+        sink = None
+        with contextlib.suppress(OSError):
+            sink = stack.enter_context(log.open("ab", buffering=0))
         while block := os.read(stream.fileno(), 65536):
+            with contextlib.suppress(OSError):  # on a full disk the child must still find a reader, or it would hang
+                if sink is not None:
+                    sink.write(block)
             text = decoder.decode(block)
             kept.append(text)
             del kept[:-1000]
-            with contextlib.suppress(OSError):  # a full disk: the child must not wait for us, it has to say so
-                sink.write(block)
             with contextlib.suppress(OSError, ValueError):  # a closed terminal is no reason to stop training
                 sys.stdout.write(text)
                 sys.stdout.flush()

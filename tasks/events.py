@@ -11,6 +11,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+import uuid
 from typing import Any
 
 from tasks.sources import Closed
@@ -23,8 +24,15 @@ class NotAccepted(Exception):
     """The event is not known to have led to a run; tell it again."""
 
 
-def tell(closed: Closed, api: str, patience: float = 30.0, every: float = 0.5) -> str:
+class MadeNoRun(NotAccepted):
+    """The server took the event, and nothing came of it."""
+
+
+def tell(closed: Closed, api: str, attempt: int = 0, patience: float = 30.0, every: float = 0.5) -> str:
     """Make sure that a run exists for this event, and return its id.
+
+    The server acts on an event id once in half an hour, also where acting failed (its database was away). So a later
+    attempt has an id of its own; should the server have been slow instead, the second run finds nothing to do.
 
     Raises:
         NotAccepted: the server is down, refuses the event, or made no run of it within `patience` seconds.
@@ -32,23 +40,23 @@ def tell(closed: Closed, api: str, patience: float = 30.0, every: float = 0.5) -
     found = run_of(closed.event_id, api)
     if found is not None:
         return found
-    _ask(f"{api}/events", [event(closed)])
+    _ask(f"{api}/events", [event(closed, attempt)])
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         found = run_of(closed.event_id, api)
         if found is not None:
             return found
         time.sleep(every)
-    raise NotAccepted(
+    raise MadeNoRun(
         f"{api} took the event for '{closed.source}', but made no run of it in {patience:.0f} s; is the deployment "
         f"'{DEPLOYMENT}' with its trigger there (prefect deploy --prefect-file infra/prefect.yaml --all)?"
     )
 
 
-def event(closed: Closed) -> dict[str, Any]:
-    """A closed source as Prefect wants it."""
+def event(closed: Closed, attempt: int = 0) -> dict[str, Any]:
+    """A closed source as Prefect wants it; what the run is told does not depend on the attempt."""
     return {
-        "id": closed.event_id,
+        "id": str(uuid.uuid5(uuid.UUID(closed.event_id), str(attempt))) if attempt else closed.event_id,
         "occurred": datetime.datetime.now(datetime.UTC).isoformat(),
         "event": EVENT,
         "resource": {"prefect.resource.id": f"wethink.source.{closed.source}", "prefect.resource.name": closed.source},

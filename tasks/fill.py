@@ -6,17 +6,15 @@ published here: the DVC stage assembles the rows from the store (tasks/stage.py)
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from prefect import Task, task
+from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from tasks import children, versions
-from tasks.stage import INTERRUPTED
+from tasks import children, failures, versions
 from wethink.buying import LEDGER
 from wethink.funnel import table
 from wethink.records import read_json
@@ -29,20 +27,16 @@ def command(part: int, parts: int) -> list[str]:
     return [sys.executable, "-m", "wethink", "synthesize", "--fill", f"{part}/{parts}"]
 
 
-def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> bool:
-    return state.name == INTERRUPTED
-
-
 @task(
     name="fill",
     description="buy the answers of one part of the images",
     task_run_name="fill {part} of {parts}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=5,
-    retry_delay_seconds=[1, 5, 30, 60, 120],
+    retries=failures.RETRIES,
+    retry_delay_seconds=failures.PAUSES,
     retry_jitter_factor=0.5,
-    retry_condition_fn=_interrupted,
+    retry_condition_fn=failures.another_try,
 )
 def fill_part(part: int, parts: int, deadline_minutes: float) -> State[int]:
     """Buy one part; the state's message is a sentence for people."""
@@ -54,8 +48,7 @@ def fill_part(part: int, parts: int, deadline_minutes: float) -> State[int]:
     if ended.late:
         sentence = f"part {part} of {parts}: stopped after {deadline_minutes:g} minutes (launch.deadline_minutes)"
     get_run_logger().warning("%s (all of its output: %s)", sentence, log)
-    again = not ended.late and (ended.code == versions.RANK_LOST or versions.killed(ended.code, ended.output))
-    return Failed(name=INTERRUPTED if again else "Failed", message=sentence)
+    return Failed(name="Failed" if ended.late else failures.kind(ended.code, ended.output), message=sentence)
 
 
 def show_funnel() -> None:

@@ -27,6 +27,7 @@ STORE = ROOT / ".wethink" / "checkpoints"  # `make clean` leaves it alone: a cha
 EXPERIMENT = "promotion"  # one run per decision, with its page
 CHAMPION, CHALLENGER = "champion", "challenger"
 DONE = "retrain_done"  # tag of a challenger: the key of the run that has come to its end
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # in MLflow's words; a database that is away is another
 PREVIOUS = "previous_champion"  # tag of a champion: the version that it replaced
 
 
@@ -97,7 +98,7 @@ def named(alias: str) -> Version | None:
     try:
         return _version(_client().get_model_version_by_alias(MODEL, alias))
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in ABSENT:
             return None
         raise
 
@@ -112,7 +113,9 @@ def get(number: str) -> Version:
 
     try:
         return _version(_client().get_model_version(MODEL, number))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         raise UserError(
             f"there is no version {number} of '{MODEL}'; `python -m flows.promote list` shows them."
         ) from None
@@ -120,8 +123,7 @@ def get(number: str) -> Version:
 
 def every() -> list[Version]:
     """All versions with a checkpoint in a store, oldest first."""
-    with contextlib.suppress(Exception):
-        _ensure_model()
+    _ensure_model()
     found = [_version(v) for v in _client().search_model_versions(f"name = '{MODEL}'")]
     addressed = [version for version in found if version.folder.name == version.digest]
     return sorted(addressed, key=lambda version: int(version.number))
@@ -239,10 +241,16 @@ def record_decision(
         for key in ("mean", "low", "high"):
             client.log_metric(run.info.run_id, f"gain.{key}", decision["gain"][key])
     client.set_terminated(run.info.run_id)  # last: an unfinished record is none
-    reasons = " ".join(decision["reasons"])[:4000]
-    for key, value in {"decision": verdict, "decision_run": run.info.run_id, "reasons": reasons}.items():
-        client.set_model_version_tag(MODEL, challenger.number, key, value)
+    client.set_model_version_tag(MODEL, challenger.number, "decision_run", run.info.run_id)
+    tell(challenger, decision)
     return str(run.info.run_id)
+
+
+def tell(challenger: Version, decision: Record) -> None:
+    """Keep a decision and its reasons as tags of the version that it is about."""
+    verdict = "promoted" if decision["promoted"] else "refused"
+    for key, value in {"decision": verdict, "reasons": " ".join(decision["reasons"])[:4000]}.items():
+        _client().set_model_version_tag(MODEL, challenger.number, key, value)
 
 
 def _version(found: Any) -> Version:
@@ -257,8 +265,11 @@ def _version(found: Any) -> Version:
 def _ensure_model() -> None:
     from mlflow.exceptions import MlflowException
 
-    with contextlib.suppress(MlflowException):  # it exists
+    try:
         _client().create_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _experiment() -> str:

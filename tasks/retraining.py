@@ -4,23 +4,24 @@ Prefect moves names and paths. Whether a step is done is decided by its fingerpr
 source is done by the registry: a run that is killed anywhere goes on where it was when it is started again.
 """
 
+import contextlib
 import dataclasses
 import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import children, registry, sources, versions, worktrees
+from tasks import children, commits, failures, registry, sources, versions, worktrees
 from tasks.registry import Version
-from tasks.stage import INTERRUPTED
+from wethink.beside import RETRAIN
 from wethink.config import Params, load_params
 from wethink.errors import UserError
 from wethink.promotion.gate import decide as gate
@@ -28,10 +29,21 @@ from wethink.promotion.gate import held_out
 from wethink.promotion.page import decision_page
 from wethink.records import Record, content_id, file_sha256, read_json, write_json
 from wethink.running import run_stage
-from wethink.runs import WORK, fingerprint
+from wethink.runs import WORK, fingerprint, stage_lock
 
 SOURCES = Path("sources")  # what was brought from a bucket
-KILLED = (versions.RANK_LOST, 128 + 9, 128 + 15)
+Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, the gate's decision
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Hold this checkout's retrains: another one waits, also one that is taken for dead and started again.
+
+    Raises:
+        UserError: another one holds it for longer than all its steps may take.
+    """
+    with stage_lock("retrain", patience=60 * load_params().launch.deadline_minutes * len(RETRAIN)):
+        yield
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ def _kept(version: Version, tag: str, store: Path) -> Path:
     return folder
 
 
-@task(name="bring", cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=[2, 10, 60])
+@task(name="bring", cache_policy=NO_CACHE, persist_result=False)
 def bring(source: str, bucket: str) -> Path:
     """The source's folder on this machine. A watched folder is read where it is."""
     if os.path.isabs(bucket):
@@ -101,7 +113,8 @@ def bring(source: str, bucket: str) -> Path:
         if sources.NAME.fullmatch(source) is None or not folder.is_dir():
             raise UserError(f"{folder} is no source; name a folder directly in {bucket}.")
         return folder
-    found = sources.sync(sources.client("s3"), bucket, source, SOURCES, load_params().ingest.max_file_mb)
+    limit = load_params().ingest.max_file_mb
+    found = failures.patiently(sources.sync, sources.client("s3"), bucket, source, SOURCES, limit)
     if not found.fetched + found.kept:
         raise UserError(f"s3://{bucket}/{source}/ holds no usable object; {len(found.quarantined)} are in quarantine.")
     return (SOURCES / source).resolve()
@@ -148,18 +161,14 @@ def _own_params() -> dict[str, Any]:
     return {f"launch.{key}": value for key, value in load_params().launch.model_dump(mode="json").items()}
 
 
-def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> bool:
-    return state.name == INTERRUPTED
-
-
 @task(
     name="step",
     task_run_name="{name}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=2,
-    retry_delay_seconds=[1, 10],
-    retry_condition_fn=_interrupted,
+    retries=failures.RETRIES,
+    retry_delay_seconds=failures.PAUSES,
+    retry_condition_fn=failures.another_try,
 )
 def _step(name: str, folder: Path, plan: Plan, minutes: float) -> State[str]:
     log = WORK / "logs" / f"retrain-{plan.name}-{name}.log"
@@ -168,9 +177,8 @@ def _step(name: str, folder: Path, plan: Plan, minutes: float) -> State[str]:
     if ended.late:
         return Failed(message=f"{name}: stopped after {minutes:g} minutes (params.yaml, launch.deadline_minutes).")
     if ended.code != 0:
-        killed = ended.code < 0 or ended.code in KILLED
         sentence = f"{versions.failure('retrain', ended.code, ended.output)} (step {name}; all of its output: {log})"
-        return Failed(name=INTERRUPTED if killed else "Failed", message=sentence)
+        return Failed(name=failures.kind(ended.code, ended.output), message=sentence)
     return Completed(message=name)
 
 
@@ -185,8 +193,11 @@ def step(name: str, folder: Path, plan: Plan) -> None:
         raise UserError(state.message or f"{name} did not complete.")
 
 
-def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None) -> Record:
-    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again."""
+def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, approve: Approve | None = None) -> Record:
+    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again.
+
+    `approve` may turn a promotion into a refusal: a person's word (tasks/approval.py).
+    """
     from wethink.retrain import answers
 
     params: Params = load_params(folder / "params.yaml")
@@ -222,6 +233,9 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None) ->
         (folder / "retrain/decision.html").write_text(page, encoding="utf-8")
         write_json(folder / "retrain/decision.json", found | {"lineage": shown})
         registry.record_decision(now, version, rule.programme, items, found, page)
+    if found["promoted"] and approve is not None:
+        found = approve(now, version, found)
+        registry.tell(version, found)
     if found["promoted"]:
         registry.promote(version, found["reasons"][0])
     lines = "\n".join(f"- {reason}" for reason in found["reasons"])
@@ -232,40 +246,13 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None) ->
 
 def commit(plan: Plan, folder: Path, decision: Record) -> str:
     """The run as a commit on a branch of its own: params.yaml, the decision, and union and challenger for DVC."""
-
-    def run(*command: str) -> str:
-        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if ended.returncode != 0:
-            last = (ended.stderr or ended.stdout).strip().splitlines()[-1:]
-            raise UserError(f"{' '.join(command[:4])} failed in {folder}: {(last or ['no word'])[0]}")
-        return ended.stdout.strip()
-
-    branch = f"retrain/{plan.name}"
-    run(*versions.DVC, "add", "--quiet", "retrain/union", "retrain/challenger")
-    if _has_remote(folder):
-        run(*versions.DVC, "push", "--quiet")  # before the commit: whoever has the commit can pull
-    run("git", "checkout", "--quiet", "-B", branch)
+    commits.dvc(folder, "add", "retrain/union", "retrain/challenger")
     wanted = ["params.yaml", "retrain/.gitignore", "retrain/union.dvc", "retrain/challenger.dvc"]
     pages = [f"retrain/decision.{kind}" for kind in ("json", "html")]
     wanted += [page for page in pages if (folder / page).is_file()]
-    run("git", "add", "--force", "--", *wanted)
-    if run("git", "status", "--porcelain", "--untracked-files=no"):
-        nobody = ["-c", "user.name=wethink", "-c", "user.email=wethink@localhost"]
-        run(
-            "git",
-            *([] if versions.git("config", "user.email") else nobody),
-            "commit",
-            "--quiet",
-            "-m",
-            sentence(plan, decision),
-        )
-    run("git", "tag", "--force", f"data/{plan.name}")
+    branch = f"retrain/{plan.name}"
+    commits.save(folder, wanted, sentence(plan, decision), f"data/{plan.name}", branch)
     return branch
-
-
-def _has_remote(folder: Path) -> bool:
-    asked = subprocess.run([*versions.DVC, "config", "core.remote"], cwd=folder, capture_output=True, text=True)
-    return asked.returncode == 0 and bool(asked.stdout.strip())
 
 
 def sentence(plan: Plan, decision: Record) -> str:

@@ -1,22 +1,21 @@
 """Image sources that arrive by themselves: a prefix of an S3 bucket, or a folder, that its owner has closed.
 
-A source is closed by a marker (`_SUCCESS` or `manifest.json`), or by not having changed for a while. Three ways to
-hear of it, each complete by itself: notifications in a queue, a listing of the bucket, and polling a folder. All lead
-to the same `Closed`, whose event id is a function of bucket, key and etag: heard of twice, it is one event still.
+A source is closed by a marker (`_SUCCESS` or `manifest.json`), or by not having changed for a while. Notifications in a
+queue say so, and looking says so (tasks.arrivals). Both lead to the same `Closed`, whose event id is a function of
+bucket, key and etag: heard of twice, it is one event still.
 
 What comes from a bucket is data from outside. Keys name files only below the source's own folder, and an object that
-cannot be a file there is moved to `quarantine/` with a file that says why. The only module that imports boto3.
+cannot be a file there is moved to `quarantine/` with a file that says why. The only module that makes boto3 clients.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import re
 import shutil
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -54,6 +53,7 @@ class Message:
     receipt: str
     body: str
     fault: str | None = None
+    stirred: frozenset[str] = frozenset()  # sources of which something has changed
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,18 @@ def parse(body: str, receipt: str = "") -> Message:
         said = json.loads(body)
         if said.get("Event") == "s3:TestEvent":
             return Message((), receipt, body)
-        found = []
+        found, stirred = [], set()
         for record in said["Records"]:
             key = urllib.parse.unquote_plus(record["s3"]["object"]["key"])  # S3 quotes them, spaces as +
+            source, _, rest = key.partition("/")
             if record["eventName"].removeprefix("s3:").startswith("ObjectCreated") and closes(key):
                 etag = record["s3"]["object"]["eTag"].strip('"')
-                found.append(Closed(key.split("/")[0], record["s3"]["bucket"]["name"], key, etag))
+                found.append(Closed(source, record["s3"]["bucket"]["name"], key, etag))
+            elif rest and NAME.fullmatch(source) is not None:
+                stirred.add(source)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Message((), receipt, body, f"no notification of S3 ({type(error).__name__}: {error})")
-    return Message(tuple(found), receipt, body)
+    return Message(tuple(found), receipt, body, stirred=frozenset(stirred))
 
 
 def closes(key: str) -> bool:
@@ -113,6 +116,11 @@ def delete(queue: Any, url: str, message: Message) -> None:
     queue.delete_message(QueueUrl=url, ReceiptHandle=message.receipt)
 
 
+def show_again(queue: Any, url: str, message: Message, seconds: int = 10) -> None:
+    """Let a message that could not be acted on come again soon."""
+    queue.change_message_visibility(QueueUrl=url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds)
+
+
 # --- listing ---------------------------------------------------------------------------------------------------------
 
 
@@ -121,40 +129,6 @@ def objects(store: Any, bucket: str, prefix: str = "") -> Iterator[Object]:
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for found in page.get("Contents", []):
             yield Object(found["Key"], found["ETag"].strip('"'), found["Size"], found["LastModified"].timestamp())
-
-
-def closed_in(found: Iterable[Object], bucket: str, quiet: float | None, now: float) -> Iterator[Closed]:
-    """Sources that are closed, of objects sorted by key (one pass, bounded memory).
-
-    Args:
-        found: the objects; those of one source follow each other.
-        bucket: where they are.
-        quiet: a source without a marker is closed when nothing of it is younger than this many seconds; None: never.
-        now: seconds since the epoch.
-    """
-    for source, members in itertools.groupby(found, key=lambda item: item.key.split("/")[0]):
-        if not NAME.fullmatch(source) or f"{source}/" == QUARANTINE:
-            continue
-        marker, newest, digest, anything = None, 0.0, hashlib.sha256(), False
-        for item in members:
-            if closes(item.key):
-                marker = marker or item
-            if "/" in item.key and not item.key.endswith("/"):
-                anything, newest = True, max(newest, item.modified)
-                digest.update(f"{item.key}\n{item.etag}\n".encode())
-        if marker is not None:
-            yield Closed(source, bucket, marker.key, marker.etag)
-        elif anything and quiet is not None and now - newest >= quiet:
-            yield Closed(source, bucket, f"{source}/", digest.hexdigest()[:32])
-
-
-def folder_objects(root: Path) -> Iterator[Object]:
-    """The files below a folder as objects, sorted by source; links are left out. For a watcher without a bucket."""
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-            status = path.stat()
-            key = path.relative_to(root).as_posix()
-            yield Object(key, f"{status.st_size}-{status.st_mtime_ns}", status.st_size, status.st_mtime)
 
 
 # --- bringing a source here ------------------------------------------------------------------------------------------

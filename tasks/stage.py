@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from tasks import children, dvcfile, tracking, versions
+from tasks import children, dvcfile, failures, tracking, versions
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import read_json, write_json
 from wethink.runs import WORK
 from wethink.stages import STAGES
-
-INTERRUPTED = "Interrupted"  # the state of a stage that was killed or did not get DVC's lock: tried again
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Plan:
 
 def prepare(experiment: str) -> Plan:
     """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
+    failures.refuse_endless_starts()
     params = load_params()
     versions.prepare()
     if dvcfile.update(params):
@@ -71,8 +70,7 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
     if ended.code != 0:
         sentence = versions.failure(name, ended.code, ended.output)
         get_run_logger().warning("%s (all of its output: %s)", sentence, log)
-        again = versions.worth_a_retry(ended.code, ended.output)
-        return Failed(name=INTERRUPTED if again else "Failed", message=sentence)
+        return Failed(name=failures.kind(ended.code, ended.output), message=sentence)
     ran = _stamp(run_record(name)) != before
     if ran:
         record = read_json(run_record(name))
@@ -83,10 +81,6 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
 
 def _stamp(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
-
-
-def _interrupted(task: Task[..., Any], task_run: object, state: State[Any]) -> bool:
-    return state.name == INTERRUPTED
 
 
 def stage_task(name: str) -> Callable[..., State[str]]:
@@ -104,9 +98,9 @@ def stage_task(name: str) -> Callable[..., State[str]]:
         task_run_name=name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=2,
-        retry_delay_seconds=[1, 10],
-        retry_condition_fn=_interrupted,
+        retries=failures.RETRIES,
+        retry_delay_seconds=failures.PAUSES,
+        retry_condition_fn=failures.another_try,
     )
     def stage(plan: Plan, *inputs: str) -> State[str]:
         return bring_up_to_date(name, plan)

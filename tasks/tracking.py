@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from tasks import versions
+from tasks import traces, versions
 from wethink.config import load_params
 from wethink.records import dumps, file_sha256, read_json, write_json
 from wethink.running import settings
@@ -60,24 +60,34 @@ def harmless(function: Callable[P, None]) -> Callable[P, bool]:
 
 @contextlib.contextmanager
 def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
-    """Yield a function that logs what the stage has written since; call it now and then while the stage runs."""
+    """Yield a function that logs what the stage has written since; call it now and then while the stage runs.
+
+    From the first step on, MLflow's own monitor adds how busy processor, memory, disk and GPU are.
+    """
     live, started = True, time.time()
     run: Run | None = None
+    monitor: Any = None
 
     @harmless
     def log_new_steps() -> None:
-        nonlocal run
+        nonlocal run, monitor
         log = _log(stage)  # a link into the scratch folder of the run in progress, which its fingerprint names
         if log.is_symlink() and log.exists() and log.lstat().st_mtime >= started:
-            run = run or _open_run(stage, log.resolve().parent.name, experiment)
+            if run is None:
+                run = _open_run(stage, log.resolve().parent.name, experiment)
+                monitor = _monitor(run.id)
             _log_steps(run, _read(log))
 
     def watch() -> None:
         nonlocal live
         live = live and log_new_steps()  # after one failure it leaves a broken tracker alone
 
-    yield watch
-    watch()
+    try:
+        yield watch
+        watch()
+    finally:
+        if monitor is not None:
+            harmless(monitor.finish)()
 
 
 @harmless
@@ -96,6 +106,9 @@ def catch_up(stage: str, experiment: str) -> None:
     _log_steps(run, [{"step": 1, **headlines}])
     if stage_is_checkpoint(stage):
         _register(stage, run.id)
+    if stage == "report":  # for people, a page of its own; data and weights are never uploaded
+        _client().log_artifact(_pipeline_run(experiment), STAGES[stage].out, "report")
+    traces.log(_client(), run.id, stage)
     _client().set_terminated(run.id)
     _remember(stage, _memory(stage) | {"status": "FINISHED"})
 
@@ -257,6 +270,15 @@ def _register(stage: str, run_id: str) -> None:
         "git_commit": versions.git("rev-parse", "HEAD") or "none",
     }
     client.create_model_version(MODEL, folder.resolve().as_uri(), run_id, tags=tags, description=STAGES[stage].summary)
+
+
+def _monitor(run_id: str) -> Any:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True)
+    monitor.start()
+    return monitor
 
 
 def _client() -> Any:

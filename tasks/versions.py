@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tasks import failures
 from wethink.config import load_yaml
 from wethink.stages import STAGES
 
 DVC = (sys.executable, "-m", "dvc")
-RANK_LOST = 75  # a stage's exit code when one of its ranks ended without a reason of its own
 
 
 def repro(stage: str) -> list[str]:
@@ -51,26 +51,12 @@ def failure(stage: str, code: int, output: str) -> str:
     said = [line for line in lines if line.startswith(f"wethink {stage}: ")]
     if said:
         return said[-1].removeprefix("wethink ")
-    if killed(code, output):
+    if failures.kind(code, output) == failures.INTERRUPTED:
         return f"{stage}: it was killed, most often for want of memory; starting again goes on from what it has saved."
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     others = [line for line in lines if not line.startswith("ERROR: ")]
     last = errors[-1:] if errors and "exited with" not in errors[-1] else others[-1:]
     return f"{stage}: {(last or ['it ended without a word'])[0]}"
-
-
-def worth_a_retry(code: int, output: str) -> bool:
-    """Whether a stage failed for want of DVC's lock, or because it (or DVC, or a rank) was killed.
-
-    A user's mistake (exit code 2) and a defect (1) stay what they are however often they are tried.
-    """
-    return killed(code, output) or "Unable to acquire lock" in output or "it is being blocked by:" in output
-
-
-def killed(code: int, output: str) -> bool:
-    """Whether a command ended by a signal, its own or that of what it ran."""
-    ended = re.findall(r"exited with (-?\d+)", output)
-    return code < 0 or (bool(ended) and (int(ended[-1]) < 0 or int(ended[-1]) in (RANK_LOST, 128 + 9, 128 + 15)))
 
 
 def out_md5(stage: str) -> str | None:

@@ -1,11 +1,11 @@
 """The watcher: hears of closed sources and tells Prefect, each once, and forgets none.
 
-    python -m tasks.watcher --bucket wethink --queue http://…   # notifications, and a listing at start and once a day
-    python -m tasks.watcher --bucket wethink                    # a listing every --every seconds
+    python -m tasks.watcher --bucket wethink --queue http://…   # notifications, and a look at start and once a day
+    python -m tasks.watcher --bucket wethink                    # a look every --every seconds
     python -m tasks.watcher --folder incoming                   # the same for a folder of this machine
 
 A message is deleted only after Prefect has recorded the run (tasks.events); until then it comes again. What was told
-is noted in a file, so that a listing, which finds every source that ever was, tells only what is new.
+is noted in a file, so that a look, which finds every source that ever was, tells only what is new.
 """
 
 import argparse
@@ -15,18 +15,19 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from tasks import events, sources
+from tasks.arrivals import DAY, Rest, in_bucket, in_folder, of_bucket
 from tasks.sources import Closed
 from wethink.errors import UserError
 from wethink.runs import WORK
 
 LOG = logging.getLogger("wethink.watcher")
-DAY = 24 * 3600.0
-Tell = Callable[[Closed], object]  # raises events.NotAccepted
+Tell = Callable[[Closed, int], object]  # (what, how often it made no run before); raises events.NotAccepted
 
 
 class Told:
@@ -51,80 +52,91 @@ class Told:
         self._ids.add(closed.event_id)
 
 
-def tell_all(found: Iterable[Closed], told: Told, tell: Tell) -> bool:
-    """Tell what was not told yet; whether all of it is told now."""
-    complete = True
-    for closed in found:
-        if closed in told:
-            continue
+class Teller:
+    """Tells what was not told yet. What is not accepted waits here, and is told again."""
+
+    def __init__(self, told: Told, tell: Tell, rest: Rest) -> None:
+        self.told, self.tell, self.rest = told, tell, rest
+        self.waiting: dict[str, Closed] = {}  # by event id
+        self._attempts = Counter[str]()
+
+    def __call__(self, found: Iterable[Closed]) -> bool:
+        """Whether all of it is told now."""
+        complete = True
+        for closed in found:
+            if closed not in self.told and not self._told_now(closed):
+                complete = False
+            elif closed.key == f"{closed.source}/":
+                self.rest.told(closed.source)
+        return complete
+
+    def again(self) -> None:
+        """Tell what was not accepted before."""
+        self(list(self.waiting.values()))
+
+    def _told_now(self, closed: Closed) -> bool:
         try:
-            run = tell(closed)
+            run = self.tell(closed, self._attempts[closed.event_id])
         except events.NotAccepted as why:
             LOG.warning("source '%s' waits: %s", closed.source, why)
-            complete = False
-            continue
-        told.add(closed)
+            self.waiting[closed.event_id] = closed
+            self._attempts[closed.event_id] += isinstance(why, events.MadeNoRun)
+            return False
+        self.told.add(closed)
+        self.waiting.pop(closed.event_id, None)
         LOG.info("source '%s' is closed (%s): run %s", closed.source, closed.key, run)
-    return complete
+        return True
 
 
-def drain(queue: Any, url: str, store: Any, bucket: str, told: Told, tell: Tell, wait: int = 10) -> int:
+def drain(queue: Any, url: str, store: Any, bucket: str, teller: Teller, wait: int = 10) -> int:
     """Take what the queue has, and delete what is done; return how many messages there were.
 
     A message that is none of ours is kept in the bucket's quarantine: it would come back for ever.
     """
     messages = sources.receive(queue, url, wait)
     for message in messages:
+        for source in message.stirred:
+            teller.rest.stirred(source)
         if message.fault is not None:
             LOG.warning("a message is put aside: %s", message.fault)
             sources.put_aside(store, bucket, message)
-        elif not tell_all(message.closed, told, tell):
-            continue  # it comes again
+        elif not teller(message.closed):
+            sources.show_again(queue, url, message)
+            continue
         sources.delete(queue, url, message)
     return len(messages)
 
 
-def scan(store: Any, bucket: str, quiet: float | None, told: Told, tell: Tell) -> None:
-    """One pass over the bucket."""
-    tell_all(sources.closed_in(sources.objects(store, bucket), bucket, quiet, time.time()), told, tell)
-
-
-def scan_folder(root: Path, quiet: float | None, told: Told, tell: Tell) -> None:
-    """One pass over the folder."""
-    found = sources.folder_objects(root)
-    tell_all(sources.closed_in(found, str(root.resolve()), quiet, time.time()), told, tell)
-
-
 def watch(args: argparse.Namespace, stop: threading.Event) -> None:
     """Until told to stop. A bucket that does not answer is asked again."""
-    told = Told(WORK / "watcher" / "told.txt")
+    alive = WORK / "watcher" / "alive"  # touched every round: who looks after this process knows that it goes on
+    rest = Rest(args.quiet)
 
-    def tell(closed: Closed) -> object:
-        return events.tell(closed, args.api)
+    def tell(closed: Closed, attempt: int) -> object:
+        return events.tell(closed, args.api, attempt)
 
-    if args.folder is not None:
-        while not stop.wait(0 if args.once else args.every):
-            scan_folder(args.folder, args.quiet, told, tell)
-            if args.once:
-                return
-        return
-    store = sources.client("s3", args.endpoint)
+    teller = Teller(Told(WORK / "watcher" / "told.txt"), tell, rest)
+    store = sources.client("s3", args.endpoint) if args.bucket else None
     queue = sources.client("sqs", args.endpoint) if args.queue else None
-    next_scan = 0.0
+    next_look = 0.0
     while not stop.is_set():
+        alive.touch()
         try:
-            if time.monotonic() >= next_scan:
-                scan(store, args.bucket, args.quiet, told, tell)
-                next_scan = time.monotonic() + (DAY if queue is not None else args.every)
+            if time.monotonic() >= next_look:
+                teller(in_folder(args.folder, rest) if store is None else in_bucket(store, args.bucket, rest))
+                next_look = time.monotonic() + (DAY if queue is not None else args.every)
             if queue is not None:
-                drain(queue, args.queue, store, args.bucket, told, tell)
+                drain(queue, args.queue, store, args.bucket, teller)
+                for source in rest.due():
+                    teller(of_bucket(store, args.bucket, source, rest))
+            teller.again()
         except Exception as error:  # a process boundary: whatever the network does, the next round tries again
             LOG.warning("%s: %s; trying again.", type(error).__name__, error)
             stop.wait(5)
         if args.once:
             return
         if queue is None:
-            stop.wait(max(0.0, next_scan - time.monotonic()))
+            stop.wait(min(10.0, max(0.0, next_look - time.monotonic())))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -135,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--queue", help="URL of the SQS queue that gets the bucket's notifications")
     top.add_argument("--endpoint", help="of an S3-compatible store other than AWS")
     top.add_argument("--api", default=os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api"))
-    top.add_argument("--every", type=float, default=60.0, help="seconds between listings where there is no queue")
+    top.add_argument("--every", type=float, default=60.0, help="seconds between looks where there is no queue")
     top.add_argument("--quiet", type=float, help="a source without a marker is closed after so many seconds of rest")
     top.add_argument("--once", action="store_true", help="one round, then end")
     return top

@@ -4,6 +4,7 @@ Two runs never write in one folder, every run can be looked into as an ordinary 
 made the others find in the shared cache.
 """
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tasks import children, versions
-from wethink.config import load_params
+from wethink.config import load_params, load_yaml
 from wethink.errors import UserError
 from wethink.runs import WORK
 
@@ -35,10 +36,13 @@ def checkout(folder: Path, settings: Mapping[str, Any], overlays: Sequence[str] 
     if versions.git("status", "--porcelain", "--untracked-files=no"):
         raise UserError("there are uncommitted changes; commit them first, so that every run has the same code.")
     head = str(versions.git("rev-parse", "HEAD"))
+    if folder.exists() and not _is_worktree(folder):
+        shutil.rmtree(folder)  # it was killed while it was made; git would take it for a part of this checkout
     if not folder.exists():
         subprocess.run(["git", "worktree", "prune"], check=True)
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(folder), head], check=True)
     else:
+        _unlock(folder)
         subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", "--force", "--detach", head], check=True)
     (folder / ".dvc" / "config.local").write_text(
         f"[cache]\n    dir = {Path('.dvc/cache').resolve()}\n", encoding="utf-8"
@@ -47,6 +51,18 @@ def checkout(folder: Path, settings: Mapping[str, Any], overlays: Sequence[str] 
         run_in(folder, [versions.DVC[0], "-m", "wethink", "profile", *overlays], f"{folder.name}-profile")
     set_params(folder / "params.yaml", settings)
     return folder.resolve()
+
+
+def _is_worktree(folder: Path) -> bool:
+    top = versions.git("-C", str(folder), "rev-parse", "--show-toplevel")
+    return top is not None and Path(top) == folder.resolve()
+
+
+def _unlock(folder: Path) -> None:
+    """Take away the lock of a git that was killed here: a worktree has one writer, and that is us now."""
+    lock = versions.git("-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
+    if lock is not None:
+        Path(lock).unlink(missing_ok=True)
 
 
 def set_params(path: Path, settings: Mapping[str, Any]) -> None:
@@ -58,6 +74,8 @@ def set_params(path: Path, settings: Mapping[str, Any]) -> None:
     yaml = YAML()
     yaml.width = 200
     params = yaml.load(path)
+    if params.fa.flow_style():  # JSON is YAML, but URLs in what becomes of it are not for DVC's reader
+        params = load_yaml(path)
     for name, value in settings.items():
         *sections, key = name.split(".")
         section = params

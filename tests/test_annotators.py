@@ -15,7 +15,7 @@ from wethink.annotators.replies import Malformed, parse
 from wethink.buying import Work, fill
 from wethink.clients.store import AnswerStore
 from wethink.config import Endpoint, Ingest, Launch, Params, Source, load_params
-from wethink.errors import UserError
+from wethink.errors import TRY_AGAIN_LATER, UserError
 from wethink.estimate import estimate
 from wethink.images import ImageSet
 from wethink.ingest import ingest
@@ -130,7 +130,7 @@ def test_a_call_that_failed_for_a_passing_reason_publishes_nothing(tmp_path: Pat
         pytest.raises(UserError, match=r"3 of 3 images.*max_failed") as stopped,
     ):
         synthesized(images, tmp_path / "out", at(url, tmp_path / "a.sqlite", attempts=1))
-    assert stopped.value.exit_code == 75
+    assert stopped.value.exit_code == TRY_AGAIN_LATER
     with chat_server(tmp_path, status=500) as url:
         out = synthesized(images, tmp_path / "all", at(url, tmp_path / "a.sqlite", attempts=1), max_failed=1.0)
     failed = list(read_jsonl(out / "failed.jsonl"))

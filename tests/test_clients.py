@@ -19,7 +19,7 @@ from wethink.clients.request import Picture, Request
 from wethink.clients.store import Answer, AnswerStore, Call
 from wethink.clients.window import in_order
 from wethink.config import Endpoint
-from wethink.errors import UserError
+from wethink.errors import TRY_AGAIN_LATER, UserError
 
 SECRET = "sk-do-not-tell-anybody-1234"
 FORM = {"type": "object", "properties": {"questions": {"type": "array"}}, "required": ["questions"]}
@@ -153,7 +153,7 @@ def test_an_endpoint_that_stays_down_stops_the_run_with_a_sentence(tmp_path: Pat
     where = endpoint("http://127.0.0.1:9", attempts=20, give_up_seconds=0.05)
     found = ask(tmp_path / "a.sqlite", [request(number) for number in range(5)], where)
     errors = [error for error in found if isinstance(error, UserError)]
-    assert errors and "has not answered" in str(errors[0]) and errors[0].exit_code == 75
+    assert errors and "has not answered" in str(errors[0]) and errors[0].exit_code == TRY_AGAIN_LATER
 
 
 def test_max_cost_is_never_passed_and_the_run_stops_with_a_sentence(tmp_path: Path) -> None:

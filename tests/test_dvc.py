@@ -88,22 +88,6 @@ def test_the_users_own_images_and_rows_are_inputs_for_dvc(project: Path) -> None
     assert "nowhere" not in deps, "ingest says in a sentence what is missing; DVC would say it in its own words"
 
 
-@pytest.mark.parametrize(
-    ("code", "output", "again"),
-    [
-        (255, "ERROR: failed to reproduce 'sft': failed to run: python -m wethink sft, exited with 2", False),
-        (255, "ERROR: failed to reproduce 'sft': failed to run: python -m wethink sft, exited with 1", False),
-        (255, "ERROR: failed to reproduce 'sft': failed to run: python -m wethink sft, exited with -9", True),
-        (255, "ERROR: failed to reproduce 'sft': failed to run: python -m wethink sft, exited with 137", True),
-        (255, "ERROR: failed to reproduce 'sft': failed to run: python -m wethink sft, exited with 75", True),
-        (255, "ERROR: Unable to acquire lock. Most likely another DVC process is running", True),
-        (-9, "", True),
-    ],
-)
-def test_only_a_lost_lock_or_a_killed_process_is_tried_again(code: int, output: str, again: bool) -> None:
-    assert versions.worth_a_retry(code, output) is again
-
-
 def set_param(section: str, key: str, value: object) -> None:
     yaml = YAML()
     document = yaml.load(Path("params.yaml"))

@@ -21,7 +21,7 @@ tries = len(list(log.glob(f"{part}-*.start")))
 time.sleep(0.5)
 (log / f"{part}-{tries}.end").write_text(str(time.time()))
 if part == "2" and wish == "die" and tries == 0:
-    sys.exit(75)
+    sys.exit(69)
 if part == "2" and wish == "refuse":
     print("wethink synthesize: params.yaml, synthesize.max_cost: too little.")
     sys.exit(2)

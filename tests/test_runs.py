@@ -1,7 +1,9 @@
-"""How a stage runs: what it cost is its own, not that of what the same process did before."""
+"""How a stage runs and publishes: what it cost is its own, and an output is the old one or the new one, whole."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from wethink.beside import OTHERS
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import file_sha256, read_json, write_json
-from wethink.runs import OWNERS, fingerprint, measured, scratch_folder, verify_manifest
+from wethink.runs import OWNERS, fingerprint, measured, publish, scratch_folder, verify_manifest
 from wethink.stages import Stage
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
@@ -158,3 +160,37 @@ def test_a_training_process_listens_on_loopback_only() -> None:
     )  # fmt: skip
     addresses = json.loads(ran.stdout.splitlines()[-1])
     assert set(addresses) <= {"127.0.0.1", "::1"}
+
+
+def small_disk(folder: Path, pages: int) -> bool:
+    """Mount a file system of so many pages; whether that is possible here."""
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={pages * 4096}", "tmpfs", str(folder)]
+    return subprocess.run(["mount", *options], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_disk_that_fills_up_during_publish_leaves_the_old_output_whole_and_a_retry_publishes(tmp_path: Path) -> None:
+    """Scratch and output on different disks: publishing is a copy, which may find no room."""
+    disk, out, finished = tmp_path / "disk", tmp_path / "disk/models/sft", tmp_path / "scratch/out"
+    if not small_disk(disk, 16):
+        pytest.skip("no right to mount a file system here")
+    try:
+        for content in (b"old" * 1000, b"new" * 30_000):
+            shutil.rmtree(finished, ignore_errors=True)
+            finished.mkdir(parents=True)
+            (finished / "weights").write_bytes(content)
+            if content.startswith(b"old"):
+                publish(finished, out)
+        before = (out / "manifest.json").read_bytes()
+        with pytest.raises(OSError) as full:
+            publish(finished, out)
+        assert full.value.errno == errno.ENOSPC or "No space left" in str(full.value)
+        verify_manifest(out)
+        assert (out / "manifest.json").read_bytes() == before and (finished / "weights").is_file()
+        subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+        publish(finished, out)
+        verify_manifest(out)
+        assert (out / "weights").read_bytes().startswith(b"new") and len(list(out.parent.iterdir())) == 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tasks import events, sources, watcher
-from tasks.sources import Closed, Object
+from tasks.arrivals import Rest, in_bucket, in_folder, of_bucket
+from tasks.sources import Closed
 from wethink.errors import UserError
 
 BUCKET = "images"
@@ -66,17 +67,24 @@ class Prefect:
     """Stands in for the server: remembers whom it was told of; may be down."""
 
     def __init__(self) -> None:
-        self.down, self.runs = False, list[str]()
+        self.down: Exception | None = None
+        self.runs, self.attempts = list[str](), list[int]()
 
-    def __call__(self, closed: Closed) -> str:
+    def __call__(self, closed: Closed, attempt: int) -> str:
+        self.attempts.append(attempt)
         if self.down:
-            raise events.NotAccepted("nobody listens")
+            raise self.down
         self.runs.append(closed.event_id)
         return closed.source
 
 
-def drain(queue: tuple[Any, str], store: Any, told: watcher.Told, tell: Prefect) -> int:
-    return watcher.drain(queue[0], queue[1], store, BUCKET, told, tell, wait=1)
+def teller(tell: Prefect, folder: Path, quiet: float | None = None) -> watcher.Teller:
+    """A watcher that was started just now, with what earlier ones have noted in the folder."""
+    return watcher.Teller(watcher.Told(folder / "told"), tell, Rest(quiet))
+
+
+def drain(queue: tuple[Any, str], store: Any, told: watcher.Teller) -> int:
+    return watcher.drain(queue[0], queue[1], store, BUCKET, told, wait=1)
 
 
 def waiting(queue: tuple[Any, str]) -> int:
@@ -86,50 +94,55 @@ def waiting(queue: tuple[Any, str]) -> int:
 
 
 def test_a_source_is_told_when_its_marker_lands_and_only_then(store: Any, queue: Any, tmp_path: Path) -> None:
-    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    tell = Prefect()
+    told = teller(tell, tmp_path)
     put(store, new__a="1", new__b="2", new__deep___SUCCESS="", _SUCCESS="")
-    while drain(queue, store, told, tell):
+    while drain(queue, store, told):
         pass
     assert tell.runs == [] and waiting(queue) == 0
     put(store, new__manifest="no marker")
     store.put_object(Bucket=BUCKET, Key="new/_SUCCESS", Body=b"")
-    while drain(queue, store, told, tell):
+    while drain(queue, store, told):
         pass
     assert len(tell.runs) == 1 and waiting(queue) == 0
 
 
 def test_a_message_stays_until_the_run_is_recorded(store: Any, queue: Any, tmp_path: Path) -> None:
-    tell, told = Prefect(), watcher.Told(tmp_path / "told")
-    drain(queue, store, told, tell)  # the test event
+    tell = Prefect()
+    told = teller(tell, tmp_path)
+    drain(queue, store, told)  # the test event
     store.put_object(Bucket=BUCKET, Key="new/_SUCCESS", Body=b"")
-    tell.down = True
-    assert drain(queue, store, told, tell) >= 1 and waiting(queue) == 1
-    tell.down = False
+    tell.down = events.NotAccepted("nobody listens")
+    assert drain(queue, store, told) >= 1 and waiting(queue) == 1
+    tell.down = None
     body = sources.parse(_body("new/_SUCCESS"))
     queue[0].send_message(QueueUrl=queue[1], MessageBody=body.body)  # as when it comes again
-    drain(queue, store, told, tell)
+    drain(queue, store, told)
     assert len(tell.runs) == 1 and waiting(queue) == 1  # the first delivery is still hidden
 
 
 def test_twice_delivered_out_of_order_and_listed_besides_is_one_run(store: Any, queue: Any, tmp_path: Path) -> None:
-    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    tell = Prefect()
+    told = teller(tell, tmp_path)
     for key in ("two/_SUCCESS", "one/_SUCCESS", "two/_SUCCESS"):
         store.put_object(Bucket=BUCKET, Key=key, Body=b"")
-    while drain(queue, store, told, tell):
+    while drain(queue, store, told):
         pass
-    watcher.scan(store, BUCKET, None, told, tell)
-    watcher.scan(store, BUCKET, None, watcher.Told(tmp_path / "told"), tell)  # a watcher that was started anew
+    told(in_bucket(store, BUCKET, told.rest))
+    anew = teller(tell, tmp_path)
+    anew(in_bucket(store, BUCKET, anew.rest))
     assert len(tell.runs) == len(set(tell.runs)) == 2
     store.put_object(Bucket=BUCKET, Key="one/_SUCCESS", Body=b"closed again, with more images")
-    watcher.scan(store, BUCKET, None, told, tell)
+    told(in_bucket(store, BUCKET, told.rest))
     assert len(set(tell.runs)) == 3
 
 
 def test_nonsense_is_put_aside_with_a_reason_and_does_not_come_again(store: Any, queue: Any, tmp_path: Path) -> None:
-    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    tell = Prefect()
+    told = teller(tell, tmp_path)
     for body in ("not JSON", "[]", '{"Records": [{"s3": 3}]}'):
         queue[0].send_message(QueueUrl=queue[1], MessageBody=body)
-    while drain(queue, store, told, tell):
+    while drain(queue, store, told):
         pass
     kept = [item.key for item in sources.objects(store, BUCKET, "quarantine/messages/")]
     assert len(kept) == 3 and waiting(queue) == 0 and tell.runs == []
@@ -167,41 +180,161 @@ def test_the_event_id_follows_from_bucket_key_and_etag_alone() -> None:
     )
 
 
-def test_a_source_without_a_marker_closes_after_rest_and_again_when_it_has_changed() -> None:
-    found = [Object("new/a", "1", 1, 100.0), Object("new/b", "2", 1, 160.0), Object("other", "3", 1, 0.0)]
-    assert list(sources.closed_in(found, BUCKET, 60, 219.0)) == []
-    (closed,) = sources.closed_in(found, BUCKET, 60, 220.0)
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_source_without_a_marker_closes_after_rest_and_again_when_it_has_changed(tmp_path: Path) -> None:
+    clock, root = Clock(), tmp_path / "incoming"
+    rest = Rest(60, clock)
+    (root / "new").mkdir(parents=True)
+    (root / "new/a").write_text("1", encoding="utf-8")
+    assert list(in_folder(root, rest)) == [], "seen for the first time"
+    clock.now += 50
+    (root / "new/b").write_text("2", encoding="utf-8")
+    assert list(in_folder(root, rest)) == []
+    clock.now += 59
+    assert list(in_folder(root, rest)) == []
+    clock.now += 1
+    (closed,) = in_folder(root, rest)
     assert (closed.source, closed.key) == ("new", "new/")
-    assert list(sources.closed_in(found, BUCKET, None, 1e9)) == []
-    (later,) = sources.closed_in([*found[:2], Object("new/c", "4", 1, 220.0)], BUCKET, 60, 300.0)
+    assert list(in_folder(root, Rest(None, clock))) == [], "without --quiet only a marker closes"
+    rest.told("new")
+    assert list(in_folder(root, rest)) == [], "told of; it is looked at again tomorrow"
+    (root / "new/c").write_text("3", encoding="utf-8")
+    clock.now += 24 * 3600
+    assert list(in_folder(root, rest)) == []
+    clock.now += 60
+    (later,) = in_folder(root, rest)
     assert later.event_id != closed.event_id
 
 
-def test_a_hundred_thousand_objects_are_one_pass_in_bounded_memory() -> None:
+def test_a_clock_that_jumps_closes_no_source_that_is_still_being_uploaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hours forward or back for the clock on the wall: rest is measured on another one."""
+    root, rest = tmp_path / "incoming", Rest(60)
+    (root / "new").mkdir(parents=True)
+    (root / "new/a").write_text("1", encoding="utf-8")
+    assert list(in_folder(root, rest)) == []
+    true = time.time
+    for jump in (7200, -7200):
+        monkeypatch.setattr(time, "time", lambda jump=jump: true() + jump)
+        assert list(in_folder(root, rest)) == []
+
+
+def test_an_upload_that_is_heard_of_closes_its_source_after_rest_and_not_before(store: Any, queue: Any) -> None:
+    clock = Clock()
+    rest = Rest(60, clock)
+    put(store, new__a="1")
+    for message in sources.receive(*queue, 1):
+        for source in message.stirred:
+            rest.stirred(source)
+    clock.now += 59
+    assert rest.due() == []
+    clock.now += 1
+    assert rest.due() == ["new"]
+    (closed,) = of_bucket(store, BUCKET, "new", rest)
+    rest.told("new")
+    assert closed.key == "new/" and rest.due() == []
+
+
+class Counting:
+    """A bucket that counts the requests, and the objects that it had to tell of."""
+
+    def __init__(self, store: Any) -> None:
+        self._store, self.listings, self.told = store, 0, 0
+        self.exceptions = store.exceptions
+
+    def get_paginator(self, name: str) -> Any:
+        outer = self
+
+        class Pages:
+            def paginate(self, **asked: Any) -> Iterator[Any]:
+                for page in outer._store.get_paginator(name).paginate(**asked):
+                    outer.listings += 1
+                    outer.told += len(page.get("Contents", []))
+                    yield page
+
+        return Pages()
+
+    def head_object(self, **asked: Any) -> Any:
+        return self._store.head_object(**asked)
+
+
+def test_a_look_at_closed_sources_lists_their_names_and_none_of_their_objects(store: Any, tmp_path: Path) -> None:
+    for source in ("one", "two"):
+        for number in range(5):
+            store.put_object(Bucket=BUCKET, Key=f"{source}/images/{number}.png", Body=b"")
+        store.put_object(Bucket=BUCKET, Key=f"{source}/_SUCCESS", Body=b"")
+    counting, tell = Counting(store), Prefect()
+    told = teller(tell, tmp_path, quiet=60)
+    for look in range(1, 4):
+        told(in_bucket(counting, BUCKET, told.rest))
+        assert (counting.listings, counting.told) == (look, 0)
+    assert len(tell.runs) == 2
+
+
+def test_an_open_source_of_any_size_is_one_pass_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
-    def many() -> Iterator[Object]:
-        for number in range(100_000):
-            yield Object(f"s{number // 1000:03d}/{number:06d}", "e", 1, 0.0)
+    from tasks import arrivals
 
+    def many(*_: Any) -> Iterator[sources.Object]:
+        for number in range(100_000):
+            yield sources.Object(f"new/{number:06d}", "e", 1, 0.0)
+
+    monkeypatch.setattr(arrivals, "objects", many)
+    monkeypatch.setattr(arrivals, "_etag", lambda *_: None)
     tracemalloc.start()
-    count = sum(1 for _ in sources.closed_in(many(), BUCKET, 1, 10.0))
+    assert list(of_bucket(None, BUCKET, "new", Rest(0))) != []
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 100 and peak < 2**20
+    assert peak < 2**20
+
+
+def test_what_a_look_found_while_the_server_was_down_is_told_without_another_look(store: Any, tmp_path: Path) -> None:
+    tell = Prefect()
+    told = teller(tell, tmp_path)
+    store.put_object(Bucket=BUCKET, Key="new/_SUCCESS", Body=b"")
+    tell.down = events.NotAccepted("nobody listens")
+    assert not told(in_bucket(store, BUCKET, told.rest))
+    tell.down = None
+    told.again()
+    told.again()
+    assert len(tell.runs) == 1
+
+
+def test_an_event_that_the_server_took_without_a_run_is_told_again_under_another_id(tmp_path: Path) -> None:
+    closed, tell = Closed("new", BUCKET, "new/_SUCCESS", "abc"), Prefect()
+    told = teller(tell, tmp_path)
+    for down in (events.NotAccepted("nobody listens"), events.MadeNoRun("no run"), None):
+        tell.down = down
+        told([closed])
+    assert tell.attempts == [0, 0, 1], "only a server that took it has its id in mind"
+    said = [events.event(closed, attempt) for attempt in (0, 0, 1)]
+    assert said[0]["id"] == said[1]["id"] == closed.event_id != said[2]["id"]
+    assert said[0]["payload"] == said[2]["payload"], "the run is the same one"
 
 
 def test_a_watched_folder_is_told_once_and_links_are_not_followed(tmp_path: Path) -> None:
-    tell, told = Prefect(), watcher.Told(tmp_path / "told")
+    tell = Prefect()
+    told = teller(tell, tmp_path)
     root = tmp_path / "incoming"
     (root / "new").mkdir(parents=True)
     (root / "new/a.png").write_bytes(b"1")
     (root / "link").symlink_to(root / "new")
-    watcher.scan_folder(root, None, told, tell)
+    told(in_folder(root, told.rest))
     assert tell.runs == []
     (root / "new/_SUCCESS").touch()
     for _ in range(2):
-        watcher.scan_folder(root, None, told, tell)
+        told(in_folder(root, told.rest))
     assert len(tell.runs) == 1
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from wethink.beside import ABLATIONS, CONTROLS, OTHERS, RETRAIN
 from wethink.commands import COMMANDS, add_commands
 from wethink.config import load_params
-from wethink.errors import DISK_FULL, UserError
+from wethink.errors import DISK_FULL, UserError, disk_full
 from wethink.running import run_rank, run_stage
 from wethink.runs import die_with_owners
 from wethink.stages import STAGES
@@ -149,11 +149,7 @@ def main() -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        where = error.filename or "the project folder"
-        print(
-            f"wethink {args.command}: the disk is full ({where}); free some space, the same command goes on.",
-            file=sys.stderr,
-        )
+        print(f"wethink {args.command}: {disk_full(error)}", file=sys.stderr)
         return DISK_FULL if args.command == "rank" else 2
     return 0
 

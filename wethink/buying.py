@@ -15,11 +15,11 @@ from typing import Any
 
 from wethink.annotators.endpoints import EndpointTeam
 from wethink.annotators.steps import Annotated, annotate_image, to_annotate
-from wethink.clients.chat import TRY_AGAIN_LATER, Chat
+from wethink.clients.chat import Chat
 from wethink.clients.store import AnswerStore
 from wethink.clients.window import in_order
 from wethink.config import Endpoint, Launch, Params, Rewards, Synthesize, Team
-from wethink.errors import UserError
+from wethink.errors import TRY_AGAIN_LATER, UserError
 from wethink.images import ImageRecord, ImageSet
 from wethink.progress import track
 from wethink.records import write_json

@@ -14,4 +14,11 @@ class UserError(Exception):
 
 
 FAILURE = "failure.json"  # in scratch: what a rank tells its launcher, which itself has only exit codes
+TRY_AGAIN_LATER = 69  # EX_UNAVAILABLE: an endpoint stayed busy or away; worth another try after a pause
 DISK_FULL = 74  # EX_IOERR: how a rank tells its launcher, when it may not be able to write a word
+
+
+def disk_full(error: OSError) -> str:
+    """What to say of a write for which there was no room."""
+    where = error.filename2 or error.filename or "the project folder"
+    return f"the disk is full ({where}); free some space, the same command goes on."

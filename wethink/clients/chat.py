@@ -21,7 +21,7 @@ from wethink.clients.breaker import Breaker
 from wethink.clients.request import Request
 from wethink.clients.store import Answer, AnswerStore, Call
 from wethink.config import Endpoint
-from wethink.errors import UserError
+from wethink.errors import TRY_AGAIN_LATER, UserError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -30,7 +30,6 @@ MAX_REPLY_CHARS = 65_536  # a longer reply is no answer
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 LONGEST_WAIT = 600.0  # that a Retry-After may ask for
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-TRY_AGAIN_LATER = 75  # EX_TEMPFAIL: the exit code of what is worth a retry
 
 
 class Unavailable(Exception):

@@ -126,6 +126,23 @@ class AnswerStore:
         )
         return [dict(zip((*columns, *totals), row, strict=True)) for row in found]
 
+    def sample(self, count: int, role: str, having: bool) -> list[dict[str, Any]]:
+        """Answered calls with their answers, the first by key: a random sample, for keys are hashes.
+
+        Args:
+            count: at most so many.
+            role: which calls.
+            having: those of this role, or (False) those of all others.
+        """
+        columns = ("key", "role", "endpoint", "model", "text", "finish", "seconds", "prompt_tokens")
+        columns += ("completion_tokens", "cost", "at")
+        found = self._base.execute(
+            f"SELECT {', '.join(columns)} FROM calls JOIN answers USING (key) WHERE outcome = 'answered' "
+            f"AND role {'=' if having else '<>'} ? GROUP BY key ORDER BY key LIMIT ?",
+            (role, count),
+        )
+        return [dict(zip(columns, row, strict=True)) for row in found]
+
     def bought_twice(self) -> int:
         """Calls that were sent although their answer was here: never one, whoever was killed when.
 

@@ -1,0 +1,107 @@
+"""Evaluate a checkpoint on benchmark tables: the champion, the challenger, a version, or a folder.
+
+    python -m flows.evaluation [champion] [--tsv data/suite/*.tsv]
+
+What `python -m wethink benchmark` does, as a run with a result that can be looked at: resumable item by item, with
+blank and swapped images beside every number. Without tables it takes the held-out suite.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from tasks import commands, registry
+from tasks.server import local_server
+from wethink.config import load_params
+from wethink.errors import UserError
+
+SUITE = Path("data/suite")
+Checkpoint = Annotated[str, Field(examples=["champion", "challenger", "3", "models/grpo"])]
+Tables = Annotated[list[str], Field(examples=[["MMMU_DEV_VAL.tsv"]])]
+Samples = Annotated[int, Field(ge=0, le=64)]
+
+
+@flow(name="evaluate-checkpoint", flow_run_name="evaluate {checkpoint}", persist_result=False)
+def evaluate_checkpoint(checkpoint: Checkpoint = "champion", tables: Tables = [], samples: Samples = 0) -> State[Any]:  # noqa: B006
+    """Answer benchmark tables with a checkpoint; what was answered before is kept.
+
+    Args:
+        checkpoint: champion, challenger, a version's number, or a checkpoint folder on the worker's machine.
+        tables: files in VLMEvalKit's TSV format; none: the held-out suite of the main job, made if need be.
+        samples: sampled answers per question beside the greedy one, for pass@k.
+    """
+    try:
+        folder, label = _checkpoint(checkpoint)
+        launch, evaluate = load_params().launch, load_params().evaluate
+        if not tables:
+            commands.run("suite", "wethink", ["suite"], launch.deadline_minutes)
+            tables = [str(path) for path in sorted(SUITE.glob("*.tsv"))]
+        command = ["benchmark", "--tsv", *tables, "--model", str(folder), "--name", label]
+        command += ["--samples", str(samples), "--max-new-tokens", str(evaluate.max_new_tokens)]
+        commands.run(f"benchmark {label}", "wethink", command, 10 * launch.deadline_minutes)
+        rows = _rows(label, [Path(table).stem for table in tables])
+        create_table_artifact(rows, key="evaluation", description=f"{label}, with 95 % intervals")
+        return Completed(message=f"{label}: {'; '.join(_said(row) for row in rows)}", data=rows)
+    except UserError as failure:
+        return Failed(message=str(failure))
+
+
+def _checkpoint(name: str) -> tuple[Path, str]:
+    """The folder of a checkpoint, verified where the registry knows it, and what to call it."""
+    if name.isdecimal():
+        return registry.verified(registry.get(name)), f"version-{name}"
+    if name in (registry.CHAMPION, registry.CHALLENGER):
+        found = registry.named(name)
+        if found is None:
+            raise UserError(f"there is no {name}; `python -m flows.promote list` shows what there is.")
+        return registry.verified(found), f"version-{found.number}"
+    if not (Path(name) / "config.json").is_file():
+        raise UserError(f"'{name}' is neither champion, challenger, a version's number nor a checkpoint folder.")
+    return Path(name), Path(name).name
+
+
+def _rows(label: str, names: list[str]) -> list[dict[str, Any]]:
+    """A line per table: the figure that is reported for it, and what the controls say."""
+    from wethink.benchmarks.board import board
+
+    rows = []
+    for entry in board()["benchmarks"]:
+        for row in entry.get("rows", []):
+            if entry["name"] in names and row.get("label") == label and "figures" in row:
+                figure, found = next(iter(row["figures"].items()))
+                controls = {name: control["value"] for name, control in row["controls"].items()}
+                rows.append({"table": entry["name"], "figure": figure, **found, **controls})
+    return rows
+
+
+def _said(row: dict[str, Any]) -> str:
+    value = "withheld" if row.get("value") is None else f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['table']} {row['figure']} {value}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m flows.evaluation", description="Evaluate a checkpoint.")
+    parser.add_argument("checkpoint", nargs="?", default="champion", help="champion, challenger, a number or a folder")
+    parser.add_argument("--tsv", nargs="*", default=[], help="tables in VLMEvalKit's format (default: the suite)")
+    parser.add_argument("--samples", type=int, default=0, metavar="K", help="samples per item, for pass@k")
+    args = parser.parse_args()
+    try:
+        load_params()
+        with local_server():
+            state = evaluate_checkpoint(args.checkpoint, args.tsv, args.samples, return_state=True)
+    except UserError as error:
+        print(f"wethink evaluation: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"wethink evaluation: {state.message}", file=sys.stdout if state.is_completed() else sys.stderr)
+    return 0 if state.is_completed() else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""What was made as a commit: first DVC's remote has the data, then git has the pointers, then there is a name for it.
+
+In that order, so that whoever has the commit can pull what it points to. The name is a tag `data/<version>`.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks import failures, versions
+from wethink.errors import UserError
+
+DATA = ("dvc.yaml", "dvc.lock", "params.yaml")  # what a version of the main job's data consists of, for git
+
+
+def save(folder: Path, files: Sequence[str], message: str, tag: str, branch: str | None = None) -> bool:
+    """Push to DVC's remote, commit these files, tag; return whether there is a remote. Once more changes nothing.
+
+    Args:
+        folder: a checkout or a worktree.
+        files: relative to it; also ignored ones.
+        message: of the commit.
+        tag: for it; it moves where it was set before.
+        branch: made (or moved) for the commit; None: whichever is checked out.
+
+    Raises:
+        UserError: DVC or git refuses.
+    """
+    pushed = has_remote(folder)
+    if pushed:
+        dvc(folder, "push", "--run-cache")
+    if branch is not None:
+        git(folder, "checkout", "--quiet", "-B", branch)
+    git(folder, "add", "--force", "--", *files)
+    if git(folder, "diff", "--cached", "--name-only"):
+        nobody = ["-c", "user.name=wethink", "-c", "user.email=wethink@localhost"]
+        known = versions.git("-C", str(folder), "config", "user.email")
+        git(folder, *([] if known else nobody), "commit", "--quiet", "-m", message)
+    git(folder, "tag", "--force", tag)
+    return pushed
+
+
+def save_data(version: str) -> str:
+    """The data and checkpoints of the main job as a version that others can pull; what was done, in a sentence.
+
+    Raises:
+        UserError: the main job is not finished, or DVC or git refuses.
+    """
+    folder = Path.cwd()
+    if changed := sorted(versions.changed_stages()):
+        raise UserError(f"not all is up to date ({', '.join(changed)}); run `make demo` first.")
+    pushed = save(folder, DATA, f"Data {version}", f"data/{version}")
+    where = "pushed to DVC's remote" if pushed else "here only: DVC has no remote (dvc remote add --default NAME URL)"
+    return f"data/{version} is commit {git(folder, 'rev-parse', '--short', 'HEAD')}; its data is {where}."
+
+
+def has_remote(folder: Path) -> bool:
+    """Whether DVC has a default remote there."""
+    asked = subprocess.run([*versions.DVC, "config", "core.remote"], cwd=folder, capture_output=True, text=True)
+    return asked.returncode == 0 and bool(asked.stdout.strip())
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """Run DVC; its lock and a remote that is away are waited for.
+
+    Raises:
+        UserError: DVC's own last word.
+    """
+    return failures.patiently(_run, folder, *versions.DVC, *arguments)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git and return its answer.
+
+    Raises:
+        UserError: git's own last word.
+    """
+    return _run(folder, "git", *arguments)
+
+
+def _run(folder: Path, *command: str) -> str:
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if ended.returncode == 0:
+        return ended.stdout.strip()
+    said = (ended.stderr or ended.stdout).strip()
+    last = (said.splitlines() or ["no word"])[-1]
+    if failures.kind(ended.returncode, said) == failures.LOCKED or any(word in said for word in AWAY):
+        raise ConnectionError(last)  # tried again
+    if "No space left on device" in said:
+        raise UserError(f"the disk is full ({folder}); free some space, the same command goes on.")
+    called = ("dvc", *command[3:]) if command[:3] == versions.DVC else command
+    raise UserError(f"{' '.join(called[:3])} failed in {folder}: {last}")
+
+
+AWAY = ("Could not connect to the endpoint", "SlowDown", "Service Unavailable", "reached max retries", "timed out")

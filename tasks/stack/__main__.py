@@ -1,0 +1,86 @@
+"""The stack's commands: `make up` and `make down`, and one service at a time.
+
+python -m tasks.stack up                # start what does not run, and wait until it is healthy
+python -m tasks.stack status            # how each service is; a sentence and exit code 1 if one is not well
+python -m tasks.stack restart worker    # or stop, start
+python -m tasks.stack env               # what a client needs: eval "$(python -m tasks.stack env)"
+python -m tasks.stack down
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from tasks.stack import backup, run
+from wethink.errors import UserError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m tasks.stack", description="All services on this host.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="start what does not run, and wait until it is healthy")
+    up.add_argument(
+        "--any-ports", action="store_true", help="free ports, not the usual ones: for a stack to throw away"
+    )
+    commands.add_parser("down", help="end everything, whole process groups, watcher and worker first")
+    commands.add_parser("status", help="how each service is")
+    commands.add_parser("env", help="print the environment that a client of this stack needs")
+    commands.add_parser("rotate", help="give the database another password, and restart what uses it")
+    for name, summary in {
+        "backup": "write databases, checkpoints and bucket to",
+        "restore": "bring them back from",
+    }.items():
+        one = commands.add_parser(name, help=f"{summary} a folder")
+        one.add_argument("folder", type=Path)
+    for name, summary in {"start": "start", "stop": "end", "restart": "end and start"}.items():
+        one = commands.add_parser(name, help=f"{summary} one service")
+        one.add_argument("service")
+    return top
+
+
+def main() -> int:
+    args, folder = parser().parse_args(), Path.cwd()
+    try:
+        match args.command:
+            case "up":
+                stack = run.up(folder, not args.any_ports, say=lambda line: print(line, flush=True))
+                print(run.table(stack))
+            case "down":
+                run.down(folder, say=lambda line: print(line, flush=True))
+            case "status":
+                stack = run.known(folder)
+                print(run.table(stack))
+                for sentence in (faults := run.faults(stack)):
+                    print(f"wethink stack: {sentence}", file=sys.stderr)
+                return 1 if faults else 0
+            case "env":
+                for name, value in run.known(folder).client_environment().items():
+                    print(f"export {name}={shlex.quote(value)}")
+            case "rotate":
+                run.rotate(folder)
+                print("the database has another password; what used the old one was restarted")
+            case "backup":
+                for name, size in backup.backup(run.known(folder), args.folder).items():
+                    print(f"{args.folder / name}: {size / 2**20:.1f} MB")
+            case "restore":
+                backup.restore(run.known(folder), args.folder)
+                print(f"databases, files and bucket are what {args.folder} holds")
+            case "stop":
+                run.stop(run.known(folder), args.service)
+            case "start":
+                run.start(run.known(folder), args.service)
+            case _:
+                run.stop(run.known(folder), args.service)
+                run.start(run.known(folder), args.service)
+    except UserError as error:
+        print(f"wethink stack: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nwethink stack: stopped; `make up` goes on, `make down` ends what runs.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What must exist in Prefect and MLflow before the first run: work pool, queues, deployments, automation, experiments.
+
+Applied again only when what they follow from has changed: a schedule that somebody has switched on stays on.
+"""
+
+import hashlib
+import subprocess
+import sys
+import urllib.error
+from typing import Any
+
+from tasks.stack import rest
+from tasks.stack.layout import Stack
+from wethink.errors import UserError
+
+POOL, WORKER = "local", "local"
+QUEUES = {"training": 1}  # of the pool, and how many runs of it may go on at a time
+FILE = "infra/prefect.yaml"
+EXPERIMENTS = ("wethink", "promotion")
+
+
+def experiments(stack: Stack) -> None:
+    """The experiments of MLflow, with their artifacts where the server finds them and `make clean` does not."""
+    api = f"{stack.url('mlflow')}/api/2.0/mlflow/experiments"
+    found = rest.call("POST", f"{api}/search", {"max_results": 1000}).get("experiments", [])
+    for name in sorted(set(EXPERIMENTS) - {experiment["name"] for experiment in found}):
+        place = (stack.home / "mlflow" / name).as_uri()
+        rest.call("POST", f"{api}/create", {"name": name, "artifact_location": place})
+
+
+def apply(stack: Stack) -> None:
+    """Bring the work pool, its queues, the deployments and the automation to what the repository says.
+
+    Raises:
+        UserError: Prefect refuses; the message has its last line.
+    """
+    digest = _digest(stack)
+    stamp = stack.home / "deployed"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+        return
+    _pool(stack)
+    ended = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all"],
+        cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    if ended.returncode == 0:
+        deployed = ended.stdout + ended.stderr
+        ended = subprocess.run(
+            [sys.executable, "-m", "tasks.automations"],
+            cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+        ended.stdout = deployed + ended.stdout
+    (stack.home / "logs" / "deploy.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+    if ended.returncode != 0:
+        last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no word"]
+        raise UserError(f"prefect deploy failed: {last[0]} (all of it: {stack.home / 'logs' / 'deploy.log'}).")
+    stamp.write_text(digest, encoding="utf-8")
+
+
+def _digest(stack: Stack) -> str:
+    """Of all that the deployments follow from: the file, the flows' parameters, this database."""
+    declared = [stack.folder / name for name in (FILE, "infra/automations.yaml")]
+    files = [*declared, *sorted((stack.folder / "flows").glob("*.py"))]
+    cluster = stack.home / "postgres" / "global" / "pg_control"  # made with the cluster; its first bytes name it
+    parts = [path.read_bytes() for path in files]
+    identity = cluster.read_bytes()[:8] if cluster.is_file() else b""
+    return hashlib.sha256(b"\0".join([str(stack.folder).encode(), identity, *parts])).hexdigest()
+
+
+def _pool(stack: Stack) -> None:
+    """The work pool and its queues."""
+    pools = f"{stack.url('prefect')}/api/work_pools"
+    _create(f"{pools}/", {"name": POOL, "type": "process"})
+    for name, limit in QUEUES.items():
+        _create(f"{pools}/{POOL}/queues", {"name": name, "concurrency_limit": limit})
+
+
+def _create(url: str, body: dict[str, Any]) -> None:
+    try:
+        rest.call("POST", url, body)
+    except urllib.error.HTTPError as error:
+        if error.code != 409:  # it is there: what somebody has set in the UI stays
+            raise UserError(f"{url} refuses {body}: {error}") from None

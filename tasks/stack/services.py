@@ -1,0 +1,162 @@
+"""The services of a stack as a table: what runs each, when it counts as healthy, and what must be so before it starts.
+
+The order is that in which they start; they stop in the opposite one: without its server a worker takes long to end.
+"""
+
+import contextlib
+import datetime
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.stack import deploy, postgres, rest
+from tasks.stack.layout import HOST, Stack
+from tasks.stack.supervisor import Process, Program, log
+from wethink.config import load_params
+from wethink.errors import UserError
+
+PYTHON = (sys.executable, "-m")
+FRESH = 90  # seconds: a sign of life that is older is none
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of a stack."""
+
+    program: Program
+    healthy: Callable[[Stack, Process], bool]
+    address: str
+    phase: int  # those of one phase start side by side, those of the next when they are healthy
+    patience: float = 120  # seconds from its start until it must be healthy
+    before: Callable[[Stack], None] = lambda stack: None  # what must be done before it starts
+    after: Callable[[Stack], None] = lambda stack: None  # what must be done once it is healthy
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+
+def services(stack: Stack) -> list[Service]:
+    """The services of this stack, in the order in which they start."""
+    port = {name: str(number) for name, number in stack.ports.items()}
+    prefect = (*PYTHON, "prefect")
+    server = (*prefect, "server", "start", "--host", HOST, "--port", port["prefect"])
+    mlflow = (*PYTHON, "mlflow", "server", "--host", HOST, "--port", port["mlflow"], "--workers", "1")
+    artifacts = stack.home / "mlflow"
+    watcher = (*PYTHON, "tasks.watcher", "--bucket", stack.bucket)
+    worker = (*prefect, "worker", "start", "--pool", deploy.POOL, "--type", "process", "--name", deploy.WORKER)
+    return [
+        Service(
+            Program("postgres", postgres.command(stack), postgres.owner(), signal="INT", whole_group=False),
+            lambda stack, process: postgres.answers(stack),
+            f"{HOST}:{port['postgres']}",
+            phase=0,
+            before=postgres.create,
+            after=postgres.create_databases,
+        ),
+        Service(
+            Program("prefect", server),
+            lambda stack, process: rest.answers(f"{stack.url('prefect')}/api/ready"),
+            stack.url("prefect"),
+            phase=1,
+            patience=300,  # the first start migrates the database
+        ),
+        Service(
+            Program("mlflow", (*mlflow, "--artifacts-destination", artifacts.as_uri())),
+            lambda stack, process: rest.answers(f"{stack.url('mlflow')}/health"),
+            stack.url("mlflow"),
+            phase=1,
+            patience=300,
+            after=deploy.experiments,
+        ),
+        *(
+            [
+                Service(
+                    Program("store", (*PYTHON, "tasks.stack.store", port["store"])),
+                    lambda stack, process: rest.answers(f"{stack.url('store')}/{stack.bucket}?notification"),
+                    stack.url("store"),
+                    phase=1,
+                )
+            ]
+            if stack.local_store
+            else []
+        ),
+        Service(
+            Program("watcher", watcher + (("--queue", stack.queue) if stack.queue else ())),
+            lambda stack, process: _touched(stack.folder / ".wethink" / "watcher" / "alive", process),
+            f"s3://{stack.bucket}",
+            phase=2,
+            before=deploy.apply,
+        ),
+        Service(Program("worker", worker), _worker_is_online, f"pool '{deploy.POOL}'", phase=2, patience=180),
+        *(
+            [_champion(stack)]
+            if (stack.folder / load_params(stack.folder / "params.yaml").launch.vllm_python).exists()
+            else []
+        ),
+    ]
+
+
+def _champion(stack: Stack) -> Service:
+    """vLLM with the champion, where vLLM is installed; without a champion it waits for the first."""
+    return Service(
+        Program("champion", (*PYTHON, "tasks.stack.champion", str(stack.ports["champion"]))),
+        lambda stack, process: (
+            rest.answers(f"{stack.url('champion')}/health") or _touched(stack.home / "champion.waiting", process)
+        ),
+        f"{stack.url('champion')}/v1",
+        phase=2,
+        patience=900,  # vLLM compiles, and loads a model
+    )
+
+
+def explain(stack: Stack, process: Process) -> str:
+    """One sentence on a service that is not well."""
+    path = log(stack, process.name)
+    lines = [line.strip() for line in _tail(path).splitlines() if line.strip()]
+    last = f" Its last line: {lines[-1][:200]}" if lines else ""
+    state = f"is {process.state.lower()}" + (f" ({process.said})" if not process.alive and process.said else "")
+    return f"service '{process.name}' {state}; its log is {path}.{last}"
+
+
+def wait_until_healthy(stack: Stack, service: Service, state: Callable[[], Process]) -> None:
+    """Wait until a service is healthy.
+
+    Raises:
+        UserError: it gave up, or its patience ended; the sentence names its log and its last line.
+    """
+    deadline = time.monotonic() + service.patience
+    while True:
+        now = state()
+        if now.alive and service.healthy(stack, now):
+            return
+        if now.state == "FATAL" or time.monotonic() > deadline:
+            raise UserError(explain(stack, now))
+        time.sleep(0.3)
+
+
+def _tail(path: Path, size: int = 4000) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - size))
+        return handle.read().decode("utf-8", "replace")
+
+
+def _touched(path: Path, process: Process) -> bool:
+    """Whether a file was touched since a process started, and not long ago."""
+    last = path.stat().st_mtime if path.is_file() else 0.0
+    return last >= process.started and time.time() - last < FRESH
+
+
+def _worker_is_online(stack: Stack, process: Process) -> bool:
+    """Whether Prefect's server has heard of the worker since its process started, and not long ago."""
+    url = f"{stack.url('prefect')}/api/work_pools/{deploy.POOL}/workers/filter"
+    with contextlib.suppress(OSError):
+        for worker in rest.call("POST", url, {}):
+            if worker["name"] == deploy.WORKER and worker["last_heartbeat_time"]:
+                last = datetime.datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp()
+                return last >= process.started and time.time() - last < 2 * FRESH
+    return False

@@ -1,0 +1,74 @@
+"""What another clone gets by git and DVC's remote: all of the data, nothing to reproduce, and what was run before."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks import commits, versions
+from wethink.errors import UserError
+
+
+def run(folder: Path, *command: str) -> str:
+    ended = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, (ended.stdout + ended.stderr)[-2000:]
+    return ended.stdout
+
+
+def git(folder: Path, *command: str) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *identity, *command], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def kept(project: Path) -> Path:
+    """The finished main job (with stand-in functions), kept as version `one` in a remote that is a folder."""
+    run(project, "dvc", "remote", "add", "--default", "store", str(project.parent / f"{project.name}-remote"))
+    git(project, "commit", "--quiet", "--all", "--message", "a remote")
+    with pytest.raises(UserError, match="not all is up to date"):
+        commits.save_data("one")
+    run(project, "dvc", "repro")
+    assert "pushed to DVC's remote" in commits.save_data("one")
+    return project
+
+
+def clone(kept: Path, name: str) -> Path:
+    folder = kept.parent / f"{kept.name}-{name}"
+    subprocess.run(["git", "clone", "--quiet", "-b", "data/one", str(kept), str(folder)], check=True)
+    return folder
+
+
+def test_a_second_clone_pulls_and_has_nothing_to_do_and_fetches_what_was_run_without_a_lock(kept: Path) -> None:
+    second = clone(kept, "second")
+    run(second, "dvc", "pull")
+    run(second, "dvc", "repro")
+    assert not (second / "pids").exists(), "a stage has run"
+    shown = [run(place, "dvc", "metrics", "show", "--json") for place in (kept, second)]
+    assert shown[0] == shown[1] and "accuracy" in shown[0]
+    third = clone(kept, "third")
+    (third / "dvc.lock").unlink()
+    run(third, "dvc", "repro", "--pull")
+    assert not (third / "pids").exists(), "the run cache was not used"
+    assert (third / "dvc.lock").read_bytes() == (kept / "dvc.lock").read_bytes()
+
+
+def test_nothing_is_committed_before_the_remote_has_its_data(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(commits, "has_remote", lambda folder: True)
+    monkeypatch.setattr(commits, "_run", lambda folder, *command: order.append(" ".join(command)) or "changed")
+    commits.save(project, ["params.yaml"], "message", "data/one")
+    words = [next(word for word in ("push", "add", "commit", "tag", "diff") if f" {word}" in line) for line in order]
+    assert words == ["push", "add", "diff", "commit", "tag"]
+
+
+def test_the_same_version_once_more_changes_nothing_and_dvcs_own_word_is_the_reason(project: Path) -> None:
+    Path("note").write_text("1", encoding="utf-8")
+    assert not commits.save(project, ["note"], "one", "data/one"), "there is no remote"
+    before = git(project, "rev-parse", "data/one")
+    commits.save(project, ["note"], "one", "data/one")
+    assert git(project, "rev-parse", "data/one") == before
+    with pytest.raises(UserError, match="dvc add nowhere failed"):
+        commits.dvc(project, "add", "nowhere")
+    assert os.environ["AWS_RETRY_MODE"] == "standard" and versions.git("tag") == "data/one"

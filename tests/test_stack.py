@@ -1,0 +1,227 @@
+"""The stack: services start in order and are named when they die, nothing outlives it, and no secret is in sight."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.stack import backup, layout, postgres, run, supervisor
+from tasks.stack.layout import MARK, Stack
+from tasks.stack.services import Service, services
+from tasks.stack.supervisor import Process, Program
+from wethink.errors import UserError
+from wethink.records import write_json
+
+LIVES = "import time; print('here', flush=True); time.sleep(600)"
+DIES = "import sys; print('no such table: birds', flush=True); sys.exit(3)"
+LEAVES_A_CHILD = (
+    "import subprocess, sys, time; "
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); time.sleep(600)"
+)
+
+
+def service(name: str, code: str, phase: int = 0, patience: float = 60) -> Service:
+    """A stand-in that is healthy as soon as it runs."""
+    program = Program(name, (sys.executable, "-c", code))
+    return Service(program, lambda stack, process: True, "nowhere", phase, patience)
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Service]]:
+    """The services of the stack in `tmp_path`, for a test to fill; what it starts is brought down."""
+    found: list[Service] = []
+    monkeypatch.setattr(run, "services", lambda stack: found)
+    monkeypatch.chdir(tmp_path)
+    yield found
+    run.down(tmp_path)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def members(stack: Stack) -> list[int]:
+    return [process.pid for process in psutil.process_iter() if run._belongs(process, stack)]
+
+
+def test_up_starts_what_does_not_run_and_leaves_alone_what_does(table: list[Service], tmp_path: Path) -> None:
+    table += [service("first", LIVES), service("second", LIVES, phase=1)]
+    stack = run.up(tmp_path, usual_ports=False)
+    before = {found.name: found.pid for found in supervisor.processes(stack)}
+    run.stop(stack, "second")
+    assert "'second' is stopped" in run.faults(stack)[0]
+    run.up(tmp_path, usual_ports=False)
+    after = {found.name: found.pid for found in supervisor.processes(stack)}
+    assert after["first"] == before["first"] and after["second"] != before["second"]
+    assert run.faults(stack) == []
+
+
+def test_a_service_that_dies_is_named_with_its_last_line_and_its_log(table: list[Service], tmp_path: Path) -> None:
+    table += [service("sound", LIVES), service("broken", DIES, phase=1, patience=3)]
+    with pytest.raises(UserError) as failure:
+        run.up(tmp_path, usual_ports=False)
+    sentence = str(failure.value)
+    assert "service 'broken'" in sentence and "no such table: birds" in sentence
+    assert str(tmp_path / ".wethink/stack/logs/broken.log") in sentence
+
+
+def test_a_service_that_is_killed_comes_back_by_itself(table: list[Service], tmp_path: Path) -> None:
+    table += [service("first", LIVES)]
+    stack = run.up(tmp_path, usual_ports=False)
+    pid = supervisor.process(stack, "first").pid
+    os.kill(pid, 9)
+    wait_until(lambda: (now := supervisor.process(stack, "first")).alive and now.pid != pid)
+
+
+def test_nothing_outlives_down_even_in_a_session_of_its_own(table: list[Service], tmp_path: Path) -> None:
+    table += [service("parent", LEAVES_A_CHILD)]
+    stack = run.up(tmp_path, usual_ports=False)
+    wait_until(lambda: len(members(stack)) == 3)  # supervisord, the service, and what it left
+    said: list[str] = []
+    run.down(tmp_path, said.append)
+    assert members(stack) == [] and "1 processes were left over" in said[-1]
+    run.down(tmp_path, said.append)  # once more is no fault
+
+
+def test_after_a_supervisor_that_was_killed_up_begins_anew(table: list[Service], tmp_path: Path) -> None:
+    table += [service("first", LIVES)]
+    stack = run.up(tmp_path, usual_ports=False)
+    orphan = supervisor.process(stack, "first").pid
+    os.kill(int((stack.home / "supervisord.pid").read_text()), 9)
+    stack = run.up(tmp_path, usual_ports=False)
+    assert orphan not in members(stack) and supervisor.process(stack, "first").alive
+
+
+def test_without_a_stack_commands_say_what_starts_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="make up"):
+        run.known(tmp_path)
+
+
+def test_services_stop_before_what_they_need(tmp_path: Path) -> None:
+    write_params(tmp_path)
+    order = [found.name for found in services(layout.plan(tmp_path, usual_ports=False))]
+    assert order.index("postgres") < order.index("prefect") < min(order.index("watcher"), order.index("worker"))
+
+
+def write_params(folder: Path) -> None:
+    (folder / "params.yaml").write_text((Path(__file__).parent.parent / "params.yaml").read_text())
+
+
+def test_the_password_is_in_no_command_address_or_configuration(tmp_path: Path) -> None:
+    write_params(tmp_path)
+    stack = layout.plan(tmp_path, usual_ports=False)
+    secret = layout.password(stack)
+    assert len(secret) >= 24 and stack.password_file.stat().st_mode & 0o777 == 0o600
+    shown = supervisor.configuration(stack, [found.program for found in services(stack)], Path("/tmp/s"))
+    assert secret not in shown + repr(stack.environment()) + repr(stack.client_environment())
+
+
+def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
+    write_params(tmp_path)
+    commands = {found.name: " ".join(found.program.command) for found in services(layout.plan(tmp_path, False))}
+    assert "listen_addresses=127.0.0.1" in commands["postgres"]
+    assert all("--host 127.0.0.1" in commands[name] for name in ("prefect", "mlflow"))
+    assert "0.0.0.0" not in str(commands)
+
+
+def test_ports_are_kept_and_a_taken_one_is_replaced(tmp_path: Path) -> None:
+    import socket
+
+    first = layout.plan(tmp_path, usual_ports=False)
+    assert layout.plan(tmp_path).ports == first.ports and len(set(first.ports.values())) == len(first.ports)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first.ports["prefect"]))
+        taken.listen()
+        again = layout.plan(tmp_path)
+    assert again.ports["prefect"] != first.ports["prefect"] and again.ports["mlflow"] == first.ports["mlflow"]
+
+
+def test_what_belongs_to_other_servers_is_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "other")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "other")
+    found = layout.plan(tmp_path, usual_ports=False).environment()
+    assert "other" not in found.values() and found[MARK] == str(tmp_path / ".wethink/stack")
+
+
+def test_percent_signs_in_paths_are_no_expansions(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "50%", layout.PORTS)
+    assert "50%%" in supervisor.configuration(stack, [Program("one", ("true",))], Path("/tmp/s"))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A real PostgreSQL with the stack's databases. Its user must be able to pass, so not below pytest's own folder."""
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="wethink-test-"))
+    folder.chmod(0o755)
+    stack = layout.plan(folder, usual_ports=False)
+    postgres.create(stack)
+    user = postgres.owner()
+    other = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"] if user else []
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*other, *postgres.command(stack)], cwd="/", stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while not postgres.answers(stack):
+        assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(0.2)
+    postgres.create_databases(stack)
+    postgres.create_databases(stack)  # once more changes nothing
+    yield stack
+    server.send_signal(2)
+    server.wait(30)
+    shutil.rmtree(folder)
+
+
+def test_the_database_wants_its_password_and_a_rotated_one_is_another(database: Stack) -> None:
+    before = layout.password(database)
+    postgres.rotate_password(database)
+    assert layout.password(database) != before
+    assert {"prefect", "mlflow"} <= set(postgres.ask(database, "SELECT datname FROM pg_database"))
+    now = layout.password(database)
+    layout.keep_password(database, before)
+    with pytest.raises(UserError, match="password authentication failed"):
+        postgres.ask(database, "SELECT 1")
+    layout.keep_password(database, now)
+
+
+def test_a_backup_brings_databases_and_files_back(
+    database: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WETHINK_BUCKET", "elsewhere")  # no local store
+    monkeypatch.setattr(run, "services", lambda stack: [])
+    run_sql = ["--dbname", "mlflow"]
+    postgres.client(database, "psql", run_sql, "CREATE TABLE birds (name text); INSERT INTO birds VALUES ('wren')")
+    kept = database.folder / ".wethink/checkpoints/abc/weights"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("weights")
+    backup.backup(database, tmp_path / "saved")
+    postgres.client(database, "psql", run_sql, "UPDATE birds SET name = 'gone'")
+    kept.unlink()
+    backup.restore(database, tmp_path / "saved")
+    assert "wren" in postgres.client(database, "psql", run_sql, "SELECT name FROM birds")
+    assert kept.read_text() == "weights"
+    with (tmp_path / "saved/mlflow.dump").open("ab") as handle:
+        handle.write(b"x")
+    with pytest.raises(UserError, match="was changed"):
+        backup.restore(database, tmp_path / "saved")
+    write_json(tmp_path / "saved/backup.json", {"project": "/elsewhere", "sha256": {}})
+    with pytest.raises(UserError, match="restore it there"):
+        backup.restore(database, tmp_path / "saved")
+
+
+def test_a_missing_process_is_explained(tmp_path: Path) -> None:
+    from tasks.stack.services import explain
+
+    stack = Stack(tmp_path, layout.PORTS)
+    said = explain(stack, Process("mlflow", "FATAL", 0, 0.0, "Exited too quickly"))
+    assert said.startswith("service 'mlflow' is fatal (Exited too quickly); its log is ")
