@@ -101,8 +101,16 @@ def blank_base(folder: Path, texts: list[str]) -> None:
 
 def test_every_line_is_accounted_for_and_the_dag_trains_on_what_is_left(tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path / "wethink")
+    lines = prepared(folder)
+    run(folder, "dvc", "repro", seconds=1500)
+    accounted_for(folder, lines)
+    trained_on(folder)
+
+
+def prepared(folder: Path) -> list[tuple[dict[str, Any], str | None]]:
+    """Write an archive, its rows and a starting policy into a copy of the project; the lines, as `released` says."""
     run(folder, "wethink", "profile", "smoke")
-    run(folder, "wethink", "draw")
+    run(folder, "dvc", "repro", "draw")
     drawn = enumerate(read_jsonl(folder / "data/drawn/truth/scenes.jsonl"))
     held = next(place for place, truth in drawn if truth["split"] == "reporting")
     lines = released(folder / "archive", f"scenes.parquet#{held}")
@@ -117,8 +125,11 @@ def test_every_line_is_accounted_for_and_the_dag_trains_on_what_is_left(tmp_path
     params["base"]["model"] = "starting-policy"
     YAML().dump(params, folder / "params.yaml")
     run(folder, "tasks.dvcfile")
-    run(folder, "dvc", "repro", seconds=1500)
+    return lines
 
+
+def accounted_for(folder: Path, lines: list[tuple[dict[str, Any], str | None]]) -> None:
+    """Each line of the file is in `rows` or in `rejected` with its reason, once; each of the rows in `valid`, once."""
     ends: dict[int, tuple[str, Any]] = {}
     for name in ("rows", "rejected"):
         for row in read_jsonl(folder / f"data/rows/{name}.jsonl"):
@@ -138,11 +149,16 @@ def test_every_line_is_accounted_for_and_the_dag_trains_on_what_is_left(tmp_path
     assert set().union(*after.values()) == kept and sum(map(len, after.values())) == len(kept)
     assert after["rows"] == kept, "what was mended is fit to be trained on"
 
+
+def trained_on(folder: Path) -> None:
+    """SFT saw the rows with a path, GRPO had the others, and all that follows is there."""
     valid = list(read_jsonl(folder / "data/valid/rows.jsonl"))
     with_path = sum(bool(row["refined_cot"]) for row in valid)
     assert 0 < with_path < len(valid), "some rows are SFT's, the others GRPO's"
     assert read_json(folder / "models/sft/metrics.json")["samples"] == with_path
-    assert len((folder / "models/grpo/curves.csv").read_text().splitlines()) == 1 + params["grpo"]["optim"]["steps"]
+    assert len((folder / "models/grpo/curves.csv").read_text().splitlines()) == 1 + 4, (
+        "a line for each of the smoke profile's steps"
+    )
     metrics = read_json(folder / "reports/evaluation/metrics.json")
     assert metrics["base"]["n"] == metrics["grpo"]["n"] == 48
     assert (folder / "reports/index.html").stat().st_size > 10_000
