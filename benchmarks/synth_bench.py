@@ -22,17 +22,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from benchmarks.synth_chaos import environment, project
 from tests.chat_server import chat_server, reply_to
+from wethink.config import load_yaml
 from wethink.records import read_json, write_json
 
 CALLS, LATENCY, CONCURRENCY = 1000, 1.0, 50
 REPORT = Path("reports/bench.json")
+T = TypeVar("T")
 
 
 def requests(count: int) -> list[Any]:
@@ -75,7 +78,7 @@ def bare(url: str, home: Path) -> tuple[float, float]:
 
     async def run() -> tuple[float, float]:
         slots = asyncio.Semaphore(CONCURRENCY)
-        async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60.0) as client:
 
             async def ask(request: Any) -> None:
                 async with slots:
@@ -199,29 +202,43 @@ def memory(home: Path, images: int) -> list[dict[str, Any]]:
 
 def done(home: Path, images: int) -> list[dict[str, Any]]:
     """With existing rows, one of each image: who wrote them makes no difference to saying that nothing has changed."""
+    from ruamel.yaml import YAML
+
     folder, setting = prepared(home / "done", images), f"{images} images, nothing has changed"
     answer = {"answer": "3", "category": "FIB", "abilities": ["reasoning", "counting"], "reward": "rule"}
     with (folder / "mine.jsonl").open("w", encoding="utf-8") as lines:
         for number in range(images):
             asked = {"problem": f"how many are in {number} ?", "refined_cot": "one, two, three " * 40}
             lines.write(json.dumps(answer | asked | {"image_path": f"{number:06d}.png"}) + "\n")
-    params = (folder / "params.yaml").read_text(encoding="utf-8")
-    params = params.replace("annotator: endpoints", "annotator: rows").replace("rows: null", "rows: mine.jsonl")
-    (folder / "params.yaml").write_text(params.replace("rows: \n", "rows: mine.jsonl\n"), encoding="utf-8")
+    params = load_yaml(folder / "params.yaml")
+    params["synthesize"] |= {"annotator": "rows", "rows": "mine.jsonl"}
+    YAML().dump(json.loads(json.dumps(params)), folder / "params.yaml")
     door = [sys.executable, "-m", "dvc", "repro", "--single-item", "synthesize"]
     for command in ([sys.executable, "-m", "tasks.dvcfile"], door):
         subprocess.run(command, cwd=folder, env=environment(folder), check=True, capture_output=True)
-    begin = time.monotonic()
-    said = subprocess.run(door, cwd=folder, env=environment(folder), check=True, capture_output=True, text=True)
-    seconds = time.monotonic() - begin
-    if "didn't change" not in said.stdout:
-        sys.exit(said.stdout)
-    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begin_cpu = cpu.ru_utime + cpu.ru_stime
-    wall = apart("done_", str(folder))
-    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(json.dumps({"library: CPU seconds, the imports of Python included": cpu.ru_utime + cpu.ru_stime - begin_cpu}))
-    return [row("done: library door", setting, wall, 5, "s"), row("done: DVC door", setting, seconds, 15, "s")]
+    again = {"cwd": folder, "env": environment(folder), "check": True, "capture_output": True}
+    said, dvc_cpu, dvc = timed(lambda: subprocess.run(door, **again))
+    if b"didn't change" not in said.stdout:
+        sys.exit(said.stdout.decode())
+    library, library_cpu, _ = timed(lambda: apart("done_", str(folder)))
+    return [
+        row("done: library door", setting, library, 5, "s"),
+        row("done: DVC door", setting, dvc, 15, "s"),
+        row("done: library door, CPU with the imports of Python", setting, library_cpu, 5, "s"),
+        row("done: DVC door, CPU with the imports of Python", setting, dvc_cpu, 15, "s"),
+    ]
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float, float]:
+    """What `work` returns, the CPU seconds of the processes that it waited for, and wall seconds."""
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    cpu, wall = spent(), time.monotonic()
+    result = work()
+    return result, spent() - cpu, time.monotonic() - wall
 
 
 def row(

@@ -28,6 +28,7 @@ from wethink.records import read_json, read_jsonl, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 18431
+PATIENCE = 1500.0  # seconds until a server on a busy machine is ready
 
 
 def noise(folder: Path) -> Path:
@@ -66,7 +67,7 @@ def served(model: Path, length: int, log: Path) -> Iterator[str]:
     quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as sink, subprocess.Popen(command, env=os.environ | quiet, stdout=sink, stderr=sink) as server:
         try:
-            until = time.monotonic() + 500
+            until = time.monotonic() + PATIENCE
             while True:
                 if server.poll() is not None or time.monotonic() > until:
                     sys.exit(f"vLLM did not start; see {log}")

@@ -183,7 +183,8 @@ class Server:
                 return True
             await asyncio.sleep(self.options.latency)
             if self.options.status:
-                self.respond(writer, self.options.status, {"error": {"message": f"you sent {headers}"}})
+                later = {"Retry-After": self.options.retry_after} if self.options.retry_after else None
+                self.respond(writer, self.options.status, {"error": {"message": f"you sent {headers}"}}, later)
                 return True
             if self.random.random() < self.options.faults:
                 return await self.fail(writer)
@@ -280,6 +281,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
     parser.add_argument("--stall", type=float, default=30.0, help="seconds")
     parser.add_argument("--status", type=int, default=0, help="answer everything with this status")
+    parser.add_argument("--retry_after", default="", help="seconds that such an answer asks for")
     parser.add_argument("--key", default="", help="refuse every other key, and quote it as some servers do")
     asyncio.run(run(parser.parse_args()))
 

@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ["draw", "ingest", "synthesize", "validate", "base", "sft", "grpo", "evaluate", "report"]
 
 
-def run(folder: Path, *command: str, code: int = 0) -> str:
+def run(folder: Path, *command: str, code: int = 0, seconds: float = 500) -> str:
     ended = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=seconds,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
     )
     assert ended.returncode == code, (ended.stdout + ended.stderr)[-4000:]

@@ -32,6 +32,5 @@ def test_right_answers_in_other_forms_are_called_correct(tally: Tally) -> None:
 
 
 def test_no_response_takes_long(tally: Tally) -> None:
-    assert tally.worst < 20, (
-        tally.slowest
-    )  # wall time on a busy machine; the verifier's deadline is 1 s of processor time
+    """Seconds of processor time, the child's included; its deadline for one comparison is 2."""
+    assert 0 < tally.worst < 5, tally.slowest
