@@ -21,6 +21,11 @@ from wethink.runs import (
 )
 from wethink.stages import STAGES, Stage
 
+TOO_SMALL = (
+    "lower optim.micro_tokens or optim.micro_batch, set optim.checkpointing, name a file with ZeRO-3 or offload in "
+    "launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; starting again goes on from there."
+)
+
 
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
     """The parameters that a stage depends on, as plain JSON values."""
@@ -102,6 +107,9 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     try:
         with connected(params.rewards, params.launch) if judged else nullcontext():
             work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
-    except UserError as error:
-        (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
-        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
+            error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
+        if isinstance(error, UserError):
+            (scratch / "failure.txt").write_text(str(error), encoding="utf-8")  # the launcher has only exit codes
+        raise error

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from tests.laws.worlds import Crash
+
 
 @dataclass(frozen=True)
 class Law:
@@ -19,12 +21,20 @@ class Law:
         return _failure(self.check, False)
 
     def caught(self) -> bool:
-        return bool(_failure(self.check, True))
+        """Whether the law breaks with the defect in place. A defect that crashes proves nothing about the law."""
+        try:
+            return bool(_failure(self.check, True))
+        except Crash:
+            return False
 
 
 def _failure(check: Callable[[bool], None], mutant: bool) -> str:
     try:
         check(mutant)
+    except Crash as error:
+        if mutant:
+            raise
+        return str(error)
     except AssertionError as error:
         return str(error) or "an assertion failed"
     return ""

@@ -24,12 +24,17 @@ class Hang(AssertionError):
     """A world that did not end before its deadline."""
 
 
+class Crash(AssertionError):
+    """A rank ended with something else than a broken assertion; its message is the traceback."""
+
+
 def in_world(world: int, work: Callable[..., Any], *arguments: Any, deadline: float = 120.0) -> list[Any]:
     """`work(*arguments)` on every rank of a gloo world; what each returned, in rank order.
 
     Raises:
         Hang: a rank is still running at the deadline; all of them are killed.
-        AssertionError: a rank raised; the message is its traceback.
+        AssertionError: a rank found something untrue; the message says what.
+        Crash: a rank raised anything else, or was killed.
     """
     with tempfile.TemporaryDirectory() as folder:
         children = start_world(world, work, *arguments, folder=Path(folder))
@@ -41,8 +46,10 @@ def in_world(world: int, work: Callable[..., Any], *arguments: Any, deadline: fl
                     if os.waitpid(child, os.WNOHANG)[0]:
                         del running[rank]
                         path = Path(folder, str(rank))
-                        ok, value = pickle.loads(path.read_bytes()) if path.exists() else (False, "killed")
-                        assert ok, f"rank {rank}: {value}"
+                        ok, value = pickle.loads(path.read_bytes()) if path.exists() else (False, ("killed", True))
+                        if not ok:
+                            message, crashed = value
+                            raise (Crash if crashed else AssertionError)(f"rank {rank}: {message}")
                 if time.monotonic() > until:
                     raise Hang(f"ranks {sorted(running)} of {world} were still running after {deadline:.0f} s")
                 time.sleep(0.02)
@@ -52,7 +59,8 @@ def in_world(world: int, work: Callable[..., Any], *arguments: Any, deadline: fl
 
 
 def start_world(world: int, work: Callable[..., Any], *arguments: Any, folder: Path) -> list[int]:
-    """Fork the ranks and return their process ids; each leaves (ok, value) in `folder/<rank>`."""
+    """Fork the ranks and return their process ids; each leaves (ok, value) in `folder/<rank>`; the value
+    of one that is not ok is (traceback, whether that was no broken assertion)."""
     port = free_port()
     children = []
     for rank in range(world):
@@ -74,8 +82,8 @@ def start_world(world: int, work: Callable[..., Any], *arguments: Any, folder: P
                 ):
                     answer = (True, work(*arguments))
                 code = 0
-            except BaseException:
-                answer = (False, traceback.format_exc())
+            except BaseException as error:
+                answer = (False, (traceback.format_exc(), not isinstance(error, AssertionError)))
             with contextlib.suppress(BaseException):
                 (folder / str(rank)).write_bytes(pickle.dumps(answer))
             os._exit(code)
