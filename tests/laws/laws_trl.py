@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, given the same rollouts and the matching options, computes the same gradient: from rewards to weights.
+"""TRL's GRPOTrainer, with the same rollouts and the matching options, computes the same gradient: rewards to weights.
 
 It needs `.venv-trl` (`make .venv-trl/.installed`). Two of TRL's habits are matched, because they are choices and not
 mistakes: its ε beside the std is 1e-4, and it scores with the whole vocabulary, banned tokens included.
@@ -22,12 +22,12 @@ from tests.laws.gradients import descent, furthest, launch, settings
 from tests.laws.law import Law, planted
 from tests.laws.workshop import ROOT
 from tests.laws.worlds import in_world
-from tests.miniature import TEXT, NoiseImages, policy, processor
-from wethink.batching import encode_prompts, pack
+from tests.miniature import TEXT, NoiseImages, policy
+from wethink.batching import Prompt, encode_prompts, pack
 from wethink.config import Family, Grpo, load_params
 from wethink.distributed import join
 from wethink.models.logprobs import CompletionLogProbs
-from wethink.models.policy import save_policy
+from wethink.models.policy import Processor, save_policy
 from wethink.rewards.hybrid import Scored
 from wethink.rewards.rules import Verdict
 from wethink.rl import objective
@@ -162,6 +162,10 @@ def rollouts(family: Family) -> Rollouts:
     return Rollouts(rows, completions, components, logps)
 
 
+def prompts_of(given: Rollouts, made: Processor) -> list[Prompt]:
+    return encode_prompts([r["problem"] for r in given.rows], [r["image"] for r in given.rows], NoiseImages(), made)
+
+
 def other_policy(family: Family) -> Any:
     return policy(seed=1, family=family)[0]
 
@@ -177,9 +181,7 @@ def theirs(family: Family) -> dict[str, dict[str, np.ndarray]]:
         save_policy(other_policy(family), None, made, folder / "reference", "reference")
         for i, row in enumerate(given.rows):
             NoiseImages().open(row["image"]).save(folder / f"{i}.png")
-        asked = encode_prompts(
-            [r["problem"] for r in given.rows], [r["image"] for r in given.rows], NoiseImages(), made
-        )
+        asked = prompts_of(given, made)
         what = {
             "problems": [row["problem"] for row in given.rows],
             "images": [f"{i}.png" for i in range(PROMPTS)],
@@ -220,7 +222,7 @@ def ours(family: Family, setting: Setting) -> dict[str, np.ndarray]:
     stage = launch(0, FOLDER)
     ranks, rewards = join(stage), load_params(ROOT / "profiles/tiny.yaml").rewards
     groups, old = [], {}
-    asked = encode_prompts([r["problem"] for r in given.rows], [r["image"] for r in given.rows], NoiseImages(), made)
+    asked = prompts_of(given, made)
     for place, (row, prompt) in enumerate(zip(given.rows, asked, strict=True)):
         completions = [
             Completion(tuple(ids), tuple(logps), ids[-1] == made.tokenizer.eos_token_id)

@@ -123,8 +123,8 @@ def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dty
         ) from None
     if missing := sorted(found["missing_keys"]):
         raise UserError(
-            f"the model '{folder}' lacks {len(missing)} of its tensors, the first is {missing[0]}; copy it again whole, "
-            "or name another."
+            f"the model '{folder}' lacks {len(missing)} of its tensors, the first is {missing[0]}; copy it again "
+            "whole, or name another."
         )
     use_fast_paths(model)
     return model
