@@ -227,9 +227,9 @@ def _grow(folder: Path) -> None:
 def test_a_checkpoint_of_another_architecture_and_one_with_tensors_missing_are_refused(workshop: Path) -> None:
     path = workshop / "models/base/model.safetensors"
     tensors = load_file(path)
-    del tensors["model.language_model.layers.1.mlp.up_proj.weight"]
+    del tensors[next(name for name in tensors if name.endswith("layers.1.mlp.up_proj.weight"))]
     save_file(tensors, path, {"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 of its tensors, the first is model.language_model.layers.1.mlp.up"):
+    with pytest.raises(UserError, match=r"lacks 1 of its tensors, the first is model.*layers.1.mlp.up_proj.weight"):
         load_model(path.parent)
     write_json(path.with_name("config.json"), {"model_type": "llava"})
     with pytest.raises(UserError, match=r"models/base' is of type 'llava'; those that work here are: qwen2_5_vl, qwen"):
