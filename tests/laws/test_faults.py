@@ -3,17 +3,16 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from tests.laws.gradients import groups, launch, settings
-from tests.laws.workshop import ROOT, build, rank
+from tests.laws.workshop import ROOT, build, told
 from tests.laws.worlds import in_world
 from tests.miniature import policy, taught
 from wethink import distributed
@@ -37,28 +36,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workshop(built: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return shutil.copytree(built, tmp_path / "workshop")
-
-
-def told(
-    workshop: Path, name: str, overrides: Mapping[str, Any], scratch: str = "scratch", world: int = 1, **plant: Any
-) -> str:
-    """What a stage told the user, '' if it finished; `plant` replaces functions (`__` for the dot) in every rank."""
-    patches = [mock.patch(f"wethink.{target.replace('__', '.')}", defect) for target, defect in plant.items()]
-    for patch in patches:
-        patch.start()
-    try:
-        return str(in_world(world, _told, workshop, name, workshop / scratch, dict(overrides))[0])
-    finally:
-        for patch in patches:
-            patch.stop()
-
-
-def _told(folder: Path, name: str, scratch: Path, overrides: Mapping[str, Any]) -> str:
-    try:
-        rank(folder, name, scratch, overrides)
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 def steps(workshop: Path, scratch: str = "scratch") -> list[dict[str, Any]]:

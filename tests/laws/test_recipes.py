@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.laws.test_faults import told
-from tests.laws.workshop import ROOT, build
+from tests.laws.workshop import ROOT, build, told
 from tests.laws.worlds import in_world
 from wethink.config import Launch, load_yaml
 from wethink.distributed import deepspeed_config, join

@@ -11,12 +11,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.laws.worlds import in_world
 from tests.miniature import TEXT, NoiseImages, policy, taught
 from wethink.config import load_params, parse_params
+from wethink.errors import UserError
 from wethink.images import SCHEMA
 from wethink.models.policy import save_policy
 from wethink.records import write_json, write_jsonl
@@ -96,6 +99,28 @@ def rank(folder: Path, name: str, scratch: Path, overrides: Mapping[str, Any]) -
     os.chdir(folder)
     scratch.mkdir(exist_ok=True)
     run_rank(name, scratch, parse_params(changed(folder, overrides), "params.json"))
+
+
+def told(
+    workshop: Path, name: str, overrides: Mapping[str, Any], scratch: str = "scratch", world: int = 1, **plant: Any
+) -> str:
+    """What a stage told the user, '' if it finished; `plant` replaces functions (`__` for the dot) in every rank."""
+    patches = [mock.patch(f"wethink.{target.replace('__', '.')}", defect) for target, defect in plant.items()]
+    for patch in patches:
+        patch.start()
+    try:
+        return str(in_world(world, _told, workshop, name, workshop / scratch, dict(overrides))[0])
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def _told(folder: Path, name: str, scratch: Path, overrides: Mapping[str, Any]) -> str:
+    try:
+        rank(folder, name, scratch, overrides)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def stage(
