@@ -45,7 +45,7 @@ def survives(mutant: bool, *, stage: str, zero: int, world: int = 1) -> None:
     try:
         in_world(world, rank, folder, stage, home / "whole", given)
         children = start_world(world, rank, folder, stage, home / "killed", given, folder=home)
-        log, until = home / "killed/metrics.jsonl", time.monotonic() + 120
+        log, until = home / "killed/metrics.jsonl", time.monotonic() + 600
         while not log.exists() or log.read_bytes().count(b"\n") < KILL_AFTER:
             assert time.monotonic() < until, "it never came to the step at which it is killed"
             time.sleep(0.002)
