@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 from tests.laws.worlds import Crash
+from wethink.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,18 @@ class Law:
         return _failure(self.check, False)
 
     def caught(self) -> bool:
-        """Whether the law breaks with the defect in place. A defect that crashes proves nothing about the law."""
+        """Whether the law breaks with the defect in place. A defect that crashes, or an engine that does not start
+        on this machine, proves nothing about the law."""
         try:
             return bool(_failure(self.check, True))
-        except Crash:
+        except (Crash, UserError):
             return False
 
 
 def _failure(check: Callable[[bool], None], mutant: bool) -> str:
     try:
         check(mutant)
-    except Crash as error:
+    except (Crash, UserError) as error:
         if mutant:
             raise
         return str(error)
