@@ -32,7 +32,7 @@ chaos: .venv/.installed
 
 # Every law of training (tests/laws), each with a planted mutant that it must catch → reports/laws.json. `make laws
 # WORDS="kill"` checks those whose names have the words.
-laws: .venv/.installed
+laws: .venv/.installed .venv-trl/.installed .venv-vllm/.installed
 	@$(BIN)/python -m tests.laws.run $(WORDS)
 
 # kill -9 twenty times in the middle of a synthesis by models that misbehave: same bytes, nothing bought twice?

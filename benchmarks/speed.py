@@ -134,7 +134,17 @@ def row(name: str, setting: str, ours: float, theirs: float, unit: str, more_is_
     return line | {"ratio": round(ratio, 3), "unit": unit}
 
 
-def measure(folder: Path) -> list[dict[str, Any]]:
+def profile(ours: Worker, setting: Setting) -> dict[str, float]:
+    """What our step is made of, in CPU seconds."""
+    found: dict[str, float] = ours("profile", **vars(setting))["parts"]
+    whole = sum(found.values())
+    print(f"\nour step, {setting.name}: {whole:.3f} CPU s", flush=True)
+    for part, seconds in sorted(found.items(), key=lambda item: -item[1]):
+        print(f"    {part:32} {seconds:8.4f}  {seconds / whole:6.1%}", flush=True)
+    return {part: round(seconds, 4) for part, seconds in found.items()}
+
+
+def measure(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     ours, theirs = Worker(Path(sys.executable), "ours", folder), Worker(PEER, "trl", folder)
     rows = []
     for setting in GRPO:
@@ -165,8 +175,9 @@ def measure(folder: Path) -> list[dict[str, Any]]:
             scale = setting.prompts / GROWTH[0].prompts
             rows.append(row("time per prompt against 1x", setting.name, seconds / scale, base[0], "CPU s"))
             rows.append(row("peak memory against 1x", setting.name, peak, base[1], "MiB"))
+    profiles = {setting.name: profile(ours, setting) for setting in GRPO}
     ours.close()
-    return rows
+    return rows, profiles
 
 
 def main() -> int:
@@ -189,10 +200,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         build(folder / "model")
-        rows = measure(folder)
+        rows, profiles = measure(folder)
     report = ROOT / "reports/bench.json"
     report.parent.mkdir(exist_ok=True)
-    report.write_text(json.dumps({"rows": rows}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    report.write_text(
+        json.dumps({"rows": rows, "profiles": profiles}, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     print(f"written to {report.relative_to(ROOT)}")
     return 0
 

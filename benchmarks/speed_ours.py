@@ -1,13 +1,15 @@
 """Our side of `make bench`: the steps of the trainer itself, and the samplers that they can choose from."""
 
+import pkgutil
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -72,6 +74,41 @@ class Inside:
         self.seconds += time.process_time() - begun
 
 
+PARTS = {  # of a GRPO step, none within another: what it is, and the function that does it
+    "encode prompts and images": "wethink.rl.groups.encode_prompts",
+    "sample: read the prompts": "wethink.models.decoding.Decoder.__init__",
+    "sample: a token for each row": "wethink.models.decoding.Decoder.step",
+    "sample: draw it": "wethink.rl.rollout._choose",
+    "score": "wethink.rl.groups._score",
+    "learn: forward": "wethink.models.logprobs.CompletionLogProbs.forward",
+    "learn: backward": "deepspeed.DeepSpeedEngine.backward",
+    "update": "benchmarks.speed_ours.optimizer_step",
+}
+
+
+@contextmanager
+def parts() -> Iterator[dict[str, float]]:
+    """CPU seconds of each part while the context lasts."""
+    import deepspeed  # noqa: F401 - its engine is among the parts
+
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def clocked(part: str, work: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            begun = time.process_time()
+            try:
+                return work(*arguments, **named)
+            finally:
+                spent[part] += time.process_time() - begun
+
+        return timed
+
+    with ExitStack() as planted:
+        for part, target in PARTS.items():
+            planted.enter_context(mock.patch(target, clocked(part, pkgutil.resolve_name(target))))
+        yield spent
+
+
 def side(folder: Path) -> dict[str, Callable[..., Any]]:
     torch.set_num_threads(1)
     params = load_params(Path("profiles/tiny.yaml"))
@@ -99,7 +136,14 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
             seconds.append(time.process_time() - begun)
             outside.append(1 - inside.seconds / seconds[-1])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"seconds": seconds[1:], "outside": outside[1:], "peak_mb": peak}
+        return {"seconds": seconds[1:], "whole": sum(seconds), "outside": outside[1:], "peak_mb": peak}
+
+    def profile(**setting: Any) -> dict[str, Any]:
+        """CPU seconds of each part of a step, a mean over all steps."""
+        with parts() as spent:
+            whole = grpo(**setting)["whole"]
+        seconds = {part: value / REPEATS for part, value in spent.items()}
+        return {"parts": seconds | {"everything else": whole / REPEATS - sum(seconds.values())}}
 
     def _timed_roll_out(sampler: InProcess, rows: list[Record], config: Any, step: int, inside: Inside) -> Any:
         whole = sampler.sample
@@ -182,7 +226,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
             sampler.close()
         return {"seconds": found}
 
-    return {"grpo": grpo, "sft": sft, "rollout": rollout, "generate": generate, "vllm": vllm}
+    return {"grpo": grpo, "profile": profile, "sft": sft, "rollout": rollout, "generate": generate, "vllm": vllm}
 
 
 def _repeated(work: Callable[[], Any], others: Callable[[], float] = lambda: 0.0) -> list[float]:

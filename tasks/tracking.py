@@ -26,6 +26,8 @@ from wethink.runs import MANIFEST, WORK, verify_manifest
 from wethink.stages import STAGES
 
 MODEL = "wethink"  # the registered model; base, SFT and GRPO checkpoints are its versions
+SAMPLES = 20  # steps between sampled completions that people can read in MLflow
+GROUPS = 4  # prompts of such a step, with all their completions
 P = ParamSpec("P")
 Memory = dict[str, Any]  # {key, run_id, status} of the pipeline's run or of a stage's
 
@@ -36,6 +38,10 @@ class Run:
 
     id: str
     logged: dict[str, int]
+
+    @property
+    def step(self) -> int:
+        return max(self.logged.values(), default=0)
 
 
 def harmless(function: Callable[P, None]) -> Callable[P, bool]:
@@ -76,7 +82,10 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
             if run is None:
                 run = _open_run(stage, log.resolve().parent.name, experiment)
                 monitor = _monitor(run.id)
+            before = run.step
             _log_steps(run, _read(log))
+            if before // SAMPLES < run.step // SAMPLES:  # the rollouts are read only when there are some to show
+                _log_samples(run, _rollouts(stage))
 
     def watch() -> None:
         nonlocal live
@@ -100,6 +109,7 @@ def catch_up(stage: str, experiment: str) -> None:
     run = _open_run(stage, record["fingerprint"], experiment)
     if _log(stage).is_file():
         _log_steps(run, _read(_log(stage)))
+        _log_samples(run, _rollouts(stage))
     cost = {key: record[key] for key in ("seconds", "peak_pss_mb")}
     figures = flatten({"result": record["metrics"], "run": cost})
     headlines = {name: value for name, value in figures.items() if name.count(".") < 4}  # metrics.json has them all
@@ -222,6 +232,35 @@ def _log_steps(run: Run, records: list[dict[str, Any]]) -> None:
         part = metrics[begin : begin + 1000]
         _client().log_batch(run.id, metrics=part)
         run.logged.update({metric.key: metric.step for metric in part})
+
+
+def _rollouts(stage: str) -> list[dict[str, Any]]:
+    """What GRPO has sampled: of the run in progress, else of the finished one; nothing for other stages."""
+    live = _log(stage).resolve().parent / "rollouts.jsonl"
+    if live.is_file():
+        return _read(live)
+    finished = Path(STAGES[stage].out) / "rollouts.parquet"
+    if not finished.is_file():
+        return []
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(finished).to_pylist()
+    return rows
+
+
+def _log_samples(run: Run, rollouts: list[dict[str, Any]]) -> None:
+    """Completions of every `SAMPLES`-th step as a JSON artifact each; one that is there already is left alone."""
+    client = _client()
+    there = {Path(entry.path).name for entry in client.list_artifacts(run.id, "rollouts")}
+    by_step: dict[int, list[dict[str, Any]]] = {}
+    for rollout in rollouts:
+        if rollout["step"] % SAMPLES == 0:
+            by_step.setdefault(rollout["step"], []).append(rollout)
+    for step, sampled in by_step.items():
+        name = f"step-{step:05}.json"
+        if name not in there:
+            shown = list(dict.fromkeys(rollout["row"] for rollout in sampled))[:GROUPS]
+            client.log_dict(run.id, {"rollouts": [r for r in sampled if r["row"] in shown]}, f"rollouts/{name}")
 
 
 def _parameters(sections: dict[str, Any], prefix: str = "") -> list[Any]:

@@ -71,6 +71,45 @@ def test_a_mistake_in_the_parameters_is_one_sentence_and_exit_code_2(folder: Pat
     assert_one_sentence(wethink("report"), sentence)
 
 
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "'normalize: components' changes nothing with 'advantage: none'": {"normalize": "components", "advantage": "none"},
+    "'ratio: none' needs 'updates: 1'": {"ratio": "none", "updates": 2},
+    "'kl_correction' needs 'kl' above 0": {"kl": 0.0, "kl_correction": True},
+    "'kl_correction' needs a 'ratio'": {"kl_correction": True, "ratio": "none"},
+    "'kl_estimator: k1' needs 'kl_correction'": {"kl_estimator": "k1"},
+    "'dual_clip' must be 0 or above 1 + 'clip_high'": {"dual_clip": 1.2},
+    "'overlong_buffer' must be below 'max_new_tokens'": {"overlong_buffer": 48},
+    "'updates' must not exceed 'optim.batch'": {"updates": 33},
+    "'floor' must be at most 1 and 'cap' at least 1": {
+        "correction": {"mode": "mask", "level": "token", "floor": 0.0, "cap": 0.5}
+    },
+    "'patience' needs 'every' above 0": {"probe": {"every": 0, "images": 64, "patience": 2}},
+}
+
+
+@pytest.mark.parametrize("sentence", IMPOSSIBLE)
+def test_an_objective_that_is_impossible_is_refused_by_the_names_of_both_keys(sentence: str) -> None:
+    params = load_yaml(TINY)
+    params["grpo"] |= IMPOSSIBLE[sentence]
+    with pytest.raises(UserError, match=re.escape(sentence)) as refused:
+        parse_params(params, "params.yaml")
+    assert len(str(refused.value)) < 250, "a whole section in a sentence"
+
+
+@pytest.mark.parametrize(
+    ("optim", "sentence"),
+    [
+        ({"lora": {"rank": 4, "alpha": 8}, "frozen": ["visual"]}, "'lora' and 'frozen' exclude each other"),
+        ({"lora": {"rank": 4, "alpha": 8}, "muon_lr": 0.01}, "'lora' and 'muon_lr' exclude each other"),
+    ],
+)
+def test_an_optimizer_that_is_impossible_is_refused_by_the_names_of_both_keys(optim: Any, sentence: str) -> None:
+    params = load_yaml(TINY)
+    params["grpo"]["optim"] |= optim
+    with pytest.raises(UserError, match=sentence):
+        parse_params(params, "params.yaml")
+
+
 @pytest.mark.parametrize("text", ["profile: [", "- profile", "", "grpo: {group: 8, group: 9}"])
 def test_a_file_that_is_no_mapping_is_one_sentence_too(folder: Path, text: str) -> None:
     Path("params.yaml").write_text(text, encoding="utf-8")

@@ -17,6 +17,8 @@ from prefect import flow
 from flows import pipeline as main_job
 from tasks import children, tracking, versions
 from tasks.stage import Plan, draw, ingest
+from wethink.records import write_json
+from wethink.runs import write_manifest
 from wethink.stages import STAGES
 
 ALL = frozenset(STAGES)
@@ -202,29 +204,27 @@ def tracked_runs() -> list[Any]:
     return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 
-def publish_sft(steps: int, fingerprint: str) -> None:
-    """What a finished `sft` leaves behind."""
-    from wethink.records import write_json
-    from wethink.runs import write_manifest
-
-    Path("models/sft").mkdir(parents=True, exist_ok=True)
-    Path("models/sft/weights").write_text(fingerprint)
-    write_manifest(Path("models/sft"))
-    log = Path(".wethink/runs/sft.metrics.jsonl")
+def publish(steps: int, fingerprint: str, stage: str = "sft") -> None:
+    """What a finished training stage leaves behind."""
+    out = Path("models", stage)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "weights").write_text(fingerprint)
+    write_manifest(out)
+    log = Path(f".wethink/runs/{stage}.metrics.jsonl")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     log.write_text("".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in range(1, steps + 1)))
     record = {"fingerprint": fingerprint, "metrics": {"samples": 7}, "seconds": 1.0, "peak_pss_mb": 2.0}
-    write_json(Path(".wethink/runs/sft.run.json"), record)
+    write_json(Path(f".wethink/runs/{stage}.run.json"), record)
 
 
-def write_live(key: str, steps: range) -> None:
-    """What an unfinished `sft` writes: a log in scratch and a link to it."""
-    scratch = Path(".wethink/scratch/sft", key)
+def write_live(key: str, steps: range, stage: str = "sft") -> None:
+    """What an unfinished stage writes: a log in scratch and a link to it."""
+    scratch = Path(".wethink/scratch", stage, key)
     scratch.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in steps]
     (scratch / "metrics.jsonl").write_text("".join(lines) + '{"step": 99, "lo')  # the last line is half written
-    link = Path(".wethink/runs/sft.metrics.jsonl")
+    link = Path(f".wethink/runs/{stage}.metrics.jsonl")
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to((scratch / "metrics.jsonl").resolve())
@@ -242,7 +242,7 @@ def test_after_a_resume_the_same_run_goes_on_and_nothing_is_logged_twice(project
         watch()
         write_live("key", range(1, 8))
         watch()
-    publish_sft(9, "key")
+    publish(9, "key")
     tracking.catch_up("sft", "test")
     tracking.catch_up("sft", "test")
     tracking.close(finished=True)
@@ -255,16 +255,44 @@ def test_after_a_resume_the_same_run_goes_on_and_nothing_is_logged_twice(project
     assert stages[0].data.tags["mlflow.parentRunId"] in {run.info.run_id for run in tracked_runs()}
 
 
+def test_sampled_completions_are_shown_at_intervals_once_and_after_the_run_too(project: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from mlflow import MlflowClient
+
+    rollouts = [
+        {"step": step, "row": f"{step}-{i // 2}", "text": f"{step} {i}", "reward": 1.0, "advantage": 0.5}
+        for step in range(1, 66)
+        for i in range(12)
+    ]
+    with tracking.follow("grpo", "test") as watch:
+        for steps in (range(1, 25), range(1, 45)):
+            write_live("key", steps, "grpo")
+            lines = [json.dumps(rollout) + "\n" for rollout in rollouts if rollout["step"] in steps]
+            Path(".wethink/scratch/grpo/key/rollouts.jsonl").write_text("".join(lines))
+            watch()
+    (run,) = [run for run in tracked_runs() if run.data.tags.get("stage") == "grpo"]
+    names = [Path(entry.path).name for entry in MlflowClient().list_artifacts(run.info.run_id, "rollouts")]
+    assert names == ["step-00020.json", "step-00040.json"]
+    folder = Path(MlflowClient().download_artifacts(run.info.run_id, "rollouts", str(project)))
+    shown = json.loads((folder / "step-00040.json").read_text())["rollouts"]
+    assert [rollout["text"] for rollout in shown] == [f"40 {i}" for i in range(8)]
+    publish(65, "key", "grpo")
+    pq.write_table(pa.Table.from_pylist(rollouts), "models/grpo/rollouts.parquet")
+    write_manifest(Path("models/grpo"))
+    tracking.catch_up("grpo", "test")
+    names = [Path(entry.path).name for entry in MlflowClient().list_artifacts(run.info.run_id, "rollouts")]
+    assert names == ["step-00020.json", "step-00040.json", "step-00060.json"]
+
+
 def test_a_checkpoint_is_one_version_with_its_hashes_however_often_it_is_registered(project: Path) -> None:
     from mlflow import MlflowClient
 
     for key in ("first", "same weights", "other"):
-        publish_sft(2, key)
+        publish(2, key)
         if key == "same weights":
             Path("models/sft/weights").write_text("first")
             (Path("models/sft") / "manifest.json").unlink()
-            from wethink.runs import write_manifest
-
             write_manifest(Path("models/sft"))
         tracking.catch_up("sft", "test")
     versions_found = MlflowClient().search_model_versions("name = 'wethink'")
@@ -280,7 +308,7 @@ def test_a_checkpoint_that_was_changed_after_publishing_is_not_registered(
 ) -> None:
     from mlflow import MlflowClient
 
-    publish_sft(2, "key")
+    publish(2, "key")
     Path("models/sft/weights").write_text("tampered")
     tracking.catch_up("sft", "test")
     assert "was changed after publishing" in caplog.text
@@ -297,7 +325,7 @@ def test_a_tracker_that_is_down_stops_nothing_and_is_caught_up_later(
         write_live("key", range(1, 6))
         watch()
         watch()
-    publish_sft(5, "key")
+    publish(5, "key")
     tracking.catch_up("sft", "test")
     tracking.close(finished=True)
     assert time.monotonic() - begin < 30

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -177,3 +178,51 @@ def test_a_missing_vllm_and_one_that_dies_are_told_in_a_sentence(tmp_path: Path)
     engine, _, model = sampler(None, tmp_path / "scratch", vllm_python=str(broken))
     with pytest.raises(UserError, match=r"(?s)ended with code 7.*no such kernel"):
         engine.sync(model, 0)
+
+
+DIES = """
+import http.server, json, os, socketserver, sys
+from pathlib import Path
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def reply(self):
+        if self.path == "/v1/chat/completions":
+            print("out of memory in a kernel", file=sys.stderr, flush=True)
+            os._exit(9)
+        settings = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
+        body = {"data": [{"id": "p"}], "vllm_config": {"model_config": settings}}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    do_GET = do_POST = reply
+
+    def address_string(self):
+        return "unix"
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    pass
+
+Server(sys.argv[sys.argv.index("--uds") + 1], Handler).serve_forever()
+"""
+
+
+def test_a_vllm_that_dies_while_it_writes_ends_the_stage_with_its_last_words(tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(DIES)
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "dies.py"} "$@"\n')
+    wrapper.chmod(0o755)
+    engine, prompt, model = sampler(None, tmp_path / "scratch", vllm_python=str(wrapper))
+    engine.sync(model, 0)
+    with pytest.raises(UserError, match=r"(?s)ended with code 9.*out of memory in a kernel"):
+        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+    engine.close()
+
+
+def test_a_server_that_is_gone_is_a_sentence(fake: tuple[Fake, str], tmp_path: Path) -> None:
+    _, url = fake
+    engine, prompt, model = sampler(url, tmp_path)
+    engine.sync(model, 0)
+    engine.server.url = "http://127.0.0.1:9"  # the discard port: nobody listens
+    with pytest.raises(UserError, match=r"vLLM did not answer POST /v1/chat/completions .*Look at the server at http"):
+        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)

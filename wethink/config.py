@@ -253,7 +253,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key '{key}' is missing."
     message = first["msg"].removeprefix("Value error, ")
-    return f"key '{key}': {message[0].lower()}{message[1:]} (found {first['input']!r})."
+    found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"  # a section is no answer
+    return f"key '{key}': {message[0].lower()}{message[1:]}{found}."
 
 
 def _known_keys(location: Sequence[int | str]) -> list[str]:

@@ -148,6 +148,13 @@ def zero_stage(launch: Launch) -> int:
     return int(deepspeed_config(launch).get("zero_optimization", {}).get("stage", 0))
 
 
+def precision(launch: Launch) -> "torch.dtype":
+    """What the engine computes in; copies of the policy beside it need no more."""
+    import torch
+
+    return torch.bfloat16 if deepspeed_config(launch).get("bf16", {}).get("enabled") else torch.float32
+
+
 def deepspeed_config(launch: Launch) -> dict[str, Any]:
     """The launch's JSON file.
 

@@ -22,8 +22,11 @@ from wethink.runs import (
 )
 from wethink.stages import STAGES, Stage
 
-HINDSIGHT = (
-    5.0  # seconds that a bereaved rank waits: the launcher reports whom it first finds ended, the one who knows why
+# Seconds that a bereaved rank waits: the launcher reports whom it first finds ended, who should be the one to blame.
+HINDSIGHT = 5.0
+TOO_SMALL = (
+    "lower optim.micro_tokens or optim.micro_batch, set optim.checkpointing, name a file with ZeRO-3 or offload in "
+    "launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; starting again goes on from there."
 )
 
 
@@ -121,11 +124,14 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     try:
         with connected(params.rewards, params.launch) if judged else nullcontext():
             work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
-    except UserError as error:
-        write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
-        raise
-    except RuntimeError as error:
-        if "by peer" not in str(error):  # gloo's and NCCL's words for a rank that is gone
-            raise
-        time.sleep(HINDSIGHT)
-        raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
+            error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
+        if isinstance(error, UserError):
+            write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
+        elif isinstance(error, RuntimeError) and "by peer" in str(
+            error
+        ):  # gloo's and NCCL's words for a rank that is gone
+            time.sleep(HINDSIGHT)
+            raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
+        raise error

@@ -5,18 +5,20 @@ through DeepSpeed's reduction, sharding and casting, and nothing has to be read 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from deepspeed.utils import safe_get_full_fp32_param
 
 from tests.laws.workshop import ROOT
 from tests.miniature import policy, prompts, taught
 from wethink.config import Grpo, Launch, load_params
-from wethink.distributed import build_engine, join, optimizer_step, policy_state
+from wethink.distributed import build_engine, join, optimizer_step
 from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor
 from wethink.rewards.hybrid import Scored
 from wethink.rewards.rules import Verdict
 from wethink.rl.groups import Group
@@ -52,15 +54,15 @@ def groups(count: int = 8) -> list[Group]:
     return made_groups
 
 
-def launch(stage: int, folder: Path, bf16: bool = False, **optimizer: Any) -> Launch:
+def launch(stage: int, folder: Path, bf16: bool = False, offload: bool = False) -> Launch:
     """A launch whose DeepSpeed file is the product's for that stage, with the ε that turns AdamW into descent."""
-    name = f"zero{stage}_{'bf16' if bf16 else 'fp32'}.json"
+    name = f"zero{stage}_{'offload_' * offload}{'bf16' if bf16 else 'fp32'}.json"
     source = ROOT / "infra/deepspeed" / name
     config = json.loads(source.read_text())
     config["zero_optimization"]["stage"] = stage
     config["zero_optimization"]["overlap_comm"] = False
-    config["optimizer"]["params"] |= {"eps": EPS} | optimizer
-    path = folder / f"{stage}-{bf16}.json"
+    config["optimizer"]["params"] |= {"eps": EPS}
+    path = folder / name
     path.write_text(json.dumps(config))
     return Launch(device="cpu", processes=1, threads=1, deepspeed=str(path), deadline_minutes=5)
 
@@ -70,15 +72,37 @@ def gradient(given: Launch, config: Grpo, shares: Sequence[int], chosen: Sequenc
     ranks = join(given)
     (state, made), (model, _) = taught(), policy()
     model.load_state_dict(state)
-    before = {name: p.detach().clone().float() for name, p in model.named_parameters()}
-    engine = build_engine(CompletionLogProbs(model, made.banned), config.optim, given)
     begin = sum(shares[: ranks.rank])
     mine = list(chosen[begin : begin + shares[ranks.rank]])
-    sums = learn(Policies(engine, None, made), mine, config, ranks)
+    return descent(CompletionLogProbs(model, made.banned), made, given, config, mine)
+
+
+def descent(
+    scorer: CompletionLogProbs,
+    made: Processor,
+    given: Launch,
+    config: Grpo,
+    mine: Sequence[Group],
+    reference: CompletionLogProbs | None = None,
+    old: Mapping[tuple[str, int], torch.Tensor] | None = None,
+) -> dict[str, np.ndarray]:
+    """The gradient of one update of this rank's groups; `reference` and `old` as in `learning.Policies`."""
+    ranks = join(given)
+    engine = build_engine(scorer, config.optim, given)
+    before = _weights(engine)
+    sums = learn(Policies(engine, reference, made, dict(old or {})), mine, config, ranks)
     if sums:
         optimizer_step(engine, config.optim, 0)
-    after = policy_state(engine) or {name: p.detach() for name, p in engine.module.model.named_parameters()}
-    return {name: ((before[name] - value.float()) / STEP).numpy() for name, value in after.items()}
+    return {name: ((before[name] - value) / STEP).numpy() for name, value in _weights(engine).items()}
+
+
+def _weights(engine: Any) -> dict[str, torch.Tensor]:
+    """What the optimizer updates, in fp32: bf16 weights are roundings of it, which would drown the small gradients."""
+    named = list(engine.module.model.named_parameters())
+    if engine.zero_optimization_stage() == 0:
+        return {name: p.detach().clone() for name, p in named}
+    found = {name: safe_get_full_fp32_param(p) for name, p in named}
+    return {name: value.detach().float().cpu().clone() for name, value in found.items() if value is not None}
 
 
 def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
@@ -89,3 +113,10 @@ def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> f
         float(np.abs(ours[name] - value).max()) / max(float(np.abs(value).max()), 1e-4 * scale)
         for name, value in reference.items()
     )
+
+
+def length_apart(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
+    """|ours − reference| / |reference| over all tensors: what rounding everywhere amounts to."""
+    assert ours.keys() == reference.keys()
+    pairs = [(ours[name].astype(float), value.astype(float)) for name, value in reference.items()]
+    return float(np.sqrt(sum(np.square(a - b).sum() for a, b in pairs) / sum(np.square(b).sum() for _, b in pairs)))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from tests.laws.worlds import Crash
+from wethink.errors import UserError
+
 
 @dataclass(frozen=True)
 class Law:
@@ -19,12 +22,21 @@ class Law:
         return _failure(self.check, False)
 
     def caught(self) -> bool:
-        return bool(_failure(self.check, True))
+        """Whether the law breaks with the defect in place. A defect that crashes, or an engine that does not start
+        on this machine, proves nothing about the law."""
+        try:
+            return bool(_failure(self.check, True))
+        except (Crash, UserError):
+            return False
 
 
 def _failure(check: Callable[[bool], None], mutant: bool) -> str:
     try:
         check(mutant)
+    except (Crash, UserError) as error:
+        if mutant:
+            raise
+        return str(error)
     except AssertionError as error:
         return str(error) or "an assertion failed"
     return ""

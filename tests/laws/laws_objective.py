@@ -3,13 +3,15 @@
 import math
 import statistics
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.laws.law import Law, planted
+from wethink.config import Family
 from wethink.rl import objective
 
 EXAMPLES = settings(
@@ -187,6 +189,19 @@ def micro_batches(mutant: bool) -> None:
             assert (gradient - ours).abs().max() <= 1e-10 * gradient.abs().max() + 1e-15, (micro, name)
 
 
+def shared_prefix(mutant: bool, family: Family) -> None:
+    """A prompt read once for its group, once for each completion, or in padded rows: one gradient, fp32 and fp64."""
+    from tests.laws import test_shared_prefix as packed
+
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        logps, gradient = packed._gradients(family, packed._padded, dtype)
+        for make in (packed._shared, packed._packed_apart, packed._by_budget):
+            with planted(mutant, "wethink.models.packing.HIDDEN", -1.0):
+                ours, found = packed._gradients(family, make, dtype)
+            assert torch.allclose(logps, ours, atol=tolerance), (make.__name__, dtype)
+            assert not packed._differing(gradient, found, tolerance), (make.__name__, dtype)
+
+
 LAWS = [
     Law(
         "losses equal a scalar reference, over random shapes and options",
@@ -197,5 +212,13 @@ LAWS = [
     Law("aggregations equal a scalar reference", aggregation, "every aggregation divides by all tokens", True),
     Law("advantages equal a scalar reference", advantages, "population std instead of n − 1", True),
     Law("the corrected KL penalty has the divergence's gradient", corrected_kl_gradient, "no ratio", True),
+    *(
+        Law(
+            f"a prompt shared by its group, read for each completion, or padded: one gradient ({family})",
+            partial(shared_prefix, family=family),
+            "a mask that lets through what it should hide",
+        )
+        for family in get_args(Family)
+    ),
     Law("1×8, 2×4, 4×2, 8×1 rows a pass: one gradient (fp64, 1e-10)", micro_batches, "one cut counts half"),
 ]

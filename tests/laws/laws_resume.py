@@ -1,7 +1,5 @@
 """A run that is killed and started again ends with the bytes of one that was left alone."""
 
-import json
-import os
 import shutil
 import tempfile
 import time
@@ -10,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.laws.law import Law, planted
-from tests.laws.workshop import ROOT, build
+from tests.laws.workshop import ROOT, build, rank
 from tests.laws.worlds import end, in_world, start_world
 from wethink import resume
-from wethink.config import parse_params
 from wethink.records import read_jsonl
-from wethink.running import run_rank
 
 STEPS, KILL_AFTER = 6, 3
 
@@ -25,18 +21,16 @@ def workshop() -> Path:
     return build(Path(tempfile.mkdtemp(prefix="resume-")))
 
 
-def rank(folder: Path, stage: str, zero: int, scratch: Path, changes: dict[str, Any]) -> None:
-    """One rank of a stage in the workshop, with everything that moves the data cursor switched on."""
-    os.chdir(folder)
-    params = json.loads((folder / "params.json").read_text())
-    params["sft"]["optim"] |= {"steps": STEPS, "save_every": 2}
-    params["grpo"]["optim"] |= {"steps": STEPS, "save_every": 2}
-    params["grpo"] |= {"refills": 2, "curriculum_pool": 2} | changes
-    params["launch"]["deepspeed"] = str(ROOT / f"infra/deepspeed/zero{zero}_fp32.json")
-    if zero == 3:
-        params["sft"]["optim"]["muon_lr"] = None
-    scratch.mkdir(exist_ok=True)
-    run_rank(stage, scratch, parse_params(params, "params.json"))
+def settings(stage: str, zero: int) -> dict[str, Any]:
+    """Six steps, a checkpoint after every second, and everything switched on that moves the data cursor."""
+    muon = {"sft__optim__muon_lr": None} if zero == 3 else {}
+    return muon | {
+        f"{stage}__optim__steps": STEPS,
+        f"{stage}__optim__save_every": 2,
+        "grpo__refills": 2,
+        "grpo__curriculum_pool": 2,
+        "launch__deepspeed": str(ROOT / f"infra/deepspeed/zero{zero}_fp32.json"),
+    }
 
 
 def published(scratch: Path) -> dict[str, Any]:
@@ -46,19 +40,19 @@ def published(scratch: Path) -> dict[str, Any]:
     return timed | {"log": lines, "rollouts": rollouts.read_bytes() if rollouts.exists() else b""}
 
 
-def survives(mutant: bool, *, stage: str, zero: int, world: int = 1, changes: dict[str, Any] | None = None) -> None:
-    folder, home = workshop(), Path(tempfile.mkdtemp(prefix="scratch-"))
+def survives(mutant: bool, *, stage: str, zero: int, world: int = 1) -> None:
+    folder, home, given = workshop(), Path(tempfile.mkdtemp(prefix="scratch-")), settings(stage, zero)
     try:
-        in_world(world, rank, folder, stage, zero, home / "whole", changes or {})
-        children = start_world(world, rank, folder, stage, zero, home / "killed", changes or {}, folder=home)
-        log, until = home / "killed/metrics.jsonl", time.monotonic() + 120
+        in_world(world, rank, folder, stage, home / "whole", given)
+        children = start_world(world, rank, folder, stage, home / "killed", given, folder=home)
+        log, until = home / "killed/metrics.jsonl", time.monotonic() + 600
         while not log.exists() or log.read_bytes().count(b"\n") < KILL_AFTER:
             assert time.monotonic() < until, "it never came to the step at which it is killed"
             time.sleep(0.002)
         end(children)  # SIGKILL
         assert (home / "killed/state.json").exists(), "nothing was there to go on from"
         with planted(mutant, f"wethink.{'supervised' if stage == 'sft' else 'rl.trainer'}.restore_state", forgets):
-            in_world(world, rank, folder, stage, zero, home / "killed", changes or {})
+            in_world(world, rank, folder, stage, home / "killed", given)
         whole, ours = published(home / "whole"), published(home / "killed")
         assert [row["step"] for row in ours["log"]] == list(range(1, STEPS + 1)), "a step is missing or logged twice"
         for name, value in whole.items():

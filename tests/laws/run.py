@@ -4,11 +4,15 @@ import sys
 import time
 from pathlib import Path
 
-from tests.laws import laws_engine, laws_gradient, laws_objective, laws_resume, laws_sampler
+from tests.laws import laws_engine, laws_gradient, laws_objective, laws_resume, laws_sampler, laws_trl
 from wethink.records import read_json, write_json
 
 REPORT = Path("reports/laws.json")
-LAWS = [law for room in (laws_objective, laws_gradient, laws_resume, laws_sampler, laws_engine) for law in room.LAWS]
+LAWS = [
+    law
+    for room in (laws_objective, laws_gradient, laws_resume, laws_sampler, laws_trl, laws_engine)
+    for law in room.LAWS
+]
 
 
 def main(words: list[str]) -> int:

@@ -8,17 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.laws.worlds import in_world
 from tests.miniature import TEXT, NoiseImages, policy, taught
-from wethink.config import load_params
+from wethink.config import load_params, parse_params
+from wethink.errors import UserError
 from wethink.images import SCHEMA
 from wethink.models.policy import save_policy
 from wethink.records import write_json, write_jsonl
+from wethink.running import run_rank
 
 ROOT = Path(__file__).resolve().parents[2]
 SFT_STEPS, GRPO_STEPS = 12, 6
@@ -77,6 +82,47 @@ def build(folder: Path) -> Path:
     return folder
 
 
+def changed(folder: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The folder's parameters with some of them changed: dotted keys with `__` for the dot."""
+    params: dict[str, Any] = json.loads((folder / "params.json").read_text())
+    for key, value in overrides.items():
+        *path, last = key.split("__")
+        section = params
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return params
+
+
+def rank(folder: Path, name: str, scratch: Path, overrides: Mapping[str, Any]) -> None:
+    """One rank of a stage in this process, for worlds of forked ranks; it leaves `scratch/out`."""
+    os.chdir(folder)
+    scratch.mkdir(exist_ok=True)
+    run_rank(name, scratch, parse_params(changed(folder, overrides), "params.json"))
+
+
+def told(
+    workshop: Path, name: str, overrides: Mapping[str, Any], scratch: str = "scratch", world: int = 1, **plant: Any
+) -> str:
+    """What a stage told the user, '' if it finished; `plant` replaces functions (`__` for the dot) in every rank."""
+    patches = [mock.patch(f"wethink.{target.replace('__', '.')}", defect) for target, defect in plant.items()]
+    for patch in patches:
+        patch.start()
+    try:
+        return str(in_world(world, _told, workshop, name, workshop / scratch, dict(overrides))[0])
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def _told(folder: Path, name: str, scratch: Path, overrides: Mapping[str, Any]) -> str:
+    try:
+        rank(folder, name, scratch, overrides)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def stage(
     folder: Path, name: str, processes: int = 1, kill_after_step: int | None = None, **overrides: Any
 ) -> dict[str, str]:
@@ -84,14 +130,7 @@ def stage(
 
     `overrides` are dotted keys with `__` for the dot: `grpo__optim__steps=3`, `launch__deepspeed=…`.
     """
-    params = json.loads((folder / "params.json").read_text())
-    params["launch"]["processes"] = processes
-    for key, value in overrides.items():
-        *path, last = key.split("__")
-        section = params
-        for part in path:
-            section = section[part]
-        section[last] = value
+    params = changed(folder, {"launch__processes": processes} | overrides)
     (folder / "params.yaml").write_text(json.dumps(params))
     log = folder / f".wethink/runs/{name}.metrics.jsonl"
     log.unlink(missing_ok=True)  # an earlier run's

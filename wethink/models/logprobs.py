@@ -77,7 +77,7 @@ class CompletionLogProbs(nn.Module):
         model: Any = self.model
         logits = model.lm_head(hidden)  # [N, V]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
-        logits = logits.index_fill(-1, torch.tensor(self.banned, device=logits.device), float("-inf"))
+        logits = logits.index_fill(-1, torch.tensor(self.banned, dtype=torch.long, device=logits.device), float("-inf"))
         log_all = logits.log_softmax(dim=-1)
         logps = log_all.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         with torch.no_grad():

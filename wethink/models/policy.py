@@ -96,23 +96,42 @@ def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dty
     """Weights from a folder or hub id (safetensors only), with the fast paths on.
 
     Raises:
-        UserError: there is no such folder and no such model in the local hub cache.
+        UserError: there is no such folder and no such model in the local hub cache; it is of another family than
+            `PROCESSORS`; or its weights are not all there (Transformers would draw the missing ones by chance).
     """
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # one bar per stage is enough
     try:
-        model: nn.Module = AutoModelForImageTextToText.from_pretrained(
-            folder, revision=revision, dtype=dtype, use_safetensors=True, attn_implementation="sdpa"
+        kind = AutoConfig.from_pretrained(folder, revision=revision).model_type
+        if kind not in PROCESSORS:
+            raise UserError(f"the model '{folder}' is of type '{kind}'; those that work here are: {_families()}.")
+        model: nn.Module
+        model, found = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # not there; no such type; tensors of other shapes
         raise UserError(
-            f"cannot load the model '{folder}': {str(error).splitlines()[0]} "
+            f"cannot load the model '{folder}': {str(error).strip().splitlines()[0]} "
             "Name a checkpoint folder, or a hub id that this machine can reach."
         ) from None
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(
+            f"the model '{folder}' lacks {len(missing)} of its tensors, the first is {missing[0]}; copy it again "
+            "whole, or name another."
+        )
     use_fast_paths(model)
     return model
+
+
+def _families() -> str:
+    return ", ".join(sorted(PROCESSORS))
 
 
 def save_policy(

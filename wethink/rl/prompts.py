@@ -72,14 +72,17 @@ class Prompts:
     def take(self, count: int, pool: int, rates: PassRates, taken: Collection[str] = ()) -> list[Record]:
         """`count` rows out of the next `pool` times as many: those whose pass rate is nearest 1/2, in stream order.
 
-        Half right is where a group's reward varies most. Rows in `taken` are passed over (a refill must not
-        ask again what this step has asked); after one epoch of only such rows fewer than `count` come back.
+        Half right is where a group's reward varies most. Rows in `taken` are passed over, and so is a row that
+        comes twice where one epoch ends and the next begins: what a step asks again is sampled with the same
+        draws and teaches nothing new. After an epoch's worth of such rows fewer than `count` come back.
         """
         drawn: list[Record] = []
-        for index in islice(self._order, len(self.rows) if taken else count * pool):
+        passed = set(taken)
+        for index in islice(self._order, max(len(self.rows), 0 if taken else count * pool)):
             self.cursor += 1
-            if self.rows[index]["id"] not in taken:
+            if self.rows[index]["id"] not in passed:
                 drawn.append(self.rows[index])
+                passed.add(self.rows[index]["id"])
             if len(drawn) == count * pool:
                 break
         if pool == 1:

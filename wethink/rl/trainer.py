@@ -23,6 +23,7 @@ from wethink.distributed import (
     learning_rate,
     optimizer_step,
     policy_state,
+    precision,
     seed_step,
     zero_stage,
 )
@@ -70,13 +71,14 @@ def grpo(
     ranks = join(launch)
     optim, who = config.optim, identity(model, config.optim, launch)
     # With LoRA the starting policy is the trained one without its adapters; otherwise KL needs a copy of it.
-    copied = config.kl > 0 and optim.lora is None
-    reference = CompletionLogProbs(load_model(start), processor.banned).to(ranks.device) if copied else None
+    copied, dtype = config.kl > 0 and optim.lora is None, precision(launch)
+    reference = CompletionLogProbs(load_model(start, dtype=dtype), processor.banned) if copied else None
+    reference = reference.to(ranks.device) if reference else None
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
     if reference is not None:  # in the engine's precision: the policy that has not moved has KL 0 to itself
         reference.to(next(engine.module.parameters()).dtype)
     # ZeRO-3 shards the weights: sampling then needs a whole copy, for ranks write completions of unequal length.
-    whole = load_model(start).to(ranks.device) if zero_stage(launch) == 3 else None
+    whole = load_model(start, dtype=dtype).to(ranks.device) if zero_stage(launch) == 3 else None
     policies = Policies(engine, reference, processor)
     done, cursor = restore_state(engine, scratch, ranks, who)
     if ranks.first:
@@ -156,6 +158,8 @@ def grpo(
             "seconds": round(time.perf_counter() - clock, 4),
             "cost_seconds": round(sum(spent for _, _, spent in everyone), 4),  # over all ranks
         }
+        if losses:  # nothing was learned from it, and a curve has no place for NaN
+            line = {name: value if math.isfinite(value) else 0.0 for name, value in line.items()}
         refuse_disagreement(line["dlogp_mean"], line["dlogp_max"], config, f"at step {step + 1}")
         history.append(line)
         if ranks.first:

@@ -139,10 +139,21 @@ class Server:
                 )
 
     def get(self, path: str) -> Any:
-        return self._call("GET", path, None, ANSWER_SECONDS)
+        return self._answer("GET", path, None)
 
     def post(self, path: str, body: object = None) -> Any:
-        return self._call("POST", path, body, ANSWER_SECONDS)
+        return self._answer("POST", path, body)
+
+    def _answer(self, method: str, path: str, body: object) -> Any:
+        """Raises UserError if the server refuses, has ended (with its last lines) or does not answer in time."""
+        try:
+            return self._call(method, path, body, ANSWER_SECONDS)
+        except (OSError, http.client.HTTPException) as error:
+            if self.child is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.child.wait(timeout=5.0)  # its connections end before it does
+                    self._died()
+            raise UserError(f"vLLM did not answer {method} {path} ({error}). {self._where()}") from None
 
     def _call(self, method: str, path: str, body: object, seconds: float) -> Any:
         """One request; JSON in, JSON (or nothing) out.
