@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +65,25 @@ def prepare(main: Path, home: Path) -> None:
 
 
 def _without(data: Path, out: Path, params: Params) -> None:
-    """The main job's images, valid rows and items of all sources but SOURCE."""
+    """The main job's images, valid rows and items of all sources but SOURCE.
+
+    What the base was pre-trained on stays away: no later training reads it, and each arm would validate it again.
+    """
+
+    def kept(record: Record) -> bool:
+        return record["source"] != SOURCE and record.get("split") != "pretrain"
+
     shutil.rmtree(out, ignore_errors=True)
     (out / "items").mkdir(parents=True)
     stored = ImageSet(data / "images")
     shards = Shards(out, params.ingest.shard_images)
     for record in stored.records:
-        if record.source != SOURCE:
+        if kept(asdict(record)):
             shards.add(record, stored.bytes(record.id))
     shards.close()
     items = Path("items") / f"{params.evaluate.split}.jsonl"
     for origin, target in ((data / "valid/rows.jsonl", out / "rows.jsonl"), (data / "drawn" / items, out / items)):
-        write_jsonl(target, (record for record in read_jsonl(origin) if record["source"] != SOURCE))
+        write_jsonl(target, filter(kept, read_jsonl(origin)))
     write_jsonl(out / "descriptions.jsonl", [])
 
 
