@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel gate dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -58,6 +58,11 @@ vllm-synthesis: .venv/.installed .venv-vllm/.installed
 # A new source in a bucket becomes a challenger that is decided on, and what can go wrong on the way; in a throw-away project.
 flywheel: .venv/.installed
 	@$(BIN)/python -m benchmarks.flywheel
+
+# Is the promotion gate a wall, or a door for anybody? A source that lands later, as it is and with wrong answers, with
+# real training for three seeds; resumable arm by arm → reports/gate.json and gate.md.
+gate: .venv/.installed
+	@$(BIN)/python -m benchmarks.gate $(ARGS)
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

@@ -24,7 +24,7 @@ from wethink.promotion.gate import decide
 from wethink.records import Record, read_jsonl, write_json, write_jsonl
 from wethink.retrain import bundle
 from wethink.running import run_stage
-from wethink.runs import publish
+from wethink.runs import die_with_owners, publish
 from wethink.statistics import difference
 
 SOURCE = "digits"  # the one that lands later, as in the ablations (wethink/arms.py, `new_source`)
@@ -214,6 +214,7 @@ def _spent() -> float:
 
 def main() -> int:
     """`python -m benchmarks.gate_arm HOME ARM`: HOME has the main job in `main`; ARM may be prepare or sample."""
+    die_with_owners()
     home, arm = Path(sys.argv[1]).resolve(), sys.argv[2]
     if arm == "prepare":
         prepare(home / "main", home)

@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import registry, retraining
+from tasks import lineage, registry, retraining
 from tasks.server import local_server
 from wethink.beside import RETRAIN
 from wethink.config import load_params
@@ -40,6 +40,7 @@ def retrain(source: str, bucket: str, event_id: str | None = None) -> State[Any]
         folder = retraining.workplace(plan, champion)
         for step in RETRAIN:
             retraining.step(step, folder, plan)
+        lineage.track(folder)
         decision = retraining.decide(plan, champion, folder)
         retraining.commit(plan, folder, decision)
         registry.finish(decision["version"], plan.key)

@@ -33,7 +33,8 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
     given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
-    return given | ({"launch": params.launch} if stage.ranks or stage.section in ("synthesize", "evaluate") else {})
+    launched = stage.ranks or stage.section in ("synthesize", "evaluate") or "synthesize" in stage.also
+    return given | ({"launch": params.launch} if launched else {})
 
 
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
 
     stage = (STAGES | OTHERS)[name]
     module, function = stage.function.split(":")
-    judged = "rewards" in stage.also and stage.section != "synthesize"
+    judged = "rewards" in stage.also and "synthesize" not in (stage.section, *stage.also)
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / "failure.txt").unlink(missing_ok=True)
     work = getattr(importlib.import_module(module), function)
