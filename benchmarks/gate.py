@@ -13,27 +13,23 @@ import argparse
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.gate_arm import CHAMPION, DOSES, FIRST, SAMPLINGS, SOURCE
+from benchmarks.gate_arm import CHAMPION, DOSES, FIRST, SOURCE
+from benchmarks.gate_equals import sentence
 from tasks import ROOT, versions
 from tasks.worktrees import checkout, run_in
 from wethink.config import Promotion, load_params
 from wethink.errors import UserError
-from wethink.promotion.gate import decide
-from wethink.promotion.spending import level
-from wethink.records import Record, read_json, read_jsonl, write_json
+from wethink.records import Record, read_json, write_json
 
 HOME = Path(".wethink/gate")
 REPORT = Path("reports/gate.json")
 STAGES = ["arm_sft_two_sources", "arm_two_sources"]  # the champion's training, as in `make ablations`
-EQUALS, RESAMPLES = 200, 2000
+EQUALS = Path("equals/equals.json")
 WORKERS = 2  # arms side by side, each on one rank
 HOURS = 6
 
@@ -42,14 +38,13 @@ def champion(seed: int) -> None:
     """The main job of a seed up to its base, and on it the champion that never learned from SOURCE."""
     folder = HOME / f"seed-{seed}" / "main"
     if not (folder / "models/base/manifest.json").is_file():
-        checkout(folder, {"seed": seed, "launch.processes": 1})
         run_in(folder, [*versions.DVC, "repro", "validate", "base"], f"gate-{seed}-main")
     if not (folder / CHAMPION / "manifest.json").is_file():
         run_in(folder, [sys.executable, "-m", "wethink", "arms", *STAGES], f"gate-{seed}-champion")
 
 
 def job(seed: int, what: str) -> None:
-    """One arm (or `prepare`, `sample`) in a process of its own.
+    """One arm (or `prepare`) in a process of its own.
 
     Raises:
         UserError: it failed; its log has the reason.
@@ -58,73 +53,34 @@ def job(seed: int, what: str) -> None:
     if (home / what / "result.json").is_file():
         return
     print(f"== seed {seed}: {what}", flush=True)
-    log = HOME / "logs" / f"seed-{seed}-{what}.log"
+    _python(["benchmarks.gate_arm", str(home), what], HOME / "logs" / f"seed-{seed}-{what}.log")
+
+
+def _python(module: Sequence[str], log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.gate_arm", str(home), what]
     with log.open("w", encoding="utf-8") as handle:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", *module]
         ended = subprocess.run(command, stdout=handle, stderr=subprocess.STDOUT, env=environment, timeout=HOURS * 3600)
     if ended.returncode != 0:
-        raise UserError(f"seed {seed}, {what} ended with code {ended.returncode}; see {log}.")
+        raise UserError(f"{' '.join(module[:3])} ended with code {ended.returncode}; see {log}.")
 
 
 def run(seeds: Sequence[int], arms: Sequence[str]) -> None:
     """Everything that is not done yet. The first arm of a seed asks the champion; the others read its answers."""
+    for seed in seeds:
+        if not (HOME / f"seed-{seed}" / "main").is_dir():
+            checkout(HOME / f"seed-{seed}" / "main", {"seed": seed, "launch.processes": 1})
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(champion, seeds))
         list(pool.map(lambda seed: job(seed, "prepare"), seeds))
         list(pool.map(lambda seed: job(seed, FIRST), seeds))
         others = [(seed, arm) for arm in DOSES if arm in arms and arm != FIRST for seed in seeds]
         list(pool.map(lambda one: job(*one), others))
-    if not (HOME / f"seed-{seeds[0]}" / "equals.json").is_file():
-        job(seeds[0], "sample")
-        write_json(HOME / f"seed-{seeds[0]}" / "equals.json", equals(seeds[0]))
-
-
-def equals(seed: int) -> dict[str, Any]:
-    """How often the gate promotes one that is as good: the champion against itself, 200 times.
-
-    It answers every item SAMPLINGS times at T = 1. In each trial scenes are drawn anew with replacement, and for each
-    item two of its answers: one for the champion, another for the challenger. Both are then the same policy.
-    """
-    home = HOME / f"seed-{seed}"
-    rounds = [
-        {record["id"]: record for record in read_jsonl(home / f"champion/{number}-champion-t1.0-true.jsonl")}
-        for number in range(SAMPLINGS)
-    ]
-    scenes: dict[str, list[str]] = defaultdict(list)
-    for item, record in rounds[0].items():
-        scenes[record["scene"]].append(item)
-    names = {
-        part: sorted(scene for scene, items in scenes.items() if (rounds[0][items[0]]["source"] == SOURCE) == is_new)
-        for part, is_new in (("old", False), ("new", True))
-    }
-    rule = load_params().promotion
-    whole = rule.model_copy(update={"looks": 1, "resamples": RESAMPLES})
-    rng, found = np.random.default_rng(20_26), []
-    for trial in range(EQUALS):
-        sides: tuple[list[Record], list[Record]] = ([], [])
-        for part in names.values():
-            for number, place in enumerate(rng.integers(0, len(part), len(part))):
-                for item in scenes[part[place]]:
-                    for side, chosen in zip(sides, rng.choice(SAMPLINGS, 2, replace=False), strict=True):
-                        given = rounds[chosen][item]
-                        side.append(given | {"id": f"{number}-{item}", "scene": f"{number}-{given['scene']}"})
-        found.append(decide(*sides, [SOURCE], 1, whole, trial))
-    safe = [all(group.passed is not False for group in decision.groups) for decision in found]
-    lowest = [decision.p if decision.p is not None else 1.0 for decision in found]
-    declared = level(1, rule.looks, rule.alpha, rule.spending)
-    return {
-        "evaluations": EQUALS,
-        "promoted": sum(decision.promoted for decision in found),
-        "promoted_at_the_declared_look": sum(s and p <= declared for s, p in zip(safe, lowest, strict=True)),
-        "gain_alone": sum(p <= rule.alpha for p in lowest),  # what the margins are not asked about
-        "within_all_margins": sum(safe),
-        "level": rule.alpha,
-        "declared_level": round(declared, 6),
-        "items": len(rounds[0]),
-        "scenes": len(scenes),
-    }
+    home = HOME / f"seed-{seeds[0]}"
+    if not (home / EQUALS).is_file():
+        command = ["benchmarks.gate_equals", str(home / "main"), "--model", CHAMPION, "--new", SOURCE]
+        _python([*command, "--out", str((home / EQUALS).parent)], HOME / "logs" / "equals.log")
 
 
 def result(seeds: Sequence[int]) -> dict[str, Any]:
@@ -136,7 +92,7 @@ def result(seeds: Sequence[int]) -> dict[str, Any]:
         for seed in seeds
         if (HOME / f"seed-{seed}" / arm / "result.json").is_file()
     ]
-    told = [HOME / f"seed-{seed}" / "equals.json" for seed in seeds]
+    told = [HOME / f"seed-{seed}" / EQUALS for seed in seeds]
     same = next((read_json(path) for path in told if path.is_file()), None)
     useful = [_promoted(arm) for arm in found if arm["arm"] == FIRST]
     worst = [_promoted(arm) for arm in found if arm["arm"] == "wrong_60"]
@@ -179,15 +135,7 @@ def table(whole: Record) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     same = whole["equals"]
     if same:
-        lines += [
-            "",
-            f"Equals ({same['evaluations']} resampled evaluations, {same['items']:,} items, "
-            f"{same['scenes']:,} scenes): "
-            f"promoted {same['promoted']} times with all of alpha ({same['level']:.0%}) in one look, "
-            f"{same['promoted_at_the_declared_look']} times at the level of a declared look "
-            f"({same['declared_level']:.2%}); the gain alone passed {same['gain_alone']} times, all margins "
-            f"{same['within_all_margins']} times.",
-        ]
+        lines += ["", sentence(same)]
     return "\n".join(lines) + "\n"
 
 
@@ -221,7 +169,11 @@ def main() -> int:
     print(table(whole) + f"written: {REPORT} and {REPORT.with_suffix('.md')}")
     promises = whole["promises"]
     useful, worst = promises["useful_promoted"], promises["wrong_60_promoted"]
-    kept = 3 * useful["promoted"] >= 2 * useful["of"] and not worst["promoted"] and promises["equals_promoted"] <= 0.05
+    kept = (
+        3 * useful["promoted"] >= 2 * useful["of"]
+        and not worst["promoted"]
+        and (promises["equals_promoted"] or 0) <= 0.05
+    )
     return 0 if kept else 1
 
 

@@ -39,7 +39,6 @@ DOSES: dict[str, Dose] = {
 }
 FIRST = "useful"  # the arm that the others share images and the champion's answers with
 CHAMPION = "models/arms/two_sources"  # of the main job's folder: SFT and GRPO without SOURCE
-SAMPLINGS = 4  # evaluations of the champion at T = 1, for the comparison of equals
 LOOK = 1
 
 
@@ -193,15 +192,6 @@ def judged(items: Sequence[Record], answers: Mapping[str, Record], params: Param
     return found
 
 
-def sample_champion(main: Path, home: Path) -> None:
-    """The champion's answers at T = 1, SAMPLINGS times, in the folder of the first arm."""
-    os.chdir(home / FIRST)
-    params = load_params()
-    items = list(read_jsonl(Path("retrain/union/items") / f"{params.evaluate.split}.jsonl"))
-    for seed in range(SAMPLINGS):
-        answered(home / "champion", "champion", main / CHAMPION, items, 1.0, seed, params)
-
-
 def _accuracy(records: Sequence[Record]) -> float:
     known = [r for r in records if r["verdict"] != "unknown"]
     return round(sum(r["verdict"] == "correct" for r in known) / len(known), 6)
@@ -213,13 +203,11 @@ def _spent() -> float:
 
 
 def main() -> int:
-    """`python -m benchmarks.gate_arm HOME ARM`: HOME has the main job in `main`; ARM may be prepare or sample."""
+    """`python -m benchmarks.gate_arm HOME ARM`: HOME has the main job in `main`; ARM may be prepare."""
     die_with_owners()
     home, arm = Path(sys.argv[1]).resolve(), sys.argv[2]
     if arm == "prepare":
         prepare(home / "main", home)
-    elif arm == "sample":
-        sample_champion(home / "main", home)
     else:
         run_arm(arm, home / "main", home)
     return 0
