@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmarks import gate_equals
 from benchmarks.gate import table
 from benchmarks.gate_source import Dose, dosed, write_source, written, wrong
 from tasks import ROOT
@@ -83,3 +85,39 @@ def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -
     assert "| 30 of 100 | 2 (3 right ones lost) | +5.0 [+1.0, −2.0] | 0.2 |" in lines[2]
     assert "| refused: no gain shown, source scenes |" in lines[2]
     assert "stopped by validation" in lines[3]
+
+
+def test_equals_are_compared_fairly_and_one_that_is_better_would_show(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    hard = {(source, scene): rng.random() for source in ("scenes", "digits") for scene in range(60)}
+    rounds = [
+        {
+            f"{source} {scene} {n}": {
+                "id": f"{source} {scene} {n}",
+                "scene": f"{source} {scene}",
+                "source": source,
+                "category": "FIB",
+                "verdict": "correct" if rng.random() < chance else "wrong",
+            }
+            for (source, scene), chance in hard.items()
+            for n in range(3)
+        }
+        for _ in range(gate_equals.SAMPLINGS)
+    ]
+    monkeypatch.setattr(gate_equals, "RESAMPLES", 300)
+    one, other = gate_equals.resampled(rounds, "digits", np.random.default_rng(0))
+    assert [r["id"] for r in one] == [r["id"] for r in other] and len({r["id"] for r in one}) == len(one) == 360
+    assert any(a["verdict"] != b["verdict"] for a, b in zip(one, other, strict=True)), "two answers, not one twice"
+    assert gate_equals.equals(rounds, "digits", params.promotion, trials=30)["promoted"] <= 3
+    plain = gate_equals.resampled
+
+    def favoured(*given: Any) -> Any:  # the mutant: of each pair the challenger has the better answer
+        pairs = [
+            sorted(pair, key=lambda r: str(r["verdict"]), reverse=True) for pair in zip(*plain(*given), strict=True)
+        ]
+        return [worse for worse, _ in pairs], [better for _, better in pairs]
+
+    monkeypatch.setattr(gate_equals, "resampled", favoured)
+    assert gate_equals.equals(rounds, "digits", params.promotion, trials=10)["promoted"] == 10
