@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel up down dvc.yaml clean
+.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel gate up down dvc.yaml clean
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -67,6 +67,11 @@ up: .venv/.installed
 # And the way back: whole process groups, watcher and worker first.
 down: .venv/.installed
 	@$(BIN)/python -m tasks.stack down
+
+# Is the promotion gate a wall, or a door for anybody? A source that lands later, as it is and with wrong answers, with
+# real training for three seeds; resumable arm by arm → reports/gate.json and gate.md.
+gate: .venv/.installed
+	@$(BIN)/python -m benchmarks.gate $(ARGS)
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.source import Bucket, SourceName
-from tasks import failures, registry, retraining
+from tasks import failures, lineage, registry, retraining
 from tasks.approval import ask_a_person
 from tasks.failures import patiently
 from tasks.server import local_server
@@ -46,6 +46,7 @@ def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, app
             folder = patiently(retraining.workplace, plan, champion)
             for step in RETRAIN:
                 retraining.step(step, folder, plan)
+            patiently(lineage.track, folder)
             decision = patiently(retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None)
             patiently(retraining.commit, plan, folder, decision)
             patiently(registry.finish, decision["version"], plan.key)

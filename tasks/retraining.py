@@ -19,15 +19,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks import children, commits, failures, registry, sources, versions, worktrees
+from tasks import children, commits, failures, lineage, registry, sources, versions, worktrees
 from tasks.registry import Version
+from wethink.arrival import content_of
 from wethink.beside import RETRAIN
 from wethink.config import Params, load_params
 from wethink.errors import UserError
 from wethink.promotion.gate import decide as gate
 from wethink.promotion.gate import held_out
 from wethink.promotion.page import decision_page
-from wethink.records import Record, content_id, file_sha256, read_json, write_json
+from wethink.records import Record, content_id, read_json, write_json
 from wethink.running import run_stage
 from wethink.runs import WORK, fingerprint, stage_lock
 
@@ -123,11 +124,10 @@ def bring(source: str, bucket: str) -> Path:
 def plan(source: str, arrived: Path, now: Version) -> Plan:
     """What is to do, and whether it was done: by the champion itself, or by an earlier run with the same inputs."""
     params = load_params()
-    rows = arrived / "rows.jsonl"
     whole = params.model_dump(mode="json", by_alias=True, exclude={"launch", "draw", "report"})
     key = content_id(source, fingerprint((), {}, [arrived]), now.digest, whole)
     learned = read_json(_kept(now, "dataset", _datasets(now)) / "sources.json")
-    if rows.is_file() and learned.get(source) == file_sha256(rows):
+    if learned.get(source) == content_of(arrived):
         return Plan(source, arrived, key, f"the champion, version {now.number}, has learned from '{source}' already.")
     for version in registry.every():
         if version.tags.get(registry.DONE) == key:
@@ -157,8 +157,10 @@ def workplace(plan: Plan, now: Version) -> Path:
 
 
 def _own_params() -> dict[str, Any]:
-    """Where it runs is a matter of this machine, also in a worktree."""
-    return {f"launch.{key}": value for key, value in load_params().launch.model_dump(mode="json").items()}
+    """Where it runs is a matter of this machine, also in a worktree; answers that were paid for are there for all."""
+    launch = load_params().launch
+    here = launch.model_copy(update={"answers": str(Path(launch.answers).absolute())}).model_dump(mode="json")
+    return {f"launch.{key}": value for key, value in here.items()}
 
 
 @task(
@@ -203,7 +205,7 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
     params: Params = load_params(folder / "params.yaml")
     store = store or now.folder.parent
     dataset = registry.keep(folder / "retrain/union", store.parent / "datasets")
-    lineage = {
+    origin = {
         "stage": "grpo",
         "retrain_key": plan.key,
         "parent": now.number,
@@ -211,7 +213,7 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
         "sources": read_json(dataset / "sources.json"),
         "sft_digest": now.tags.get("sft_digest", "none"),
     }
-    version = registry.register(folder / "retrain/challenger", lineage, store)
+    version = registry.register(folder / "retrain/challenger", origin, store)
     evaluation = folder / "retrain/evaluation"
     champion, challenger = (answers(evaluation, model) for model in ("champion", "challenger"))
     rule, items = params.promotion, held_out(champion)
@@ -225,13 +227,14 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
             "champion": f"version {now.number}, {now.digest}",
             "new source": plan.source,
             "dataset": dataset.name,
+            **lineage.lineage(folder),
             "held-out items": items,
-            "programme": rule.programme,
+            "programme": f"{rule.programme}, look {look} of {rule.looks}",
             "code": version.tags.get("git_commit", "none"),
         }
-        page = decision_page(found, shown)
+        page, found = decision_page(found, shown), found | {"lineage": shown}
         (folder / "retrain/decision.html").write_text(page, encoding="utf-8")
-        write_json(folder / "retrain/decision.json", found | {"lineage": shown})
+        write_json(folder / "retrain/decision.json", found)
         registry.record_decision(now, version, rule.programme, items, found, page)
     if found["promoted"] and approve is not None:
         found = approve(now, version, found)
@@ -246,7 +249,7 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
 
 def commit(plan: Plan, folder: Path, decision: Record) -> str:
     """The run as a commit on a branch of its own: params.yaml, the decision, and union and challenger for DVC."""
-    commits.dvc(folder, "add", "retrain/union", "retrain/challenger")
+    lineage.track(folder)
     wanted = ["params.yaml", "retrain/.gitignore", "retrain/union.dvc", "retrain/challenger.dvc"]
     pages = [f"retrain/decision.{kind}" for kind in ("json", "html")]
     wanted += [page for page in pages if (folder / page).is_file()]

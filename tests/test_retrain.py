@@ -1,6 +1,7 @@
 """A new source: only what is new is read, every row counts once, nothing held out is learned from, one decision."""
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 
 from tasks import ROOT
 from tests.miniature import NoiseImages
+from tests.test_arrival import images_of, rows_of
 from wethink import retrain
 from wethink.config import Params, load_params
+from wethink.curation import arrivals
+from wethink.curation.arrivals import is_held_out
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.records import read_json, read_jsonl, write_json, write_jsonl
@@ -31,7 +35,7 @@ def picture(name: str) -> bytes:
     return buffer.getvalue()
 
 
-def arrival(folder: Path, images: list[str]) -> Path:
+def arriving(folder: Path, images: list[str]) -> Path:
     """A source with one row an image, and one row about none."""
     (folder / "images").mkdir(parents=True)
     rows: list[dict[str, Any]] = []
@@ -46,12 +50,16 @@ def arrival(folder: Path, images: list[str]) -> Path:
 
 def run(folder: Path, params: Params, images: list[str], old: Path) -> Path:
     """The steps up to the union."""
-    source = arrival(folder / "source", images)
+    source = arriving(folder / "source", images)
     for name in ("images", "rows", "union", "scratch"):
         (folder / name).mkdir()
-    given: dict[str, Any] = {"scratch": folder / "scratch", "seed": 0}
-    retrain.new_images(source=source, out=folder / "images", config=params.ingest, retrain=params.retrain, **given)
-    retrain.new_rows(source=source, images=folder / "images", out=folder / "rows", config=params.retrain, **given)
+    images_of(source, folder / "images", params, folder / "scratch")
+    rows_of(source, folder / "images", folder / "rows", params, folder / "scratch")
+    return united(folder, params, old)
+
+
+def united(folder: Path, params: Params, old: Path) -> Path:
+    """The step `union`."""
     retrain.union(
         old=old,
         images=folder / "images",
@@ -60,7 +68,8 @@ def run(folder: Path, params: Params, images: list[str], old: Path) -> Path:
         config=params.retrain,
         ingest=params.ingest,
         evaluate=params.evaluate,
-        **given,
+        scratch=folder / "scratch",
+        seed=0,
     )
     return folder / "union"
 
@@ -135,9 +144,9 @@ def test_no_held_out_image_is_learned_from_whatever_the_source_says(made: Path, 
 
 
 def test_the_share_of_held_out_images_is_the_declared_one_and_does_not_depend_on_the_run() -> None:
-    held = [retrain.is_held_out(f"{n:064x}", SHARE) for n in range(4000)]
+    held = [is_held_out(f"{n:064x}", SHARE) for n in range(4000)]
     assert abs(sum(held) / 4000 - SHARE) < 0.03
-    assert held == [retrain.is_held_out(f"{n:064x}", SHARE) for n in range(4000)]
+    assert held == [is_held_out(f"{n:064x}", SHARE) for n in range(4000)]
 
 
 def test_the_same_source_is_the_same_bytes(tmp_path: Path, params: Params, old: Path, made: Path) -> None:
@@ -150,18 +159,70 @@ def test_the_same_source_is_the_same_bytes(tmp_path: Path, params: Params, old: 
 def test_a_source_that_brings_nothing_says_so_in_a_sentence(tmp_path: Path, params: Params, old: Path) -> None:
     with pytest.raises(UserError, match="no image that is not there already"):
         run(tmp_path / "known", params, ["noise 0", "noise 5"], old)
-    given: dict[str, Any] = {"out": tmp_path, "scratch": tmp_path, "seed": 0}
     with pytest.raises(UserError, match="no folder 'images'"):
-        retrain.new_images(source=tmp_path, config=params.ingest, retrain=params.retrain, **given)
-    with pytest.raises(UserError, match=r"no rows\.jsonl"):
-        retrain.new_rows(source=tmp_path, images=tmp_path, config=params.retrain, **given)
+        images_of(tmp_path, tmp_path / "none", params, tmp_path)
+    imported = params.model_copy(update={"synthesize": params.synthesize.model_copy(update={"annotator": "rows"})})
+    with pytest.raises(UserError, match=r"no rows\.jsonl, and synthesize.annotator is 'rows'"):
+        rows_of(tmp_path, tmp_path, tmp_path / "out", imported, tmp_path)
+
+
+def recoded(folder: Path, name: str) -> None:
+    """The picture of that name again: larger, and as a JPEG."""
+    picture = NoiseImages().open(name).resize((140, 140))
+    picture.save(folder / "images" / f"{name}.jpg", "JPEG", quality=90)
+
+
+def coated(folder: Path, params: Params, old: Path) -> Path:
+    """A union with a source of new pictures, of one that is held out, and of one that was learned from, recoded."""
+    source = arriving(folder / "source", NEW[:8])
+    rows = list(read_jsonl(source / "rows.jsonl"))
+    for number, name in enumerate(("noise 0", "noise 5")):
+        recoded(source, name)
+        rows.append(rows[0] | {"problem": f"what is it {number} ?", "image_path": f"{name}.jpg"})
+    write_jsonl(source / "rows.jsonl", rows)
+    for name in ("union", "scratch"):
+        (folder / name).mkdir()
+    images_of(source, folder / "images", params, folder / "scratch")
+    rows_of(source, folder / "images", folder / "rows", params, folder / "scratch")
+    return united(folder, params, old)
+
+
+def test_a_known_picture_in_another_coat_is_neither_learned_from_nor_asked(
+    tmp_path: Path, params: Params, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, taken = {}, {}
+    for name in ("as it is", "mutant"):
+        if name == "mutant":  # the same bytes are known, another coat is not
+            monkeypatch.setattr(retrain, "shown_already", lambda *given: {})
+        made[name] = coated(tmp_path / name, params, old)
+        records = [*read_jsonl(made[name] / "rows/rows.jsonl"), *read_jsonl(made[name] / "items/reporting.jsonl")]
+        taken[name] = [r["problem"] for r in records if str(r.get("problem", "")).startswith("what is it")]
+    assert taken["as it is"] == [] and len(taken["mutant"]) == 2
+    found = read_json(made["as it is"] / "metrics.json")
+    assert (found["images"], found["known_images"], found["near"]) == (8, 2, 2)
+    known = {record.origin: record.id for record in ImageSet(old / "images").records}
+    shown = sorted(record["shows"] for record in read_jsonl(made["as it is"] / "near.jsonl"))
+    assert shown == sorted([known["0.png"], known["5.png"]])
+
+
+def test_what_was_hashed_once_is_not_hashed_again(
+    made: Path, old: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = arrivals.load_hashes(made / arrivals.HASHES)
+    assert set(kept) == {record.id for record in ImageSet(made / "images").records}
+    counted: list[int] = []
+    plain = arrivals.hashes
+    monkeypatch.setattr(arrivals, "hashes", lambda image: counted.append(1) or plain(image))
+    again = arrivals.hashed(ImageSet(made / "images"), {})
+    assert len(counted) == len(kept) and all((kept[image] == again[image]).all() for image in kept)
+    counted.clear()
+    run(tmp_path, params, ["later 1", "later 2", "later 3"], made)
+    assert not counted, "the union keeps the hashes of all its images"
 
 
 @pytest.fixture
 def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Path, params: Params) -> tuple[Any, Path]:
     """A champion in a registry of its own, and a worktree in which a much better challenger was evaluated."""
-    import shutil
-
     from tasks import registry, retraining
 
     monkeypatch.chdir(tmp_path)
@@ -171,6 +232,8 @@ def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Pa
     for folder in (tmp_path / "old", work / "union", work / "challenger", tmp_path / "champion"):
         folder.mkdir(parents=True)
         (folder / "content").write_text(folder.name, encoding="utf-8")
+        (folder / "rows").mkdir()
+        write_jsonl(folder / "rows/rows.jsonl", [{"provenance": {"annotator": "rows", "file": "0123456789abcdef"}}])
         write_json(folder / "sources.json", {"noise": "main job"})
         write_manifest(folder)
     dataset = registry.keep(tmp_path / "old", tmp_path / "datasets")
@@ -210,13 +273,15 @@ def test_a_run_that_is_killed_between_decision_and_promotion_ends_as_if_it_had_n
     now = registry.named("champion")
     assert decision["promoted"] and now is not None and now.number == decision["version"] != champion.number
     assert registry.looks("first") == 1, "the same question is one look"
+    told = decision["lineage"]
+    assert told["programme"] == "first, look 1 of 20" and told["sources"] == "noise (main job)"
+    assert told["rows written by"] == "rows 0123456789abcdef (1 rows)"
+    assert registry.decided(champion, now, "first", told["held-out items"])["lineage"] == told, "it is kept, too"
     registry.finish(decision["version"], plan.key)
     assert "nothing has changed" in retraining.plan("new", plan.arrived, champion).done
 
 
 def test_a_champion_without_its_data_is_told_before_anything_runs(decided: tuple[Any, Path]) -> None:
-    import shutil
-
     from tasks import retraining
 
     assert retraining.champion().number == decided[0].number

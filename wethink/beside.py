@@ -90,7 +90,7 @@ ABLATIONS = _ablations()  # beside the main job, too (flows/ablations.py)
 RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/retrain.py); in topological order
     "new_images": Stage(
         "retrain: the images of the new source",
-        "wethink.retrain:new_images",
+        "wethink.arrival:new_images",
         "ingest",
         {"source": "retrain/source"},
         "retrain/images",
@@ -98,10 +98,11 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
     ),
     "new_rows": Stage(
         "retrain: the rows of the new source",
-        "wethink.retrain:new_rows",
+        "wethink.arrival:new_rows",
         "retrain",
         {"source": "retrain/source", "images": "retrain/images"},
         "retrain/rows",
+        also=("synthesize", "rewards"),
     ),
     "union": Stage(
         "retrain: old and new images, rows and held-out items",

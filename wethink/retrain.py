@@ -1,28 +1,26 @@
-"""A new source makes a challenger: only what is new is read and imported, the union is validated and learned from.
+"""A new source makes a challenger: the union of old and new is validated, learned from, and asked about.
 
-A source that arrives is a folder with `images/` and `rows.jsonl` (the released dataset's keys). A hash-chosen share
-of its images is held out: their rows become items that nobody learns from, beside the old ones. The union of old and
-new is a dataset of its own (`images/`, `rows/`, `items/`, `sources.json`), and the old part of the next retrain.
+What arrives (wethink/arrival.py) is added to what the champion learned from and was asked. The union is a dataset of
+its own (`images/`, `rows/`, `items/`, `sources.json`, `hashes.parquet`), and the old part of the next retrain.
 
-An image that is known already stays where it was: its new rows are dropped, so that no held-out image enters training.
+An image that is known already, or shows what a known one shows, stays where it was: its new rows are dropped, so that
+nothing held out enters training, and nothing that was learned from is asked. What benchmarks test, the union's
+validation takes out, as of the first rows (validate.curation.benchmarks).
 """
 
-import hashlib
 import os
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Evaluate, Grpo, Ingest, Launch, Retrain, Rewards, Source
+from wethink.config import Evaluate, Grpo, Ingest, Launch, Retrain, Rewards
+from wethink.curation.arrivals import HASHES, hashed, is_held_out, load_hashes, save_hashes, shown_already
+from wethink.curation.pictures import hashes as hashes_of
 from wethink.errors import UserError
 from wethink.images import ImageSet
-from wethink.importer import import_rows
-from wethink.ingest import Shards, ingest
-from wethink.records import Record, file_sha256, read_json, read_jsonl, write_json, write_jsonl
-
-ITEM = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
+from wethink.ingest import Shards
+from wethink.records import Record, read_json, read_jsonl, write_json, write_jsonl
 
 
 def bundle(
@@ -34,56 +32,10 @@ def bundle(
     _copy(drawn / "items", out / "items", (f"{config.split}.jsonl",))
     names = sorted({record.source for record in ImageSet(images).records})
     write_json(out / "sources.json", dict.fromkeys(names, "main job"))
+    save_hashes(out / HASHES, hashed(ImageSet(out / "images"), {}))
     metrics = {"rows": _lines(out / "rows/rows.jsonl"), "items": _lines(out / "items" / f"{config.split}.jsonl")}
     write_json(out / "metrics.json", metrics)
     return metrics
-
-
-def new_images(
-    *, source: Path, out: Path, scratch: Path, config: Ingest, retrain: Retrain, seed: int
-) -> dict[str, Any]:
-    """Ingest the new source, and nothing else.
-
-    Raises:
-        UserError: it has no `images` folder, or no usable image in it.
-    """
-    if not (source / "images").is_dir():
-        raise UserError(f"source '{retrain.source}' has no folder 'images'; put its images there, beside rows.jsonl.")
-    only = Source(name=str(retrain.source), kind="folder", path=str(source / "images"))
-    return ingest(
-        drawn=source, out=out, scratch=scratch, config=config.model_copy(update={"sources": (only,)}), seed=seed
-    )
-
-
-def new_rows(*, source: Path, images: Path, out: Path, scratch: Path, config: Retrain, seed: int) -> dict[str, Any]:
-    """Import the source's rows; those of held-out images become items.
-
-    Raises:
-        UserError: the file of rows is missing or unusable, or none of its rows is usable.
-    """
-    path = source / "rows.jsonl"
-    if not path.is_file():
-        raise UserError(f"source '{config.source}' has no rows.jsonl; it needs rows with the released dataset's keys.")
-    candidates = import_rows(path, ImageSet(images).records, lambda image: False)
-    kept = [{k: v for k, v in row.items() if k != "reason"} for row in candidates if row["reason"] is None]
-    rejected = [row for row in candidates if row["reason"] is not None]
-    if not kept:
-        most, count = Counter(row["reason"] for row in rejected).most_common(1)[0]
-        raise UserError(f"source '{config.source}': no row of rows.jsonl is usable; most often ({count}): {most}.")
-    held = [row for row in kept if is_held_out(row["scene"], config.held_out)]
-    learned = [row for row in kept if not is_held_out(row["scene"], config.held_out)]
-    write_jsonl(out / "rows.jsonl", learned)
-    write_jsonl(out / "items.jsonl", ({key: row[key] for key in ITEM} for row in held))
-    write_jsonl(out / "rejected.jsonl", rejected)
-    write_json(out / "source.json", {"name": config.source, "rows_sha256": file_sha256(path)})
-    metrics = {"candidates": len(candidates), "rows": len(learned), "items": len(held), "rejected": len(rejected)}
-    write_json(out / "metrics.json", metrics)
-    return metrics
-
-
-def is_held_out(cluster: str, share: float) -> bool:
-    """Whether images of this cluster only answer; a function of the cluster alone, so of no run and no order."""
-    return int.from_bytes(hashlib.sha256(f"held out {cluster}".encode()).digest()[:8]) / 2**64 < share
 
 
 def union(
@@ -103,9 +55,12 @@ def union(
     Raises:
         UserError: nothing of the source is new.
     """
-    known = {record.id for record in ImageSet(old / "images").records}
-    arrived = ImageSet(images)
-    fresh = [record for record in arrived.records if record.id not in known]
+    before, arrived = ImageSet(old / "images"), ImageSet(images)
+    there = hashed(before, load_hashes(old / HASHES))
+    unknown = [record for record in arrived.records if record.id not in before]
+    hashes = {record.id: hashes_of(arrived.open(record.id)) for record in unknown}
+    shown = shown_already(unknown, hashes, arrived.open, there, before.open)
+    fresh = [record for record in unknown if record.id not in shown]
     new = {record.id for record in fresh}
     if not new:
         raise UserError(f"source '{config.source}' brings no image that is not there already; nothing to learn from.")
@@ -120,15 +75,17 @@ def union(
 
     _copy(old / "rows", out / "rows", ("rows.jsonl", "descriptions.jsonl"))
     _copy(old / "items", out / "items", (f"{evaluate.split}.jsonl",))
-    counts: dict[str, Any] = {"images": len(fresh), "known_images": len(arrived) - len(fresh)}
+    counts: dict[str, Any] = {"images": len(fresh), "known_images": len(arrived) - len(fresh), "near": len(shown)}
     for name, path in (("rows", out / "rows/rows.jsonl"), ("items", out / "items" / f"{evaluate.split}.jsonl")):
-        before = list(read_jsonl(path))
+        earlier = list(read_jsonl(path))
         found = list(read_jsonl(rows / f"{name}.jsonl"))
         added = [record for record in found if record["image"] in new]
-        write_jsonl(path, [*before, *added])
-        counts[name] = {"old": len(before), "new": len(added), "dropped_with_known_image": len(found) - len(added)}
+        write_jsonl(path, [*earlier, *added])
+        counts[name] = {"old": len(earlier), "new": len(added), "dropped_with_known_image": len(found) - len(added)}
     arrival = read_json(rows / "source.json")
-    write_json(out / "sources.json", read_json(old / "sources.json") | {arrival["name"]: arrival["rows_sha256"]})
+    write_json(out / "sources.json", read_json(old / "sources.json") | {arrival["name"]: arrival["content"]})
+    write_jsonl(out / "near.jsonl", ({"image": image, "shows": known} for image, known in sorted(shown.items())))
+    save_hashes(out / HASHES, there | {image: hashes[image] for image in hashes if image in new})
     write_json(out / "metrics.json", counts)
     return counts
 

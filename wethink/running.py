@@ -41,7 +41,8 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
     given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
-    return given | ({"launch": params.launch} if stage.ranks or stage.section in ("synthesize", "evaluate") else {})
+    launched = stage.ranks or stage.section in ("synthesize", "evaluate") or "synthesize" in stage.also
+    return given | ({"launch": params.launch} if launched else {})
 
 
 def own_files(name: str, params: Params) -> list[str]:
@@ -117,7 +118,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
 
     stage = (STAGES | OTHERS)[name]
     module, function = stage.function.split(":")
-    judged = "rewards" in stage.also and stage.section != "synthesize"
+    judged = "rewards" in stage.also and "synthesize" not in (stage.section, *stage.also)
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / FAILURE).unlink(missing_ok=True)
     work = getattr(importlib.import_module(module), function)
@@ -129,9 +130,9 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
         if isinstance(error, UserError):
             write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
-        elif isinstance(error, RuntimeError) and "by peer" in str(
+        if isinstance(error, RuntimeError) and "by peer" in str(
             error
-        ):  # gloo's and NCCL's words for a rank that is gone
+        ):  # gloo and NCCL say so when a rank is gone
             time.sleep(HINDSIGHT)
             raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
         raise error
