@@ -5,6 +5,7 @@ Prefect would start one by itself, but that one outlives a flow that is killed, 
 
 import atexit
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -33,11 +34,17 @@ def local_server(patience: float = 120) -> Iterator[None]:
         yield
         return
     LOG.parent.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    command = [sys.executable, "-m", "tasks.server", str(port)]
-    with LOG.open("ab") as log:
+    with _bound() as listener, LOG.open("ab") as log:
+        port = listener.getsockname()[1]
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "-m", "tasks.server", str(listener.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Where its pages look for it; they would ask Prefect's own port otherwise.
+            env=os.environ | {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"},
+            pass_fds=[listener.fileno()],  # bound before: nobody else's server can be taken for ours
+            start_new_session=True,
         )
     atexit.register(_stop, process)  # not sooner: when this process ends, Prefect sends its last logs
     api = f"http://127.0.0.1:{port}/api"
@@ -54,12 +61,17 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _free_port() -> int:
+def _bound() -> socket.socket:
     for port in (PORT, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError:
+            listener.close()
+        else:
+            return listener
     raise UserError("no free port on 127.0.0.1 for Prefect's server; set PREFECT_API_URL to one that runs.")
 
 
@@ -78,7 +90,8 @@ def main() -> None:
     from prefect.server.api.server import create_app
 
     die_with_owners()
-    uvicorn.run(create_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    uvicorn.Server(uvicorn.Config(create_app(), log_level="error", lifespan="on")).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,29 @@ with local_server():
     print(PREFECT_API_URL.value(), flush=True)
     time.sleep(60)
 """
+
+
+def test_two_flows_that_start_together_get_a_server_each_whose_pages_ask_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    root = str(main_job.__file__).removesuffix("/flows/pipeline.py")
+    flows = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        environment = os.environ | {"PYTHONPATH": root, "PREFECT_HOME": str(tmp_path / name / "prefect")}
+        command = [sys.executable, "-c", SERVER]
+        flows.append(subprocess.Popen(command, cwd=tmp_path / name, env=environment, stdout=subprocess.PIPE, text=True))
+    try:
+        apis = [flow_.stdout.readline().strip() for flow_ in flows if flow_.stdout is not None]
+        assert len(set(apis)) == 2
+        for api in apis:
+            with urllib.request.urlopen(api.removesuffix("/api") + "/ui-settings", timeout=30) as answer:
+                assert json.load(answer)["api_url"] == api
+    finally:
+        for flow_ in flows:
+            flow_.kill()
+            flow_.communicate()
 
 
 def test_the_local_prefect_server_dies_with_a_killed_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,9 @@ def parser() -> argparse.ArgumentParser:
     rank.add_argument("stage", choices=[name for name, stage in (STAGES | OTHERS).items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
-    ask.add_argument("--image", type=Path, required=True)
-    ask.add_argument("--question", required=True)
+    ask.add_argument("--image", type=Path, help="an image file")
+    ask.add_argument("--question")
+    ask.add_argument("--item", type=int, metavar="N", help="in place of both: the N-th held-out item, with its answer")
     ask.add_argument(
         "--model", type=Path, default=Path("models/grpo"), help="any checkpoint folder (default: %(default)s)"
     )
@@ -107,9 +108,14 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "rank":
         run_rank(args.stage, args.scratch, load_params())
     elif args.command == "ask":
-        from wethink.ask import ask
+        from wethink.ask import ask, ask_held_out
 
-        ask(args.image, args.question, args.model, args.temperature)
+        if args.item is not None:
+            ask_held_out(args.item, args.model, args.temperature)
+        elif args.image is None or args.question is None:
+            raise UserError("give --image and --question, or --item N for a held-out one.")
+        else:
+            ask(args.image, args.question, args.model, args.temperature)
     elif args.command == "rescore":
         from wethink.rewards.judge import connected
         from wethink.rl.evidence import rescore

@@ -10,6 +10,7 @@ from wethink.rewards import grammar
 if TYPE_CHECKING:
     from PIL import Image
 
+ITEMS = Path("data/drawn/items/reporting.jsonl")
 MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
 
 
@@ -19,13 +20,39 @@ def ask(image: Path, question: str, model: Path, temperature: float) -> None:
     Raises:
         UserError: the checkpoint or the image cannot be read, or the question holds a reserved token.
     """
+    if "<|" in question:
+        raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
+    _answer(open_image(image), question, model, temperature)
+
+
+def ask_held_out(number: int, model: Path, temperature: float) -> None:
+    """Show the held-out item of that number (from 0), as the main job drew it, and a checkpoint's answer to it.
+
+    The picture is saved beside the reports, to be looked at.
+
+    Raises:
+        UserError: there is no such item.
+    """
+    from wethink.images import ImageSet
+    from wethink.records import read_jsonl
+
+    items = list(read_jsonl(ITEMS))
+    if not 0 <= number < len(items):
+        raise UserError(f"{ITEMS} has items 0 to {len(items) - 1}; {number} is none of them.")
+    item = items[number]
+    picture = ImageSet(Path("data/images")).open(item["image"])
+    saved = Path("reports") / f"item-{number}.png"
+    saved.parent.mkdir(exist_ok=True)
+    picture.save(saved)
+    print(f"{saved}: {item['problem']} (truth: {item['answer']})")
+    _answer(picture, item["problem"], model, temperature)
+
+
+def _answer(picture: "Image.Image", question: str, model: Path, temperature: float) -> None:
     if not (model / "config.json").is_file():
         raise UserError(
             f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
         )
-    picture = open_image(image)
-    if "<|" in question:
-        raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
     import numpy as np
     import torch
     from rich.console import Console

@@ -40,8 +40,9 @@ def base(
     answers = [row for row in everything if row["split"] == "pretrain"]
     if not answers or not descriptions:
         raise UserError(
-            "base.model is 'tiny' but there are no rows of the 'pretrain' split to train it on; "
-            "set draw.pretrain above 0, or name an existing model in base.model."
+            "base.model is 'tiny', which learns to see from the embedded annotator's rows about drawn images (split "
+            "'pretrain'), and there are none; name an existing model in base.model, or set draw.pretrain above 0 and "
+            "synthesize.annotator to embedded."
         )
     system = read_prompt("system_tiny.txt")
     wordings = read_prompt(PROMPTS[0]).splitlines()

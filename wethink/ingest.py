@@ -28,7 +28,7 @@ from wethink.curation.pictures import hashes
 from wethink.decode import Unusable, accept
 from wethink.errors import UserError
 from wethink.images import SCHEMA, ImageRecord, ImageSet
-from wethink.progress import track
+from wethink.progress import say, track
 from wethink.records import SPLITS, Record, write_json, write_jsonl
 
 GROUP_BYTES, GROUP_IMAGES = 4 * 2**20, 1000  # of a row group: what one read brings into memory
@@ -112,6 +112,10 @@ def ingest(*, drawn: Path, out: Path, scratch: Path, config: Ingest, seed: int) 
     if photos:
         _rewrite(out, scratch / "clustered", stored, config.shard_images)
     write_jsonl(out / "quarantine.jsonl", quarantine)
+    if quarantine:
+        why = Counter(str(entry["reason"]).split(":")[0] for entry in quarantine).most_common(3)
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in why)
+        say(f"ingest: {len(quarantine)} images cannot be used: {reasons}. data/images/quarantine.jsonl names each.")
     metrics = {
         "images": len(stored),
         "splits": {split: sum(record.split == split for record in stored.values()) for split in SPLITS},

@@ -14,10 +14,12 @@ from ruamel.yaml.comments import CommentedMap
 
 from wethink.config import load_yaml, parse_params
 from wethink.errors import UserError
+from wethink.progress import say
 
 FOLDER = Path("profiles")
 WHOLE = "tiny"  # the only complete profile; the others are overlays on it
 PARAMS = Path("params.yaml")
+BEFORE = Path("params.yaml.before")  # one's own edits are not lost by a switch
 
 
 def switch(names: list[str]) -> None:
@@ -32,7 +34,10 @@ def switch(names: list[str]) -> None:
     staged.write_text(text, encoding="utf-8")
     try:
         parse_params(load_yaml(staged), f"profile {' + '.join(names)}")
+        if PARAMS.is_file():
+            os.replace(PARAMS, BEFORE)
         os.replace(staged, PARAMS)
+        say(f"{PARAMS} is now {' + '.join(names)}; what stood there is kept in {BEFORE}.")
     finally:
         staged.unlink(missing_ok=True)
 

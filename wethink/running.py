@@ -130,9 +130,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
         if isinstance(error, UserError):
             write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
-        if isinstance(error, RuntimeError) and "by peer" in str(
-            error
-        ):  # gloo and NCCL say so when a rank is gone
+        if isinstance(error, RuntimeError) and "by peer" in str(error):  # gloo and NCCL say so when a rank is gone
             time.sleep(HINDSIGHT)
             raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
         raise error
