@@ -29,9 +29,7 @@ class Service:
     healthy: Callable[[Stack, Process], bool]
     address: str
     phase: int  # those of one phase start side by side, those of the next when they are healthy
-    patience: float = (
-        300  # seconds until it must be healthy; much, for the first start migrates a database on a busy machine
-    )
+    patience: float = 300  # seconds; much, for the first start migrates databases, maybe on a busy machine
     before: Callable[[Stack], None] = lambda stack: None  # what must be done before it starts
     after: Callable[[Stack], None] = lambda stack: None  # what must be done once it is healthy
 
