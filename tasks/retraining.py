@@ -157,10 +157,8 @@ def workplace(plan: Plan, now: Version) -> Path:
 
 
 def _own_params() -> dict[str, Any]:
-    """Where it runs is a matter of this machine, also in a worktree; answers that were paid for are there for all."""
-    launch = load_params().launch
-    here = launch.model_copy(update={"answers": str(Path(launch.answers).absolute())}).model_dump(mode="json")
-    return {f"launch.{key}": value for key, value in here.items()}
+    """Answers that were paid for are there for every run; the rest of `launch` is what HEAD says, as everywhere."""
+    return {"launch.answers": str(Path(load_params().launch.answers).absolute())}
 
 
 @task(

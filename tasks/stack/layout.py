@@ -111,7 +111,7 @@ def plan(folder: Path, usual_ports: bool = True) -> Stack:
     known = load(folder)
     wanted = known.ports if known is not None else (PORTS if usual_ports else dict.fromkeys(PORTS, 0))
     with contextlib.ExitStack() as held:  # all at once, or two services could get the same one
-        stack = Stack(folder.resolve(), {name: _free(port, held) for name, port in (PORTS | wanted).items()})
+        stack = Stack(folder.resolve(), {name: _free(port, held) for name, port in {**PORTS, **wanted}.items()})
     stack.home.mkdir(parents=True, exist_ok=True)
     write_json(stack.home / "ports.json", dict(stack.ports))
     if not stack.password_file.is_file():
