@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tests.flywheel.ledger import balanced
-from tests.flywheel.services import BUCKET, Services, wait_for
+from tests.flywheel.services import BUCKET, Services
 
 
 def a_message_delivered_twice_and_out_of_order(services: Services, name: str) -> str:
