@@ -74,6 +74,8 @@ def keep(folder: Path, store: Path = STORE) -> Path:
 def register(folder: Path, lineage: Mapping[str, Any], store: Path = STORE) -> Version:
     """The version of this checkpoint: the one it has, or a new one with its lineage as tags.
 
+    Two retrains that came to the same weights are two versions: each has its own data and its own decision.
+
     Raises:
         UserError: as `keep`.
     """
@@ -81,7 +83,7 @@ def register(folder: Path, lineage: Mapping[str, Any], store: Path = STORE) -> V
     client = _client()
     _ensure_model()
     for found in client.search_model_versions(f"name = '{MODEL}'"):
-        if found.source == kept.as_uri():
+        if found.source == kept.as_uri() and found.tags.get("retrain_key") == lineage.get("retrain_key"):
             return _version(found)
     tags = {
         "manifest_sha256": kept.name,

@@ -72,3 +72,27 @@ def test_the_same_version_once_more_changes_nothing_and_dvcs_own_word_is_the_rea
     with pytest.raises(UserError, match="dvc add nowhere failed"):
         commits.dvc(project, "add", "nowhere")
     assert os.environ["AWS_RETRY_MODE"] == "standard" and versions.git("tag") == "data/one"
+
+
+def test_a_remote_that_answers_503_to_every_fifth_request_gets_everything(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.flywheel.services import KEYS, Store
+
+    shaky = Store()
+    try:
+        for name, value in (KEYS | {"AWS_ENDPOINT_URL": shaky.endpoint}).items():
+            monkeypatch.setenv(name, value)
+        run(project, "dvc", "remote", "add", "--default", "store", "s3://dvc")
+        (project / "photos").mkdir()
+        for number in range(30):
+            (project / "photos" / str(number)).write_text(f"photo {number}", encoding="utf-8")
+        commits.dvc(project, "add", "photos")
+        shaky.refuse = 0.2
+        assert commits.save(project, ["photos.dvc", ".dvc/config"], "photos", "data/one"), "pushed"
+        second = clone(project, "second")
+        run(second, "dvc", "pull", "photos.dvc")
+        assert shaky.refused > 5, "the fault was not injected"
+        assert sorted(p.read_text() for p in (second / "photos").iterdir()) == sorted(f"photo {n}" for n in range(30))
+    finally:
+        shaky.stop()

@@ -53,6 +53,13 @@ def test_a_project_in_a_folder_with_spaces_and_umlauts_finds_its_checkpoints(sto
     assert registry.register(Path("models/one"), {}, home) == version
 
 
+def test_two_retrains_that_came_to_the_same_weights_are_two_versions_each_with_its_own_data(store: Path) -> None:
+    folder = checkpoint("one")
+    made = [registry.register(folder, {"retrain_key": key, "dataset": f"of {key}"}, store) for key in ("a", "b", "a")]
+    assert made[0] == made[2] and made[0].number != made[1].number and made[0].folder == made[1].folder
+    assert [version.tags["dataset"] for version in made] == ["of a", "of b", "of a"]
+
+
 def test_what_the_manifest_does_not_name_is_not_kept(store: Path) -> None:
     folder = checkpoint("one")
     (folder / "optimizer.pickle").write_bytes(b"arbitrary code")

@@ -421,3 +421,31 @@ def test_an_event_that_becomes_no_run_is_not_accepted_and_one_that_did_is_not_to
     assert asked.count("events") == 1
     runs.append({"id": "7", "parameters": {"event_id": closed.event_id}})
     assert events.tell(closed, "api") == "7" and asked.count("events") == 1
+
+
+def test_a_store_that_answers_503_to_every_fifth_request_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.flywheel.services import KEYS, Store
+
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    shaky = Store()
+    try:
+        client, tell = sources.client("s3", shaky.endpoint), Prefect()
+        for number in range(40):
+            shaky.s3.put_object(Bucket=BUCKET, Key=f"new/images/{number}.png", Body=str(number).encode())
+        shaky.close("new")
+        shaky.refuse = 0.2
+        told = teller(tell, tmp_path)
+        while watcher.drain(sources.client("sqs", shaky.endpoint), shaky.queue, client, BUCKET, told, wait=1):
+            pass
+        told(in_bucket(client, BUCKET, told.rest))
+        found = sources.sync(client, BUCKET, "new", tmp_path / "sources", 1)
+        assert shaky.refused > 5, "the fault was not injected"
+        assert len(tell.runs) == 1 and shaky.waiting() == 0
+        assert (found.found, found.fetched, found.quarantined) == (40, 40, {})
+        texts = {path.read_text() for path in (tmp_path / "sources/new/images").iterdir()}
+        assert texts == {str(number) for number in range(40)}
+    finally:
+        shaky.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.config import Grpo, Launch, Rewards
-from wethink.records import read_json, write_json
+from wethink.records import file_sha256, read_json, write_json
 
 
 def grpo(
@@ -25,7 +25,7 @@ def grpo(
             handle.write(json.dumps({"step": step, "reward": step / steps}) + "\n")
         write_json(state, {"step": step})
     learned = read_json(sft / "learned.json")["steps"] if (sft / "learned.json").is_file() else 0
-    write_json(out / "learned.json", {"steps": learned + steps})
+    write_json(out / "learned.json", {"steps": learned + steps, "from": file_sha256(rows / "rows.jsonl")})
     with (out / "curves.csv").open("w", newline="", encoding="utf-8") as handle:
         csv.writer(handle).writerows([("step", "reward"), *((step, step / steps) for step in range(1, steps + 1))])
     write_json(out / "metrics.json", {"steps": steps})
