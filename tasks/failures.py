@@ -21,7 +21,8 @@ from wethink.errors import TRY_AGAIN_LATER, UserError, disk_full
 RANK_LOST = 75  # a stage's exit code when one of its ranks ended without a reason of its own
 INTERRUPTED, LOCKED, BUSY = "Interrupted", "Locked", "Busy"  # names of a failed state: the kinds worth another try
 TRIES = {INTERRUPTED: 2, LOCKED: 5, BUSY: 5}  # more of them, after the first
-RETRIES, PAUSES = max(TRIES.values()), [1, 10, 30, 60, 120]  # seconds
+RETRIES = max(TRIES.values())
+PAUSES: list[float] = [1, 10, 30, 60, 120]  # seconds between them
 STARTS = 5  # of one flow run that dies
 PATIENCE = 600.0  # seconds for which a service may be away
 AWAY = {  # package → exceptions that say so; named, since importing them takes seconds
@@ -32,7 +33,8 @@ AWAY = {  # package → exceptions that say so; named, since importing them take
     "requests": {"ConnectionError", "Timeout"},
     "sqlalchemy": {"OperationalError", "InterfaceError"},
 }
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def kind(code: int, output: str) -> str:

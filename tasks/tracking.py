@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 from tasks import traces, versions
 from wethink.config import load_params
@@ -315,7 +315,7 @@ def _monitor(run_id: str) -> Any:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True)
+    monitor: Any = cast(Any, SystemMetricsMonitor)(run_id, resume_logging=True)
     monitor.start()
     return monitor
 
