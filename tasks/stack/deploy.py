@@ -6,6 +6,7 @@ Applied again only when what they follow from has changed: a schedule that someb
 import hashlib
 import subprocess
 import sys
+import time
 import urllib.error
 from typing import Any
 
@@ -39,11 +40,15 @@ def apply(stack: Stack) -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return
     _pool(stack)
-    ended = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all"],
-        cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
-    (stack.home / "logs" / "deploy.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+    for last_try in (False, False, True):  # a server that has just started may answer 500
+        ended = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all"],
+            cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+        (stack.home / "logs" / "deploy.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+        if ended.returncode == 0 or last_try:
+            break
+        time.sleep(5)
     if ended.returncode != 0:
         last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no word"]
         raise UserError(f"prefect deploy failed: {last[0]} (all of it: {stack.home / 'logs' / 'deploy.log'}).")
