@@ -155,7 +155,7 @@ def _belongs(process: psutil.Process, stack: Stack) -> bool:
     if process.pid == os.getpid():
         return False
     try:
-        return process.environ().get(MARK) == str(stack.home) and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.environ().get(MARK) == str(stack.home) and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, OSError):  # it has ended, or belongs to somebody else
         return False
 
