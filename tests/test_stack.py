@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tasks import ROOT
 from tasks.stack import backup, layout, postgres, run, supervisor
 from tasks.stack.layout import MARK, Stack
 from tasks.stack.services import Service, services
@@ -156,29 +157,26 @@ def test_percent_signs_in_paths_are_no_expansions(tmp_path: Path) -> None:
     assert "50%%" in supervisor.configuration(stack, [Program("one", ("true",))], Path("/tmp/s"))
 
 
-def test_the_store_tells_of_what_closes_a_source_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    from moto.server import ThreadedMotoServer
-
+def test_the_store_tells_of_what_closes_a_source_and_of_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tasks.sources import client, receive
-    from tasks.stack.store import prepare
+    from tasks.stack import rest
 
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        endpoint = "http://{}:{}".format(*server.get_host_and_port())
-        prepare(endpoint)
-        prepare(endpoint)  # once more changes nothing
-        store, queue = client("s3", endpoint), client("sqs", endpoint)
-        for key in ("birds/images/1.png", "birds/_SUCCESS", "birds/images/2.png"):
-            store.put_object(Bucket=layout.BUCKET, Key=key, Body=b"")
-        url = f"{endpoint}/123456789012/{layout.QUEUE}"
-        told = [closed.key for message in receive(queue, url, wait=2) for closed in message.closed]
-        assert told == ["birds/_SUCCESS"] and receive(queue, url, wait=0) == []
-    finally:
-        server.stop()
+    stack = layout.plan(tmp_path, usual_ports=False)
+    for name, value in stack.client_environment().items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "tasks.stack.store", str(stack.ports["store"])]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait_until(lambda: rest.answers(f"{stack.url('store')}/{layout.BUCKET}?notification"))
+            store, queue = client("s3"), client("sqs")
+            for key in ("birds/images/1.png", "birds/_SUCCESS", "birds/images/2.png"):
+                store.put_object(Bucket=layout.BUCKET, Key=key, Body=b"")
+            told = [closed.key for message in receive(queue, stack.queue or "", 2) for closed in message.closed]
+            assert told == ["birds/_SUCCESS"] and receive(queue, stack.queue or "", 0) == []
+        finally:
+            server.kill()
 
 
 @pytest.fixture(scope="module")

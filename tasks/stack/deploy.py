@@ -6,6 +6,7 @@ Applied again only when what they follow from has changed: a schedule that someb
 import hashlib
 import subprocess
 import sys
+import time
 import urllib.error
 from typing import Any
 
@@ -39,18 +40,20 @@ def apply(stack: Stack) -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return
     _pool(stack)
-    ended = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all"],
-        cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
-    if ended.returncode == 0:
-        deployed = ended.stdout + ended.stderr
-        ended = subprocess.run(
-            [sys.executable, "-m", "tasks.automations"],
-            cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        )  # fmt: skip
-        ended.stdout = deployed + ended.stdout
-    (stack.home / "logs" / "deploy.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+    said = ""
+    for last_try in (False, False, True):  # a server that has just started may answer 500
+        for step in (["prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all"], ["tasks.automations"]):
+            ended = subprocess.run(
+                [sys.executable, "-m", *step],
+                cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            )  # fmt: skip
+            said += ended.stdout + ended.stderr
+            if ended.returncode != 0:
+                break
+        (stack.home / "logs" / "deploy.log").write_text(said, encoding="utf-8")
+        if ended.returncode == 0 or last_try:
+            break
+        time.sleep(5)
     if ended.returncode != 0:
         last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no word"]
         raise UserError(f"prefect deploy failed: {last[0]} (all of it: {stack.home / 'logs' / 'deploy.log'}).")

@@ -88,6 +88,9 @@ class Stack:
             "PWD": str(self.folder),  # infra/prefect.yaml asks for it
             "PREFECT_HOME": str(self.folder / ".prefect"),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database("asyncpg", "prefect"),
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # its defaults, 10 and 5, make a busy machine's server answer 500
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "MLFLOW_BACKEND_STORE_URI": self.database("psycopg2", "mlflow"),
             MARK: str(self.home),
         }
