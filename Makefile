@@ -12,7 +12,7 @@ demo: .venv/.installed
 	@$(BIN)/python -m flows.pipeline
 
 # What continuous integration runs.
-test: .venv/.installed .browser
+test: .venv/.installed .browser .postgres
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict wethink tasks flows
@@ -111,6 +111,15 @@ clean:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  (apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }) >/dev/null; \
 	else echo "the tests need Chromium; install it (Debian: apt install chromium) and try again." >&2; exit 2; fi
+
+# The tests of the stack run a real PostgreSQL; `make up` does, too.
+.PHONY: .postgres
+.postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null && exit 0; \
+	echo "installing PostgreSQL for the tests of the stack ..."; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  (apt-get install -y -qq postgresql || { apt-get update -qq && apt-get install -y -qq postgresql; }) >/dev/null; \
+	else echo "the tests need PostgreSQL; install it (Debian: apt install postgresql) and try again." >&2; exit 2; fi
 
 # The environment, once and again when the lock changes. The lock is complete (a test holds it to that), so pip need
 # not resolve anything. The stamp holds the seconds that it took.

@@ -36,7 +36,7 @@ def ablation(arms: list[Arm], seeds: Seeds = [0, 1, 2], smoke: bool = False) -> 
         minutes = load_params().launch.deadline_minutes
         for seed in seeds:
             chosen = ["--seeds", str(seed), "--only", *names, *(["--smoke"] if smoke else [])]
-            commands.run(f"ablations, seed {seed}", "flows.ablations", chosen, 10 * minutes * (3 + len(names)))
+            commands.run(f"ablations of seed {seed}", "flows.ablations", chosen, 10 * minutes * (3 + len(names)))
         page = "reports/ablations.html"
         create_markdown_artifact(f"{', '.join(names)}: `{page}` on the worker's machine", key="ablations")
         return Completed(message=f"{', '.join(names)} for seeds {', '.join(map(str, seeds))}: {page}")

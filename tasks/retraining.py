@@ -157,8 +157,8 @@ def workplace(plan: Plan, now: Version) -> Path:
 
 
 def _own_params() -> dict[str, Any]:
-    """Where it runs is a matter of this machine, also in a worktree."""
-    return {f"launch.{key}": value for key, value in load_params().launch.model_dump(mode="json").items()}
+    """Answers that were paid for are there for every run; the rest of `launch` is what HEAD says, as everywhere."""
+    return {"launch.answers": str(Path(load_params().launch.answers).absolute())}
 
 
 @task(

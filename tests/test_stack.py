@@ -156,6 +156,31 @@ def test_percent_signs_in_paths_are_no_expansions(tmp_path: Path) -> None:
     assert "50%%" in supervisor.configuration(stack, [Program("one", ("true",))], Path("/tmp/s"))
 
 
+def test_the_store_tells_of_what_closes_a_source_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    from moto.server import ThreadedMotoServer
+
+    from tasks.sources import client, receive
+    from tasks.stack.store import prepare
+
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        prepare(endpoint)
+        prepare(endpoint)  # once more changes nothing
+        store, queue = client("s3", endpoint), client("sqs", endpoint)
+        for key in ("birds/images/1.png", "birds/_SUCCESS", "birds/images/2.png"):
+            store.put_object(Bucket=layout.BUCKET, Key=key, Body=b"")
+        url = f"{endpoint}/123456789012/{layout.QUEUE}"
+        told = [closed.key for message in receive(queue, url, wait=2) for closed in message.closed]
+        assert told == ["birds/_SUCCESS"] and receive(queue, url, wait=0) == []
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A real PostgreSQL with the stack's databases. Its user must be able to pass, so not below pytest's own folder."""

@@ -69,3 +69,15 @@ def test_parameters_that_were_json_stay_readable_for_dvc(tmp_path: Path) -> None
     path.write_text(json.dumps({"launch": {"endpoints": {"vision": {"url": "http://127.0.0.1:8000/v1"}}}, "seed": 0}))
     worktrees.set_params(path, {"seed": 1, "launch.endpoints": {"vision": {"url": "http://127.0.0.1:8001/v1"}}})
     assert dvc_reads(path) == {"launch": {"endpoints": {"vision": {"url": "http://127.0.0.1:8001/v1"}}}, "seed": 1}
+
+
+def test_a_retrain_sets_only_keys_that_params_yaml_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    from tasks import ROOT, retraining
+
+    monkeypatch.chdir(ROOT)
+    path = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    worktrees.set_params(path, {"retrain.source": "birds"} | retraining._own_params())
+    changed = load_params(path)
+    assert changed.retrain.source == "birds" and Path(changed.launch.answers).is_absolute()

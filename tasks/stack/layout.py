@@ -88,6 +88,8 @@ class Stack:
             "PWD": str(self.folder),  # infra/prefect.yaml asks for it
             "PREFECT_HOME": str(self.folder / ".prefect"),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database("asyncpg", "prefect"),
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # its defaults, 10 and 5, make a busy machine's server answer 500
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
             "MLFLOW_BACKEND_STORE_URI": self.database("psycopg2", "mlflow"),
             MARK: str(self.home),
         }
@@ -111,7 +113,7 @@ def plan(folder: Path, usual_ports: bool = True) -> Stack:
     known = load(folder)
     wanted = known.ports if known is not None else (PORTS if usual_ports else dict.fromkeys(PORTS, 0))
     with contextlib.ExitStack() as held:  # all at once, or two services could get the same one
-        stack = Stack(folder.resolve(), {name: _free(port, held) for name, port in (PORTS | wanted).items()})
+        stack = Stack(folder.resolve(), {name: _free(port, held) for name, port in {**PORTS, **wanted}.items()})
     stack.home.mkdir(parents=True, exist_ok=True)
     write_json(stack.home / "ports.json", dict(stack.ports))
     if not stack.password_file.is_file():

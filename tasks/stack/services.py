@@ -29,7 +29,7 @@ class Service:
     healthy: Callable[[Stack, Process], bool]
     address: str
     phase: int  # those of one phase start side by side, those of the next when they are healthy
-    patience: float = 120  # seconds from its start until it must be healthy
+    patience: float = 300  # seconds; much, for the first start migrates databases, maybe on a busy machine
     before: Callable[[Stack], None] = lambda stack: None  # what must be done before it starts
     after: Callable[[Stack], None] = lambda stack: None  # what must be done once it is healthy
 
@@ -61,14 +61,12 @@ def services(stack: Stack) -> list[Service]:
             lambda stack, process: rest.answers(f"{stack.url('prefect')}/api/ready"),
             stack.url("prefect"),
             phase=1,
-            patience=300,  # the first start migrates the database
         ),
         Service(
             Program("mlflow", (*mlflow, "--artifacts-destination", artifacts.as_uri())),
             lambda stack, process: rest.answers(f"{stack.url('mlflow')}/health"),
             stack.url("mlflow"),
             phase=1,
-            patience=300,
             after=deploy.experiments,
         ),
         *(
@@ -90,7 +88,7 @@ def services(stack: Stack) -> list[Service]:
             phase=2,
             before=deploy.apply,
         ),
-        Service(Program("worker", worker), _worker_is_online, f"pool '{deploy.POOL}'", phase=2, patience=180),
+        Service(Program("worker", worker), _worker_is_online, f"pool '{deploy.POOL}'", phase=2),
         *(
             [_champion(stack)]
             if (stack.folder / load_params(stack.folder / "params.yaml").launch.vllm_python).exists()
@@ -132,8 +130,10 @@ def wait_until_healthy(stack: Stack, service: Service, state: Callable[[], Proce
         now = state()
         if now.alive and service.healthy(stack, now):
             return
-        if now.state == "FATAL" or time.monotonic() > deadline:
+        if now.state == "FATAL":
             raise UserError(explain(stack, now))
+        if time.monotonic() > deadline:
+            raise UserError(f"not healthy within {service.patience:g} s: {explain(stack, now)}")
         time.sleep(0.3)
 
 

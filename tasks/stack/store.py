@@ -9,7 +9,7 @@ import argparse
 import sys
 import threading
 
-from tasks.sources import client
+from tasks.sources import MARKERS, client
 from tasks.stack.layout import BUCKET, HOST, QUEUE
 
 
@@ -19,8 +19,12 @@ def prepare(endpoint: str) -> None:
     url = queue.create_queue(QueueName=QUEUE)["QueueUrl"]
     arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     store.create_bucket(Bucket=BUCKET)
-    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
-    store.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
+    told = []
+    for marker in MARKERS:  # a message for what closes a source, not one for each of its images (infra/terraform, too)
+        ends = {"Key": {"FilterRules": [{"Name": "suffix", "Value": f"/{marker}"}]}}
+        told.append({"Id": marker, "QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": ends})
+    configuration = {"QueueConfigurations": told}
+    store.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=configuration)
 
 
 def main() -> int:
