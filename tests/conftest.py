@@ -13,6 +13,7 @@ import pytest
 
 import tasks  # first: it sets the services' environment
 from tasks import dvcfile
+from tests.bucket import endpoint, queue, store  # noqa: F401  fixtures of several tests
 
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")  # tests leave nothing in the project
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)

@@ -3,64 +3,16 @@
 import json
 import time
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks import events, sources, watcher
-from tasks.arrivals import Rest, in_bucket, in_folder, of_bucket
+from tasks.arrivals import Rest, in_bucket, in_folder
 from tasks.sources import Closed
+from tests.bucket import BUCKET, put
 from wethink.errors import UserError
-
-BUCKET = "images"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """moto's server on a free port of loopback: S3, SQS, and notifications from one to the other."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket of its own."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    made = sources.client("s3", endpoint)
-    made.create_bucket(Bucket=BUCKET)
-    yield made
-    for item in list(sources.objects(made, BUCKET)):
-        made.delete_object(Bucket=BUCKET, Key=item.key)
-    made.delete_bucket(Bucket=BUCKET)
-
-
-@pytest.fixture
-def queue(store: Any, endpoint: str) -> Iterator[tuple[Any, str]]:
-    """A queue that gets the bucket's notifications."""
-    made = sources.client("sqs", endpoint)
-    url = made.create_queue(QueueName="closed")["QueueUrl"]
-    arn = made.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    told = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]
-    store.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": told})
-    yield made, url
-    made.delete_queue(QueueUrl=url)
-
-
-def put(store: Any, **files: str) -> None:
-    for key, text in files.items():
-        store.put_object(Bucket=BUCKET, Key=key.replace("__", "/"), Body=text.encode())
 
 
 class Prefect:
@@ -178,125 +130,6 @@ def test_the_event_id_follows_from_bucket_key_and_etag_alone() -> None:
         )
         == 4
     )
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_source_without_a_marker_closes_after_rest_and_again_when_it_has_changed(tmp_path: Path) -> None:
-    clock, root = Clock(), tmp_path / "incoming"
-    rest = Rest(60, clock)
-    (root / "new").mkdir(parents=True)
-    (root / "new/a").write_text("1", encoding="utf-8")
-    assert list(in_folder(root, rest)) == [], "seen for the first time"
-    clock.now += 50
-    (root / "new/b").write_text("2", encoding="utf-8")
-    assert list(in_folder(root, rest)) == []
-    clock.now += 59
-    assert list(in_folder(root, rest)) == []
-    clock.now += 1
-    (closed,) = in_folder(root, rest)
-    assert (closed.source, closed.key) == ("new", "new/")
-    assert list(in_folder(root, Rest(None, clock))) == [], "without --quiet only a marker closes"
-    rest.told("new")
-    assert list(in_folder(root, rest)) == [], "told of; it is looked at again tomorrow"
-    (root / "new/c").write_text("3", encoding="utf-8")
-    clock.now += 24 * 3600
-    assert list(in_folder(root, rest)) == []
-    clock.now += 60
-    (later,) = in_folder(root, rest)
-    assert later.event_id != closed.event_id
-
-
-def test_a_clock_that_jumps_closes_no_source_that_is_still_being_uploaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two hours forward or back for the clock on the wall: rest is measured on another one."""
-    root, rest = tmp_path / "incoming", Rest(60)
-    (root / "new").mkdir(parents=True)
-    (root / "new/a").write_text("1", encoding="utf-8")
-    assert list(in_folder(root, rest)) == []
-    true = time.time
-    for jump in (7200, -7200):
-        monkeypatch.setattr(time, "time", lambda jump=jump: true() + jump)
-        assert list(in_folder(root, rest)) == []
-
-
-def test_an_upload_that_is_heard_of_closes_its_source_after_rest_and_not_before(store: Any, queue: Any) -> None:
-    clock = Clock()
-    rest = Rest(60, clock)
-    put(store, new__a="1")
-    for message in sources.receive(*queue, 1):
-        for source in message.stirred:
-            rest.stirred(source)
-    clock.now += 59
-    assert rest.due() == []
-    clock.now += 1
-    assert rest.due() == ["new"]
-    (closed,) = of_bucket(store, BUCKET, "new", rest)
-    rest.told("new")
-    assert closed.key == "new/" and rest.due() == []
-
-
-class Counting:
-    """A bucket that counts the requests, and the objects that it had to tell of."""
-
-    def __init__(self, store: Any) -> None:
-        self._store, self.listings, self.told = store, 0, 0
-        self.exceptions = store.exceptions
-
-    def get_paginator(self, name: str) -> Any:
-        outer = self
-
-        class Pages:
-            def paginate(self, **asked: Any) -> Iterator[Any]:
-                for page in outer._store.get_paginator(name).paginate(**asked):
-                    outer.listings += 1
-                    outer.told += len(page.get("Contents", []))
-                    yield page
-
-        return Pages()
-
-    def head_object(self, **asked: Any) -> Any:
-        return self._store.head_object(**asked)
-
-
-def test_a_look_at_closed_sources_lists_their_names_and_none_of_their_objects(store: Any, tmp_path: Path) -> None:
-    for source in ("one", "two"):
-        for number in range(5):
-            store.put_object(Bucket=BUCKET, Key=f"{source}/images/{number}.png", Body=b"")
-        store.put_object(Bucket=BUCKET, Key=f"{source}/_SUCCESS", Body=b"")
-    counting, tell = Counting(store), Prefect()
-    told = teller(tell, tmp_path, quiet=60)
-    for look in range(1, 4):
-        told(in_bucket(counting, BUCKET, told.rest))
-        assert (counting.listings, counting.told) == (look, 0)
-    assert len(tell.runs) == 2
-
-
-def test_an_open_source_of_any_size_is_one_pass_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tracemalloc
-
-    from tasks import arrivals
-
-    def many(*_: Any) -> Iterator[sources.Object]:
-        for number in range(100_000):
-            yield sources.Object(f"new/{number:06d}", "e", 1, 0.0)
-
-    monkeypatch.setattr(arrivals, "objects", many)
-    monkeypatch.setattr(arrivals, "_etag", lambda *_: None)
-    tracemalloc.start()
-    assert list(of_bucket(None, BUCKET, "new", Rest(0))) != []
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2**20
 
 
 def test_what_a_look_found_while_the_server_was_down_is_told_without_another_look(store: Any, tmp_path: Path) -> None:

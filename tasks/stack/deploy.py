@@ -40,24 +40,28 @@ def apply(stack: Stack) -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return
     _pool(stack)
-    said = ""
-    for last_try in (False, False, True):  # a server that has just started may answer 500
-        for step in (["prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all"], ["tasks.automations"]):
-            ended = subprocess.run(
-                [sys.executable, "-m", *step],
-                cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            )  # fmt: skip
-            said += ended.stdout + ended.stderr
-            if ended.returncode != 0:
-                break
-        (stack.home / "logs" / "deploy.log").write_text(said, encoding="utf-8")
-        if ended.returncode == 0 or last_try:
-            break
-        time.sleep(5)
-    if ended.returncode != 0:
-        last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no word"]
-        raise UserError(f"prefect deploy failed: {last[0]} (all of it: {stack.home / 'logs' / 'deploy.log'}).")
+    (stack.home / "logs" / "deploy.log").write_bytes(b"")
+    _run(stack, "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all")
+    _run(stack, "tasks.automations")
     stamp.write_text(digest, encoding="utf-8")
+
+
+def _run(stack: Stack, *command: str) -> None:
+    """A Python module against the stack's server; one that has just started may answer 500."""
+    log = stack.home / "logs" / "deploy.log"
+    for last_try in (False, False, True):
+        ended = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+        with log.open("a", encoding="utf-8") as kept:
+            kept.write(ended.stdout + ended.stderr)
+        if ended.returncode == 0:
+            return
+        if not last_try:
+            time.sleep(5)
+    last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no word"]
+    raise UserError(f"{' '.join(command[:3])} failed: {last[0]} (all of it: {log}).")
 
 
 def _digest(stack: Stack) -> str:

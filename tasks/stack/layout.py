@@ -90,7 +90,6 @@ class Stack:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database("asyncpg", "prefect"),
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # its defaults, 10 and 5, make a busy machine's server answer 500
             "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "MLFLOW_BACKEND_STORE_URI": self.database("psycopg2", "mlflow"),
             MARK: str(self.home),
         }

@@ -134,19 +134,8 @@ class AnswerStore:
             role: which calls.
             having: those of this role, or (False) those of all others.
         """
-        columns = [
-            "key",
-            "role",
-            "endpoint",
-            "model",
-            "text",
-            "finish",
-            "seconds",
-            "prompt_tokens",
-            "completion_tokens",
-            "cost",
-            "at",
-        ]
+        said = ("key", "role", "endpoint", "model", "text", "finish")
+        columns = (*said, "seconds", "prompt_tokens", "completion_tokens", "cost", "at")
         found = self._base.execute(
             f"SELECT {', '.join(columns)} FROM calls JOIN answers USING (key) WHERE outcome = 'answered' "
             f"AND role {'=' if having else '<>'} ? GROUP BY key ORDER BY key LIMIT ?",
