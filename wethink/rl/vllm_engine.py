@@ -126,7 +126,8 @@ class Server:
         if self.url:
             return f"Look at the server at {self.url}."
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "Its last lines:\n" + "\n".join(lines[-15:])
+        causes = [line for line in lines[:-15] if "Error: " in line]  # of the engine; what follows is its server's
+        return "Its first errors and last lines:\n" + "\n".join(causes[:3] + lines[-15:])
 
     def _check_settings(self) -> None:
         """vLLM's own defaults are traps: log-probs before the temperature, penalties from a model's files."""
