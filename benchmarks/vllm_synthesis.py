@@ -3,7 +3,8 @@
     python -m benchmarks.vllm_synthesis [--model models/grpo] [--images 6]
 
 Two models are served in turn by `.venv-vllm`: a checkpoint of the tiny profile, whose vocabulary has no braces, so that
-it cannot write JSON at all; and random weights over bytes, which under a schema write JSON of noise and get further.
+it cannot write JSON at all and vLLM 0.32 answers HTTP 500 throughout: an outage, which must end with a sentence and
+publish nothing; and random weights over bytes, which under a schema write JSON of noise and get further.
 Writes reports/vllm_synthesis.json.
 """
 
@@ -22,6 +23,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from benchmarks.synth_chaos import environment, project
+from wethink.clients.chat import TRY_AGAIN_LATER
 from wethink.clients.store import AnswerStore
 from wethink.config import TinyModel, load_yaml
 from wethink.records import read_json, read_jsonl, write_json
@@ -96,10 +98,16 @@ def check(home: Path, name: str, model: Path, length: int, images: int, tokens: 
         params = load_yaml(folder / "params.yaml")
         role = {"endpoint": "vision", "model": "tiny", "temperature": 0.7, "max_tokens": tokens}
         params["synthesize"]["team"] |= dict.fromkeys(("vision", "reasoner", "adjudicator"), role)
-        params["launch"]["endpoints"]["vision"] |= {"deadline_seconds": 300.0}
+        params["launch"]["endpoints"]["vision"] |= {"deadline_seconds": 300.0, "give_up_seconds": 30.0}
         YAML().dump(json.loads(json.dumps(params)), folder / "params.yaml")
         command = [sys.executable, "-m", "wethink", "synthesize"]
         done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+    if done.returncode == TRY_AGAIN_LATER:
+        with AnswerStore(folder / ".wethink/answers.sqlite") as store:
+            calls = {f"{line['role']}: {line['outcome']}": line["calls"] for line in store.ledger()}
+        answered = any(key.endswith(": answered") for key in calls)
+        sound = not (folder / "data/rows").exists() and not answered and "has not answered for" in done.stderr
+        return {"model": name, "adds_up": sound, "said": done.stderr.strip().splitlines()[-1], "calls": calls}
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     metrics = read_json(folder / "data/rows/metrics.json")
@@ -134,7 +142,7 @@ def main() -> int:
     ]
     write_json(Path("reports/vllm_synthesis.json"), {"runs": found})
     print(json.dumps(found, indent=2))
-    answered = all(any(key.endswith(": answered") for key in run["calls"]) for run in found)
+    answered = any(any(key.endswith(": answered") for key in run["calls"]) for run in found)
     return 0 if answered and all(run["adds_up"] for run in found) else 1
 
 

@@ -1,5 +1,6 @@
 """How a stage runs and publishes: what it cost is its own, and an output is the old one or the new one, whole."""
 
+import contextlib
 import errno
 import json
 import os
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from tasks import ROOT
-from wethink import running
+from wethink import running, runs
 from wethink.beside import OTHERS
 from wethink.config import load_params
 from wethink.errors import UserError
@@ -194,3 +195,30 @@ def test_a_disk_that_fills_up_during_publish_leaves_the_old_output_whole_and_a_r
         assert (out / "weights").read_bytes().startswith(b"new") and len(list(out.parent.iterdir())) == 1
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_process_whose_starter_was_killed_before_it_could_look_ends_too(tmp_path: Path) -> None:
+    """Python takes its time to start, longer on a busy machine; DVC may be dead by then, and nobody's parent."""
+    late = (
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "Path(sys.argv[1], 'pid').write_text(str(os.getpid()))\n"
+        "while os.getppid() == int(sys.argv[2]): time.sleep(0.01)\n"
+        "from wethink.runs import die_with_owners\ndie_with_owners()\ntime.sleep(60)\n"
+    )
+    starter = (
+        "import os, subprocess, sys, time\nfrom pathlib import Path\n"
+        "subprocess.Popen([sys.executable, '-c', *sys.argv[1:], str(os.getpid())])\n"
+        "while not Path(sys.argv[2], 'pid').exists(): time.sleep(0.01)\n"
+        "time.sleep(0.5)\nos.kill(os.getpid(), 9)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[1])}
+    command = [sys.executable, "-c", starter, late, str(tmp_path)]
+    subprocess.run(command, env=environment, start_new_session=True, timeout=60)
+    orphan, until = int((tmp_path / "pid").read_text()), time.monotonic() + 30
+    try:
+        while psutil.pid_exists(orphan) and psutil.Process(orphan).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until, "it outlives who started it"
+            time.sleep(0.1)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(orphan, 9)

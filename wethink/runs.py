@@ -130,7 +130,7 @@ def die_with_owners() -> None:
     parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent and all(_alive(pid) for pid in owners):
+        while os.getppid() == parent and all(_alive(pid) for pid in owners) and not _handed_over():
             time.sleep(0.5)
         for group in GROUPS:
             with contextlib.suppress(ProcessLookupError):
@@ -138,6 +138,20 @@ def die_with_owners() -> None:
         os._exit(143)
 
     threading.Thread(target=watch, name="die-with-owners", daemon=True).start()
+
+
+def _handed_over() -> bool:
+    """Whether who started us was dead before we could look at it: Python takes its time to start.
+
+    Then our parent is whoever takes in orphans: of another process group than ours, whose leader has ended. (A living
+    starter shares our group, or has made us its leader.)
+    """
+    group = os.getpgrp()
+    if _alive(group):
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        return os.getpgid([os.getppid(), *_behind_a_shell()][-1]) != group
+    return False
 
 
 def _behind_a_shell() -> list[int]:
