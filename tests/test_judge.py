@@ -203,9 +203,10 @@ def test_an_answer_too_long_or_empty_never_reaches_the_judge_nor_does_a_row_with
     assert not server.bodies
 
 
-def test_without_its_judge_a_row_is_unknown_and_an_unknown_endpoint_is_named(tmp_path: Path) -> None:
+def test_nothing_is_scored_without_the_judge_that_is_named_and_an_unknown_endpoint_is_named(tmp_path: Path) -> None:
     config, launch = settings(tmp_path, "http://127.0.0.1:9/v1")
-    assert score("a red circle", config).verdict.outcome == "unknown"
+    with pytest.raises(UserError, match="nothing has connected it"):
+        score("a red circle", config)
     with (
         pytest.raises(UserError, match=r"rewards\.judge\.endpoint"),
         connected(config, launch.model_copy(update={"endpoints": {}})),

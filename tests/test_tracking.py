@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks import traces, tracking
-from tests.test_flow import publish_sft, tracked_runs, write_live
+from tests.test_flow import publish, tracked_runs, write_live
 from wethink.clients.store import Answer, AnswerStore, Call
 from wethink.records import write_json
 
@@ -19,7 +19,7 @@ def test_how_busy_the_machine_was_stands_with_the_curves_of_a_stage_that_runs(
         write_live("key", range(1, 4))
         watch()
         time.sleep(2)
-    publish_sft(3, "key")
+    publish(3, "key")
     tracking.catch_up("sft", "test")
     (run,) = [run for run in tracked_runs() if run.data.tags.get("stage") == "sft"]
     assert run.data.metrics["loss"] and "system/cpu_utilization_percentage" in run.data.metrics
@@ -32,7 +32,7 @@ def test_the_report_is_an_artifact_of_the_pipelines_run_and_nothing_large_is(pro
     Path("reports/index.html").write_text("<p>a page</p>", encoding="utf-8")
     record = {"fingerprint": "key", "metrics": {}, "seconds": 1.0, "peak_pss_mb": 2.0}
     write_json(Path(".wethink/runs/report.run.json"), record)
-    publish_sft(2, "key")
+    publish(2, "key")
     for stage in ("sft", "report"):
         assert tracking.catch_up(stage, "test")
     kept = {run.info.run_name: MlflowClient().list_artifacts(run.info.run_id, "report") for run in tracked_runs()}

@@ -267,4 +267,4 @@ def test_a_gpu_without_enough_memory_is_a_sentence_with_what_to_lower(workshop: 
 
     sentence = told(workshop, "grpo", {}, rl__trainer__learn=learn)
     assert sentence.startswith("stage 'grpo' needs more memory than this GPU has: lower optim.micro_tokens")
-    assert (workshop / "scratch/failure.txt").read_text() == sentence
+    assert read_json(workshop / "scratch/failure.json")["message"] == sentence
