@@ -11,7 +11,7 @@ import pytest
 from tasks import events, sources, watcher
 from tasks.arrivals import Rest, in_bucket, in_folder
 from tasks.sources import Closed
-from tests.bucket import BUCKET, put
+from tests.bucket import BUCKET, forget, put
 from wethink.errors import UserError
 
 
@@ -257,12 +257,13 @@ def test_an_event_that_becomes_no_run_is_not_accepted_and_one_that_did_is_not_to
 
 
 def test_a_store_that_answers_503_to_every_fifth_request_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.flywheel.services import KEYS, Store
 
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
+    forget(endpoint)
     shaky = Store()
     try:
         client, tell = sources.client("s3", shaky.endpoint), Prefect()
