@@ -85,7 +85,8 @@ bench: .venv/.installed .venv-trl/.installed
 gpu-check:
 	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.gpu_check
 
-# The paper's ablations in miniature, arm by arm, for three seeds; resumable. ARGS=--smoke proves the mechanics.
+# The paper's ablations in miniature, arm by arm, for three seeds; resumable. ARGS="--budget short" trains a third as
+# long, ARGS="--budget smoke" proves the mechanics.
 ablations: .venv/.installed
 	@$(BIN)/python -m flows.ablations $(ARGS)
 

@@ -48,7 +48,7 @@ def noise(folder: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=EOS, model_max_length=8192)
     tokenizer.chat_template = chat_template("")
     shape = TinyModel(
-        hidden=64, layers=2, heads=4, kv_heads=2, ff=128, vision_depth=2, vision_hidden=64, initializer_range=0.02
+        hidden=128, layers=2, heads=4, kv_heads=2, ff=128, vision_depth=2, vision_hidden=64, initializer_range=0.02
     )
     save_policy(
         build_model(shape, tokenizer, 0), None, Processor(tokenizer, build_image_processor(56)), folder, "noise"

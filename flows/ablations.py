@@ -1,11 +1,12 @@
 """`make ablations`: the paper's ablations in miniature, arm by arm, for several seeds.
 
-    python -m flows.ablations [--seeds 0 1 2] [--only ARM …] [--smoke]
+    python -m flows.ablations [--seeds 0 1 2] [--only ARM …] [--budget full|short|smoke]
 
 Every seed is a git worktree with the main job in it; an arm trains one thing differently, beside it, and shares its
 data, base and SFT. A finished arm is left alone when the command starts again. Each arm's figures are kept as
 `reports/ablations/seed-<n>/<arm>.json`; `reports/ablations.json` and, to look at, `reports/ablations.html` are written
-after every arm. `--smoke` is a reduced budget that proves mechanics and no claim; the report says so.
+after every seed. Two budgets are reduced, and the report says so: `short` trains a third as long and asks half as much
+(profiles/short.yaml), `smoke` proves mechanics and no claim.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from wethink.report.ablations import ablations_page
 from wethink.runs import WORK
 
 HOME = WORK / "ablations"
+BUDGETS = ("full", "short", "smoke")  # all but the first are overlays in profiles/
 REPORT, PAGE, ARM_REPORTS = Path("reports/ablations.json"), Path("reports/ablations.html"), Path("reports/ablations")
 
 
@@ -42,10 +44,14 @@ def needed(only: list[str]) -> list[str]:
     return [name for name in ARMS if name in wanted]
 
 
-def run_seed(seed: int, arms: list[str], smoke: bool) -> list[dict[str, Any]]:
+def folder_of(seed: int, budget: str) -> str:
+    return f"seed-{seed}" if budget == BUDGETS[0] else f"seed-{seed}-{budget}"
+
+
+def run_seed(seed: int, arms: list[str], budget: str) -> list[dict[str, Any]]:
     """The main job of a seed, then every arm; yields figures through `reports/ablations/`."""
-    name = f"seed-{seed}{'-smoke' if smoke else ''}"
-    folder = checkout(HOME / name, {"seed": seed}, ["smoke"] if smoke else [])
+    name = folder_of(seed, budget)
+    folder = checkout(HOME / name, {"seed": seed}, [] if budget == BUDGETS[0] else [budget])
     print(f"== {name}: main job", flush=True)
     run_in(folder, MAIN_JOB, f"ablations-{name}-main")
     found: list[dict[str, Any]] = []
@@ -59,35 +65,34 @@ def run_seed(seed: int, arms: list[str], smoke: bool) -> list[dict[str, Any]]:
     return found
 
 
-def records_of(seed: int, smoke: bool, arm: str) -> list[Record]:
+def records_of(seed: int, budget: str, arm: str) -> list[Record]:
     """An arm's evaluation records."""
-    folder = HOME / f"seed-{seed}{'-smoke' if smoke else ''}"
-    return list(read_jsonl(folder / ABLATIONS[f"measure_{arm}"].out / "items.jsonl"))
+    return list(read_jsonl(HOME / folder_of(seed, budget) / ABLATIONS[f"measure_{arm}"].out / "items.jsonl"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.ablations", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="*", default=[], metavar="ARM", help=f"of {', '.join(ARMS)}")
-    parser.add_argument("--smoke", action="store_true", help="a reduced budget: mechanics, no claims")
+    parser.add_argument("--budget", choices=BUDGETS, default=BUDGETS[0], help="smoke: mechanics, no claims")
     args = parser.parse_args()
     try:
         arms, found = needed(args.only), list[dict[str, Any]]()
         for seed in args.seeds:
-            found += run_seed(seed, arms, args.smoke)
+            found += run_seed(seed, arms, args.budget)
             records = {
-                (s, arm): records_of(s, args.smoke, arm)
+                (s, arm): records_of(s, args.budget, arm)
                 for s in args.seeds[: args.seeds.index(seed) + 1]
                 for arm in (*MAIN, *arms)
             }
-            whole = result(found, records, load_params().evaluate.bootstrap, reduced=args.smoke)
+            whole = result(found, records, load_params().evaluate.bootstrap, args.budget)
             write_json(REPORT, whole)
             PAGE.write_text(ablations_page(read_json(REPORT)), encoding="utf-8")
     except UserError as error:
         print(f"wethink ablations: {error}", file=sys.stderr)
         return error.exit_code
-    if args.smoke:
-        print("REDUCED BUDGET (smoke profile): these figures prove mechanics and support no claim")
+    if args.budget != BUDGETS[0]:
+        print(f"REDUCED BUDGET (profiles/{args.budget}.yaml)")
     print(f"written: {REPORT} and {PAGE.resolve()}")
     return 0
 

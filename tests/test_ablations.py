@@ -144,7 +144,7 @@ def made() -> dict[str, Any]:
     right = {"grpo": 40, "rules_only": 40, "judge_only": 20, "sft": 35, "sft_raw": 50}
     arms = [arm(name, seed, count / 60) for seed in (0, 1, 2) for name, count in right.items()]
     found = {(seed, name): records(name, seed, count) for seed in (0, 1, 2) for name, count in right.items()}
-    return result(arms, found, 200, reduced=False)
+    return result(arms, found, 200, "full")
 
 
 def test_a_claim_shows_is_not_shown_or_shows_the_contrary() -> None:
@@ -177,8 +177,8 @@ def test_diversity_is_that_of_the_rows() -> None:
     assert measures(rows) == {"rows": 4, "kinds": 1, "questions": 1, "words": 4, "bits": 1.0}
 
 
-@pytest.mark.parametrize("reduced", [False, True])
-def test_the_page_says_what_did_not_replicate_and_a_reduced_budget(reduced: bool) -> None:
-    page = ablations_page(made() | {"reduced": reduced})
+@pytest.mark.parametrize("budget", ["full", "short", "smoke"])
+def test_the_page_says_what_did_not_replicate_and_a_reduced_budget(budget: str) -> None:
+    page = ablations_page(made() | {"budget": budget})
     assert "1 of 3 comparisons show what they claim; 1 show the contrary" in page
-    assert "not shown" in page and ("Reduced budget" in page) == reduced
+    assert "not shown" in page and ("Reduced budget" in page) == (budget != "full")

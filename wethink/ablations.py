@@ -158,7 +158,7 @@ def result(
     arms: Sequence[Mapping[str, Any]],
     records: Mapping[tuple[int, str], Sequence[Record]],
     resamples: int,
-    reduced: bool,
+    budget: str,
 ) -> dict[str, Any]:
     """`reports/ablations.json`: every arm of every seed, and the claims over all seeds."""
     targets = {
@@ -179,7 +179,7 @@ def result(
         "arms": listed,
         "claims": claims,
         "seeds": sorted({arm["seed"] for arm in arms}),
-        "reduced": reduced,
+        "budget": budget,
         "cpu_seconds": round(sum(arm["cpu_seconds"] or 0.0 for arm in arms), 1),
     }
 

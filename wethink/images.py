@@ -76,7 +76,7 @@ class ImageSet:
                     for number in range(file.num_row_groups):
                         rows = file.read_row_group(number, columns=_FIELDS, use_threads=False).to_pylist()
                         found = [_compact(row) for row in rows]
-                        self._groups |= {record.id: (shard, number) for record in found}
+                        self._groups |= dict.fromkeys([record.id for record in found], (shard, number))
                         records += found
             except (OSError, pa.ArrowException, TypeError) as error:
                 raise UserError(f"{shard} cannot be read ({error}); run `python -m wethink ingest` again.") from None

@@ -24,8 +24,9 @@ PAGE = (
 <main>
 <p class="eyebrow">WeThink · ablations in miniature · {{ seeds|length }} seed{{ '' if seeds|length == 1 else 's' }}</p>
 <h1>{{ shown }} of {{ claims|length }} comparisons show what they claim; {{ contrary }} show the contrary</h1>
-{% if reduced %}<p class="note warn">Reduced budget (smoke profile): this page proves mechanics and supports no
-claim.</p>{% endif %}
+{% if budget == 'smoke' %}<p class="note warn">Reduced budget (smoke profile): this page proves mechanics and supports
+no claim.</p>{% elif budget != 'full' %}<p class="note warn">Reduced budget (profiles/{{ budget }}.yaml): shorter
+training and fewer questions than the main job's.</p>{% endif %}
 {% if seeds|length < 3 %}<p class="note warn">Fewer than three seeds: how much training varies is not known.</p>
 {% endif %}
 <p class="lead">Each arm trains one thing differently beside the main job of its seed and is measured on the same
@@ -99,6 +100,6 @@ def ablations_page(result: dict[str, Any]) -> str:
             style=Markup(STYLE),
             shown=verdicts.count("shows"),
             contrary=verdicts.count("the contrary"),
-            **{key: result[key] for key in ("arms", "claims", "seeds", "reduced", "cpu_seconds")},
+            **{key: result[key] for key in ("arms", "claims", "seeds", "budget", "cpu_seconds")},
         )
     )

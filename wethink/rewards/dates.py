@@ -37,7 +37,7 @@ _CLOCK = re.compile(
 )
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def read_date(text: str) -> Day | None:
     """The date that a whole text is, or None.
 
@@ -74,7 +74,7 @@ def _real(year: int | None, month: int, day: int | None, weekday: str | None = N
     return year, month, day
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def read_clock(text: str) -> frozenset[int] | None:
     """The seconds since midnight that a clock time may mean (two, where am or pm is not said), or None.
 

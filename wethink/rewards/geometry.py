@@ -40,7 +40,7 @@ def kind(problem: str, gold: str) -> Literal["box", "point"] | None:
     return None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _numbers(text: str, count: int) -> tuple[float, ...] | None:
     """The `count` numbers that a whole text consists of, in any of the usual notations, or None."""
     if len(text) > 400:

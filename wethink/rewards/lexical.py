@@ -35,7 +35,7 @@ def judge(answer: str, gold: str) -> Verdict:
     return Verdict("correct" if score == 1 else "wrong", f"{right} of {total} facts right", score)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def facts(text: str) -> tuple[str, ...]:
     """The facts of a description: without case, articles, "and" and repeated spaces.
 

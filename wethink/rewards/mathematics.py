@@ -216,7 +216,7 @@ def readable(gold: str) -> bool | None:
         return None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _readable(expression: str) -> bool:
     reply = COMPARER.ask(expression, None)
     if reply.get("fault") == "unavailable":

@@ -12,7 +12,7 @@ _LETTER = re.compile(r"[(\[]?([A-Ja-j])(?:[).:\]]+|\b)\s*(?:[-,]\s)?\s*")
 _SEVERAL = re.compile(r"\s*(?:,\s*and\b|[,;&]|\band\b)\s*|\s+")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def options(problem: str) -> dict[str, str]:
     """The options that a problem lists, letter → text; empty if it lists none.
 
@@ -38,7 +38,7 @@ def options(problem: str) -> dict[str, str]:
     return {}
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _forms(problem: str) -> dict[str, str]:
     """The options of a problem in the form in which texts are compared."""
     return {letter: word_form(plain(text)) for letter, text in options(problem).items()}
@@ -82,7 +82,7 @@ def choose_several(answer: str, problem: str) -> frozenset[str] | None:
     return frozenset(letters)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def expected(gold: str, problem: str) -> frozenset[str] | None:
     """The letters that a gold names: of one option, or of several; None if it names none of the problem's."""
     letter = choose(gold, problem)

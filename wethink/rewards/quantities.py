@@ -91,7 +91,7 @@ class Quantity:
     name: str = ""
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def read(text: str) -> Quantity | None:
     r"""The number with its unit that a whole text is (as `text.plain` leaves it), or None.
 

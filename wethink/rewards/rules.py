@@ -68,7 +68,7 @@ def verify(answer: str, gold: str, problem: str, category: str, tolerance: float
     return _verify_blank(answer, text, gold, problem, tolerance)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def gold_fault(gold: str, problem: str, category: str) -> str | None:
     """Why no answer to this row can be checked by rules, or None."""
     if category not in ("MC", "FIB"):
@@ -164,7 +164,7 @@ def bare_braces(gold: str) -> bool:
     return text.startswith("{") and text.endswith("}")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def items(text: str) -> list[str]:
     """The parts of a list, one line or several; a number with thousands separators is one part, and so is what
     would be torn between brackets.
