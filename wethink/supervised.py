@@ -13,7 +13,6 @@ from torch import nn
 from wethink.batching import Images, encode_prompts, epoch_order, pack
 from wethink.config import Launch, Optim
 from wethink.distributed import (
-    all_max,
     all_sum,
     build_engine,
     cost_clock,
@@ -114,8 +113,9 @@ def train(
             engine.backward(loss * ranks.world)
             sums[0] += loss.detach()
         if forwards_must_match(engine):
-            passes = -(-len(mine) // optim.micro_batch)
-            for _ in range(all_max(passes, ranks) - passes):  # another rank has more
+            # The first rank has the most. It must not be asked: while it reduces its last pass, it hears nothing else.
+            most, passes = (-(-len(part) // optim.micro_batch) for part in (chosen[:: ranks.world], mine))
+            for _ in range(most - passes):
                 engine.backward(engine(idle_batch(processor).to(ranks.device))[0].sum() * 0.0)
         norm = optimizer_step(engine, optim, step)
         broken = not math.isfinite(norm)

@@ -130,7 +130,7 @@ def _params() -> dict[str, Any]:
     params["grpo"]["optim"] |= {"batch": 4, "save_every": 1}
     params["grpo"] |= {"group": 4, "max_new_tokens": 8}
     params["evaluate"] |= {"max_new_tokens": 8, "batch": 16, "bootstrap": 50}
-    params["retrain"] |= {"steps": 3}
+    params["retrain"] |= {"steps": 20}  # some of them are seen on the way
     params["promotion"] |= {"min_scenes": 2, "resamples": 800, "looks": 40, "alpha": 0.5}
     params["launch"] |= {"processes": 1, "deadline_minutes": 10}
     return params

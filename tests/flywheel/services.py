@@ -282,12 +282,12 @@ def running(project: Project) -> Iterator[Services]:
             os.environ.pop(name, None)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str = "it") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float, what: str = "it", pause: float = 0.3) -> Any:
     """The first answer of `condition` that is not None."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found is not None:
             return found
-        time.sleep(0.3)
+        time.sleep(pause)
     raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")

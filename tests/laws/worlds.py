@@ -33,8 +33,9 @@ def in_world(world: int, work: Callable[..., Any], *arguments: Any, idle: float 
     """`work(*arguments)` on every rank of a gloo world; what each returned, in rank order.
 
     Raises:
-        Hang: no rank has used the processor for `idle` seconds; all of them are killed. Ranks that wait for each
-            other use none, those on a busy machine a little, however long they then take.
+        Hang: the ranks have used next to nothing of the processor for `idle` seconds; all of them are killed. Ranks
+            that wait for each other use less than a hundredth (threads that look whether there is something to do),
+            those on a busy machine more, however long they then take.
         AssertionError: a rank found something untrue; the message says what.
         Crash: a rank raised anything else, or was killed.
     """
@@ -44,15 +45,17 @@ def in_world(world: int, work: Callable[..., Any], *arguments: Any, idle: float 
             running, spent, moved = dict(enumerate(children)), 0.0, time.monotonic()
             while running:
                 for rank, child in list(running.items()):
-                    if os.waitpid(child, os.WNOHANG)[0]:
+                    pid, status = os.waitpid(child, os.WNOHANG)
+                    if pid:
                         del running[rank]
                         spent = 0.0  # of those that are left
                         path = Path(folder, str(rank))
-                        ok, value = pickle.loads(path.read_bytes()) if path.exists() else (False, ("killed", True))
+                        killed = f"killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "no answer"
+                        ok, value = pickle.loads(path.read_bytes()) if path.exists() else (False, (killed, True))
                         if not ok:
                             message, crashed = value
                             raise (Crash if crashed else AssertionError)(f"rank {rank}: {message}")
-                if (now := _processor_seconds(running.values())) >= spent + 0.01:
+                if (now := _processor_seconds(running.values())) >= spent + 0.01 * idle:
                     spent, moved = now, time.monotonic()
                 if time.monotonic() > moved + idle:
                     raise Hang(f"ranks {sorted(running)} of {world} have not computed for {idle:.0f} s")
