@@ -140,28 +140,12 @@ clean:
 	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock; \
 	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
 
-# The peer of `make bench` and of the laws. AutoProcessor needs torchvision, which is installed as for vLLM below.
-.venv-trl/.installed: requirements-trl.lock infra/vllm/torchvision_ops.py
-	@test -x .venv-trl/bin/python || python3 -m venv .venv-trl
-	@.venv-trl/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-trl.lock
-	@site=$$(.venv-trl/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
-	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
-	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@
-
-# vLLM wants another fastapi than Prefect, so it lives in an environment of its own. It and torchvision are
-# installed without their dependencies, which would bring a CUDA build of PyTorch; the lock has the rest.
-.venv-vllm/.installed: requirements-vllm.lock infra/vllm/torchvision_ops.py
-	@test -x .venv-vllm/bin/python || python3 -m venv .venv-vllm
-	@.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.lock
-	@site=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
-	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
-	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@
-
-# VLMEvalKit pins packages that we do not want and turns TLS verification off at import: an environment of its own,
-# from a complete lock, with what torchvision needs beside a CPU build of PyTorch.
-.venv-vlmeval/.installed: requirements-vlmeval.lock infra/vllm/torchvision_ops.py
-	@test -x .venv-vlmeval/bin/python || python3 -m venv .venv-vlmeval
-	@.venv-vlmeval/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vlmeval.lock
-	@site=$$(.venv-vlmeval/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+# Peers live in environments of their own, from complete locks: TRL (laws, `make bench`), vLLM, which wants another fastapi
+# than Prefect, and VLMEvalKit, which turns TLS verification off at import. Packages that would bring a CUDA build of PyTorch are
+# installed without their dependencies, and what torchvision then lacks is registered by a file of ours.
+.venv-%/.installed: requirements-%.lock infra/vllm/torchvision_ops.py
+	@test -x .venv-$*/bin/python || python3 -m venv .venv-$*
+	@.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-$*.lock
+	@site=$$(.venv-$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	cp infra/vllm/torchvision_ops.py "$$site/wethink_torchvision_ops.py"; \
 	echo "import wethink_torchvision_ops" > "$$site/wethink_torchvision_ops.pth"; touch $@
