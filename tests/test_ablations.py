@@ -156,6 +156,11 @@ def test_a_claim_shows_is_not_shown_or_shows_the_contrary() -> None:
     }
 
 
+def test_a_difference_that_many_comparisons_would_find_by_chance_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wethink.ablations.holm", lambda found: dict.fromkeys(found, 0.06))
+    assert {claim["verdict"] for claim in made()["claims"]} == {"not shown"}
+
+
 def test_claims_are_over_all_seeds_and_adjusted_together() -> None:
     found = made()
     assert {claim["seeds"] for claim in found["claims"]} == {3}

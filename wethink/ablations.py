@@ -1,7 +1,7 @@
 """What the ablations say: an arm's figures, the comparisons that the paper makes, and whether they show here.
 
 A claim of the paper is stated with the direction that it had there. Here it `shows`, shows `the contrary`, or is `not
-shown` (the interval includes 0): three seeds of a miniature say nothing about the paper's own setting.
+shown` (its p-value, adjusted for all comparisons, is above LEVEL). A miniature says nothing about the paper's setting.
 """
 
 import csv
@@ -18,6 +18,7 @@ from wethink.runs import WORK
 from wethink.statistics import by_setting, difference, holm, paired_test, summarise
 
 SMOOTH = 10  # steps of the moving average in which the target is sought
+LEVEL = 0.05
 TARGET = 0.95  # of the reference arm's last smoothed accuracy of rollouts
 
 
@@ -45,10 +46,15 @@ CLAIMS = (
     Claim("pass rate", "best_tenth", "grpo", "the best tenth by pass rate beats all, at equal steps", "ours"),
     *(
         Claim(
-            "weights", "grpo", name, f"0.7 / 0.3 with group normalisation beats {name.removeprefix('weights_')}", "ours"
+            "weights",
+            "grpo",
+            name,
+            f"accuracy 0.7, format 0.3, divided by the group's std beats {arm.rewards['accuracy_weight']}, "
+            f"{arm.rewards['format_weight']}, {'divided' if arm.changes['advantage'] == 'group' else 'undivided'}",
+            "ours",
         )
-        for name in ARMS
-        if name.startswith("weights_")
+        for name, arm in ARMS.items()
+        if arm.question == "weights"
     ),
     *(
         Claim(
@@ -175,6 +181,8 @@ def result(
     adjusted = holm({str(i): claim["p"] for i, claim in enumerate(claims)})
     for i, claim in enumerate(claims):
         claim["holm"] = adjusted[str(i)]
+        seen = "not shown" if claim["holm"] > LEVEL else "shows" if claim["mean"] > 0 else "the contrary"
+        claim["verdict"] = seen
     return {
         "arms": listed,
         "claims": claims,
@@ -200,8 +208,6 @@ def _claim(claim: Claim, records: Mapping[tuple[int, str], Sequence[Record]], re
         for arm in (claim.better, claim.worse)
     ]
     found = {s: difference(sides[0].get(s, []), sides[1].get(s, []), resamples, 0) for s in ("greedy", "sampled")}
-    greedy = found["greedy"]
-    verdict = "not shown" if greedy["low"] <= 0 <= greedy["high"] else "shows" if greedy["low"] > 0 else "the contrary"
     per_seed = [
         difference(
             [r for r in sides[0]["greedy"] if r["id"].startswith(f"{seed}:")],
@@ -217,11 +223,10 @@ def _claim(claim: Claim, records: Mapping[tuple[int, str], Sequence[Record]], re
         "source": claim.source,
         "better": claim.better,
         "worse": claim.worse,
-        "verdict": verdict,
         "seeds": len(seeds),
         "per_seed": per_seed,
         "p": _p(sides[0]["greedy"], sides[1]["greedy"], resamples),
-        **greedy,
+        **found["greedy"],
         "sampled": found["sampled"],
     }
 
