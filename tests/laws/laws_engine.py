@@ -93,6 +93,18 @@ def follows_every_push(mutant: bool, family: Family) -> None:
         assert found <= BOUND, f"push {push}: largest |Δlogp| {found:.1e}"
 
 
+def more_prompts_than_a_batch_holds(mutant: bool) -> None:
+    """A step of many rows: vLLM reads some of them later, and none in parts."""
+    model = policy("qwen2_5_vl")
+    many = [ROWS[i % len(ROWS)] | {"id": str(i), "problem": " ".join([TEXT] * 3)} for i in range(48)]
+    with planted(mutant, "wethink.rl.vllm_engine.WHOLE_PROMPTS", ()), engine("qwen2_5_vl", model) as sampler:
+        try:
+            found = differences(sampler, model, processor(), many, NoiseImages(), RANKS, 0).max()
+        except UserError as error:
+            raise AssertionError(str(error)) if "does not use offset" in str(error) else error from None
+    assert found <= 10 * BOUND, f"largest |Δlogp| {found:.1e}"  # of ten times as many tokens after longer prompts
+
+
 def refuses_a_stale_engine(mutant: bool) -> None:
     sampler, model = running("qwen2_5_vl")
     sampler.sync(model, 10)
@@ -205,6 +217,11 @@ LAWS = [
     Law("a stale vLLM engine is refused before the first step", refuses_a_stale_engine, "a bound that bounds nothing"),
     _pushes("qwen3_vl"),
     Law("vLLM follows a head that is tied to the embeddings", follows_a_tied_head, "a checkpoint with a tied head"),
+    Law(
+        "vLLM writes for more prompts than a batch holds",
+        more_prompts_than_a_batch_holds,
+        "prompts may be read in parts",
+    ),
     Law(
         "a vLLM server that runs already follows 3 pushes over HTTP",
         a_server_that_runs_already,

@@ -3,11 +3,14 @@
 import numpy as np
 import torch
 
-from tests.laws.law import Law
+from tests.laws.law import Law, planted
+from tests.laws.workshop import ROOT
 from tests.miniature import TEXT, NoiseImages, policy, taught
 from wethink.batching import collate, encode_prompts
+from wethink.config import load_params
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.rl.rollout import sample
+from wethink.rl.samplers import InProcess
 
 COUNT, LENGTH, TIE = 200, 12, 1e-5
 
@@ -77,7 +80,25 @@ def logps_as_teacher_forced(mutant: bool) -> None:
     assert (forced - sampled).abs().max() <= 1e-4
 
 
+def written_in_passes_as_at_once(mutant: bool) -> None:
+    made, prompts = _prompts(12)
+    model, _ = _policies(False)
+    config = load_params(ROOT / "profiles/tiny.yaml").grpo.model_copy(update={"group": 4, "max_new_tokens": LENGTH})
+    rows, stream, found = [{"id": str(i)} for i in range(12)], np.random.default_rng(0), []
+    with planted(mutant, "wethink.rl.samplers.uniforms", lambda *given: stream.random((4, LENGTH))):
+        for budget in (None, 200):  # tokens: three prompts or so a pass
+            optim = config.optim.model_copy(update={"micro_tokens": budget})
+            sampler = InProcess(made, config.model_copy(update={"optim": optim}), torch.device("cpu"))
+            sampler.sync(model, 0)
+            groups = sampler.sample(rows, prompts, NoiseImages(), 0, 0)
+            found.append([[completion.ids for completion in group] for group in groups])
+    assert found[0] == found[1]
+
+
 LAWS = [
     Law(f"greedy sampler = model.generate over {COUNT} prompts with images", greedy_as_generate, "weights 3 % smaller"),
+    Law(
+        "what is sampled does not depend on tokens a pass", written_in_passes_as_at_once, "draws from one stream", True
+    ),
     Law("sampled log-probs = teacher-forced ones (fp32, 1e-4)", logps_as_teacher_forced, "weights 3 % smaller", True),
 ]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from wethink.batching import Images, Prompt
+from wethink.batching import Images, Prompt, micro_batches
 from wethink.config import Grpo, Launch
 from wethink.distributed import Ranks
 from wethink.models.policy import Processor
@@ -47,19 +47,25 @@ class InProcess:
         self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
         config = self.config
-        draws = np.concatenate([uniforms(seed, step, row["id"], config.group, config.max_new_tokens) for row in rows])
+        budget = config.optim.micro_tokens  # of a pass, here as in learning: what a step samples at once is bounded
+        most = [len(prompt.ids) + config.group * config.max_new_tokens for prompt in prompts]
         self.model.eval()
         try:
-            return sample(
-                self.model,
-                self.processor,
-                prompts,
-                draws,
-                config.max_new_tokens,
-                config.temperature,
-                config.group,
-                self.device,
-            )
+            found: list[list[Completion]] = []
+            for cut in micro_batches(most, budget) if budget else [range(len(prompts))]:
+                ids = [rows[i]["id"] for i in cut]
+                draws = [uniforms(seed, step, row, config.group, config.max_new_tokens) for row in ids]
+                found += sample(
+                    self.model,
+                    self.processor,
+                    [prompts[i] for i in cut],
+                    np.concatenate(draws),
+                    config.max_new_tokens,
+                    config.temperature,
+                    config.group,
+                    self.device,
+                )
+            return found
         finally:
             self.model.train()
 

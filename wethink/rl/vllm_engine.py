@@ -42,6 +42,9 @@ ANSWER_SECONDS = 1800.0  # no wait is without a deadline
 PARALLEL = 64  # requests in flight per rank; the engine batches them
 REQUIRED = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
 
+# On a CPU: after a prompt that was read in parts vLLM 0.32 sets the generator of its request back, and CPUs cannot.
+WHOLE_PROMPTS = ("--no-enable-chunked-prefill",)
+
 
 class Server:
     """A vLLM server: one of our own on a Unix socket, or one that runs elsewhere."""
@@ -92,7 +95,8 @@ class Server:
             local = int(os.environ.get("LOCAL_RANK", "0"))
             environment["CUDA_VISIBLE_DEVICES"] = visible[local] if len(visible) > local and visible[0] else str(local)
         else:
-            command += ["--dtype", "float32", "--enforce-eager"]
+            command += ["--dtype", "float32", "--enforce-eager", *WHOLE_PROMPTS]
+            command += ["--max-num-batched-tokens", str(max(context, 2048))]
             environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
             environment |= {"OMP_NUM_THREADS": str(launch.threads)}
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH"):
