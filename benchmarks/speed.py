@@ -38,6 +38,7 @@ class Setting:
     group: int = 8
     words: int = 24
     length: int = 32
+    budget: int = 4096  # packed tokens a pass
 
 
 GRPO = (
@@ -45,7 +46,7 @@ GRPO = (
     Setting("prompts x4 as long", words=162),  # 46 tokens with frame and image, then 184
     Setting("G x2", group=16),
 )
-GROWTH = (Setting("1x prompts"), Setting("2x prompts", prompts=16), Setting("4x prompts", prompts=32))
+GROWTH = tuple(Setting(f"{n}x prompts", prompts=8 * n, budget=2048) for n in (1, 2, 4))  # the first fills a pass, too
 SFT_BATCH, SFT_WORDS = 16, 40
 
 

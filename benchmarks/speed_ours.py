@@ -118,9 +118,10 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
     processor = Endless(stock.tokenizer, stock.image_processor)
     images = Pictures()
 
-    def grpo(name: str, prompts: int, group: int, words: int, length: int) -> dict[str, Any]:
+    def grpo(name: str, prompts: int, group: int, words: int, length: int, budget: int) -> dict[str, Any]:
+        optim = OPTIM.model_copy(update={"micro_tokens": budget})
         config = params.grpo.model_copy(
-            update={"optim": OPTIM, "group": group, "max_new_tokens": length, "kl": 0.0, "temperature": 1.0}
+            update={"optim": optim, "group": group, "max_new_tokens": length, "kl": 0.0, "temperature": 1.0}
         )
         engine = build_engine(CompletionLogProbs(load_model(folder / "model"), processor.banned), OPTIM, launch)
         sampler = InProcess(processor, config, ranks.device)

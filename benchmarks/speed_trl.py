@@ -57,7 +57,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
     def model() -> Any:
         return AutoModelForImageTextToText.from_pretrained(folder / "model", attn_implementation="sdpa")
 
-    def grpo(name: str, prompts: int, group: int, words: int, length: int) -> dict[str, Any]:
+    def grpo(name: str, prompts: int, group: int, words: int, length: int, **_: int) -> dict[str, Any]:
         rows = [{"prompt": asked(i, words), "image": picture(i)} for i in range(prompts * REPEATS)]
         clock = Clock()
         with tempfile.TemporaryDirectory() as out:

@@ -57,6 +57,8 @@ def balanced(services: Services, *sources: str) -> None:
         assert not [*work.glob("retrain/.*.publishing"), *work.glob(".wethink/scratch/*/*")], "nothing left over"
     assert not list((project.folder / ".wethink/checkpoints").glob(".keeping-*")), "nothing left over"
     wait_for(lambda: services.store.waiting() == 0 or None, 150, "the queue to be empty")
+    again = [run["name"] for run in services.runs() if run["run_count"] > 2]
+    assert not again, f"started again though they had ended: {again}"
     told = (project.folder / ".wethink/watcher/told.txt").read_text(encoding="utf-8").split()
     assert len(told) == len(set(told)), "told once"
 
