@@ -44,9 +44,18 @@ def wethink(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return run_module("wethink", *arguments)
 
 
+KEY = "sk-123456789"
 MISTAKES: dict[str, Callable[[Any], object]] = {
     "unknown key 'grpo.gruop'. Did you mean 'group'?": lambda p: p["grpo"].update(gruop=p["grpo"].pop("group")),
     "unknown key 'sead'. Did you mean 'seed'?": lambda p: p.update(sead=0),
+    "unknown key 'launch.endpoints.vision.api_key'": lambda p: p["launch"]["endpoints"]["vision"].update(api_key=KEY),
+    "unknown key 'launch.endpoints.vision.concurency'. Did you mean 'concurrency'?": lambda p: p["launch"]["endpoints"][
+        "vision"
+    ].update(concurency=2),
+    "key 'launch.endpoints.vision.url': must be http": lambda p: p["launch"]["endpoints"]["vision"].update(
+        url=f"http://{KEY}@127.0.0.1/v1"
+    ),
+    "key 'launch.endpoints.vision.key_env': ": lambda p: p["launch"]["endpoints"]["vision"].update(key_env=[KEY]),
     "key 'grpo.group'": lambda p: p["grpo"].update(group="8"),
     "key 'grpo.group': input should be greater than or equal to 2": lambda p: p["grpo"].update(group=1),
     "key 'base.optim.lr'": lambda p: p["base"]["optim"].update(lr="fast"),
@@ -61,6 +70,7 @@ def assert_one_sentence(done: "subprocess.CompletedProcess[str]", sentence: str)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, "a traceback, or more than a sentence"
+    assert KEY not in done.stderr, "what stands at an endpoint may be a key"
 
 
 @pytest.mark.parametrize("sentence", MISTAKES)

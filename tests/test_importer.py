@@ -91,7 +91,7 @@ def test_a_quirk_is_mended(change: dict, expected: dict, tmp_path: Path) -> None
         ({"image_path": "../one.png"}, "image_path leaves the source's folder"),
         ({"image_path": "sqa/../../one.png"}, "image_path leaves the source's folder"),
         ({"image_path": "..\\one.png"}, "image_path leaves the source's folder"),
-        ({"answer": None}, "key 'answer' is missing (line 1)"),
+        ({"answer": None}, "key 'answer' is missing"),
     ],
 )
 def test_a_row_that_cannot_be_mended_is_rejected_by_name(change: dict, reason: str, tmp_path: Path) -> None:
@@ -104,19 +104,19 @@ def test_the_second_of_equal_rows_is_rejected(tmp_path: Path) -> None:
     assert [row["reason"] for row in rows] == [None, None, "same image and problem as line 1"]
 
 
-def test_the_line_of_a_missing_key_is_its_line_in_the_file(tmp_path: Path) -> None:
+def test_a_broken_line_costs_no_other_and_is_told_by_its_number_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "given.jsonl"
     broken = {key: value for key, value in GOOD.items() if key != "reward"}
-    path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(broken) + "\n")
-    assert [row["reason"] for row in import_rows(path, RECORDS, bool)] == [None, "key 'reward' is missing (line 3)"]
+    path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(broken) + '\n{"problem": "cut o\n[1]\n')
+    found = [(row["provenance"]["line"], row["reason"]) for row in import_rows(path, RECORDS, bool)]
+    assert found == [(1, None), (3, "key 'reward' is missing"), (4, "not JSON"), (5, "no JSON object")]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "is empty"),
-        ("{]\n", "line 1: not JSON"),
-        ("[1]\n", "line 1: expected an object, found list"),
+        ("{]\n", "no row has the key 'problem'"),
         (json.dumps({k: v for k, v in GOOD.items() if k != "refined_cot"}), "no row has the key 'refined_cot'"),
         (None, "does not exist"),
     ],

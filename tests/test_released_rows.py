@@ -80,7 +80,7 @@ def released(root: Path, held_out: str) -> list[tuple[dict[str, Any], str | None
         (row(image_path="../../etc/passwd"), "image_path leaves the source's folder"),
         (row(image_path="/etc/passwd"), "image_path leaves the source's folder"),
         (row(image_path=held_out), "image is held out (reporting)"),
-        ({k: v for k, v in row().items() if k != "answer"}, "key 'answer' is missing (line {line})"),
+        ({k: v for k, v in row().items() if k != "answer"}, "key 'answer' is missing"),
         (dict(first), "same image and problem as line 1"),
     ]
     return lines
@@ -137,7 +137,7 @@ def accounted_for(folder: Path, lines: list[tuple[dict[str, Any], str | None]]) 
             assert line not in ends, "a line with two ends"
             ends[line] = (name, row.get("reason"))
     wanted = {
-        number: ("rows", None) if reason is None else ("rejected", reason.format(line=number))
+        number: ("rows", None) if reason is None else ("rejected", reason)
         for number, (_, reason) in enumerate(lines, start=1)
     }
     assert ends == wanted

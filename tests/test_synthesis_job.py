@@ -40,6 +40,22 @@ def test_the_command_of_a_dry_run_says_what_each_step_may_cost_and_sends_nothing
     assert said.endswith("6 images; nothing was sent; 0.00 spent so far\n")
 
 
+def test_a_key_that_is_missing_is_told_before_anything_is_bought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(buying, "LEDGER", tmp_path / "ledger.json")
+    images = photos(tmp_path, range(2), "images")
+    with chat_server(tmp_path) as url:
+        launch = at(url, tmp_path / "a.sqlite")
+        closed = {"adjudicator": launch.endpoints["adjudicator"].model_copy(update={"key_env": "NO_SUCH_KEY"})}
+        with pytest.raises(UserError, match=r"'adjudicator' .* variable NO_SUCH_KEY, which is not set"):
+            synthesized(images, tmp_path / "out", launch.model_copy(update={"endpoints": launch.endpoints | closed}))
+        assert stats(url)["received"] == 0
+        synthesized(images, tmp_path / "open", launch)
+    kept = len(list(read_jsonl(tmp_path / "open/rows.jsonl")))
+    assert f"synthesize: {kept} of " in capsys.readouterr().err, "and at the end, what came of it"
+
+
 def test_a_budget_stops_the_stage_before_it_is_passed_and_a_raised_one_buys_only_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

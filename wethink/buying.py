@@ -15,7 +15,7 @@ from typing import Any
 
 from wethink.annotators.endpoints import EndpointTeam
 from wethink.annotators.steps import Annotated, annotate_image, to_annotate
-from wethink.clients.chat import Chat
+from wethink.clients.chat import Chat, require_keys
 from wethink.clients.store import AnswerStore
 from wethink.clients.window import in_order
 from wethink.config import Endpoint, Launch, Params, Rewards, Synthesize, Team
@@ -95,6 +95,7 @@ def buy(work: Work, take: Take) -> None:
 async def _buy(work: Work, take: Take) -> int:
     """How many images have something that failed for a passing reason."""
     models, endpoints, config = work.team(), work.endpoints(), work.config
+    require_keys(endpoints)
     calls = sum(max(1, endpoint.concurrency // work.processes) for endpoint in endpoints.values())
     shaky = 0
     with AnswerStore(Path(work.launch.answers)) as store:

@@ -5,11 +5,12 @@ names the key, before anything runs. Cross-field rules stand beside the fields t
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -118,7 +119,14 @@ class Report(Section):
     gallery: Positive  # held-out images shown per source
 
 
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s@?#]+(/[^\s@?#]*)?$")]  # with no key in it
+def _plain(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s@?#]+(/[^\s@?#]*)?", url):
+        raise ValueError("must be http:// or https://, a host and a path, with no key, user or query in it")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_plain)]
+SECRET = ("endpoints", "vllm_url")  # what stands at these keys may be a key by mistake, and is never shown
 
 
 class Endpoint(Section):
@@ -253,18 +261,22 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key '{key}' is missing."
     message = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"  # a section is no answer
+    shown = not isinstance(first["input"], dict) and not set(SECRET) & set(first["loc"])  # a section is no answer
+    found = f" (found {first['input']!r})" if shown else ""
     return f"key '{key}': {message[0].lower()}{message[1:]}{found}."
 
 
 def _known_keys(location: Sequence[int | str]) -> list[str]:
-    model: Any = Params
+    found: Any = Params
     for part in location:
         if isinstance(part, int):
             continue
-        field = next(f for name, f in model.model_fields.items() if part in (name, f.alias))
-        model = _section_of(field.annotation)
-    return [field.alias or name for name, field in model.model_fields.items()]
+        if get_origin(found) is dict:  # `part` is a name that the user gave
+            found = get_args(found)[1]
+            continue
+        fields = _section_of(found).model_fields
+        found = next(field.annotation for name, field in fields.items() if part in (name, field.alias))
+    return [field.alias or name for name, field in _section_of(found).model_fields.items()]
 
 
 def _section_of(annotation: Any) -> Any:

@@ -141,6 +141,22 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def summary(figures: Record) -> str:
+    """The funnel as a line for a terminal, with the most frequent reason of each outcome.
+
+    >>> summary({"candidates": 3, "kept": 2, "rejected": {"empty answer": 1}, "failed": {}})
+    '2 of 3 pairs kept, 1 pairs rejected (empty answer)'
+    """
+    parts, images = [f"{figures['kept']} of {figures['candidates']} pairs kept"], figures.get("image_outcomes", {})
+    for outcome in ("rejected", "failed"):
+        for what, found in (("pairs", figures[outcome]), ("images", images.get(outcome, {}))):
+            counts: Counter[str] = Counter(found)
+            if counts:
+                ((reason, _),) = counts.most_common(1)
+                parts.append(f"{counts.total()} {what} {outcome} ({reason}{', …' if len(counts) > 1 else ''})")
+    return ", ".join(parts)
+
+
 def table(figures: Record) -> list[Record]:
     """The funnel as lines {outcome, reason, images, candidates}, for people and for Prefect."""
     images = figures.get("image_outcomes", {"annotated": 0, "rejected": {}, "failed": {}})

@@ -12,6 +12,7 @@ Quirks of released rows (paper.md, "Dataset") and what becomes of them:
 Every line is accounted for: it is a row or a rejection.
 """
 
+import contextlib
 import json
 import posixpath
 import re
@@ -52,25 +53,27 @@ def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[
         with_path: whether a train image's rows keep their reasoning path (for SFT) or only the answer (for GRPO).
 
     Raises:
-        UserError: the file is missing, empty or no JSONL, or all of its rows lack a released key.
+        UserError: the file is missing or empty, or all of its rows lack a released key.
     """
     lines = list(_lines(path))
     for key in RELEASED_KEYS:
-        if all(given.get(key) is None for _, given in lines):
+        if all(given.get(key) is None for _, given, _ in lines):
             raise UserError(f"{path}: no row has the key '{key}'; rows need {', '.join(RELEASED_KEYS)}.")
     origins = _by_origin(records)
     provenance = {"annotator": "rows", "file": file_sha256(path)[:16]}
     seen: dict[str, int] = {}
     rows = []
-    for number, given in lines:
-        row = _import(given, number, origins, with_path) | {"provenance": provenance | {"line": number}}
+    for number, given, broken in lines:
+        row = _import(given, origins, with_path) | {"provenance": provenance | {"line": number}}
+        row["reason"] = broken or row["reason"]
         if row["reason"] is None and seen.setdefault(row["id"], number) != number:
             row["reason"] = f"same image and problem as line {seen[row['id']]}"
         rows.append(row)
     return rows
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Record]]:
+def _lines(path: Path) -> Iterator[tuple[int, Record, str | None]]:
+    """Number, object and, of a line that holds none, why (with an empty object)."""
     if not path.is_file():
         raise UserError(f"params.yaml, synthesize.rows: {path} does not exist; name a JSONL file of existing rows.")
     empty = True
@@ -78,14 +81,13 @@ def _lines(path: Path) -> Iterator[tuple[int, Record]]:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
                 continue
-            try:
+            empty, given = False, None
+            with contextlib.suppress(json.JSONDecodeError):
                 given = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line.") from None
-            if not isinstance(given, dict):
-                raise UserError(f"{path}, line {number}: expected an object, found {type(given).__name__}.")
-            empty = False
-            yield number, given
+            if isinstance(given, dict):
+                yield number, given, None
+            else:
+                yield number, {}, "not JSON" if given is None else "no JSON object"
     if empty:
         raise UserError(f"{path} is empty; params.yaml, synthesize.rows must name a file with rows.")
 
@@ -99,9 +101,7 @@ def _by_origin(records: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
     return found
 
 
-def _import(
-    given: Record, number: int, origins: dict[str, list[ImageRecord]], with_path: Callable[[str], bool]
-) -> Record:
+def _import(given: Record, origins: dict[str, list[ImageRecord]], with_path: Callable[[str], bool]) -> Record:
     """One line as a row; the first thing that is wrong with it is its reason."""
     missing = [key for key in RELEASED_KEYS if given.get(key) is None]
     record, fault = _image(str(given.get("image_path") or ""), origins)
@@ -109,7 +109,7 @@ def _import(
     problem = neutral(_text(given.get("problem"))).strip()
     answer, path = unwrap_answer(_text(given.get("answer"))), unwrap_path(_text(given.get("refined_cot")))
     if missing:
-        fault = f"key '{missing[0]}' is missing (line {number})"
+        fault = f"key '{missing[0]}' is missing"
     elif category is None:
         fault = f"unknown category {given['category']!r}"
     elif reward is None:

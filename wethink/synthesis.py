@@ -18,10 +18,10 @@ from wethink.annotators.embedded import EmbeddedAnnotator
 from wethink.annotators.steps import annotate_image, has_path, to_annotate
 from wethink.annotators.team import AtOnce
 from wethink.config import Launch, Rewards, Synthesize
-from wethink.funnel import Outputs, funnel
+from wethink.funnel import Outputs, funnel, summary
 from wethink.images import ImageRecord, ImageSet
 from wethink.importer import import_rows
-from wethink.progress import track
+from wethink.progress import say, track
 from wethink.records import Record, write_json
 
 __all__ = ["annotate", "funnel", "has_path", "synthesize"]
@@ -64,6 +64,7 @@ def synthesize(
                 outputs.add(record, _at_once(annotate_image(record, AtOnce(team), config, rewards, seed)))
             metrics = outputs.figures()
     write_json(out / "metrics.json", metrics)
+    say(f"synthesize: {summary(metrics)}; data/rows names each.")
     return metrics
 
 

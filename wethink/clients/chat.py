@@ -187,11 +187,7 @@ class Chat:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
             endpoint = self._endpoints[name]
-            if endpoint.key_env is not None and not os.environ.get(endpoint.key_env):
-                raise UserError(
-                    f"endpoint '{name}' (launch.endpoints) wants its key in the environment variable "
-                    f"{endpoint.key_env}, which is not set."
-                )
+            require_keys({name: endpoint})
             host = urlsplit(endpoint.url).hostname or endpoint.url
             if host not in LOOPBACK:
                 self._say(f"endpoint '{name}': images and questions are sent to {host}, which is not this machine.")
@@ -202,6 +198,20 @@ class Chat:
             key = os.environ[endpoint.key_env] if endpoint.key_env else "none"
             self._clients[name] = AsyncOpenAI(base_url=endpoint.url, api_key=key, max_retries=0, http_client=http)
         return self._clients[name]
+
+
+def require_keys(endpoints: Mapping[str, Endpoint]) -> None:
+    """Refuse an endpoint whose key is not there, before anything is bought from the others.
+
+    Raises:
+        UserError: names the endpoint and its environment variable.
+    """
+    for name, endpoint in endpoints.items():
+        if endpoint.key_env is not None and not os.environ.get(endpoint.key_env):
+            raise UserError(
+                f"endpoint '{name}' (launch.endpoints) wants its key in the environment variable "
+                f"{endpoint.key_env}, which is not set."
+            )
 
 
 class _Fault(Exception):
