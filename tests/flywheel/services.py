@@ -139,11 +139,12 @@ class Services:
         return found
 
     def ended(self, name: str, seconds: float = 900, runs: int = 1) -> list[dict[str, Any]]:
-        """The source's runs, when there are that many and all of them have come to an end."""
+        """The source's runs, when there are that many and all of them have come to an end of their own."""
 
         def look() -> list[dict[str, Any]] | None:
             found = self.runs(name)
-            return found if len(found) >= runs and all(run["state_type"] in TERMINAL for run in found) else None
+            ended = [run["state_type"] in TERMINAL and run["state_name"] != "Lost" for run in found]  # that one goes on
+            return found if len(found) >= runs and all(ended) else None
 
         return list(wait_for(look, seconds, f"{runs} runs of '{name}' to end"))
 
