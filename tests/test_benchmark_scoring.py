@@ -102,6 +102,25 @@ def test_a_table_without_a_usable_answer_makes_the_item_unknown(family: Any, cel
     assert verdict.outcome == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("gold", "ours", "kit"),
+    [("E", "unknown", "wrong"), ("cat", "unknown", "wrong"), ("b", "unknown", "wrong"), ("B", "correct", "correct")],
+)
+def test_a_gold_that_names_no_option_makes_the_item_unknown_and_wrong_as_the_kit_counts(
+    gold: str, ours: str, kit: str
+) -> None:
+    item = Item("1", ANIMALS | {"D": "None", "answer": gold}, "")
+    found = score(item, "B", CHOICE, OURS).verdict
+    assert (found.outcome, score(item, "B", CHOICE, KIT).verdict.outcome) == (ours, kit)
+    assert ours == "correct" or found.reason == "the gold names no option"
+
+
+def test_a_gold_that_names_an_option_which_reads_none_is_a_gold() -> None:
+    item = Item("1", ANIMALS | {"D": "None", "answer": "D"}, "")
+    assert score(item, "D", CHOICE, OURS).verdict.outcome == "correct"
+    assert score(item, "A", CHOICE, replace(OURS, keep_none=False)).verdict.outcome == "wrong"
+
+
 def record(index: str, right: bool | None, cluster: str = "", **cells: str) -> dict[str, Any]:
     verdict = "unknown" if right is None else "correct" if right else "wrong"
     return {"index": index, "verdict": verdict, "cluster": cluster or index, "cells": cells}
