@@ -73,6 +73,17 @@ def test_options_are_read_as_the_kit_does_and_as_we_do(said: str, kit: str | Non
     assert option(said, ANIMALS, OURS).value == ours
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("fish", "names no option (the answer holds the text of none of the 3 options)"),
+        ("either a cat or a dog", "names no option (the answer holds the text of 2 of the 3 options)"),
+    ],
+)
+def test_an_answer_that_names_no_option_is_not_taken_for_a_table_without_options(said: str, reason: str) -> None:
+    assert score(Item("1", ANIMALS | {"answer": "A"}, ""), said, CHOICE, OURS).verdict.reason == reason
+
+
 def test_no_option_is_ever_drawn_at_random() -> None:
     item = Item("1", ANIMALS | {"answer": "A"}, "")
     found = {score(item, "no idea", CHOICE, protocol).verdict.outcome for protocol in (KIT, OURS) for _ in range(200)}

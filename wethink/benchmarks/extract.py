@@ -127,7 +127,9 @@ def _by_text(answer: str, options: Mapping[str, str], protocol: Protocol) -> Fou
         ]
     else:
         named = [k for k, v in options.items() if v.lower() in said]
-    return Found(named[0], "text") if len(named) == 1 else Found(None, f"text of {len(named)} options")
+    if len(named) == 1:
+        return Found(named[0], "text")
+    return Found(None, f"the answer holds the text of {len(named) or 'none'} of the {len(options)} options")
 
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
