@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.test_benchmark_tables import cell, png, write_table
+from wethink.__main__ import parser
+from wethink.benchmarks import commands
 from wethink.benchmarks.board import board
 from wethink.benchmarks.engines import Query, Reply, System
 from wethink.benchmarks.job import Settings, records_of, run, shard_of
@@ -140,6 +142,37 @@ def test_an_item_that_cannot_be_asked_is_unknown_and_too_many_withhold_the_numbe
     assert verdicts == {"1": "correct", "2": "unknown"}
     figure = board(tmp_path / "out")["benchmarks"][0]["rows"][0]["figures"]["accuracy"]
     assert figure["value"] is None and "50.0% unknown" in figure["withheld"]
+
+
+def printed(table: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> list[str]:
+    """What the command says about a table, two samples included."""
+    monkeypatch.chdir(table.parent)
+    monkeypatch.setattr(commands, "_engine", lambda args, seed: Seer())
+    commands.benchmark(parser().parse_args(["benchmark", "--tsv", str(table), "--model", "seer", "--samples", "2"]))
+    return str(capsys.readouterr().out).splitlines()
+
+
+def test_the_command_says_how_right_and_how_unknown_the_answers_are_at_each_temperature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    path = colours(tmp_path).path
+    first, greedy, drawn = printed(path, monkeypatch, capsys)
+    assert first.startswith("Colours: 60 answers new")
+    assert greedy == "  temperature 0: accuracy 100.0 % [100.0, 100.0] of 12; 0 of 12 verdicts unknown"
+    assert drawn == "  temperature 1: accuracy 100.0 % [100.0, 100.0] of 12; 0 of 24 verdicts unknown"
+    path.write_text(path.read_text().replace("\tA\teven", "\tE\teven"))
+    _, greedy, _ = printed(path, monkeypatch, capsys)
+    assert greedy == (
+        "  temperature 0: accuracy withheld (25.0% unknown, above the limit of 2%); 3 of 12 verdicts unknown"
+    )
+
+
+def test_the_command_says_that_a_table_has_no_gold_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    row = {"index": "1", "image": cell(png("red")), "question": "?", "A": "red", "B": "blue"}
+    lines = printed(write_table(tmp_path / "Hidden.tsv", [row]), monkeypatch, capsys)
+    assert lines[1:] == ["  the table has no gold answers (column 'answer'): no accuracy can be computed"]
 
 
 def test_an_unfinished_run_has_no_number(tmp_path: Path) -> None:

@@ -73,6 +73,17 @@ def test_options_are_read_as_the_kit_does_and_as_we_do(said: str, kit: str | Non
     assert option(said, ANIMALS, OURS).value == ours
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("fish", "names no option (the answer holds the text of none of the 3 options)"),
+        ("either a cat or a dog", "names no option (the answer holds the text of 2 of the 3 options)"),
+    ],
+)
+def test_an_answer_that_names_no_option_is_not_taken_for_a_table_without_options(said: str, reason: str) -> None:
+    assert score(Item("1", ANIMALS | {"answer": "A"}, ""), said, CHOICE, OURS).verdict.reason == reason
+
+
 def test_no_option_is_ever_drawn_at_random() -> None:
     item = Item("1", ANIMALS | {"answer": "A"}, "")
     found = {score(item, "no idea", CHOICE, protocol).verdict.outcome for protocol in (KIT, OURS) for _ in range(200)}
@@ -100,6 +111,25 @@ def test_a_table_without_a_usable_answer_makes_the_item_unknown(family: Any, cel
         pytest.skip("a text is an answer here")
     verdict = score(Item("1", row, ""), "<think>x</think><answer>A</answer>", Benchmark("b", "b", family), OURS).verdict
     assert verdict.outcome == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("gold", "ours", "kit"),
+    [("E", "unknown", "wrong"), ("cat", "unknown", "wrong"), ("b", "unknown", "wrong"), ("B", "correct", "correct")],
+)
+def test_a_gold_that_names_no_option_makes_the_item_unknown_and_wrong_as_the_kit_counts(
+    gold: str, ours: str, kit: str
+) -> None:
+    item = Item("1", ANIMALS | {"D": "None", "answer": gold}, "")
+    found = score(item, "B", CHOICE, OURS).verdict
+    assert (found.outcome, score(item, "B", CHOICE, KIT).verdict.outcome) == (ours, kit)
+    assert ours == "correct" or found.reason == "the gold names no option"
+
+
+def test_a_gold_that_names_an_option_which_reads_none_is_a_gold() -> None:
+    item = Item("1", ANIMALS | {"D": "None", "answer": "D"}, "")
+    assert score(item, "D", CHOICE, OURS).verdict.outcome == "correct"
+    assert score(item, "A", CHOICE, replace(OURS, keep_none=False)).verdict.outcome == "wrong"
 
 
 def record(index: str, right: bool | None, cluster: str = "", **cells: str) -> dict[str, Any]:

@@ -74,7 +74,6 @@ def test_a_named_image_outside_the_table_s_folder_is_not_read(tmp_path: Path, na
     [
         ([{"question": "q", "image": "x" * 80}], "no column 'index'"),
         ([{"index": "1", "question": "q", "image": "x" * 80}] * 2, "occurs twice"),
-        ([{"index": "1", "question": "q", "image": "7"}], "shares the image of row '7'"),
         ([{"index": "1", "question": "q"}], "no item with an image"),
     ],
 )
@@ -91,6 +90,30 @@ def test_a_broken_image_cell_is_said_when_it_is_asked_for(tmp_path: Path) -> Non
     table = Table(write_table(tmp_path / "T.tsv", [broken[0]]))
     with pytest.raises(NoImage, match="base64"):
         table.images("1")
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("bm90IGFuIGltYWdl", "too short for an image and the index of no row"),
+        ("2", "row '2', whose image it shares, has none of its own"),  # a row without any image
+        ("3", "row '3', whose image it shares, has none of its own"),  # a row that shares one itself
+        ("4", "row '4', whose image it shares, has none of its own"),  # itself
+    ],
+)
+def test_a_short_image_cell_that_leads_to_no_image_costs_its_own_item_only(
+    tmp_path: Path, image: str, said: str
+) -> None:
+    rows = [
+        {"index": "1", "image": cell(png("red")), "question": "q"},
+        {"index": "2", "question": "q"},
+        {"index": "3", "image": "1", "question": "q"},
+        {"index": "4", "image": image, "question": "q"},
+    ]
+    table = Table(write_table(tmp_path / "T.tsv", rows))
+    assert len(table) == 3 and table.images("3") == [png("red")]
+    with pytest.raises(NoImage, match=said):
+        table.images("4")
 
 
 def test_options_that_read_none_are_options_and_the_kit_s_reading_loses_them(tmp_path: Path) -> None:

@@ -119,6 +119,27 @@ def _row(
     return row
 
 
+def spoken(folder: Path, seed: int = 0) -> list[str]:
+    """A run's headline and its unknown verdicts, a line for each temperature; shards count as far as they are there."""
+    about = read_json(folder / "run.json")
+    entry, lines = entry_for(about["benchmark"]), []
+    by_pass = {one: records for one, records in _by_pass(records_of(folder)).items() if one.pixels == "true"}
+    for temperature in sorted({one.temperature for one in by_pass}):
+        records = [r for one, part in by_pass.items() if one.temperature == temperature for r in part]
+        name = entry.figures[0] if temperature == 0 else "accuracy"
+        if temperature == 0:
+            figure = figures(records, entry, RESAMPLES, seed)[name]
+        else:
+            figure = sampled(records, [1], RESAMPLES, seed).get("pass@1", {"value": None})
+        said = f"withheld ({figure.get('withheld', 'no known verdict')})"
+        if figure["value"] is not None:
+            said = "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * figure[key] for key in ("value", "low", "high")))
+            said += f" of {figure['n']}"
+        hidden = sum(outcome(record) is None for record in records)
+        lines.append(f"temperature {temperature:g}: {name} {said}; {hidden} of {len(records)} verdicts unknown")
+    return lines
+
+
 def _comparison(
     entry: Benchmark, after: str, before: str, new: Sequence[Record], old: Sequence[Record], seed: int
 ) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def benchmark(args: argparse.Namespace) -> None:
     Raises:
         UserError: a table or the model is not what it should be.
     """
+    from wethink.benchmarks.board import spoken
     from wethink.benchmarks.job import Settings, run, shard_of
     from wethink.benchmarks.tsv import Table
 
@@ -73,6 +74,10 @@ def benchmark(args: argparse.Namespace) -> None:
                 f"{table.name}: {did['answered']} answers new, {did['kept']} kept, of {did['items']} items "
                 f"({did['skipped_without_image']} rows without image left out); {did['folder']}"
             )
+            if any(item.get("answer") for item in table.items.values()):
+                print(*(f"  {line}" for line in spoken(Path(did["folder"]))), sep="\n")
+            else:
+                print("  the table has no gold answers (column 'answer'): no accuracy can be computed")
     finally:
         engine.close()
 

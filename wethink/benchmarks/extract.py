@@ -35,7 +35,7 @@ class Protocol:
     plain_words: bool  # yes and no are sought among all words, not after VQA's incomplete removal of punctuation
     keep_none: bool  # options that read None or N/A are options
     open_by_rule: bool  # MMMU's open questions are checked by our rules, not as "A or other answers"
-    gold_needed: bool  # an OCRBench item with an empty gold is unknown, not right whatever is said
+    gold_needed: bool  # a gold that is empty (OCRBench) or names no option makes an item unknown, whatever is said
 
 
 OURS = Protocol(**{field.name: True for field in fields(Protocol)})
@@ -127,7 +127,9 @@ def _by_text(answer: str, options: Mapping[str, str], protocol: Protocol) -> Fou
         ]
     else:
         named = [k for k, v in options.items() if v.lower() in said]
-    return Found(named[0], "text") if len(named) == 1 else Found(None, f"text of {len(named)} options")
+    if len(named) == 1:
+        return Found(named[0], "text")
+    return Found(None, f"the answer holds the text of {len(named) or 'none'} of the {len(options)} options")
 
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'

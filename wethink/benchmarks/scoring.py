@@ -75,6 +75,8 @@ def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol,
         return Judged(answer[:200], rules.verify(answer, gold, item.get("question"), "FIB", TOLERANCE))
     if not gold:
         return Judged("", unknown("the table has no answer"))
+    if protocol.gold_needed and gold not in item.options():
+        return Judged("", unknown("the gold names no option"))
     found = option(answer, options, protocol)
     if found.value is None:
         return Judged("", wrong(f"names no option ({found.how})"))

@@ -72,10 +72,11 @@ class Table:
         """Read all text.
 
         Raises:
-            UserError: the file is missing, is no such table, repeats an index, or refers to an image that is not there.
+            UserError: the file is missing, is no such table, or repeats an index.
         """
         self.path, self.name = path, path.stem
         self.skipped = 0
+        bare: set[str] = set()  # rows without any image
         self._begins: dict[str, int] = {}
         self._header: list[str] = []
         refers: dict[str, str] = {}
@@ -97,6 +98,7 @@ class Table:
                 raise UserError(f"{path}, row {len(items) + 1}: index '{index}' is empty or occurs twice.")
             if not image and "image_path" not in row:
                 self.skipped += 1
+                bare.add(index)
                 continue
             if image and len(image) <= REFERENCE_CHARS and not image.startswith("["):
                 refers[index] = image
@@ -104,12 +106,15 @@ class Table:
             cell = image or row["image_path"]
             shown[index] = (hashlib.sha256(cell.encode()).hexdigest(), _count(cell))
             items[index] = row
+        self._lost: dict[str, str] = {}  # items whose short cell leads to no image, and why
         for index, other in refers.items():
-            if other not in items or other in refers:
-                raise UserError(f"{path}: row '{index}' shares the image of row '{other}', which has none.")
-        self._refers = refers
+            if other in bare or other in refers:
+                self._lost[index] = f"row '{other}', whose image it shares, has none of its own"
+            elif other not in items:
+                self._lost[index] = f"the cell '{other}' is too short for an image and the index of no row"
+        self._refers = {index: other for index, other in refers.items() if index not in self._lost}
         self.items: dict[str, Item] = {
-            index: Item(index, row, *shown[refers.get(index, index)]) for index, row in items.items()
+            index: Item(index, row, *shown[self._refers.get(index, index)]) for index, row in items.items()
         }
         if not self.items:
             raise UserError(f"{path} holds no item with an image.")
@@ -121,8 +126,11 @@ class Table:
         """The files of an item's images, in order.
 
         Raises:
-            NoImage: the cell is no base64, or a named file is missing or lies outside the table's folder.
+            NoImage: the cell is no base64, or names no row that has an image, or a named file is missing or lies
+                outside the table's folder.
         """
+        if index in self._lost:
+            raise NoImage(self._lost[index])
         index = self._refers.get(index, index)
         _, cells = next(iter(_rows(self.path, self._begins[index])))
         row = dict(zip(self._header, cells, strict=True))
