@@ -128,7 +128,7 @@ def test_a_file_that_holds_no_rollouts_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no column row, problem, gold"):
         rescore(other, REWARDS)
     other.write_text("no parquet")
-    with pytest.raises(UserError, match="is no Parquet file"):
+    with pytest.raises(UserError, match=r"other\.parquet is no Parquet file; name .* models/grpo/rollouts\.parquet\.$"):
         rescore(other, REWARDS)
 
 

@@ -28,7 +28,7 @@ def calibrate(path: Path, params: Params, out: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, empty or no labelled set; the judge cannot be asked.
     """
-    rows = list(read_jsonl(path))
+    rows = list(read_jsonl(path, f"name a file of JSON lines with {', '.join(KEYS)}"))
     for number, row in enumerate(rows, start=1):
         if [key for key in KEYS if not isinstance(row.get(key), str)] or row["tier"] not in TIERS:
             raise UserError(f"{path}, row {number}: needs the texts {', '.join(KEYS)}, tier one of {', '.join(TIERS)}.")

@@ -121,8 +121,10 @@ def rescore(path: Path, rewards: Rewards) -> dict[str, Any]:
         raise UserError(
             f"{path} does not exist; a finished `grpo` stage writes models/grpo/rollouts.parquet."
         ) from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}.") from None
+    except (pa.ArrowException, OSError):
+        raise UserError(
+            f"{path} is no Parquet file; name the rollouts of a finished `grpo` stage, as models/grpo/rollouts.parquet."
+        ) from None
     missing = [name for name in NEEDED if name not in table.column_names]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}; it is not a file of rollouts.")
