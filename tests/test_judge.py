@@ -252,6 +252,30 @@ def test_calibrate_judges_a_labelled_file_and_refuses_an_unlabelled_one(
         calibration.calibrate(labelled, params, tmp_path / "out.json")
 
 
+@pytest.mark.parametrize(
+    ("reply", "finish", "unread"),
+    [
+        ("I would say correct.", "stop", 12),
+        ('{"tier": "correct"', "length", 12),
+        ("", "content_filter", 12),
+        ('{"tier": "incorrect"}', "stop", 0),  # a strict judge is none that cannot be read
+    ],
+)
+def test_calibrate_tells_replies_that_cannot_be_read_from_a_strict_judge(
+    tmp_path: Path, serve: Any, capsys: Any, reply: str, finish: str, unread: int
+) -> None:
+    server = serve(lambda shown: (200, reply, finish))
+    rewards, launch = settings(tmp_path, server.url, votes=3, temperature=1.0)
+    params: Any = type("Params", (), {"rewards": rewards, "launch": launch})
+    labelled = tmp_path / "labelled.jsonl"
+    row = {"problem": "describe it", "gold": "a dog", "answer": "a dog", "tier": "correct"}
+    labelled.write_text(json.dumps(row) + "\n" + json.dumps(row | {"answer": "a cat", "tier": "incorrect"}) + "\n")
+    figures = calibration.calibrate(labelled, params, tmp_path / "out.json")
+    assert figures["replies"] == {"n": 12, "unread": unread}  # two answers, two orders, three votes
+    assert f"replies: {unread} of 12 could not be read as a verdict" in capsys.readouterr().out
+    assert figures["confusion"]["correct"]["incorrect"] == 1 and figures["unknown"] == 0.0
+
+
 def test_the_prompt_says_which_tiers_there_are() -> None:
     rubric = (Path(judge.__file__).parents[1] / "prompts" / judge.PROMPTS[0]).read_text(encoding="utf-8")
     assert all(f'{{"tier": "{tier}"}}' in rubric for tier in judge.TIERS)

@@ -107,8 +107,12 @@ def rollout(text: str, verdict: str, reward: float | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_rollouts_are_judged_again_by_the_rewards_of_now_and_the_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "rollouts.parquet"
+def test_rollouts_are_judged_again_by_the_rewards_of_now_and_the_folder_of_the_stage_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "models" / "grpo" / "rollouts.parquet"
+    path.parent.mkdir(parents=True)
     texts = [("<think> x </think> <answer> 3 </answer>", "wrong"), ("<think> x </think> <answer> 4 </answer>", "wrong")]
     pq.write_table(pa.Table.from_pylist([rollout(text, verdict, 0.3) for text, verdict in texts]), path)
     before = path.read_bytes()
@@ -118,6 +122,11 @@ def test_rollouts_are_judged_again_by_the_rewards_of_now_and_the_file_stays(tmp_
     again = pq.read_table(found["out"]).to_pylist()
     assert [r["verdict"] for r in again] == ["correct", "wrong"] and {r["advantage"] for r in again} == {0.5}
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path], "the output of a DVC stage has changed"
+    assert found["out"] == "reports/rescored/rollouts.parquet"
+    assert rescore(path, REWARDS, tmp_path / "mine.parquet")["out"] == str(tmp_path / "mine.parquet")
+    with pytest.raises(UserError, match="would be overwritten; name another file with --out"):
+        rescore(Path(found["out"]), REWARDS)
 
 
 def test_a_file_that_holds_no_rollouts_is_a_sentence(tmp_path: Path) -> None:
@@ -128,7 +137,7 @@ def test_a_file_that_holds_no_rollouts_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no column row, problem, gold"):
         rescore(other, REWARDS)
     other.write_text("no parquet")
-    with pytest.raises(UserError, match="is no Parquet file"):
+    with pytest.raises(UserError, match=r"other\.parquet is no Parquet file; name .* models/grpo/rollouts\.parquet\.$"):
         rescore(other, REWARDS)
 
 

@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--temperature", type=float, default=0.0)
     again = commands.add_parser("rescore", help="judge a file of rollouts again, by the rewards of params.yaml")
     again.add_argument("file", type=Path, metavar="FILE", help="a rollouts.parquet, as in models/grpo/")
+    again.add_argument("--out", type=Path, help="default: reports/rescored/<name of FILE>.parquet")
     add_commands(commands)
     profile = commands.add_parser("profile", help="rewrite params.yaml from profiles/tiny.yaml and named overlays")
     profile.add_argument("overlays", nargs="+", metavar="NAME")
@@ -122,7 +123,7 @@ def dispatch(args: argparse.Namespace) -> None:
 
         params = load_params()
         with connected(params.rewards, params.launch):
-            print(json.dumps(rescore(args.file, params.rewards), indent=2, ensure_ascii=False))
+            print(json.dumps(rescore(args.file, params.rewards, args.out), indent=2, ensure_ascii=False))
     elif args.command in COMMANDS:
         COMMANDS[args.command](args)
     elif args.command == "profile":

@@ -88,7 +88,7 @@ def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is not one that the page saved, or holds no verdict.
     """
-    given = read_json(verdicts)
+    given = read_json(verdicts, "name the file that the audit page saved")
     try:
         population, judged = dict(given["population"]), list(given["rows"])
         known = [(row["stratum"], row["verdict"] == "reject") for row in judged if row["verdict"] in VERDICTS[:2]]

@@ -20,6 +20,7 @@ RELEASED_KEYS = ("problem", "answer", "category", "abilities", "refined_cot", "i
 CATEGORIES = ("MC", "FIB", "DES")  # multiple choice, fill in the blank, descriptive (paper.md §2)
 REWARDS = ("rule", "model")  # how accuracy is checked: by rules, or by a judge model
 SPLITS = ("pretrain", "train", "tuning", "reporting")
+WRITE_FIRST = "run the stage that writes it first"  # of files that no stage writes, a caller says what is wanted
 
 
 def content_id(*parts: object) -> str:
@@ -51,8 +52,8 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> int:
     return count
 
 
-def read_jsonl(path: Path) -> Iterator[Record]:
-    """Yield the records of a JSON-lines file.
+def read_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Record]:
+    """Yield the records of a JSON-lines file; `remedy` says what to do where it is missing.
 
     Raises:
         UserError: the file is missing, or a line is no JSON object (the line number is named).
@@ -60,7 +61,7 @@ def read_jsonl(path: Path) -> Iterator[Record]:
     try:
         handle = path.open(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run the stage that writes it first.") from None
+        raise UserError(f"{path} does not exist; {remedy}.") from None
     with handle:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
@@ -83,8 +84,8 @@ def write_json(path: Path, value: object) -> None:
     os.replace(temporary, path)
 
 
-def read_json(path: Path) -> Any:
-    """Read one JSON document.
+def read_json(path: Path, remedy: str = WRITE_FIRST) -> Any:
+    """Read one JSON document; `remedy` says what to do where it is missing.
 
     Raises:
         UserError: the file is missing or is not JSON.
@@ -92,6 +93,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run the stage that writes it first.") from None
+        raise UserError(f"{path} does not exist; {remedy}.") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error}); remove it and run the stage again.") from None
+        again = "remove it and run the stage again" if remedy == WRITE_FIRST else remedy
+        raise UserError(f"{path}: not JSON ({error}); {again}.") from None

@@ -3,7 +3,8 @@
 FILE has JSON lines with `problem`, `gold`, `answer` and `tier` (correct, partial or incorrect). Printed and written
 to reports/calibration.json: agreement and Cohen's kappa, the confusion of tiers, and two biases: by length (the mean
 of judged minus true score in each third of the answers' lengths) and by position (what changes when candidate and
-reference change places; for the lexical judge, when its two texts do).
+reference change places; for the lexical judge, when its two texts do). A model's replies that are no verdict count as
+incorrect, and are counted: else a judge that cannot be read would look like a strict one.
 """
 
 import math
@@ -27,7 +28,7 @@ def calibrate(path: Path, params: Params, out: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, empty or no labelled set; the judge cannot be asked.
     """
-    rows = list(read_jsonl(path))
+    rows = list(read_jsonl(path, f"name a file of JSON lines with {', '.join(KEYS)}"))
     for number, row in enumerate(rows, start=1):
         if [key for key in KEYS if not isinstance(row.get(key), str)] or row["tier"] not in TIERS:
             raise UserError(f"{path}, row {number}: needs the texts {', '.join(KEYS)}, tier one of {', '.join(TIERS)}.")
@@ -37,9 +38,12 @@ def calibrate(path: Path, params: Params, out: Path) -> dict[str, Any]:
     with judge.connected(params.rewards, params.launch) as model:
         ask = (lambda swapped: model.ask(asked, swapped)) if model else _lexical(asked)
         found, swapped = ask(False), ask(True)
+        replies = {"replies": {"n": model.replies, "unread": model.unread}} if model else {}
     name = "lexical" if params.rewards.judge == "lexical" else params.rewards.judge.model
-    figures = {"judge": name} | measures(
-        [row["tier"] for row in rows], found, swapped, [len(row["answer"]) for row in rows]
+    figures = (
+        {"judge": name}
+        | replies
+        | measures([row["tier"] for row in rows], found, swapped, [len(row["answer"]) for row in rows])
     )
     print(table(figures))
     write_json(out, figures)
@@ -131,6 +135,11 @@ def table(figures: dict[str, Any]) -> str:
     columns = [*TIERS, "unknown"]
     lines = [
         f"judge: {figures['judge']}, {figures['n']} graded answers, {figures['unknown']:.1%} unknown",
+        *(
+            f"replies: {told['unread']} of {told['n']} could not be read as a verdict; they count as incorrect"
+            for told in [figures.get("replies")]
+            if told
+        ),
         f"agreement             {_interval(figures['agreement'])}, kappa {figures['kappa']:.3f}",
         f"incorrect → correct   {_interval(figures['false_correct'])}",
         f"correct → not correct {_interval(figures['correct_missed'])}",

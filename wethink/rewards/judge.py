@@ -106,6 +106,7 @@ class Judge:
         self._chat: Chat | None = None
         self._known: dict[tuple[Asked, bool], Verdict] = {}
         self._answered = False
+        self.replies = self.unread = 0  # how many came, votes and stored ones included; how many were no verdict
 
     def close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -165,9 +166,15 @@ class Judge:
             # Once the judge has answered anything, a lasting refusal of one request is about what that request holds.
             if error.retryable or not self._answered:
                 return unknown(f"the judge is unavailable: {error.reason}")
+            self._count(read=False)
             return wrong(f"the judge's server refuses the answer: {error.reason}")
         self._answered = True
+        self._count(answer.finish == "stop" and read_reply(answer.text) is not None)
         return verdict_of(answer)
+
+    def _count(self, read: bool) -> None:
+        self.replies += 1
+        self.unread += not read
 
 
 def verdict_of(answer: Answer) -> Verdict:

@@ -1,6 +1,7 @@
 """Rollouts as evidence: what was asked, written, found and how it was judged, as Parquet that can be judged again.
 
 `python -m wethink rescore FILE` scores a file's texts anew, by the rewards that stand in params.yaml now.
+The result is written under reports/rescored/.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ from wethink.records import Record, read_jsonl
 from wethink.rewards.hybrid import score
 from wethink.rl.groups import Group
 
+RESCORED = Path("reports/rescored")  # beside the pipeline: a file in models/ would change the output of a DVC stage
 GRADED = ("format", "accuracy", "reward", "verdict", "reason")  # what rescoring may change
 NEEDED = ("row", "problem", "gold", "category", "route", "text", *GRADED)
 
@@ -104,25 +106,30 @@ def write_rollouts(log: Path, out: Path) -> None:
     pq.write_table(pa.Table.from_pylist(list(read_jsonl(log))), out, compression="zstd")
 
 
-def rescore(path: Path, rewards: Rewards) -> dict[str, Any]:
-    """Score a file of rollouts again and write it beside itself as `<name>.rescored.parquet`; the file stays as it is.
+def rescore(path: Path, rewards: Rewards, out: Path | None = None) -> dict[str, Any]:
+    """Score a file of rollouts again into `out` (else `reports/rescored/<name>.parquet`); the file stays as it is.
 
     Advantages are those of the training run: they are what was learned from.
 
     Raises:
-        UserError: it is no Parquet file of rollouts; the message names what is missing.
+        UserError: it is no Parquet file of rollouts (the message names what is missing), or `out` is that very file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    out = out or RESCORED / f"{path.stem}.parquet"
+    if out.resolve() == path.resolve():
+        raise UserError(f"{path} would be overwritten; name another file with --out.")
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise UserError(
             f"{path} does not exist; a finished `grpo` stage writes models/grpo/rollouts.parquet."
         ) from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}.") from None
+    except (pa.ArrowException, OSError):
+        raise UserError(
+            f"{path} is no Parquet file; name the rollouts of a finished `grpo` stage, as models/grpo/rollouts.parquet."
+        ) from None
     missing = [name for name in NEEDED if name not in table.column_names]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}; it is not a file of rollouts.")
@@ -138,7 +145,7 @@ def rescore(path: Path, rewards: Rewards) -> dict[str, Any]:
             "reason": scored.verdict.reason,
         }
         changes[before if before == record["verdict"] else f"{before} → {record['verdict']}"] += 1
-    out = path.with_suffix(".rescored.parquet")
+    out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(records, schema=table.schema), out, compression="zstd")
     known = [record["reward"] for record in records if record["reward"] is not None]
     return {
