@@ -89,11 +89,14 @@ def test_two_processes_learn_what_one_learns(workshop: Path) -> None:
         stage(workshop, "sft", processes)
         found.append(load_file(workshop / "models/sft/model.safetensors"))
     start = load_file(workshop / "models/base/model.safetensors")
-    for key, one in found[0].items():
-        moved = (one - start[key]).abs().max()
-        assert (one - found[1][key]).abs().max() <= 0.02 * moved + 1e-6, (
-            key
-        )  # Adam magnifies rounding of tiny gradients
+
+    def length(changes: list[torch.Tensor]) -> float:
+        return float(torch.cat([change.flatten() for change in changes]).norm())
+
+    apart = length([one - found[1][key] for key, one in found[0].items()])
+    moved = length([one - start[key] for key, one in found[0].items()])
+    # Adam and Muon magnify the rounding of tiny gradients, differently on every kind of CPU: single weights say nothing.
+    assert 0 < moved and apart <= 0.05 * moved, f"{apart / moved:.1%} apart"
 
 
 def _gradients(micro: int, pad_to: int = 0) -> dict[str, torch.Tensor]:
