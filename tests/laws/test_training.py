@@ -95,8 +95,8 @@ def test_two_processes_learn_what_one_learns(workshop: Path) -> None:
 
     apart = length([one - found[1][key] for key, one in found[0].items()])
     moved = length([one - start[key] for key, one in found[0].items()])
-    # Adam and Muon magnify the rounding of tiny gradients, differently on every kind of CPU: single weights say nothing.
-    assert 0 < moved and apart <= 0.05 * moved, f"{apart / moved:.1%} apart"
+    # Adam and Muon magnify the rounding of tiny gradients, and every kind of CPU rounds in its own way: no single weight.
+    assert moved > 0 and apart <= 0.05 * moved, f"{apart / moved:.1%} apart"
 
 
 def _gradients(micro: int, pad_to: int = 0) -> dict[str, torch.Tensor]:
