@@ -95,7 +95,7 @@ def test_two_processes_learn_what_one_learns(workshop: Path) -> None:
 
     apart = length([one - found[1][key] for key, one in found[0].items()])
     moved = length([one - start[key] for key, one in found[0].items()])
-    # Adam and Muon magnify the rounding of tiny gradients, and every kind of CPU rounds in its own way: no single weight.
+    # Adam and Muon magnify the rounding of tiny gradients, which differs by CPU: no single weight says anything.
     assert moved > 0 and apart <= 0.05 * moved, f"{apart / moved:.1%} apart"
 
 
