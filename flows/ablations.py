@@ -12,7 +12,7 @@ after every seed. Two budgets are reduced, and the report says so: `short` train
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tasks.worktrees import MAIN_JOB, checkout, run_in
 from wethink.ablations import arm_result, result
@@ -25,7 +25,7 @@ from wethink.report.ablations import ablations_page
 from wethink.runs import WORK
 
 HOME = WORK / "ablations"
-BUDGETS = ("full", "short", "smoke")  # all but the first are overlays in profiles/
+Budget = Literal["full", "short", "smoke"]  # all but the first are overlays in profiles/
 REPORT, PAGE, ARM_REPORTS = Path("reports/ablations.json"), Path("reports/ablations.html"), Path("reports/ablations")
 
 
@@ -44,14 +44,15 @@ def needed(only: list[str]) -> list[str]:
     return [name for name in ARMS if name in wanted]
 
 
-def folder_of(seed: int, budget: str) -> str:
-    return f"seed-{seed}" if budget == BUDGETS[0] else f"seed-{seed}-{budget}"
+def folder_of(seed: int, budget: Budget) -> str:
+    """The name of a seed's folders."""
+    return f"seed-{seed}" if budget == "full" else f"seed-{seed}-{budget}"
 
 
-def run_seed(seed: int, arms: list[str], budget: str) -> list[dict[str, Any]]:
+def run_seed(seed: int, arms: list[str], budget: Budget) -> list[dict[str, Any]]:
     """The main job of a seed, then every arm; yields figures through `reports/ablations/`."""
     name = folder_of(seed, budget)
-    folder = checkout(HOME / name, {"seed": seed}, [] if budget == BUDGETS[0] else [budget])
+    folder = checkout(HOME / name, {"seed": seed}, [] if budget == "full" else [budget])
     print(f"== {name}: main job", flush=True)
     run_in(folder, MAIN_JOB, f"ablations-{name}-main")
     found: list[dict[str, Any]] = []
@@ -65,7 +66,7 @@ def run_seed(seed: int, arms: list[str], budget: str) -> list[dict[str, Any]]:
     return found
 
 
-def records_of(seed: int, budget: str, arm: str) -> list[Record]:
+def records_of(seed: int, budget: Budget, arm: str) -> list[Record]:
     """An arm's evaluation records."""
     return list(read_jsonl(HOME / folder_of(seed, budget) / ABLATIONS[f"measure_{arm}"].out / "items.jsonl"))
 
@@ -74,7 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.ablations", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="*", default=[], metavar="ARM", help=f"of {', '.join(ARMS)}")
-    parser.add_argument("--budget", choices=BUDGETS, default=BUDGETS[0], help="smoke: mechanics, no claims")
+    parser.add_argument("--budget", choices=get_args(Budget), default="full", help="smoke: mechanics, no claims")
     args = parser.parse_args()
     try:
         arms, found = needed(args.only), list[dict[str, Any]]()
@@ -91,7 +92,7 @@ def main() -> int:
     except UserError as error:
         print(f"wethink ablations: {error}", file=sys.stderr)
         return error.exit_code
-    if args.budget != BUDGETS[0]:
+    if args.budget != "full":
         print(f"REDUCED BUDGET (profiles/{args.budget}.yaml)")
     print(f"written: {REPORT} and {PAGE.resolve()}")
     return 0

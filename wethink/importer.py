@@ -12,7 +12,6 @@ Quirks of released rows (paper.md, "Dataset") and what becomes of them:
 Every line is accounted for: it is a row or a rejection.
 """
 
-import contextlib
 import json
 import posixpath
 import re
@@ -81,13 +80,13 @@ def _lines(path: Path) -> Iterator[tuple[int, Record, str | None]]:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
                 continue
-            empty, given = False, None
-            with contextlib.suppress(json.JSONDecodeError):
+            empty = False
+            try:
                 given = json.loads(line)
-            if isinstance(given, dict):
-                yield number, given, None
+            except json.JSONDecodeError:
+                yield number, {}, "not JSON"
             else:
-                yield number, {}, "not JSON" if given is None else "no JSON object"
+                yield (number, given, None) if isinstance(given, dict) else (number, {}, "no JSON object")
     if empty:
         raise UserError(f"{path} is empty; params.yaml, synthesize.rows must name a file with rows.")
 
