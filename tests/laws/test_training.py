@@ -101,7 +101,7 @@ def test_two_processes_descend_as_one_does(workshop: Path) -> None:
 
 
 def test_two_processes_learn_with_muon_and_adam_what_one_learns(workshop: Path) -> None:
-    """They magnify the rounding of tiny gradients, which differs by CPU: all weights together. Without a share: 0.73."""
+    """They magnify the rounding of tiny gradients, which differs by CPU: all weights together. Without a share 0.73."""
     one, two = (learned(workshop, n) for n in (1, 2))
     apart = torch.cat([(moved - two[key]).flatten() for key, moved in one.items()]).norm()
     moved = torch.cat([moved.flatten() for moved in one.values()]).norm()
