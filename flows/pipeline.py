@@ -1,12 +1,14 @@
 """The main job: from images to an evaluated reasoning model and a page that shows it.
 
-    python -m flows.pipeline
+    python -m flows.pipeline [--save-as NAME]
 
 What runs is decided by DVC (a stage whose code, parameters and inputs are unchanged is Cached), what
 numbers it uses by params.yaml, how long a stage may take by its `launch` section.
 """
 
+import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -14,7 +16,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.synthesis import annotated
-from tasks import results, tracking
+from flows.version import VersionName
+from tasks import commits, results, tracking
 from tasks.server import local_server
 from tasks.stage import base, draw, evaluate, grpo, ingest, prepare, report, sft, validate
 from wethink.config import load_params
@@ -22,15 +25,19 @@ from wethink.errors import UserError
 
 
 @flow(name="wethink", persist_result=False)
-def pipeline(experiment: str = "wethink") -> State[Any]:
+def pipeline(experiment: str = "wethink", save_as: VersionName | None = None) -> State[Any]:
     """Images in, an evaluated reasoning model out.
 
     Args:
         experiment: the MLflow experiment in which the run is kept.
+        save_as: keep what comes out as the version data/<name>: committed and tagged, after DVC's remote has it. Each
+            stage is then shared as it ends: one that another machine has run is fetched instead of run.
     """
     finished = False
     try:
-        plan = prepare(experiment)
+        if save_as is not None:
+            commits.ready(save_as)
+        plan = prepare(experiment, shared=save_as is not None and commits.has_remote(Path.cwd()))
 
         drawn = draw(plan)
         images = ingest(plan, drawn)
@@ -46,8 +53,9 @@ def pipeline(experiment: str = "wethink") -> State[Any]:
 
         summary = results.summarise()
         results.show_in_prefect(summary)
+        kept = f"; {commits.save_data(save_as)}" if save_as is not None else ""
         finished = True
-        return Completed(message=f"the report is {page.result()}", data=summary)
+        return Completed(message=f"the report is {page.result()}{kept}", data=summary)
     except UserError as failure:
         return Failed(message=str(failure))
     finally:
@@ -56,10 +64,15 @@ def pipeline(experiment: str = "wethink") -> State[Any]:
 
 def main() -> int:
     """Run the flow in the current folder; a failed stage's sentence is the last line, without a traceback."""
+    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="The main job, in this folder.")
+    parser.add_argument(
+        "--save-as", metavar="NAME", help="keep what comes out as the version data/NAME (flows.version)"
+    )
+    args = parser.parse_args()
     try:
         load_params()  # a mistake in the file is told at once, before any service starts
         with local_server():
-            state = pipeline(return_state=True)
+            state = pipeline(save_as=args.save_as, return_state=True)
     except UserError as error:
         print(f"wethink: {error}", file=sys.stderr)
         return error.exit_code

@@ -9,11 +9,15 @@ fetches what was run before instead of running it.
 """
 
 import argparse
-import re
 import sys
+from typing import Annotated
+
+from pydantic import Field
 
 from tasks import commits
 from wethink.errors import UserError
+
+VersionName = Annotated[str, Field(pattern=f"^{commits.NAME}$", examples=["2026-11"])]
 
 
 def main() -> int:
@@ -21,8 +25,7 @@ def main() -> int:
     parser.add_argument("name", help="of the version: letters, digits, . and -")
     name = parser.parse_args().name
     try:
-        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name) is None:
-            raise UserError(f"'{name}' cannot name a version; use letters, digits, . and -.")
+        commits.ready(name)
         print(commits.save_data(name))
     except UserError as error:
         print(f"wethink version: {error}", file=sys.stderr)

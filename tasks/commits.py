@@ -3,6 +3,7 @@
 In that order, so that whoever has the commit can pull what it points to. The name is a tag `data/<version>`.
 """
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from tasks import failures, versions
 from wethink.errors import UserError
 
 DATA = ("dvc.yaml", "dvc.lock", "params.yaml")  # what a version of the main job's data consists of, for git
+NAME = "[A-Za-z0-9][A-Za-z0-9-]*([.][A-Za-z0-9-]+)*"  # of a version
 
 
 def save(folder: Path, files: Sequence[str], message: str, tag: str, branch: str | None = None) -> bool:
@@ -38,6 +40,24 @@ def save(folder: Path, files: Sequence[str], message: str, tag: str, branch: str
         git(folder, *([] if known else nobody), "commit", "--quiet", "-m", message)
     git(folder, "tag", "--force", tag)
     return pushed
+
+
+def ready(version: str) -> None:
+    """Whether what comes out of this checkout can be kept by that name: asked before the work, not after it.
+
+    Raises:
+        UserError: the name is none for git, this is no git checkout, or the code is not what git has.
+    """
+    if re.fullmatch(NAME, version) is None or version.endswith(".lock"):
+        raise UserError(f"'{version}' cannot name a version; use letters, digits, . and -.")
+    changed = versions.git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{name}" for name in DATA))
+    if changed is None:
+        raise UserError("a version is a commit, and this is no git checkout: clone the project instead.")
+    if changed:
+        files = ", ".join(line.split(maxsplit=1)[1] for line in changed.splitlines())
+        raise UserError(
+            f"uncommitted changes ({files}): commit them first, so that a version has the code that made it."
+        )
 
 
 def save_data(version: str) -> str:
@@ -84,12 +104,9 @@ def _run(folder: Path, *command: str) -> str:
         return ended.stdout.strip()
     said = (ended.stderr or ended.stdout).strip()
     last = (said.splitlines() or ["no word"])[-1]
-    if failures.kind(ended.returncode, said) == failures.LOCKED or any(word in said for word in AWAY):
+    if failures.kind(ended.returncode, said) == failures.LOCKED or failures.remote_away(said):
         raise ConnectionError(last)  # tried again
     if "No space left on device" in said:
         raise UserError(f"the disk is full ({folder}); free some space, the same command goes on.")
     called = ("dvc", *command[3:]) if command[:3] == versions.DVC else command
     raise UserError(f"{' '.join(called[:3])} failed in {folder}: {last}")
-
-
-AWAY = ("Could not connect to the endpoint", "SlowDown", "Service Unavailable", "reached max retries", "timed out")

@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 
 from wethink.errors import TRY_AGAIN_LATER, UserError, disk_full
 
+DVC_FAILED = 255  # DVC's exit code, of whatever it was
 RANK_LOST = 75  # a stage's exit code when one of its ranks ended without a reason of its own
 INTERRUPTED, LOCKED, BUSY = "Interrupted", "Locked", "Busy"  # names of a failed state: the kinds worth another try
 TRIES = {INTERRUPTED: 2, LOCKED: 5, BUSY: 5}  # more of them, after the first
@@ -33,6 +34,7 @@ AWAY = {  # package → exceptions that say so; named, since importing them take
     "requests": {"ConnectionError", "Timeout"},
     "sqlalchemy": {"OperationalError", "InterfaceError"},
 }
+REMOTE_AWAY = ("Could not connect to the endpoint", "SlowDown", "Service Unavailable", "max retries", "timed out")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,10 +50,15 @@ def kind(code: int, output: str) -> str:
         return LOCKED
     told = re.findall(r"exited with (-?\d+)", output)
     ended = int(told[-1]) if told else code
-    if ended == TRY_AGAIN_LATER:
+    if ended == TRY_AGAIN_LATER or (ended == DVC_FAILED and not told and remote_away(output)):
         return BUSY
     killed = code < 0 or ended < 0 or ended in (RANK_LOST, 128 + 9, 128 + 15)
     return INTERRUPTED if killed else "Failed"
+
+
+def remote_away(output: str) -> bool:
+    """Whether DVC or git says that it cannot reach its remote now."""
+    return any(word in output for word in REMOTE_AWAY)
 
 
 def another_try(task: Task[..., Any], task_run: Any, state: State[Any]) -> bool:

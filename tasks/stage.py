@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from tasks import children, dvcfile, failures, tracking, versions
+from tasks import children, commits, dvcfile, failures, tracking, versions
 from wethink.config import load_params
 from wethink.errors import UserError
 from wethink.records import read_json, write_json
@@ -30,9 +30,10 @@ class Plan:
     changed: frozenset[str]  # stages that may have to run; the others are Cached without being asked
     deadline_minutes: float  # of one stage
     experiment: str  # in MLflow
+    shared: bool = False  # what another machine has run is fetched from DVC's remote, and what runs here is pushed
 
 
-def prepare(experiment: str) -> Plan:
+def prepare(experiment: str, shared: bool = False) -> Plan:
     """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
     failures.refuse_endless_starts()
     params = load_params()
@@ -41,7 +42,7 @@ def prepare(experiment: str) -> Plan:
         get_run_logger().info("%s was not what wethink/stages.py says; it is written anew", dvcfile.DVCFILE)
     changed = versions.changed_stages()
     get_run_logger().info("may have to run: %s", ", ".join(name for name in STAGES if name in changed) or "nothing")
-    return Plan(changed, params.launch.deadline_minutes, experiment)
+    return Plan(changed, params.launch.deadline_minutes, experiment, shared)
 
 
 def run_record(stage: str) -> Path:
@@ -61,7 +62,7 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
     log = WORK / "logs" / f"{name}.log"
     before = _stamp(run_record(name))
     with tracking.follow(name, plan.experiment) as watch:
-        ended = children.run(versions.repro(name), log, plan.deadline_minutes * 60, watch)
+        ended = children.run(versions.repro(name, plan.shared), log, plan.deadline_minutes * 60, watch)
     if ended.late:
         return Failed(
             message=f"{name}: stopped after {plan.deadline_minutes:g} minutes (params.yaml, launch.deadline_minutes); "
@@ -71,6 +72,8 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
         sentence = versions.failure(name, ended.code, ended.output)
         get_run_logger().warning("%s (all of its output: %s)", sentence, log)
         return Failed(name=failures.kind(ended.code, ended.output), message=sentence)
+    if plan.shared:
+        commits.dvc(Path.cwd(), "push", "--quiet", "--run-cache", name)
     ran = _stamp(run_record(name)) != before
     if ran:
         record = read_json(run_record(name))

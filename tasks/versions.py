@@ -13,9 +13,12 @@ from wethink.stages import STAGES
 DVC = (sys.executable, "-m", "dvc")
 
 
-def repro(stage: str) -> list[str]:
-    """The command that runs one stage if, and only if, DVC's hashes say that it must."""
-    return [*DVC, "repro", "--single-item", stage]
+def repro(stage: str, pull: bool = False) -> list[str]:
+    """The command that runs one stage if, and only if, DVC's hashes say that it must.
+
+    With `pull`, what another machine has run and pushed is fetched from DVC's remote instead.
+    """
+    return [*DVC, "repro", "--single-item", *(["--pull"] if pull else []), stage]
 
 
 def prepare() -> None:

@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State
 
+from flows import pipeline as main_job
 from tasks import commits, versions
 from wethink.errors import UserError
+from wethink.stages import STAGES
 
 
 def run(folder: Path, *command: str) -> str:
@@ -34,9 +38,9 @@ def kept(project: Path) -> Path:
     return project
 
 
-def clone(kept: Path, name: str) -> Path:
-    folder = kept.parent / f"{kept.name}-{name}"
-    subprocess.run(["git", "clone", "--quiet", "-b", "data/one", str(kept), str(folder)], check=True)
+def clone(origin: Path, name: str, revision: str = "data/one") -> Path:
+    folder = origin.parent / f"{origin.name}-{name}"
+    subprocess.run(["git", "clone", "--quiet", "-b", revision, str(origin), str(folder)], check=True)
     return folder
 
 
@@ -52,6 +56,57 @@ def test_a_second_clone_pulls_and_has_nothing_to_do_and_fetches_what_was_run_wit
     run(third, "dvc", "repro", "--pull")
     assert not (third / "pids").exists(), "the run cache was not used"
     assert (third / "dvc.lock").read_bytes() == (kept / "dvc.lock").read_bytes()
+
+
+def test_machines_that_share_a_version_run_each_stage_once_and_the_last_commits_it(
+    project: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(project, "dvc", "remote", "add", "--default", "store", str(project.parent / f"{project.name}-remote"))
+    git(project, "commit", "--quiet", "--all", "--message", "a remote")
+    branch = git(project, "branch", "--show-current").strip()
+    one, other = (clone(project, name, branch) for name in ("one", "other"))
+
+    def pipeline_in(folder: Path) -> State[Any]:
+        monkeypatch.chdir(folder)
+        return main_job.pipeline(save_as="one", return_state=True)
+
+    def ran(folder: Path) -> set[str]:
+        return {path.name for path in (folder / "pids").iterdir()}
+
+    (one / "orders").mkdir()
+    (one / "orders/sft").write_text("refuse", encoding="utf-8")
+    assert pipeline_in(one).is_failed()
+    before = ran(one)
+    assert "sft" in before and "grpo" not in before
+    ended = pipeline_in(other)
+    assert ended.is_completed() and "pushed to DVC's remote" in str(ended.message), ended.message
+    assert ran(other) == set(STAGES) - before | {"sft"}
+    committed = git(other, "show", "data/one:dvc.lock")
+    (one / "orders/sft").unlink()
+    ended = pipeline_in(one)
+    assert ended.is_completed(), ended.message
+    assert ran(one) == before, "what the other machine has run was run again"
+    assert git(one, "show", "data/one:dvc.lock") == committed
+
+
+def test_what_nobody_else_could_get_is_refused_before_the_work(
+    project: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("..", "a..b", "-f", "a/b", "one.lock", "one.", ""):
+        with pytest.raises(UserError, match="cannot name a version"):
+            commits.ready(name)
+    commits.ready("2026-11.b")
+    Path("params.yaml").write_text(Path("params.yaml").read_text("utf-8") + "\n", encoding="utf-8")
+    commits.ready("one")  # a version has its parameters with it
+    Path("fake.py").write_text(Path("fake.py").read_text("utf-8") + "\n", encoding="utf-8")
+    state = main_job.pipeline(save_as="one", return_state=True)
+    assert state.message == (
+        "uncommitted changes (fake.py): commit them first, so that a version has the code that made it."
+    )
+    assert not Path("pids").exists(), "a stage has run"
+    monkeypatch.chdir(project.parent)
+    with pytest.raises(UserError, match="no git checkout"):
+        commits.ready("one")
 
 
 def test_nothing_is_committed_before_the_remote_has_its_data(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

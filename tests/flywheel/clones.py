@@ -5,14 +5,14 @@ The whole DAG is real here, with the smoke overlay; the remote is a bucket of th
 
 import functools
 import json
-import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.flywheel.project import IDENTITY, checkout
-from tests.flywheel.services import KEYS, Store
+from tests.flywheel.project import IDENTITY, checkout, environment
+from tests.flywheel.services import KEYS, Store, wait_for
 from wethink.config import load_yaml
 from wethink.stages import STAGES
 
@@ -40,6 +40,31 @@ def the_run_cache_of_one_machine_serves_another(home: Path) -> str:
     assert not clone.ran(), f"run again: {clone.ran()}"
     assert first.hashes() == clone.hashes()
     return "the same dvc.lock, and no stage ran"
+
+
+def a_job_that_died_on_one_machine_is_ended_on_another(home: Path) -> str:
+    """Each stage is pushed as it ends: what the first has done the second fetches, and then it commits the whole."""
+    first = _finished(home)
+    params = first.folder / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("seed: 0", "seed: 7"), "utf-8")
+    first.git("checkout", "--quiet", "-b", "seven", "data/one")
+    first.git("commit", "--quiet", "--all", "--message", "another seed")
+    one, other = (first.clone(name, "seven") for name in ("one", "other"))
+    first.git("checkout", "--quiet", "-")
+    command = [sys.executable, "-m", "flows.pipeline", "--save-as", "seven"]
+    with subprocess.Popen(command, cwd=one.folder, env=one.environment, stderr=subprocess.DEVNULL) as flow:
+        wait_for(lambda: "base" in one.ran() or flow.poll(), 600, "a base", pause=0.02)
+        assert flow.poll() is None, "it ended before it was killed"
+        flow.send_signal(signal.SIGKILL)
+    done = set(one.ran()) - {"base"}  # which may have been killed on its way to the remote
+    assert done == {"draw", "ingest", "synthesize", "validate"}, done
+    other.run(*command[2:])
+    again = done & set(other.ran())
+    assert not again, f"run on both: {again}"
+    third = other.clone("third-machine", "data/seven")
+    third.run("dvc", "pull")
+    assert "up to date" in third.run("dvc", "status")
+    return f"{len(done)} stages on one machine, {len(other.ran())} on the other, none on both"
 
 
 def two_versions_are_compared_by_metrics_diff_and_plots_diff(home: Path) -> str:
@@ -121,9 +146,7 @@ def _pairs(clone: _Clone, one: str, two: str) -> dict[str, tuple[str, str]]:
 def _finished(home: Path) -> _Clone:
     """The smoke job, reproduced and kept as version `one` in a bucket."""
     store = Store()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | KEYS | {"PATH": path, "PYTHONPATH": "", "AWS_ENDPOINT_URL": store.endpoint}
-    first = _Clone(home / "first", environment, store)
+    first = _Clone(home / "first", environment() | KEYS | {"AWS_ENDPOINT_URL": store.endpoint}, store)
     checkout(first.folder)
     (first.folder / "dvc.lock").unlink(missing_ok=True)
     first.run("wethink", "profile", "smoke")

@@ -34,9 +34,7 @@ class Project:
         self.log = home / "story.log"
         self.incoming.mkdir(parents=True)
         make(self.folder, stand_ins)
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = own | {"PATH": path, "PYTHONPATH": "", "PWD": str(self.folder)}  # prefect.yaml asks for PWD
+        self.environment = environment() | {"PWD": str(self.folder)}  # prefect.yaml asks for it
 
     def run(self, *command: str, code: int = 0) -> str:
         """A Python module run in the project, with the exit code that is expected; its output."""
@@ -94,6 +92,13 @@ class Project:
         (work,) = self.worktrees(source)
         found: dict[str, Any] = read_json(work / "retrain/decision.json")
         return found
+
+
+def environment() -> dict[str, str]:
+    """That of another checkout's commands: nothing of this one's services."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return own | {"PATH": path, "PYTHONPATH": ""}
 
 
 def checkout(folder: Path) -> None:
