@@ -24,13 +24,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, UnidentifiedImageError
 
-from wethink.audit import wilson
 from wethink.curation.contamination import Benchmark, Collection, contaminated
 from wethink.curation.pictures import hashes
 from wethink.progress import track
 from wethink.records import Record, write_json
 from wethink.sources import SOURCES
-from wethink.statistics import cluster_bootstrap
+from wethink.statistics import cluster_bootstrap, wilson
 
 OUT = Path("reports/contamination.json")
 TILE = 150  # pixels at least

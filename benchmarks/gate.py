@@ -127,7 +127,7 @@ def table(whole: Record) -> str:
         cells = [arm["arm"].replace("_", " "), str(arm["seed"])]
         cells += [f"{source['wrong']:,} of {source['rows']:,}", f"{caught:,} ({rows - caught:,} right ones lost)"]
         if arm["stopped"]:
-            cells += ["–", "–", "stopped by validation", "–", "–"]
+            cells += ["–", "–", f"stopped by {arm['stopped']['by']}", "–", "–"]
         else:
             decision, truth = arm["decision"], arm["truth"]
             cells += [_interval(decision["gain"]), f"{decision['p']:.2g}", _verdict(decision)]

@@ -21,7 +21,7 @@ from wethink.evaluate import Job, judge_item, run_job
 from wethink.images import ImageSet
 from wethink.ingest import Shards
 from wethink.promotion.gate import decide
-from wethink.records import Record, read_jsonl, write_json, write_jsonl
+from wethink.records import Record, read_json, read_jsonl, write_json, write_jsonl
 from wethink.retrain import bundle
 from wethink.running import run_stage
 from wethink.runs import die_with_owners, publish
@@ -40,6 +40,7 @@ DOSES: dict[str, Dose] = {
 FIRST = "useful"  # the arm that the others share images and the champion's answers with
 CHAMPION = "models/arms/two_sources"  # of the main job's folder: SFT and GRPO without SOURCE
 LOOK = 1
+STOPS = {"new_images": "ingest", "new_rows": "the second look", "union": "the union", "union_valid": "validation"}
 
 
 def prepare(main: Path, home: Path) -> None:
@@ -98,8 +99,10 @@ def run_arm(arm: str, main: Path, home: Path) -> dict[str, Any]:
         for step in (*(["new_images"] if arm == FIRST else []), "new_rows", "union", "union_valid"):
             run_stage(step, params, once=True)
     except UserError as refusal:
-        said["stopped"] = str(refusal)
+        said["stopped"] = {"by": STOPS[step], "reason": str(refusal)}
     said["source"] = _caught(rows, said["stopped"] is not None)
+    metrics = Path("retrain/rows/metrics.json")
+    said["second_look"] = read_json(metrics)["second_look"] if metrics.is_file() else None
     if said["stopped"] is None:
         run_stage("challenger", params, once=True)
         said |= _decided(rows, params, main, home)
@@ -116,7 +119,7 @@ def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
     set_params(folder / "params.yaml", {"retrain.source": SOURCE})
     write_source(folder / "source", rows)
     champion = main / CHAMPION
-    links = {"source/images": home / "images", "infra": main / "infra"}
+    links = {"source/images": home / "images", "source/truth": main / "data/drawn/truth", "infra": main / "infra"}
     links |= {f"retrain/{name}": target for name, target in (("old", home / "old"), ("champion", champion))}
     links |= {"retrain/start": champion, "retrain/source": folder / "source"}
     if arm != FIRST:  # the same images in every arm

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks import commits
 from wethink.config import load_yaml
 from wethink.records import Record, read_json, read_jsonl
+from wethink.second_look import sentence
 
 TRACKED = ("union", "challenger")  # what of a retrain DVC keeps
 
@@ -30,6 +31,7 @@ def lineage(folder: Path) -> Record:
     return {
         "data, by DVC": ", ".join(f"{name} {_md5(folder / f'retrain/{name}.dvc')}" for name in TRACKED),
         "sources": ", ".join(f"{name} ({content[:12]})" for name, content in sorted(sources.items())),
+        "second look": _second_look(folder / "retrain/rows/metrics.json"),
         "rows written by": "; ".join(writers(read_jsonl(folder / "retrain/union/rows/rows.jsonl"))),
     }
 
@@ -46,6 +48,11 @@ def writers(rows: Iterable[Record]) -> list[str]:
             which = made.get("file") or made.get("rates") or ""
             counts[f"{made.get('annotator', 'unknown')} {which}".strip()] += 1
     return [f"{name} ({count:,} rows)" for name, count in sorted(counts.items())]
+
+
+def _second_look(metrics: Path) -> str:
+    found = read_json(metrics).get("second_look") if metrics.is_file() else None
+    return sentence(found) if found else "none: the configured annotator wrote the rows"
 
 
 def _md5(pointer: Path) -> str:

@@ -48,12 +48,12 @@ def rows_of(source: Path, images: Path, out: Path, params: Params, scratch: Path
 DRAWN = Draw(sources=("digits",), image_size=56, pretrain=0, train=24, tuning=0, reporting=0, questions_per_image=1)
 
 
-def bare(folder: Path, truth: bool) -> Path:
+def bare(folder: Path, truth: bool, config: Draw = DRAWN) -> Path:
     """A source of drawn images without rows; with their truth, as the drawer writes it, or without."""
     drawn, source = folder / "drawn", folder / "source"
     for part in (drawn, source / "images"):
         part.mkdir(parents=True)
-    draw(out=drawn, scratch=folder, config=DRAWN, seed=7)
+    draw(out=drawn, scratch=folder, config=config, seed=7)
     for number, row in enumerate(pq.read_table(drawn / "images/digits.parquet")["image"].to_pylist()):
         (source / "images" / f"{number}.png").write_bytes(row["bytes"])
     if truth:

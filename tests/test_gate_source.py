@@ -80,7 +80,12 @@ def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -
     arm: dict[str, Any] = {"arm": "wrong_30", "seed": 1, "stopped": None, "truth": truth}
     arm["source"] = {"rows": 100, "wrong": 30, "filters": nothing | {"curation": {"rows": 5, "wrong": 2}}}
     arm["decision"] = {"promoted": False, "gain": change, "p": 0.2, "level": 0.004, "groups": [group]}
-    stopped = arm | {"arm": "letter_100", "stopped": "too many A", "decision": None, "truth": None}
+    stopped = arm | {
+        "arm": "letter_100",
+        "stopped": {"by": "validation", "reason": "too many A"},
+        "decision": None,
+        "truth": None,
+    }
     lines = table({"arms": [arm, stopped], "equals": None}).splitlines()
     assert "| 30 of 100 | 2 (3 right ones lost) | +5.0 [+1.0, −2.0] | 0.2 |" in lines[2]
     assert "| refused: no gain shown, source scenes |" in lines[2]

@@ -16,6 +16,7 @@ from wethink.images import ImageSet
 from wethink.importer import import_rows
 from wethink.ingest import ingest
 from wethink.records import Record, content_id, file_sha256, read_jsonl, write_json, write_jsonl
+from wethink.second_look import second_look
 
 ITEM = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
 
@@ -54,7 +55,8 @@ def new_rows(
         UserError: the file of rows is unusable, there is neither one nor an annotator for these images, or none of
             the rows is usable.
     """
-    if (source / "rows.jsonl").is_file():
+    imported = (source / "rows.jsonl").is_file()
+    if imported:
         candidates = import_rows(source / "rows.jsonl", ImageSet(images).records, lambda image: False)
     else:
         candidates = _annotated(source, images, scratch / "written", config, synthesize, rewards, launch, seed)
@@ -63,13 +65,27 @@ def new_rows(
     if not kept:
         most, count = Counter(row["reason"] for row in rejected).most_common(1)[0]
         raise UserError(f"source '{config.source}': none of its rows is usable; most often ({count}): {most}.")
+    looked = None
+    if imported:
+        given = (config.second_look, synthesize, rewards, launch, seed)
+        try:
+            looked = second_look(kept, ImageSet(images), source, *given)
+        except UserError as refusal:
+            raise UserError(f"source '{config.source}': {refusal}", exit_code=refusal.exit_code) from None
     held = [row for row in kept if is_held_out(row["scene"], config.held_out)]
     learned = [row for row in kept if not is_held_out(row["scene"], config.held_out)]
     write_jsonl(out / "rows.jsonl", learned)
     write_jsonl(out / "items.jsonl", ({key: row[key] for key in ITEM} for row in held))
     write_jsonl(out / "rejected.jsonl", rejected)
     write_json(out / "source.json", {"name": config.source, "content": content_of(source)})
-    metrics = {"candidates": len(candidates), "rows": len(learned), "items": len(held), "rejected": len(rejected)}
+    metrics: dict[str, Any] = {
+        "candidates": len(candidates),
+        "rows": len(learned),
+        "items": len(held),
+        "rejected": len(rejected),
+    }
+    if looked is not None:
+        metrics["second_look"] = looked
     write_json(out / "metrics.json", metrics)
     return metrics
 

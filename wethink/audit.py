@@ -8,7 +8,6 @@ file with the verdicts and all that the estimate needs, made to be versioned (`d
 import base64
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import Any
 
 from wethink.errors import UserError
 from wethink.images import ImageSet
-from wethink.records import Record, content_id, read_json, read_jsonl, write_json
+from wethink.records import content_id, read_json, read_jsonl, write_json
 from wethink.report.gallery import picture
+from wethink.sampling import draw, stratum
+from wethink.statistics import wilson
 
 PAGE = Path(__file__).resolve().parent / "gallery" / "page_audit.html"
 VERDICTS = ("accept", "reject", "unsure")
-Z = 1.959964  # of a two-sided 95 % interval
 
 
 def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
@@ -51,32 +51,6 @@ def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page.replace("{{ script_hash }}", allowed).replace("{{ data }}", text), encoding="utf-8")
     return len(chosen)
-
-
-def stratum(row: Record) -> str:
-    """Source and question type: rows of one stratum are likely to fail alike."""
-    return f"{row['source']} {row['category']}"
-
-
-def draw(rows: Sequence[Record], count: int, seed: int) -> list[Record]:
-    """`count` rows, each stratum in proportion, one of a scene; which ones, a hash decides; order is mixed."""
-    order = sorted(rows, key=lambda row: hashlib.sha256(f"audit {seed} {row['id']}".encode()).digest())
-    one_each: dict[str, Record] = {}
-    for row in order:
-        one_each.setdefault(row["scene"], row)
-    distinct = list(one_each.values())
-    wanted = min(count, len(distinct))
-    sizes = Counter(map(stratum, distinct))
-    exact = {name: wanted * size / len(distinct) for name, size in sizes.items()}
-    quota = {name: math.floor(share) for name, share in exact.items()}
-    for name in sorted(exact, key=lambda name: (quota[name] - exact[name], name))[: wanted - sum(quota.values())]:
-        quota[name] += 1
-    chosen = []
-    for row in distinct:
-        if quota[stratum(row)]:
-            quota[stratum(row)] -= 1
-            chosen.append(row)
-    return chosen
 
 
 def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
@@ -123,14 +97,3 @@ def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
 def _judged(known: Sequence[tuple[str, bool]], name: str) -> int:
     """How many rows of a stratum were judged."""
     return sum(other == name for other, _ in known)
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in n rows.
-
-    >>> [round(bound, 3) for bound in wilson(0.1, 100)]
-    [0.055, 0.174]
-    """
-    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -142,6 +142,13 @@ class Endpoint(Section):
     price_completion: Annotated[float, Field(ge=0)] = 0.0
 
 
+class SecondLook(Section):
+    """An independent reader for rows that a source brings (wethink/second_look.py)."""
+
+    rows: Count = 600  # of a sample; 0: nobody looks
+    max_contradicted: Share = 0.5  # a source is stopped where its share is shown to be above that
+
+
 class Retrain(Section):
     """Continued training on a new source (wethink/retrain.py); GRPO's other numbers are those of `grpo`."""
 
@@ -149,6 +156,7 @@ class Retrain(Section):
     start: Literal["champion", "sft"]  # which checkpoint goes on learning
     held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images that only answer
     steps: Positive  # of GRPO, on the union of old and new rows
+    second_look: SecondLook = SecondLook()
 
 
 class Promotion(Section):

@@ -18,6 +18,7 @@ from wethink.records import Record
 
 CHECKPOINTS = ("base", "sft", "grpo")
 VERDICTS = ("correct", "wrong", "unknown")
+Z = 1.959964  # of a two-sided 95 % interval
 BLOCK = 1 << 22  # cluster draws held in memory at once
 
 Floats = npt.NDArray[np.float64]
@@ -131,6 +132,17 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[name]))
         adjusted[name] = floor
     return {name: adjusted[name] for name in p_values}
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share seen in n rows.
+
+    >>> [round(bound, 3) for bound in wilson(0.1, 100)]
+    [0.055, 0.174]
+    """
+    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def pass_at_k(samples: int, right: int, k: int) -> float:

@@ -44,6 +44,10 @@ class EmbeddedAnnotator:
     def provenance(self) -> dict[str, Any]:
         return {"annotator": "embedded", "rates": content_id(self._rates.model_dump()), "seed": self._seed}
 
+    def knows(self, image: str) -> bool:
+        """Whether it can read that image."""
+        return image in self._truth
+
     def describe(self, subject: Subject) -> str:
         return self._source(subject).describe(self._described(subject))
 
