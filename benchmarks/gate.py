@@ -6,7 +6,7 @@ Per seed a champion is trained by the main job without one image source. That so
 writes it, with declared shares of wrong answers, and with a bias to an answer letter (benchmarks/gate_source.py). Each
 arm goes the way of flows/retrain.py and is decided on. Equals are compared 200 times. The rule is the one that
 params.yaml declares; nothing here changes it. Seeds and arms that are finished are kept; every arm's figures stand in
-`.wethink/gate/seed-<n>/<arm>/result.json`, all of them in `reports/gate.json` and, as tables, `reports/gate.md`.
+`.wethink/gate/seed-<n>/<arm>/result.json`, all of them in `reports/gate.json`, `gate.md` and, as a page, `gate.html`.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.gate_arm import CHAMPION, DOSES, FIRST, SOURCE
 from benchmarks.gate_equals import sentence
+from benchmarks.gate_page import gate_page
 from tasks import ROOT, versions
 from tasks.worktrees import checkout, run_in
 from wethink.config import Promotion, load_params
@@ -166,7 +167,8 @@ def main() -> int:
     whole = result(args.seeds)
     write_json(REPORT, whole)
     REPORT.with_suffix(".md").write_text(table(whole), encoding="utf-8")
-    print(table(whole) + f"written: {REPORT} and {REPORT.with_suffix('.md')}")
+    REPORT.with_suffix(".html").write_text(gate_page(whole), encoding="utf-8")
+    print(table(whole) + f"written: {REPORT}, its table in gate.md, and a page in gate.html")
     promises = whole["promises"]
     useful, worst = promises["useful_promoted"], promises["wrong_60_promoted"]
     kept = (

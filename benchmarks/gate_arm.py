@@ -30,10 +30,10 @@ from wethink.statistics import difference
 SOURCE = "digits"  # the one that lands later, as in the ablations (wethink/arms.py, `new_source`)
 DOSES: dict[str, Dose] = {
     "useful": Dose(),
-    "wrong_60": Dose(wrong=0.60),
     "wrong_05": Dose(wrong=0.05),
     "wrong_15": Dose(wrong=0.15),
     "wrong_30": Dose(wrong=0.30),
+    "wrong_60": Dose(wrong=0.60),
     "letter_60": Dose(letter=0.60),
     "letter_100": Dose(letter=1.0),
 }

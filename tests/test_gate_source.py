@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import gate_equals
 from benchmarks.gate import table
+from benchmarks.gate_page import gate_page
 from benchmarks.gate_source import Dose, dosed, write_source, written, wrong
 from tasks import ROOT
 from tests.test_arrival import bare, images_of, rows_of
@@ -78,6 +79,7 @@ def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -
     nothing = {name: {"rows": 0, "wrong": 0} for name in ("import", "expectations", "curation", "stopped")}
     truth = {part: {"change": change} for part in ("old", "new")}
     arm: dict[str, Any] = {"arm": "wrong_30", "seed": 1, "stopped": None, "truth": truth}
+    arm["second_look"] = {"reader": None, "rows": 0, "unknown": 0, "contradicted": 0, "share": None}
     arm["source"] = {"rows": 100, "wrong": 30, "filters": nothing | {"curation": {"rows": 5, "wrong": 2}}}
     arm["decision"] = {"promoted": False, "gain": change, "p": 0.2, "level": 0.004, "groups": [group]}
     stopped = arm | {
@@ -90,6 +92,10 @@ def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -
     assert "| 30 of 100 | 2 (3 right ones lost) | +5.0 [+1.0, −2.0] | 0.2 |" in lines[2]
     assert "| refused: no gain shown, source scenes |" in lines[2]
     assert "stopped by validation" in lines[3]
+    promises = {"useful_promoted": {"promoted": 2, "of": 3}, "wrong_60_promoted": {"promoted": 0, "of": 3}}
+    page = gate_page({"arms": [arm, stopped], "equals": None, "promises": promises})
+    assert "<td>–</td>\n<td>2 + 3</td>" in page
+    assert page.count("<svg") == 3 and "validation stopped it: nothing was trained" in page
 
 
 def test_equals_are_compared_fairly_and_one_that_is_better_would_show(

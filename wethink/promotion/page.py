@@ -154,22 +154,25 @@ def decision_page(decision: Record, lineage: Mapping[str, Any]) -> str:
 
 
 def forest(group: Record, span: float) -> Markup:
-    """A group's change and interval on an axis from −span to +span, with its margin."""
+    """A group's change and interval on an axis from −span to +span, with its margin if it has one."""
 
     def place(value: float) -> str:
         return f"{50 + 50 * value / span:.2f}%"
 
-    change = group["change"]
+    change, margin = group["change"], Markup()
+    if group["margin"] is not None:
+        line = Markup('<line class="margin" x1="{0}" x2="{0}" y1="0" y2="20"/>')
+        margin = line.format(place(-group["margin"]))
     spoken = f"{group['name']}: {points(change['mean'])} points, {points(change['low'])} to {points(change['high'])}"
     return Markup(
         '<svg class="forest{fails}" role="img" aria-label="{spoken}" height="20">'
         '<line class="zero" x1="50%" x2="50%" y1="0" y2="20"/>'
-        '<line class="margin" x1="{margin}" x2="{margin}" y1="0" y2="20"/>'
+        "{margin}"
         '<line class="interval" x1="{low}" x2="{high}" y1="10" y2="10"/><circle cx="{mean}" cy="10" r="4"/></svg>'
     ).format(
         fails=" fails" if group["passed"] is False else "",
         spoken=escape(spoken),
-        margin=place(-group["margin"]),
+        margin=margin,
         low=place(change["low"]),
         high=place(change["high"]),
         mean=place(change["mean"]),
