@@ -12,7 +12,8 @@ from wethink.report.style import STYLE
 
 CELLS = """
 td, tbody th { white-space: nowrap; vertical-align: middle; }
-td.change { min-width: 150px; } td.change svg { display: inline-block; width: 100px; min-width: 100px; vertical-align: middle; }
+td.change { min-width: 150px; }
+td.change svg { display: inline-block; width: 100px; min-width: 100px; vertical-align: middle; }
 """
 PAGE = """\
 <!doctype html>
