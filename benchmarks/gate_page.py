@@ -12,6 +12,7 @@ from wethink.report.style import STYLE
 
 CELLS = """
 td, tbody th { white-space: nowrap; vertical-align: middle; }
+td.why { white-space: normal; color: var(--muted); font-size: 0.85em; }
 td.change { min-width: 150px; }
 td.change svg { display: inline-block; width: 100px; min-width: 100px; vertical-align: middle; }
 """
@@ -53,7 +54,7 @@ drawn, which the gate does not know. Contradicted: by the second look. Dropped: 
 <td><span class="verdict {{ 'yes' if arm.decision and arm.decision.promoted else 'no' }}">
 {%- if arm.stopped %}stopped{% else %}{{ 'promoted' if arm.decision.promoted else 'refused' }}{% endif %}</span></td>
 {% for change, svg in cells %}<td class="change">{{ svg }}<span class="num">{{ change.mean|points }}</span></td>
-{% else %}<td colspan="3" class="note">{{ arm.stopped.by }} stopped it: nothing was trained</td>{% endfor %}</tr>
+{% else %}<td colspan="3" class="why">{{ arm.stopped.reason|truncate(180) }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
