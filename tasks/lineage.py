@@ -11,7 +11,6 @@ from pathlib import Path
 from tasks import commits
 from wethink.config import load_yaml
 from wethink.records import Record, read_json, read_jsonl
-from wethink.second_look import sentence
 
 TRACKED = ("union", "challenger")  # what of a retrain DVC keeps
 
@@ -51,6 +50,8 @@ def writers(rows: Iterable[Record]) -> list[str]:
 
 
 def _second_look(metrics: Path) -> str:
+    from wethink.second_look import sentence  # a run that has nothing to do should not pay for its imports
+
     found = read_json(metrics).get("second_look") if metrics.is_file() else None
     return sentence(found) if found else "none: the configured annotator wrote the rows"
 
