@@ -102,7 +102,7 @@ def sentence(same: Record) -> str:
     return (
         f"Equals ({same['evaluations']} resampled evaluations of one policy, {same['items']:,} items, "
         f"{same['scenes']:,} scenes): promoted {same['promoted']} times with all of alpha ({same['level']:.0%}) in one "
-        f"look, {same['promoted_at_the_declared_look']} times at the level of a declared look "
+        f"look, {same['promoted_at_the_declared_look']} at the level of a declared look "
         f"({same['declared_level']:.2%}); the gain alone passed {same['gain_alone']} times, all margins "
         f"{same['within_all_margins']} times."
     )

@@ -54,7 +54,7 @@ drawn, which the gate does not know. Contradicted: by the second look. Dropped: 
 <td><span class="verdict {{ 'yes' if arm.decision and arm.decision.promoted else 'no' }}">
 {%- if arm.stopped %}stopped{% else %}{{ 'promoted' if arm.decision.promoted else 'refused' }}{% endif %}</span></td>
 {% for change, svg in cells %}<td class="change">{{ svg }}<span class="num">{{ change.mean|points }}</span></td>
-{% else %}<td colspan="3" class="why">{{ arm.stopped.reason|truncate(180) }}</td>{% endfor %}</tr>
+{% else %}<td colspan="3" class="why">{{ arm.stopped.reason|truncate(180, end=' …') }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
