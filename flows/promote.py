@@ -11,11 +11,17 @@ What a person does by hand is kept with its reason, like what the gate decides.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+import tasks
 from tasks import registry, retraining
+from tasks.server import require
 from wethink.errors import UserError
+
+STACK = Path(".wethink/stack/postgres")  # `make up` has been here
+SHELL = 'eval "$(.venv/bin/python -m tasks.stack env)"'
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,7 +81,11 @@ def _is(alias: str, version: registry.Version) -> bool:
 
 def main() -> int:
     args = parser().parse_args()
+    tracker = os.environ["MLFLOW_TRACKING_URI"]
+    if tracker == tasks.ENVIRONMENT["MLFLOW_TRACKING_URI"] and (Path.cwd() / STACK).is_dir():
+        print(f"wethink promote: this is the registry in {tracker}; for that of the stack: {SHELL}", file=sys.stderr)
     try:
+        require(tracker, "MLFLOW_TRACKING_URI", patience=5)
         print(run(args))
     except UserError as error:
         print(f"wethink promote: {error}", file=sys.stderr)

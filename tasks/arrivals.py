@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.sources import MARKERS, NAME, QUARANTINE, Closed, Object, closes, objects
+from tasks.sources import MARKERS, NAME, QUARANTINE, Closed, Object, closes, objects, passed_over
 
 DAY = 24 * 3600.0
 
@@ -62,6 +62,8 @@ def in_bucket(store: Any, bucket: str, rest: Rest) -> Iterator[Closed]:
             source = found["Prefix"].removesuffix("/")
             if is_source(source):
                 yield from of_bucket(store, bucket, source, rest)
+            else:
+                passed_over(source)
 
 
 def of_bucket(store: Any, bucket: str, source: str, rest: Rest) -> Iterator[Closed]:
@@ -79,6 +81,7 @@ def in_folder(root: Path, rest: Rest) -> Iterator[Closed]:
     """Every source of a watched folder that is closed; links are left out."""
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
         if not is_source(folder.name):
+            passed_over(folder.name)
             continue
         marker = next((folder / n for n in MARKERS if (folder / n).is_file() and not (folder / n).is_symlink()), None)
         if marker is not None:

@@ -46,13 +46,15 @@ def ready(version: str) -> None:
     """Whether what comes out of this checkout can be kept by that name: asked before the work, not after it.
 
     Raises:
-        UserError: the name is none for git, this is no git checkout, or the code is not what git has.
+        UserError: the name is none for git or has been given, this is no git checkout, or the code is not what git has.
     """
     if re.fullmatch(NAME, version) is None or version.endswith(".lock"):
         raise UserError(f"'{version}' cannot name a version; use letters, digits, . and -.")
     changed = versions.git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{name}" for name in DATA))
     if changed is None:
         raise UserError("a version is a commit, and this is no git checkout: clone the project instead.")
+    if same(version, (".",)) is False:
+        raise UserError(f"data/{version} is another version already (commit {_of(version)}); choose another name.")
     if changed:
         files = ", ".join(line.split(maxsplit=1)[1] for line in changed.splitlines())
         raise UserError(
@@ -60,15 +62,31 @@ def ready(version: str) -> None:
         )
 
 
+def same(version: str, files: Sequence[str] = DATA) -> bool | None:
+    """Whether these files are what a version has; None: there is none of that name."""
+    tag = f"refs/tags/data/{version}"
+    if versions.git("rev-parse", "--verify", "--quiet", tag) is None:
+        return None
+    return versions.git("diff", "--quiet", tag, "--", *files) is not None
+
+
+def _of(version: str) -> str | None:
+    return versions.git("rev-parse", "--short", f"refs/tags/data/{version}^{{commit}}")
+
+
 def save_data(version: str) -> str:
     """The data and checkpoints of the main job as a version that others can pull; what was done, in a sentence.
 
     Raises:
-        UserError: the main job is not finished, or DVC or git refuses.
+        UserError: the main job is not finished, the name stands for another version, or DVC or git refuses.
     """
     folder = Path.cwd()
     if changed := sorted(versions.changed_stages()):
         raise UserError(f"not all is up to date ({', '.join(changed)}); run `make demo` first.")
+    if same(version) is False:
+        raise UserError(f"data/{version} is another version already (commit {_of(version)}); choose another name.")
+    if same(version):
+        return f"data/{version} is commit {_of(version)} already, and nothing has changed since."
     pushed = save(folder, DATA, f"Data {version}", f"data/{version}")
     where = "pushed to DVC's remote" if pushed else "here only: DVC has no remote (dvc remote add --default NAME URL)"
     return f"data/{version} is commit {git(folder, 'rev-parse', '--short', 'HEAD')}; its data is {where}."

@@ -101,7 +101,9 @@ def show_on_terminal(summary: dict[str, Any]) -> None:
         "report": str(PAGE.resolve()),
         "figures": str(SUMMARY.resolve()),
         "Data Docs": f"{python} -m webbrowser {docs}",
-        "Prefect": os.environ.get("PREFECT_API_URL", f"PREFECT_HOME={home} {prefect} server start   # {PREFECT_PAGE}"),
+        "Prefect": server.removesuffix("/api")
+        if (server := os.environ.get("PREFECT_API_URL"))
+        else f"PREFECT_HOME={home} {prefect} server start   # {PREFECT_PAGE}",
         "MLflow": tracker
         if tracker.startswith("http")
         else f"{mlflow} ui --backend-store-uri {tracker}   # {MLFLOW_PAGE}",

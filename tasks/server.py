@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
@@ -28,9 +29,10 @@ def local_server(patience: float = 120) -> Iterator[None]:
     """Run the block against the configured Prefect server (PREFECT_API_URL), or against one of its own.
 
     Raises:
-        UserError: the server ended or did not answer within `patience` seconds.
+        UserError: the server ended or did not answer within `patience` seconds, or the configured one is not there.
     """
-    if PREFECT_API_URL.value():
+    if configured := PREFECT_API_URL.value():
+        require(configured, "PREFECT_API_URL")
         yield
         return
     LOG.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,29 @@ def local_server(patience: float = 120) -> Iterator[None]:
     _wait_for(f"{api}/health", process, patience)
     with temporary_settings({PREFECT_API_URL: api}):
         yield
+
+
+def require(url: str, name: str, patience: float = 30) -> None:
+    """Whether anybody listens where a variable points to; told before libraries try for minutes, with tracebacks.
+
+    Raises:
+        UserError: nobody did for `patience` seconds.
+    """
+    place = urllib.parse.urlsplit(url)
+    if place.hostname is None:
+        return  # a file
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            with socket.create_connection((place.hostname, place.port or (443 if place.scheme == "https" else 80)), 5):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"nothing answers at {place.hostname}:{place.port}, where {name} points to ({error}); start it "
+                    f"(`make up`), or unset {name}."
+                ) from None
+            time.sleep(0.5)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

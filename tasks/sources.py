@@ -8,8 +8,10 @@ What comes from a bucket is data from outside. Keys name files only below the so
 cannot be a file there is moved to `quarantine/` with a file that says why. The only module that makes boto3 clients.
 """
 
+import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ from typing import Any
 from wethink.errors import UserError
 from wethink.records import read_json, write_json
 
+LOG = logging.getLogger("wethink.watcher")
 MARKERS = ("_SUCCESS", "manifest.json")
 QUARANTINE = "quarantine/"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # of a source: wethink.config.Source
@@ -101,9 +104,18 @@ def parse(body: str, receipt: str = "") -> Message:
                 found.append(Closed(source, record["s3"]["bucket"]["name"], key, etag))
             elif rest and NAME.fullmatch(source) is not None:
                 stirred.add(source)
+            elif rest in MARKERS:
+                passed_over(source)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Message((), receipt, body, f"no notification of S3 ({type(error).__name__}: {error})")
     return Message(tuple(found), receipt, body, stirred=frozenset(stirred))
+
+
+@functools.cache
+def passed_over(name: str) -> None:
+    """Say once that a prefix or folder cannot be a source by its name."""
+    if f"{name}/" != QUARANTINE:
+        LOG.warning("%r is no source: its name may have a-z, 0-9, - and _, and begins with a letter or digit", name)
 
 
 def closes(key: str) -> bool:

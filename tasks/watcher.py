@@ -112,8 +112,10 @@ def watch(args: argparse.Namespace, stop: threading.Event) -> None:
     alive = WORK / "watcher" / "alive"  # touched every round: who looks after this process knows that it goes on
     rest = Rest(args.quiet)
 
+    begin = int(time.time())  # the server remembers the attempts of a watcher that was here before
+
     def tell(closed: Closed, attempt: int) -> object:
-        return events.tell(closed, args.api, attempt)
+        return events.tell(closed, args.api, attempt and begin + attempt)
 
     teller = Teller(Told(WORK / "watcher" / "told.txt"), tell, rest)
     store = sources.client("s3", args.endpoint) if args.bucket else None

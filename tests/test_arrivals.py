@@ -1,5 +1,6 @@
 """Which sources are closed: by a marker or by rest, whatever the clock does, and at a cost that does not grow."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,3 +127,21 @@ def test_an_open_source_of_any_size_is_one_pass_in_bounded_memory(monkeypatch: p
     monkeypatch.setattr(arrivals, "_etag", lambda *_: None)
     assert list(of_bucket(None, BUCKET, "new", Rest(0))) != []
     assert least_peak(lambda: list(of_bucket(None, BUCKET, "new", Rest(0)))) < 2**20
+
+
+def test_a_name_that_can_be_no_source_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from tasks.sources import parse, passed_over
+
+    passed_over.cache_clear()
+    for name in ("My Birds", "good"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "_SUCCESS").touch()
+    for _ in range(2):
+        (closed,) = in_folder(tmp_path, Rest(None))
+    assert closed.source == "good"
+    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}}}
+    record["s3"]["object"] = {"key": "Other+Birds/_SUCCESS", "eTag": "1"}  # type: ignore[index]
+    message = parse(json.dumps({"Records": [record]}))
+    assert message.closed == () and message.fault is None
+    said = [line.message for line in caplog.records]
+    assert [line.split(" is no source")[0] for line in said] == ["'My Birds'", "'Other Birds'"]

@@ -151,3 +151,22 @@ def test_a_remote_that_answers_503_to_every_fifth_request_gets_everything(
         assert sorted(p.read_text() for p in (second / "photos").iterdir()) == sorted(f"photo {n}" for n in range(30))
     finally:
         shaky.stop()
+
+
+def test_a_versions_name_stays_with_what_it_was_given_to(project: Path) -> None:
+    run(project, "dvc", "repro")
+    assert "data/one is commit" in commits.save_data("one")
+    before = git(project, "rev-parse", "data/one")
+    commits.ready("one")
+    assert "nothing has changed since" in commits.save_data("one")
+    params = Path("params.yaml").read_text("utf-8")
+    Path("params.yaml").write_text(params.replace("bootstrap: 2000", "bootstrap: 1999"), encoding="utf-8")
+    with pytest.raises(UserError, match="data/one is another version already"):
+        commits.ready("one")
+    run(project, "dvc", "repro")
+    with pytest.raises(UserError, match="data/one is another version already"):
+        commits.save_data("one")
+    assert git(project, "rev-parse", "data/one") == before
+    assert "data/two is commit" in commits.save_data("two")
+    with pytest.raises(UserError, match="data/one is another version already"):
+        commits.ready("one")

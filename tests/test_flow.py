@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from prefect import flow
 from flows import pipeline as main_job
 from tasks import children, tracking, versions
 from tasks.stage import Plan, draw, ingest
+from wethink.errors import UserError
 from wethink.records import write_json
 from wethink.runs import write_manifest
 from wethink.stages import STAGES
@@ -381,3 +383,37 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+def test_a_configured_service_that_is_not_there_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import promote
+    from tasks import server
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(UserError, match=f"nothing answers at 127.0.0.1:{port}, where PREFECT_API_URL points to"):
+        server.require(f"http://127.0.0.1:{port}/api", "PREFECT_API_URL", patience=0)
+    server.require("sqlite:////tmp/mlflow.db", "MLFLOW_TRACKING_URI", patience=0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://wethink@127.0.0.1:{port}/mlflow")
+    monkeypatch.setattr(promote, "require", lambda url, name, patience: server.require(url, name, 0))
+    monkeypatch.setattr(sys, "argv", ["promote", "list"])
+    assert promote.main() == 2
+    assert "where MLFLOW_TRACKING_URI points to" in capsys.readouterr().err
+
+
+def test_without_the_stacks_environment_its_registry_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import promote
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(promote, "run", lambda args: "no checkpoint is registered")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", promote.tasks.ENVIRONMENT["MLFLOW_TRACKING_URI"])
+    monkeypatch.setattr(sys, "argv", ["promote", "list"])
+    assert promote.main() == 0 and capsys.readouterr().err == ""
+    promote.STACK.mkdir(parents=True)
+    assert promote.main() == 0 and "tasks.stack env" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -248,3 +249,75 @@ def test_a_missing_process_is_explained(tmp_path: Path) -> None:
     stack = Stack(tmp_path, layout.PORTS)
     said = explain(stack, Process("mlflow", "FATAL", 0, 0.0, "Exited too quickly"))
     assert said.startswith("service 'mlflow' is fatal (Exited too quickly); its log is ")
+
+
+def test_somebody_elses_server_on_a_services_port_is_not_taken_for_the_service(tmp_path: Path) -> None:
+    import http.server
+    import threading
+
+    from tasks.stack.services import _ours
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stack = Stack(tmp_path, layout.PORTS | {"prefect": server.server_port})
+    with subprocess.Popen([sys.executable, "-c", LIVES], stdout=subprocess.DEVNULL) as other:
+        try:
+            assert _ours(stack, Process("prefect", "RUNNING", os.getpid(), 0.0, ""), "/")
+            with pytest.raises(UserError, match=f"port {server.server_port} of 'prefect' is taken by another process"):
+                _ours(stack, Process("prefect", "RUNNING", other.pid, 0.0, ""), "/")
+        finally:
+            other.kill()
+            server.shutdown()
+            server.server_close()
+    assert not _ours(stack, Process("prefect", "RUNNING", os.getpid(), 0.0, ""), "/"), "nobody answers"
+
+
+def test_deployments_that_the_server_lacks_are_applied_again_and_those_that_it_has_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.stack import deploy, rest
+    from wethink.config import load_yaml
+
+    for name in (deploy.FILE, deploy.AUTOMATIONS):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    stack, ran = layout.plan(tmp_path, usual_ports=False), list[str]()
+    (stack.home / "logs").mkdir(parents=True)
+    has = {
+        "deployments": [{"name": entry["name"]} for entry in load_yaml(ROOT / deploy.FILE)["deployments"]],
+        "automations": [{"name": entry["name"]} for entry in load_yaml(ROOT / deploy.AUTOMATIONS)["automations"]],
+    }
+    monkeypatch.setattr(rest, "call", lambda method, url, body=None: has.get(url.split("/")[-2], []))
+    monkeypatch.setattr(deploy, "_run", lambda stack, *command: ran.append(command[0]))
+    deploy.apply(stack)
+    assert ran == ["prefect", "tasks.automations"]
+    deploy.apply(stack)
+    assert len(ran) == 2, "it is all there"
+    lost = has["automations"].pop()
+    deploy.apply(stack)
+    assert len(ran) == 4, f"{lost} was not missed"
+    has["automations"].append(lost)
+    has["deployments"] = []
+    deploy.apply(stack)
+    assert len(ran) == 6
+
+
+def test_runs_that_a_stopped_worker_left_behind_go_on_and_a_cancelled_one_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.stack import left, rest
+
+    told: dict[str, tuple[str, bool]] = {}
+
+    def call(method: str, url: str, body: dict[str, Any]) -> Any:
+        if url.endswith("/filter"):
+            assert body["work_pools"]["name"]["any_"] == ["local"], "a flow on somebody's terminal is alive"
+            kinds = body["flow_runs"]["state"]["type"]["any_"]
+            return [{"id": kind.lower(), "state_type": kind} for kind in (*kinds,)]
+        told[url.split("/")[-2]] = (body["state"]["type"], body["force"])
+        return None
+
+    monkeypatch.setattr(rest, "call", call)
+    assert left.go_on(Stack(tmp_path, layout.PORTS), "local") == 3
+    again = ("SCHEDULED", True)
+    assert told == {"running": again, "pending": again, "cancelling": ("CANCELLED", True)}

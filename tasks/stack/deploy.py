@@ -1,6 +1,7 @@
 """What must exist in Prefect and MLflow before the first run: work pool, queues, deployments, automation, experiments.
 
-Applied again only when what they follow from has changed: a schedule that somebody has switched on stays on.
+Applied again only when what they follow from has changed, or when the server lacks any of them: a schedule that
+somebody has switched on stays on.
 """
 
 import hashlib
@@ -12,11 +13,12 @@ from typing import Any
 
 from tasks.stack import rest
 from tasks.stack.layout import Stack
+from wethink.config import load_yaml
 from wethink.errors import UserError
 
 POOL, WORKER = "local", "local"
 QUEUES = {"training": 1}  # of the pool, and how many runs of it may go on at a time
-FILE = "infra/prefect.yaml"
+FILE, AUTOMATIONS = "infra/prefect.yaml", "infra/automations.yaml"
 EXPERIMENTS = ("wethink", "promotion")
 
 
@@ -37,13 +39,23 @@ def apply(stack: Stack) -> None:
     """
     digest = _digest(stack)
     stamp = stack.home / "deployed"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest and not _missing(stack):
         return
     _pool(stack)
     (stack.home / "logs" / "deploy.log").write_bytes(b"")
     _run(stack, "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all")
     _run(stack, "tasks.automations")
     stamp.write_text(digest, encoding="utf-8")
+
+
+def _missing(stack: Stack) -> set[str]:
+    """Names of deployments and automations that the repository declares and the server has not."""
+    api = f"{stack.url('prefect')}/api"
+    found: set[str] = set()
+    for what, file in (("deployments", FILE), ("automations", AUTOMATIONS)):
+        declared = {entry["name"] for entry in load_yaml(stack.folder / file)[what]}
+        found |= declared - {entry["name"] for entry in rest.call("POST", f"{api}/{what}/filter", {})}
+    return found
 
 
 def _run(stack: Stack, *command: str) -> None:
@@ -66,7 +78,7 @@ def _run(stack: Stack, *command: str) -> None:
 
 def _digest(stack: Stack) -> str:
     """Of all that the deployments follow from: the file, the flows' parameters, this database."""
-    declared = [stack.folder / name for name in (FILE, "infra/automations.yaml")]
+    declared = [stack.folder / name for name in (FILE, AUTOMATIONS)]
     files = [*declared, *sorted((stack.folder / "flows").glob("*.py"))]
     cluster = stack.home / "postgres" / "global" / "pg_control"  # made with the cluster; its first bytes name it
     parts = [path.read_bytes() for path in files]

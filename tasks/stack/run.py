@@ -123,8 +123,12 @@ def faults(stack: Stack) -> list[str]:
         process = supervisor.process(stack, service.name)
         if not process.alive:
             found.append(explain(stack, process))
-        elif not service.healthy(stack, process):
-            found.append(f"service '{service.name}' runs, but does not answer; {explain(stack, process)}")
+            continue
+        try:
+            if not service.healthy(stack, process):
+                found.append(f"service '{service.name}' runs, but does not answer; {explain(stack, process)}")
+        except UserError as fault:
+            found.append(str(fault))
     return found
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.stack import deploy, postgres, rest
+import psutil
+
+from tasks.stack import deploy, left, postgres, rest
 from tasks.stack.layout import HOST, Stack
 from tasks.stack.supervisor import Process, Program, log
 from wethink.config import load_params
@@ -30,7 +32,7 @@ class Service:
     address: str
     phase: int  # those of one phase start side by side, those of the next when they are healthy
     patience: float = 300  # seconds; much, for the first start migrates databases, maybe on a busy machine
-    before: Callable[[Stack], None] = lambda stack: None  # what must be done before it starts
+    before: Callable[[Stack], object] = lambda stack: None  # what must be done before it starts
     after: Callable[[Stack], None] = lambda stack: None  # what must be done once it is healthy
 
     @property
@@ -58,13 +60,14 @@ def services(stack: Stack) -> list[Service]:
         ),
         Service(
             Program("prefect", server),
-            lambda stack, process: rest.answers(f"{stack.url('prefect')}/api/ready"),
+            lambda stack, process: _ours(stack, process, "/api/ready"),
             stack.url("prefect"),
             phase=1,
+            after=deploy.apply,
         ),
         Service(
             Program("mlflow", (*mlflow, "--artifacts-destination", artifacts.as_uri())),
-            lambda stack, process: rest.answers(f"{stack.url('mlflow')}/health"),
+            lambda stack, process: _ours(stack, process, "/health"),
             stack.url("mlflow"),
             phase=1,
             after=deploy.experiments,
@@ -73,7 +76,7 @@ def services(stack: Stack) -> list[Service]:
             [
                 Service(
                     Program("store", (*PYTHON, "tasks.stack.store", port["store"])),
-                    lambda stack, process: rest.answers(f"{stack.url('store')}/{stack.bucket}?notification"),
+                    lambda stack, process: _ours(stack, process, f"/{stack.bucket}?notification"),
                     stack.url("store"),
                     phase=1,
                 )
@@ -86,9 +89,14 @@ def services(stack: Stack) -> list[Service]:
             lambda stack, process: _touched(stack.folder / ".wethink" / "watcher" / "alive", process),
             f"s3://{stack.bucket}",
             phase=2,
-            before=deploy.apply,
         ),
-        Service(Program("worker", worker), _worker_is_online, f"pool '{deploy.POOL}'", phase=2),
+        Service(
+            Program("worker", worker),
+            _worker_is_online,
+            f"pool '{deploy.POOL}'",
+            phase=2,
+            before=lambda stack: left.go_on(stack, deploy.POOL),
+        ),
         *(
             [_champion(stack)]
             if (stack.folder / load_params(stack.folder / "params.yaml").launch.vllm_python).exists()
@@ -135,6 +143,31 @@ def wait_until_healthy(stack: Stack, service: Service, state: Callable[[], Proce
         if time.monotonic() > deadline:
             raise UserError(f"not healthy within {service.patience:g} s: {explain(stack, now)}")
         time.sleep(0.3)
+
+
+def _ours(stack: Stack, process: Process, path: str) -> bool:
+    """Whether a service answers, and not somebody else's server that took the port before it could.
+
+    Raises:
+        UserError: it is somebody else's.
+    """
+    port = stack.ports[process.name]
+    if not rest.answers(f"{stack.url(process.name)}{path}"):
+        return False
+    try:
+        top = psutil.Process(process.pid)
+        family = [top, *top.children(recursive=True)]
+        listening = {
+            found.laddr.port for member in family for found in member.net_connections("tcp") if not found.raddr
+        }
+    except psutil.Error:  # it has just ended, or is started again
+        return False
+    if port not in listening and process.alive:
+        raise UserError(
+            f"port {port} of '{process.name}' is taken by another process, which was faster; `make down`, then "
+            "`make up`, takes a free one."
+        )
+    return port in listening
 
 
 def _tail(path: Path, size: int = 4000) -> str:

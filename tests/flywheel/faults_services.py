@@ -84,6 +84,32 @@ def an_event_emitted_while_the_server_is_down(services: Services, name: str) -> 
     return f"a run {noticed:.0f} s after the server was back; {run['state']['message'][:60]}…"
 
 
+def the_databases_key_rotated_during_a_run(services: Services, name: str) -> str:
+    """Its worker is restarted with the new password; the run goes on by itself."""
+    services.drop(name)
+    step = services.training(name)
+    services.project.run("tasks.stack", "rotate")
+    begin = time.monotonic()
+    (run,) = services.ended(name)
+    assert run["state_type"] == "COMPLETED" and run["run_count"] == 2, run["state"]
+    balanced(services, name)
+    return f"rotated after step {step}; done {time.monotonic() - begin:.0f} s after that"
+
+
+def a_backup_taken_during_a_run_is_restored(services: Services, name: str) -> str:
+    """In the backup the run stands as Running: it is started again, and nothing waits behind it for ever."""
+    services.drop(name)
+    step = services.training(name)
+    services.project.run("tasks.stack", "backup", str(services.project.home / name))
+    services.ended(name)
+    services.project.run("tasks.stack", "restore", str(services.project.home / name))
+    begin = time.monotonic()
+    (run,) = services.ended(name)
+    assert run["state_type"] == "COMPLETED", run["state"]
+    balanced(services, name)
+    return f"taken after step {step}; done {time.monotonic() - begin:.0f} s after the restore"
+
+
 def alive(pid: int) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
