@@ -116,7 +116,7 @@ def test_a_broken_line_costs_no_other_and_is_told_by_its_number_in_the_file(tmp_
     ("text", "sentence"),
     [
         ("", "is empty"),
-        ("{]\n", "no row has the key 'problem'"),
+        ("{]\n", "line 1: not JSON; rows are JSON objects"),
         (json.dumps({k: v for k, v in GOOD.items() if k != "refined_cot"}), "no row has the key 'refined_cot'"),
         (None, "does not exist"),
     ],

@@ -52,9 +52,11 @@ def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[
         with_path: whether a train image's rows keep their reasoning path (for SFT) or only the answer (for GRPO).
 
     Raises:
-        UserError: the file is missing or empty, or all of its rows lack a released key.
+        UserError: the file is missing or empty, none of its lines is an object, or all of its rows lack a released key.
     """
     lines = list(_lines(path))
+    if all(broken for _, _, broken in lines):
+        raise UserError(f"{path}, line {lines[0][0]}: {lines[0][2]}; rows are JSON objects, one a line.")
     for key in RELEASED_KEYS:
         if all(given.get(key) is None for _, given, _ in lines):
             raise UserError(f"{path}: no row has the key '{key}'; rows need {', '.join(RELEASED_KEYS)}.")
