@@ -24,9 +24,12 @@ from wethink.errors import UserError
 
 
 def annotated(plan: Plan, images: State[str], drawn: State[str]) -> State[str]:
-    """The synthesize stage; where models annotate and something has changed, the store is filled first."""
+    """The synthesize stage; where models annotate and something has changed, the store is filled first.
+
+    Not where stages are shared: what another machine has bought is fetched by the stage, and only else bought by it.
+    """
     params = load_params()
-    if params.synthesize.annotator == "endpoints" and "synthesize" in plan.changed:
+    if params.synthesize.annotator == "endpoints" and "synthesize" in plan.changed and not plan.shared:
         launch = params.launch
         parallel: Any = ThreadPoolTaskRunner(max_workers=launch.fill_parallel)
         fill_store.with_options(task_runner=parallel)(launch.fill_shards, launch.deadline_minutes)

@@ -34,10 +34,10 @@ def save(folder: Path, files: Sequence[str], message: str, tag: str, branch: str
     if branch is not None:
         git(folder, "checkout", "--quiet", "-B", branch)
     git(folder, "add", "--force", "--", *files)
-    if git(folder, "diff", "--cached", "--name-only"):
+    if git(folder, "diff", "--cached", "--name-only", "--", *files):
         nobody = ["-c", "user.name=wethink", "-c", "user.email=wethink@localhost"]
         known = versions.git("-C", str(folder), "config", "user.email")
-        git(folder, *([] if known else nobody), "commit", "--quiet", "-m", message)
+        git(folder, *([] if known else nobody), "commit", "--quiet", "-m", message, "--", *files)
     git(folder, "tag", "--force", tag)
     return pushed
 
@@ -87,6 +87,7 @@ def save_data(version: str) -> str:
         raise UserError(f"data/{version} is another version already (commit {_of(version)}); choose another name.")
     if same(version):
         return f"data/{version} is commit {_of(version)} already, and nothing has changed since."
+    ready(version)  # once more: hours may have passed
     pushed = save(folder, DATA, f"Data {version}", f"data/{version}")
     where = "pushed to DVC's remote" if pushed else "here only: DVC has no remote (dvc remote add --default NAME URL)"
     return f"data/{version} is commit {git(folder, 'rev-parse', '--short', 'HEAD')}; its data is {where}."

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 from prefect import Task
 from prefect.client.schemas.objects import State
@@ -74,11 +75,19 @@ def refuse_endless_starts() -> None:
     """
     from prefect.runtime import flow_run
 
-    if (flow_run.run_count or 0) > STARTS:
+    if (flow_run.run_count or 0) > STARTS and _deaths(flow_run.id) >= STARTS:
         raise UserError(
             f"this run was started {STARTS} times and died each time; see the worker's log for why, then run it again: "
             "what was done is kept."
         )
+
+
+def _deaths(flow_run: str) -> int:
+    """How often a run was lost; a worker that was stopped on purpose does not count."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return sum(state.name == "Lost" for state in client.read_flow_run_states(UUID(flow_run)))
 
 
 def patiently(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -21,7 +21,7 @@ def track(folder: Path) -> None:
     Raises:
         UserError: DVC refuses; its own last words.
     """
-    commits.dvc(folder, "add", "--quiet", *(f"retrain/{name}" for name in TRACKED))
+    commits.dvc(folder, "add", *(f"retrain/{name}" for name in TRACKED))
 
 
 def lineage(folder: Path) -> Record:

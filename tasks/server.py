@@ -59,20 +59,25 @@ def require(url: str, name: str, patience: float = 30) -> None:
     """Whether anybody listens where a variable points to; told before libraries try for minutes, with tracebacks.
 
     Raises:
-        UserError: nobody did for `patience` seconds.
+        UserError: nobody did for `patience` seconds, or it is no address.
     """
-    place = urllib.parse.urlsplit(url)
-    if place.hostname is None:
-        return  # a file
+    try:
+        place = urllib.parse.urlsplit(url)
+        host, port = place.hostname, place.port or {"http": 80, "https": 443}.get(place.scheme)
+    except ValueError:
+        raise UserError(f"{name} is no address that can be used; write it as http://HOST:PORT…") from None
+    proxied = place.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host or "")
+    if host is None or port is None or proxied:
+        return  # a file, a database at its usual place, somebody else's way there
     deadline = time.monotonic() + patience
     while True:
         try:
-            with socket.create_connection((place.hostname, place.port or (443 if place.scheme == "https" else 80)), 5):
+            with socket.create_connection((host, port), 5):
                 return
         except OSError as error:
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"nothing answers at {place.hostname}:{place.port}, where {name} points to ({error}); start it "
+                    f"nothing answers at {host}:{port}, where {name} points to ({error}); start it "
                     f"(`make up`), or unset {name}."
                 ) from None
             time.sleep(0.5)

@@ -60,7 +60,7 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
         tracking.catch_up(name, plan.experiment)
         return unchanged
     log = WORK / "logs" / f"{name}.log"
-    before = _stamp(run_record(name))
+    before, content = _stamp(run_record(name)), versions.out_md5(name)
     with tracking.follow(name, plan.experiment) as watch:
         ended = children.run(versions.repro(name, plan.shared), log, plan.deadline_minutes * 60, watch)
     if ended.late:
@@ -73,11 +73,14 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
         get_run_logger().warning("%s (all of its output: %s)", sentence, log)
         return Failed(name=failures.kind(ended.code, ended.output), message=sentence)
     if plan.shared:
-        commits.dvc(Path.cwd(), "push", "--quiet", "--run-cache", name)
+        commits.dvc(Path.cwd(), "push", "--run-cache", name)
     ran = _stamp(run_record(name)) != before
     if ran:
         record = read_json(run_record(name))
         write_json(run_record(name), record | {"peak_tree_mb": round(ended.peak_mb, 1)})
+    elif plan.shared and versions.out_md5(name) != content:
+        run_record(name).unlink(missing_ok=True)  # what is recorded here is about another run
+        return Completed(message=f"{name}: another machine has run it, {out} was fetched", data=out)
     tracking.catch_up(name, plan.experiment)
     return Completed(message=f"{name} → {out}", data=out) if ran else unchanged
 

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from flows import pipeline as main_job
-from tasks import commits, versions
+from tasks import ROOT, commits, versions
 from wethink.errors import UserError
 from wethink.stages import STAGES
 
@@ -170,3 +170,23 @@ def test_a_versions_name_stays_with_what_it_was_given_to(project: Path) -> None:
     assert "data/two is commit" in commits.save_data("two")
     with pytest.raises(UserError, match="data/one is another version already"):
         commits.ready("one")
+
+
+def test_what_dvc_says_of_a_push_that_fails_is_heard(project: Path) -> None:
+    run(project, "dvc", "remote", "add", "--default", "store", str(project.parent / f"{project.name}-remote"))
+    with pytest.raises(UserError, match=r"dvc push --run-cache failed in .*nosuchtarget"):
+        commits.dvc(project, "push", "--run-cache", "nosuchtarget")
+    for name in ("stage", "lineage"):
+        text = (ROOT / "tasks" / f"{name}.py").read_text(encoding="utf-8")
+        assert "commits.dvc(" in text and "--quiet" not in text, "--quiet hides why, and so whether to try again"
+
+
+def test_what_somebody_has_staged_meanwhile_is_not_in_a_version(project: Path) -> None:
+    run(project, "dvc", "repro")
+    Path("notes.txt").write_text("mine", encoding="utf-8")
+    git(project, "add", "notes.txt")
+    with pytest.raises(UserError, match=r"uncommitted changes \(notes\.txt\)"):
+        commits.save_data("one")
+    commits.save(project, commits.DATA, "Data one", "data/one")
+    assert "notes.txt" not in git(project, "show", "--stat", "data/one")
+    assert "notes.txt" in git(project, "diff", "--cached", "--name-only")

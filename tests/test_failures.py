@@ -125,5 +125,9 @@ def test_a_run_that_dies_at_every_start_is_not_started_for_ever(monkeypatch: pyt
         monkeypatch.setattr(flow_run, "run_count", count, raising=False)
         failures.refuse_endless_starts()
     monkeypatch.setattr(flow_run, "run_count", failures.STARTS + 1, raising=False)
+    monkeypatch.setattr(flow_run, "id", "one", raising=False)
+    monkeypatch.setattr(failures, "_deaths", lambda run: failures.STARTS - 1)
+    failures.refuse_endless_starts()  # a worker that was restarted on purpose is no death
+    monkeypatch.setattr(failures, "_deaths", lambda run: failures.STARTS)
     with pytest.raises(UserError, match="started 5 times and died each time"):
         failures.refuse_endless_starts()

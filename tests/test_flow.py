@@ -396,7 +396,10 @@ def test_a_configured_service_that_is_not_there_is_a_sentence(
         port = unused.getsockname()[1]
     with pytest.raises(UserError, match=f"nothing answers at 127.0.0.1:{port}, where PREFECT_API_URL points to"):
         server.require(f"http://127.0.0.1:{port}/api", "PREFECT_API_URL", patience=0)
-    server.require("sqlite:////tmp/mlflow.db", "MLFLOW_TRACKING_URI", patience=0)
+    for elsewhere in ("sqlite:////tmp/mlflow.db", "postgresql://db.example/mlflow", "databricks://profile"):
+        server.require(elsewhere, "MLFLOW_TRACKING_URI", patience=0)
+    with pytest.raises(UserError, match="is no address"):
+        server.require("http://localhost:abc", "PREFECT_API_URL", patience=0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://wethink@127.0.0.1:{port}/mlflow")
     monkeypatch.setattr(promote, "require", lambda url, name, patience: server.require(url, name, 0))

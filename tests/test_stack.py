@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tasks import ROOT
-from tasks.stack import backup, layout, postgres, run, supervisor
+from tasks.stack import backup, layout, left, postgres, run, supervisor
 from tasks.stack.layout import MARK, Stack
 from tasks.stack.services import Service, services
 from tasks.stack.supervisor import Process, Program
@@ -51,7 +51,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def members(stack: Stack) -> list[int]:
-    return [process.pid for process in psutil.process_iter() if run._belongs(process, stack)]
+    return [process.pid for process in psutil.process_iter() if left.belongs(process, stack)]
 
 
 def test_up_starts_what_does_not_run_and_leaves_alone_what_does(table: list[Service], tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_deployments_that_the_server_lacks_are_applied_again_and_those_that_it_h
 def test_runs_that_a_stopped_worker_left_behind_go_on_and_a_cancelled_one_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.stack import left, rest
+    from tasks.stack import rest
 
     told: dict[str, tuple[str, bool]] = {}
 
@@ -321,3 +321,47 @@ def test_runs_that_a_stopped_worker_left_behind_go_on_and_a_cancelled_one_is_can
     assert left.go_on(Stack(tmp_path, layout.PORTS), "local") == 3
     again = ("SCHEDULED", True)
     assert told == {"running": again, "pending": again, "cancelling": ("CANCELLED", True)}
+
+
+def test_a_run_that_outlived_its_worker_is_ended_before_it_is_started_again_and_services_are_not(
+    table: list[Service], tmp_path: Path
+) -> None:
+    table += [service("first", LIVES)]
+    stack = run.up(tmp_path, usual_ports=False)
+    sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
+    mine = subprocess.Popen(sleeps, env=os.environ | {MARK: str(stack.home)}, start_new_session=True)
+    others = subprocess.Popen(sleeps, env=os.environ | {MARK: "/elsewhere"}, start_new_session=True)
+    try:
+        wait_until(lambda: mine.pid in members(stack))
+        assert left.end_orphans(stack) == 1
+        assert mine.poll() is not None and others.poll() is None
+        assert supervisor.process(stack, "first").alive
+    finally:
+        for process in (mine, others):
+            process.kill()
+            process.wait()
+
+
+def test_a_server_that_does_not_answer_yet_is_asked_again_and_one_that_never_does_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import urllib.error
+
+    from tasks.stack import rest
+
+    said: list[object] = [ConnectionRefusedError("no"), urllib.error.HTTPError("u", 500, "busy", None, None), 3]  # type: ignore[arg-type]
+
+    def call(method: str, url: str, body: object = None) -> object:
+        now = said.pop(0) if said else ConnectionRefusedError("no")
+        if isinstance(now, Exception):
+            raise now
+        return now
+
+    monkeypatch.setattr(rest, "call", call)
+    monkeypatch.setattr(rest.time, "sleep", lambda seconds: None)
+    assert rest.ask("POST", "u") == 3
+    with pytest.raises(UserError, match="u does not answer"):
+        rest.ask("POST", "u")
+    said.append(urllib.error.HTTPError("u", 404, "gone", None, None))  # type: ignore[arg-type]
+    with pytest.raises(urllib.error.HTTPError):
+        rest.ask("POST", "u")

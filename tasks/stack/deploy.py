@@ -54,7 +54,7 @@ def _missing(stack: Stack) -> set[str]:
     found: set[str] = set()
     for what, file in (("deployments", FILE), ("automations", AUTOMATIONS)):
         declared = {entry["name"] for entry in load_yaml(stack.folder / file)[what]}
-        found |= declared - {entry["name"] for entry in rest.call("POST", f"{api}/{what}/filter", {})}
+        found |= declared - {entry["name"] for entry in rest.ask("POST", f"{api}/{what}/filter", {})}
     return found
 
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
+
+from wethink.errors import UserError
 
 
 def call(method: str, url: str, body: Any = None) -> Any:
@@ -18,6 +21,24 @@ def call(method: str, url: str, body: Any = None) -> Any:
     with urllib.request.urlopen(request, timeout=10) as answer:
         text = answer.read()
     return json.loads(text) if text else None
+
+
+def ask(method: str, url: str, body: Any = None, tries: int = 4) -> Any:
+    """The same of a server that runs, but may just have started: what it cannot answer yet is asked again.
+
+    Raises:
+        UserError: it does not answer.
+        urllib.error.HTTPError: it refuses (a code below 500).
+    """
+    for number in range(1, tries + 1):
+        try:
+            return call(method, url, body)
+        except OSError as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+                raise
+            if number == tries:
+                raise UserError(f"{url} does not answer ({error}); `python -m tasks.stack status` says why.") from None
+            time.sleep(2)
 
 
 def answers(url: str) -> bool:

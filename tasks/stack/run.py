@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 
 from tasks.stack import layout, postgres, supervisor
-from tasks.stack.layout import MARK, Stack
+from tasks.stack.layout import Stack
+from tasks.stack.left import belongs
 from tasks.stack.services import Service, explain, services, wait_until_healthy
 from wethink.errors import UserError
 from wethink.records import write_json
@@ -147,21 +148,12 @@ def sweep(stack: Stack) -> int:
 
     They are found by a variable of their environment, which also stages in sessions of their own inherit.
     """
-    left = [found for found in psutil.process_iter() if _belongs(found, stack)]
+    left = [found for found in psutil.process_iter() if belongs(found, stack)]
     for process in left:
         with contextlib.suppress(psutil.Error):
             os.kill(process.pid, signal.SIGKILL)
     psutil.wait_procs(left, timeout=10)
     return len(left)
-
-
-def _belongs(process: psutil.Process, stack: Stack) -> bool:
-    if process.pid == os.getpid():
-        return False
-    try:
-        return bool(process.environ().get(MARK) == str(stack.home) and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.Error, OSError):  # it has ended, or belongs to somebody else
-        return False
 
 
 def _service(stack: Stack, name: str) -> Service:
