@@ -83,11 +83,9 @@ def save_data(version: str) -> str:
     folder = Path.cwd()
     if changed := sorted(versions.changed_stages()):
         raise UserError(f"not all is up to date ({', '.join(changed)}); run `make demo` first.")
-    if same(version) is False:
-        raise UserError(f"data/{version} is another version already (commit {_of(version)}); choose another name.")
     if same(version):
         return f"data/{version} is commit {_of(version)} already, and nothing has changed since."
-    ready(version)  # once more: hours may have passed
+    ready(version)  # once more, for hours may have passed; a name that stands for another version is refused there
     pushed = save(folder, DATA, f"Data {version}", f"data/{version}")
     where = "pushed to DVC's remote" if pushed else "here only: DVC has no remote (dvc remote add --default NAME URL)"
     return f"data/{version} is commit {git(folder, 'rev-parse', '--short', 'HEAD')}; its data is {where}."

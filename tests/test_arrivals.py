@@ -139,8 +139,8 @@ def test_a_name_that_can_be_no_source_is_told_of_once(tmp_path: Path, caplog: py
     for _ in range(2):
         (closed,) = in_folder(tmp_path, Rest(None))
     assert closed.source == "good"
-    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}}}
-    record["s3"]["object"] = {"key": "Other+Birds/_SUCCESS", "eTag": "1"}  # type: ignore[index]
+    stored = {"bucket": {"name": "b"}, "object": {"key": "Other+Birds/_SUCCESS", "eTag": "1"}}
+    record = {"eventName": "ObjectCreated:Put", "s3": stored}
     message = parse(json.dumps({"Records": [record]}))
     assert message.closed == () and message.fault is None
     said = [line.message for line in caplog.records]

@@ -346,10 +346,11 @@ def test_a_server_that_does_not_answer_yet_is_asked_again_and_one_that_never_doe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import urllib.error
+    from email.message import Message
 
     from tasks.stack import rest
 
-    said: list[object] = [ConnectionRefusedError("no"), urllib.error.HTTPError("u", 500, "busy", None, None), 3]  # type: ignore[arg-type]
+    said: list[object] = [ConnectionRefusedError("no"), urllib.error.HTTPError("u", 500, "busy", Message(), None), 3]
 
     def call(method: str, url: str, body: object = None) -> object:
         now = said.pop(0) if said else ConnectionRefusedError("no")
@@ -362,6 +363,6 @@ def test_a_server_that_does_not_answer_yet_is_asked_again_and_one_that_never_doe
     assert rest.ask("POST", "u") == 3
     with pytest.raises(UserError, match="u does not answer"):
         rest.ask("POST", "u")
-    said.append(urllib.error.HTTPError("u", 404, "gone", None, None))  # type: ignore[arg-type]
+    said.append(urllib.error.HTTPError("u", 404, "gone", Message(), None))
     with pytest.raises(urllib.error.HTTPError):
         rest.ask("POST", "u")

@@ -63,7 +63,7 @@ def second_look(
         low, high = wilson(contradicted / known, known)
         found["share"] = {"value": round(contradicted / known, 6), "low": round(low, 6), "high": round(high, 6)}
         if low > config.max_contradicted:
-            raise UserError(_refusal(found, known, config, chosen, readings, outcomes))
+            raise UserError(_refusal(found, config, chosen, readings, outcomes))
     return found
 
 
@@ -83,7 +83,6 @@ def sentence(found: Record) -> str:
 
 def _refusal(
     found: Record,
-    known: int,
     config: SecondLook,
     chosen: Sequence[Record],
     readings: Readings,

@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import os
 import urllib.error
+from typing import Any
 
 import psutil
 
@@ -29,11 +30,11 @@ def go_on(stack: Stack, pool: str) -> int:
     runs = rest.ask("POST", f"{api}/filter", wanted)
     for run in runs:
         if run["state_type"] == "CANCELLING":
-            state = {"type": "CANCELLED", "message": "its worker was stopped"}
+            state: dict[str, Any] = {"type": "CANCELLED", "message": "its worker was stopped"}
         else:
             now = datetime.datetime.now(datetime.UTC).isoformat()
             state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "its worker was stopped; it goes on"}
-            state |= {"state_details": {"scheduled_time": now}}  # type: ignore[dict-item]
+            state |= {"state_details": {"scheduled_time": now}}
         with contextlib.suppress(urllib.error.HTTPError):  # deleted just now
             rest.ask("POST", f"{api}/{run['id']}/set_state", {"state": state, "force": True})
     return len(runs)
