@@ -23,7 +23,8 @@ from benchmarks.gate_equals import sentence
 from benchmarks.gate_page import gate_page
 from tasks import ROOT, versions
 from tasks.worktrees import checkout, run_in
-from wethink.config import Promotion, load_params
+from wethink.config.params import load_params
+from wethink.config.retraining import Promotion
 from wethink.errors import UserError
 from wethink.records import Record, read_json, write_json
 

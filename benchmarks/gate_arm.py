@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.gate_source import Dose, dosed, write_source, written, wrong
 from tasks.worktrees import set_params
-from wethink.config import Params, load_params
+from wethink.config.params import Params, load_params
 from wethink.errors import UserError
 from wethink.evaluate import Job, judge_item, run_job
 from wethink.images import ImageSet

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from wethink.config import Promotion, load_params
+from wethink.config.params import load_params
+from wethink.config.retraining import Promotion
 from wethink.evaluate import Job, run_job
 from wethink.promotion.gate import Decision, decide
 from wethink.promotion.spending import level

@@ -14,7 +14,7 @@ from random import Random
 
 from wethink.annotators import Subject
 from wethink.annotators.embedded import EmbeddedAnnotator
-from wethink.config import Params
+from wethink.config.params import Params
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.records import RELEASED_KEYS, Record, content_id, write_jsonl

@@ -17,20 +17,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
 import numpy as np
 import torch
 
 from benchmarks.speed import TEXT, picture, question
 from wethink.batching import Prompt, collate, encode_prompts, pack
-from wethink.config import Family, Optim, TinyModel, load_params
+from wethink.config.params import load_params
+from wethink.config.training import Family, Optim, TinyModel
 from wethink.models import logprobs
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, chat_template
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 from wethink.models.vision import use_fast_paths
 from wethink.rl.rollout import sample, uniforms
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES: tuple[Family, ...] = ("qwen2_5_vl", "qwen3_vl")

@@ -15,7 +15,7 @@ from dataclasses import replace
 from tests.attacks import TARGETS, Case, wrap
 from tests.attacks.equivalent import equivalent
 from tests.attacks.hostile import hostile
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.rewards.comparer import COMPARER
 from wethink.rewards.hybrid import score
 

@@ -65,7 +65,7 @@ def picture(i: int) -> Any:
 
 def build(folder: Path) -> None:
     """The tiny profile's model with random weights, as a folder that plain Transformers loads."""
-    from wethink.config import load_params
+    from wethink.config.params import load_params
     from wethink.models.policy import Processor, chat_template, save_policy
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 

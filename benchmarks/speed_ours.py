@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.speed import GRPO, REPEATS, SFT_BATCH, SFT_WORDS, picture, question
 from wethink.batching import encode_prompts
-from wethink.config import Optim, load_params
+from wethink.config.params import load_params
+from wethink.config.training import Optim
 from wethink.distributed import build_engine, join, optimizer_step
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor

@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks.synth_chaos import environment, project
 from tests.chat_server import chat_server, reply_to
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.records import read_json, write_json
 
 CALLS, LATENCY, CONCURRENCY = 1000, 1.0, 50
@@ -57,7 +57,7 @@ def ours(url: str, home: Path) -> tuple[float, float]:
     """Seconds and CPU seconds of our client."""
     from wethink.clients.chat import Chat
     from wethink.clients.store import AnswerStore
-    from wethink.config import Endpoint
+    from wethink.config.launch import Endpoint
 
     where = Endpoint.model_validate({"url": f"{url}/v1", "concurrency": CONCURRENCY, "deadline_seconds": 60.0})
 
@@ -153,7 +153,7 @@ def stage_(folder: str) -> dict[str, float]:
     os.chdir(folder)
     from wethink.clients.chat import Chat
     from wethink.clients.store import Answer
-    from wethink.config import load_params
+    from wethink.config.params import load_params
     from wethink.running import run_stage
 
     async def send(self: Chat, client: object, request: Any, endpoint: object) -> Any:
@@ -171,7 +171,7 @@ def stage_(folder: str) -> dict[str, float]:
 def done_(folder: str) -> float:
     """Seconds until the library says that nothing has changed."""
     os.chdir(folder)
-    from wethink.config import load_params
+    from wethink.config.params import load_params
     from wethink.running import run_stage
 
     begin = time.monotonic()

@@ -27,7 +27,7 @@ from PIL import Image
 
 from tests.chat_server import chat_server, stats
 from wethink.clients.store import AnswerStore
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.records import write_json
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,9 +23,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from benchmarks.synth_chaos import environment, project
-from wethink.clients.chat import TRY_AGAIN_LATER
 from wethink.clients.store import AnswerStore
-from wethink.config import TinyModel, load_yaml
+from wethink.config.params import load_yaml
+from wethink.config.training import TinyModel
+from wethink.errors import TRY_AGAIN_LATER
 from wethink.records import read_json, read_jsonl, write_json
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ from pydantic import Field
 from flows.ablations import Budget
 from tasks import commands
 from wethink.arms import ARMS
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 Arm = Enum("Arm", {name: name for name in ARMS}, type=str)  # type: ignore[misc]  # so that the UI offers a list

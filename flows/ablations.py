@@ -18,11 +18,11 @@ from tasks.worktrees import MAIN_JOB, checkout, run_in
 from wethink.ablations import arm_result, result
 from wethink.arms import ARMS, MAIN
 from wethink.beside import ABLATIONS
-from wethink.config import load_params
+from wethink.common.paths import WORK
+from wethink.config.params import load_params
 from wethink.errors import UserError
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.report.ablations import ablations_page
-from wethink.runs import WORK
 
 HOME = WORK / "ablations"
 Budget = Literal["full", "short", "smoke"]  # all but the first are overlays in profiles/

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from tasks import commands, registry
 from tasks.server import local_server
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 SUITE = Path("data/suite")

@@ -20,7 +20,7 @@ from flows.version import VersionName
 from tasks import commits, results, tracking
 from tasks.server import local_server
 from tasks.stage import base, draw, evaluate, grpo, ingest, prepare, report, sft, validate
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 

@@ -21,7 +21,7 @@ from tasks.approval import ask_a_person
 from tasks.failures import patiently
 from tasks.server import local_server
 from wethink.beside import RETRAIN
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 

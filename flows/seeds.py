@@ -15,12 +15,12 @@ from typing import Any
 
 from tasks.worktrees import MAIN_JOB, checkout, run_in
 from wethink.beside import CONTROLS
+from wethink.common.paths import WORK
 from wethink.comparison import compare, pool
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 from wethink.records import Record, read_json, read_jsonl, write_json
 from wethink.report.seeds import seeds_page
-from wethink.runs import WORK
 from wethink.stages import STAGES
 from wethink.statistics import summarise
 

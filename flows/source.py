@@ -20,10 +20,10 @@ from pydantic import Field
 
 from tasks import commands, retraining, versions, worktrees
 from tasks.server import local_server
-from wethink.config import load_params
+from wethink.common.paths import WORK
+from wethink.config.params import load_params
 from wethink.errors import UserError
 from wethink.records import read_json
-from wethink.runs import WORK
 from wethink.stages import STAGES
 
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", examples=["birds"])]

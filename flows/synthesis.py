@@ -19,7 +19,7 @@ from tasks import tracking
 from tasks.fill import fill_part, show_funnel
 from tasks.server import local_server
 from tasks.stage import Plan, draw, ingest, prepare, synthesize
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 

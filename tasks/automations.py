@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.errors import UserError
 
 FILE = tasks.ROOT / "infra" / "automations.yaml"

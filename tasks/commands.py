@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks import children, failures, versions
+from wethink.common.paths import WORK
 from wethink.errors import UserError
-from wethink.runs import WORK
 
 
 @task(

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from wethink.closure import closure
-from wethink.config import Params, load_params
+from wethink.config.params import Params, load_params
 from wethink.running import own_files
 from wethink.stages import STAGES, Stage
 

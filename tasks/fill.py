@@ -16,9 +16,9 @@ from prefect.states import Completed, Failed
 
 from tasks import children, failures, versions
 from wethink.buying import LEDGER
+from wethink.common.paths import WORK
 from wethink.funnel import table
 from wethink.records import read_json
-from wethink.runs import WORK
 from wethink.stages import STAGES
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks import commits
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.records import Record, read_json, read_jsonl
 
 TRACKED = ("union", "challenger")  # what of a retrain DVC keeps

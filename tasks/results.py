@@ -11,10 +11,10 @@ from rich.table import Table
 
 from tasks.stage import run_record
 from tasks.tracking import flatten
-from wethink.config import load_params
+from wethink.common.paths import WORK
+from wethink.config.params import load_params
 from wethink.extensions import build_seconds
 from wethink.records import read_json, write_json
-from wethink.runs import WORK
 from wethink.stages import STAGES
 
 SUMMARY = Path("reports/summary.json")

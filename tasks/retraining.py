@@ -23,14 +23,15 @@ from tasks import children, commits, failures, lineage, registry, sources, versi
 from tasks.registry import Version
 from wethink.arrival import content_of
 from wethink.beside import RETRAIN
-from wethink.config import Params, load_params
+from wethink.common.paths import WORK
+from wethink.config.params import Params, load_params
 from wethink.errors import UserError
 from wethink.promotion.gate import decide as gate
 from wethink.promotion.gate import held_out
 from wethink.promotion.page import decision_page
 from wethink.records import Record, content_id, read_json, write_json
 from wethink.running import run_stage
-from wethink.runs import WORK, fingerprint, stage_lock
+from wethink.runs import fingerprint, stage_lock
 
 SOURCES = Path("sources")  # what was brought from a bucket
 Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, the gate's decision

@@ -10,15 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from wethink.common.paths import WORK
 from wethink.errors import UserError
-from wethink.runs import WORK, die_with_owners
+from wethink.runs import die_with_owners
 
 PORT = 4200  # Prefect's own; another one if it is taken
 LOG = WORK / "logs" / "prefect-server.log"

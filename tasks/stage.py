@@ -16,10 +16,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from tasks import children, commits, dvcfile, failures, tracking, versions
-from wethink.config import load_params
+from wethink.common.paths import WORK
+from wethink.config.params import load_params
 from wethink.errors import UserError
 from wethink.records import read_json, write_json
-from wethink.runs import WORK
 from wethink.stages import STAGES
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.clients.store import AnswerStore
-from wethink.config import load_params
+from wethink.config.params import load_params
 
 SAMPLE = 20
 STAGES_WITH_CALLS = ("synthesize", "grpo", "evaluate")

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, cast
 
 from tasks import traces, versions
-from wethink.config import load_params
+from wethink.common.paths import WORK
+from wethink.config.params import load_params
 from wethink.records import dumps, file_sha256, read_json, write_json
 from wethink.running import settings
-from wethink.runs import MANIFEST, WORK, verify_manifest
+from wethink.runs import MANIFEST, verify_manifest
 from wethink.stages import STAGES
 
 MODEL = "wethink"  # the registered model; base, SFT and GRPO checkpoints are its versions

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tasks import failures
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.stages import STAGES
 
 DVC = (sys.executable, "-m", "dvc")

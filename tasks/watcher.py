@@ -23,8 +23,8 @@ from typing import Any
 from tasks import events, sources
 from tasks.arrivals import DAY, Rest, in_bucket, in_folder, of_bucket
 from tasks.sources import Closed
+from wethink.common.paths import WORK
 from wethink.errors import UserError
-from wethink.runs import WORK
 
 LOG = logging.getLogger("wethink.watcher")
 Tell = Callable[[Closed, int], object]  # (what, how often it made no run before); raises events.NotAccepted

@@ -13,9 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tasks import children, versions
-from wethink.config import load_params, load_yaml
+from wethink.common.paths import WORK
+from wethink.config.params import load_params, load_yaml
 from wethink.errors import UserError
-from wethink.runs import WORK
 
 MAIN_JOB = [*versions.DVC, "repro", "--no-run-cache", "report"]  # the cache has no logs: what steps cost
 

@@ -97,7 +97,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Pa
 
 def real_dvcfile() -> str:
     """dvc.yaml as it should be for the parameters in the current folder."""
-    from wethink.config import load_params
+    from wethink.config.params import load_params
 
     return dvcfile.dvcfile(load_params())
 

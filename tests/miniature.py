@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from wethink.batching import Prompt, encode_prompts
-from wethink.config import Family, TinyModel
+from wethink.config.training import Family, TinyModel
 from wethink.models.policy import Processor, chat_template
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 

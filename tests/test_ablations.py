@@ -9,7 +9,10 @@ from flows.ablations import needed
 from wethink.ablations import CLAIMS, measures, result, steps_to
 from wethink.arms import ARMS, MAIN
 from wethink.beside import ABLATIONS
-from wethink.config import Grpo, Optim, Rewards, Sft, load_params
+from wethink.config.grpo import Grpo
+from wethink.config.params import load_params
+from wethink.config.rewards import Rewards
+from wethink.config.training import Optim, Sft
 from wethink.errors import UserError
 from wethink.records import write_jsonl
 from wethink.report.ablations import ablations_page

@@ -9,12 +9,15 @@ from PIL import Image
 
 from tests.chat_server import chat_server, stats
 from wethink import buying
-from wethink.annotators import ABILITIES, REASONING, prompts, replies
+from wethink.annotators import prompts, replies
+from wethink.annotators.abilities import ABILITIES, REASONING
 from wethink.annotators.drafts import drafted, path_fault
 from wethink.annotators.replies import Malformed, parse
 from wethink.buying import Work, fill
 from wethink.clients.store import AnswerStore
-from wethink.config import Endpoint, Ingest, Launch, Params, Source, load_params
+from wethink.config.data import Ingest, Source
+from wethink.config.launch import Endpoint, Launch
+from wethink.config.params import Params, load_params
 from wethink.errors import TRY_AGAIN_LATER, UserError
 from wethink.estimate import estimate
 from wethink.images import ImageSet

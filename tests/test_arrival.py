@@ -10,7 +10,9 @@ from tasks import ROOT
 from tasks.lineage import writers
 from tests.chat_server import chat_server, stats
 from wethink import arrival, buying
-from wethink.config import Draw, Endpoint, Params, load_params
+from wethink.config.data import Draw
+from wethink.config.launch import Endpoint
+from wethink.config.params import Params, load_params
 from wethink.errors import UserError
 from wethink.records import read_json, read_jsonl, write_jsonl
 from wethink.sources.draw import draw

@@ -18,7 +18,7 @@ from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.request import Picture, Request
 from wethink.clients.store import Answer, AnswerStore, Call
 from wethink.clients.window import in_order
-from wethink.config import Endpoint
+from wethink.config.launch import Endpoint
 from wethink.errors import TRY_AGAIN_LATER, UserError
 
 SECRET = "sk-do-not-tell-anybody-1234"

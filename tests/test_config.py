@@ -16,8 +16,9 @@ from packaging.version import Version
 
 from tasks import ROOT
 from wethink import __main__ as wethink_main
-from wethink import profiles, running
-from wethink.config import load_params, load_yaml, parse_params
+from wethink import running
+from wethink.config import profiles
+from wethink.config.params import load_params, load_yaml, parse_params
 from wethink.errors import DISK_FULL, UserError
 from wethink.launching import launch_ranks
 

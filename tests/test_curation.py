@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from tests.memory import least_peak
-from wethink.config import Caps, Curation, Difficulty, Ingest, Source
+from wethink.config.curation import Caps, Curation, Difficulty
+from wethink.config.data import Ingest, Source
 from wethink.curation import questions
 from wethink.curation.contamination import collection, contaminated
 from wethink.curation.curate import balance, curate

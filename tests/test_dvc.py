@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from tasks import ROOT, versions
 from tests.conftest import real_dvcfile
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.stages import STAGES
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wethink.rewards import mathematics, rules, symbolic
+from wethink.rewards import mathematics, rules, symbolic, verdict
 from wethink.rewards.comparer import COMPARER, Comparer
 
 
@@ -31,7 +31,7 @@ def test_a_comparison_that_takes_too_long_is_killed_counted_and_followed_by_the_
 def test_the_response_pays_for_a_timeout_and_the_machine_for_its_own_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     mathematics.readable("x+1")
     monkeypatch.setattr(COMPARER, "ask", lambda gold, answer: {"fault": "timeout"})
-    assert rules.verify("1+x", "x+1", "", "FIB", 0.001) == rules.wrong(mathematics.TIMEOUT)
+    assert rules.verify("1+x", "x+1", "", "FIB", 0.001) == verdict.wrong(mathematics.TIMEOUT)
     monkeypatch.setattr(COMPARER, "ask", lambda gold, answer: {"fault": "unavailable"})
     assert rules.verify("1+x", "x+1", "", "FIB", 0.001).outcome == "unknown"
     assert rules.verify("1+y", "y+3", "", "FIB", 0.001).outcome == "unknown"  # nor can the gold be read

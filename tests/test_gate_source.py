@@ -12,7 +12,8 @@ from benchmarks.gate_page import gate_page
 from benchmarks.gate_source import Dose, dosed, write_source, written, wrong
 from tasks import ROOT
 from tests.test_arrival import bare, images_of, rows_of
-from wethink.config import Ingest, Params, Source, load_params
+from wethink.config.data import Ingest, Source
+from wethink.config.params import Params, load_params
 from wethink.errors import UserError
 from wethink.ingest import ingest
 from wethink.records import RELEASED_KEYS, Record, file_sha256, read_jsonl

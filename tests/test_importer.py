@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.test_synthesis import REWARDS, ingested, settings
-from wethink.config import Source
+from wethink.config.data import Source
 from wethink.errors import UserError
 from wethink.images import ImageRecord
 from wethink.importer import import_rows

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from wethink.config import Ingest, Source
+from wethink.config.data import Ingest, Source
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.ingest import ingest

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from wethink.config import Endpoint, Judge, Launch, Rewards
+from wethink.config.launch import Endpoint, Launch
+from wethink.config.rewards import Judge, Rewards
 from wethink.errors import UserError
 from wethink.rewards import calibration, grammar, hybrid, judge
 from wethink.rewards.judge import connected

@@ -93,15 +93,3 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
-
-
-def test_every_file_has_its_line_in_the_readme() -> None:
-    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The repository")[2]
-    named, folders = set[str](), list[str]()
-    for line in filter(None, tree.partition("```")[2].partition("```")[0].splitlines()):
-        depth, entry = (len(line) - len(line.lstrip())) // 2, line.split()[0]
-        folders = [*folders[:depth], entry] if entry.endswith("/") else folders
-        named.add("".join(folders[: depth + 1]) if entry.endswith("/") else "".join(folders[:depth]) + entry)
-    files = [path for package in ("wethink", "tasks", "flows", "benchmarks", "tests") for path in sources(package)]
-    paths = {path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py"}
-    assert not sorted(paths - named)

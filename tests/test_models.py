@@ -8,7 +8,7 @@ import torch
 
 from tests.miniature import NoiseImages, policy, processor, prompts
 from wethink.batching import collate, encode_prompts, mrope_positions, pack
-from wethink.config import Family
+from wethink.config.training import Family
 from wethink.models import logprobs
 from wethink.models.logprobs import CompletionLogProbs, language_inputs
 from wethink.models.vision import SWAPS, use_fast_paths
@@ -155,7 +155,7 @@ def test_a_question_cannot_smuggle_in_an_image(family: Family) -> None:
 
 @both
 def test_with_adapters_the_sampler_writes_what_a_forward_pass_scores(family: Family) -> None:
-    from wethink.config_training import Lora
+    from wethink.config.training import Lora
     from wethink.models.lora import add_adapters
 
     model, made = policy(family=family)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wethink.config import Promotion
+from wethink.config.retraining import Promotion
 from wethink.errors import UserError
 from wethink.promotion.gate import decide, held_out
 from wethink.promotion.page import decision_page

@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests.test_end_to_end import copy_of_the_project, run
-from wethink.config import TinyModel
+from wethink.config.training import TinyModel
 from wethink.records import read_json, read_jsonl
 from wethink.sources import SOURCES
 

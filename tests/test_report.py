@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from wethink.config import Report
+from wethink.config.evaluation import Report
 from wethink.errors import UserError
 from wethink.records import content_id, write_json, write_jsonl
 from wethink.report.gallery import choose, outcome, pairs, picture, proportions

@@ -11,8 +11,8 @@ from tasks import ROOT
 from tests.miniature import NoiseImages
 from tests.test_arrival import images_of, rows_of
 from wethink import retrain
-from wethink.config import Params, load_params
-from wethink.curation import arrivals
+from wethink.config.params import Params, load_params
+from wethink.curation import arrivals, pictures
 from wethink.curation.arrivals import is_held_out
 from wethink.errors import UserError
 from wethink.images import ImageSet
@@ -211,7 +211,7 @@ def test_what_was_hashed_once_is_not_hashed_again(
     kept = arrivals.load_hashes(made / arrivals.HASHES)
     assert set(kept) == {record.id for record in ImageSet(made / "images").records}
     counted: list[int] = []
-    plain = arrivals.hashes
+    plain = pictures.hashes
     monkeypatch.setattr(arrivals, "hashes", lambda image: counted.append(1) or plain(image))
     again = arrivals.hashed(ImageSet(made / "images"), {})
     assert len(counted) == len(kept) and all((kept[image] == again[image]).all() for image in kept)

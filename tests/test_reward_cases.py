@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.records import read_jsonl
 from wethink.rewards import grammar, hybrid
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.attacks import TARGETS, Target
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.rewards import hybrid, judge, lexical, quantities, rules, text
 from wethink.rewards.comparer import COMPARER
 from wethink.rewards.unknowns import unknown_alarm, unknown_rates

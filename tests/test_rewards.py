@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from wethink.config import Rewards
-from wethink.rewards import grammar, hybrid, lexical, rules
+from wethink.config.rewards import Rewards
+from wethink.rewards import grammar, hybrid, lexical, options, rules, verdict
 
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 PROBLEM = "which thing is top left ? A red circle B blue star C green square D yellow cross"
@@ -192,9 +192,9 @@ def test_the_rules_read_answers_as_declared(case: tuple[str, str, str, str], out
 
 
 def test_options_are_the_last_run_of_letters() -> None:
-    assert rules.options(PUNCTUATED) == {"A": "a cup", "B": "the red book", "C": "5 cm"}
-    assert rules.options("A dog sees B what ? A red B blue") == {"A": "red", "B": "blue"}
-    assert rules.options("what is the level of red ?") == {}
+    assert options.options(PUNCTUATED) == {"A": "a cup", "B": "the red book", "C": "5 cm"}
+    assert options.options("A dog sees B what ? A red B blue") == {"A": "red", "B": "blue"}
+    assert options.options("what is the level of red ?") == {}
 
 
 def test_a_long_answer_is_wrong_before_anything_parses_it() -> None:
@@ -257,7 +257,7 @@ def test_the_reward_is_the_weighted_sum_of_accuracy_and_format() -> None:
 def test_without_the_format_there_is_no_answer_to_check() -> None:
     given = scored("3")
     assert (given.format, given.accuracy, given.total) == (0.0, 0.0, 0.0)
-    assert given.verdict == rules.Verdict("wrong", "no tags", 0.0)
+    assert given.verdict == verdict.Verdict("wrong", "no tags", 0.0)
 
 
 @pytest.mark.parametrize("response", ["<think>a</think><answer>3</answer>", "3"])

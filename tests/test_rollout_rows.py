@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 from wethink.rl.evidence import rescore, summarise_step
 from wethink.rl.learning import split

@@ -17,7 +17,7 @@ import pytest
 from tasks import ROOT
 from wethink import running, runs
 from wethink.beside import OTHERS
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 from wethink.records import file_sha256, read_json, write_json
 from wethink.runs import OWNERS, fingerprint, measured, publish, scratch_folder, verify_manifest

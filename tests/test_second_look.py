@@ -11,7 +11,10 @@ from tasks import ROOT
 from tasks.lineage import _second_look as shown
 from tests.chat_server import chat_server, stats, truth_of
 from tests.test_arrival import DRAWN, bare, images_of, rows_of
-from wethink.config import Endpoint, Ingest, Params, SecondLook, Source, load_params
+from wethink.config.data import Ingest, Source
+from wethink.config.launch import Endpoint
+from wethink.config.params import Params, load_params
+from wethink.config.retraining import SecondLook
 from wethink.errors import TRY_AGAIN_LATER, UserError
 from wethink.images import ImageSet
 from wethink.ingest import ingest

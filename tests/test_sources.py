@@ -10,7 +10,7 @@ from random import Random
 import pyarrow.parquet as pq
 import pytest
 
-from wethink.config import Draw
+from wethink.config.data import Draw
 from wethink.errors import UserError
 from wethink.records import read_json, read_jsonl
 from wethink.sources import SOURCES, charts

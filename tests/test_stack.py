@@ -276,7 +276,7 @@ def test_deployments_that_the_server_lacks_are_applied_again_and_those_that_it_h
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.stack import deploy, rest
-    from wethink.config import load_yaml
+    from wethink.config.params import load_yaml
 
     for name in (deploy.FILE, deploy.AUTOMATIONS):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -7,17 +7,22 @@ from random import Random
 import pytest
 from PIL import Image
 
-from wethink.annotators import ABILITIES, REASONING, Refined, Subject, ability_fault
+from wethink.annotators import Refined, Subject
+from wethink.annotators.abilities import ABILITIES, REASONING, ability_fault
 from wethink.annotators.embedded import EmbeddedAnnotator
-from wethink.config import Draw, Embedded, Ingest, Rewards, Source, Synthesize
+from wethink.annotators.steps import has_path
+from wethink.config.data import Draw, Ingest, Source
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Embedded, Synthesize
 from wethink.errors import UserError
+from wethink.funnel import funnel
 from wethink.images import ImageRecord, ImageSet
 from wethink.ingest import ingest
 from wethink.records import RELEASED_KEYS, read_json, read_jsonl
 from wethink.rewards.hybrid import check
 from wethink.sources import SOURCES
 from wethink.sources.draw import draw
-from wethink.synthesis import annotate, funnel, has_path, synthesize
+from wethink.synthesis import annotate, synthesize
 
 REWARDS = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 RATES = Embedded(error_rate=0.10, hurry_rate=0.35, slip_rate=0.05)

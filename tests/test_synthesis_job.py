@@ -11,7 +11,7 @@ from tests.test_annotators import at, photos, synthesized
 from wethink import buying
 from wethink.buying import prepare
 from wethink.clients.store import AnswerStore
-from wethink.config import load_params, load_yaml
+from wethink.config.params import load_params, load_yaml
 from wethink.errors import UserError
 from wethink.records import read_jsonl
 

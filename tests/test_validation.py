@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wethink.config import Caps, Curation, Validate
+from wethink.config.curation import Caps, Curation, Validate
 from wethink.errors import UserError
 from wethink.images import SCHEMA
 from wethink.records import read_json, read_jsonl, write_jsonl

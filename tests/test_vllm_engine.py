@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from tests.miniature import NoiseImages, policy, processor, prompts
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.distributed import Ranks
 from wethink.errors import UserError
 from wethink.rl.vllm_engine import Vllm

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks import worktrees
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wethink.beside import ABLATIONS, CONTROLS, OTHERS, RETRAIN
 from wethink.commands import COMMANDS, add_commands
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import DISK_FULL, UserError, disk_full
 from wethink.running import run_rank, run_stage
 from wethink.runs import die_with_owners
@@ -127,7 +127,7 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command in COMMANDS:
         COMMANDS[args.command](args)
     elif args.command == "profile":
-        from wethink.profiles import switch
+        from wethink.config.profiles import switch
 
         switch(args.overlays)
     elif args.command == "calibrate":

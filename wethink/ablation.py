@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.arms import ARMS, Arm
-from wethink.config import Evaluate
+from wethink.config.evaluation import Evaluate
 from wethink.controls import more_sft, rejection_sft
 from wethink.evaluate import evaluate_checkpoints
 from wethink.records import read_jsonl, write_jsonl

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from wethink.arms import ARMS, MAIN, RESULTS, folder
+from wethink.common.paths import WORK
 from wethink.records import Record, read_json, read_jsonl
-from wethink.runs import WORK
 from wethink.statistics import by_setting, difference, holm, paired_test, summarise
 
 SMOOTH = 10  # steps of the moving average in which the target is sought

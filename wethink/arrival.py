@@ -9,7 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Ingest, Launch, Retrain, Rewards, Source, Synthesize
+from wethink.config.data import Ingest, Source
+from wethink.config.launch import Launch
+from wethink.config.retraining import Retrain
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
 from wethink.curation.arrivals import is_held_out
 from wethink.errors import UserError
 from wethink.images import ImageSet

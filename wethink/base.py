@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Base, Launch
+from wethink.config.launch import Launch
+from wethink.config.training import Base
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.records import Record, read_jsonl, write_json

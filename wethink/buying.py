@@ -18,12 +18,16 @@ from wethink.annotators.steps import Annotated, annotate_image, to_annotate
 from wethink.clients.chat import Chat, require_keys
 from wethink.clients.store import AnswerStore
 from wethink.clients.window import in_order
-from wethink.config import Endpoint, Launch, Params, Rewards, Synthesize, Team
+from wethink.common.paths import WORK
+from wethink.config.launch import Endpoint, Launch
+from wethink.config.params import Params
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize, Team
 from wethink.errors import TRY_AGAIN_LATER, UserError
 from wethink.images import ImageRecord, ImageSet
 from wethink.progress import track
 from wethink.records import write_json
-from wethink.runs import WORK, stage_lock
+from wethink.runs import stage_lock
 
 WINDOW = 4  # images begun per call that may be in flight: one slow image must not hold up the others
 LEDGER = WORK / "runs" / "synthesize.ledger.json"  # the bill; no output, because it has times in it

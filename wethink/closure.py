@@ -9,7 +9,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from wethink.common.paths import ROOT
 
 
 def closure(module: str) -> tuple[Path, ...]:

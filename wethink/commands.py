@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 

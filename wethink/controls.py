@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from wethink.batching import epoch_order
-from wethink.config import Evaluate, Grpo, Launch, Optim, Rewards, Sft
+from wethink.config.evaluation import Evaluate
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
+from wethink.config.training import Optim, Sft
 from wethink.distributed import cost_clock, gather_objects, join
 from wethink.evaluate import evaluate_checkpoints
 from wethink.images import ImageSet

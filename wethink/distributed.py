@@ -15,7 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wethink.config import Launch, Optim
+from wethink.config.launch import Launch
+from wethink.config.training import Optim
 from wethink.errors import UserError
 from wethink.extensions import EXTENSIONS, prepare_extension
 from wethink.launching import MEETING, free_port

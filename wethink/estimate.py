@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wethink.annotators import ABILITIES, REASONING
+from wethink.annotators.abilities import ABILITIES, REASONING
 from wethink.annotators.endpoints import EndpointTeam
 from wethink.annotators.steps import annotate_image
 from wethink.buying import Work
 from wethink.clients.request import Request
 from wethink.clients.store import Answer, AnswerStore
-from wethink.config import Endpoint
+from wethink.config.launch import Endpoint
 
 SAMPLE = 300  # images that are walked through; the figures are scaled up to all of them
 WORDS = "a thing of some colour stands left of another one and says 'word' . "  # of a made-up description

@@ -16,7 +16,9 @@ import numpy as np
 from PIL import Image
 
 from wethink.batching import Images
-from wethink.config import Evaluate, Launch, Rewards
+from wethink.config.evaluation import Evaluate
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.progress import track

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 
+from wethink.common.paths import WORK
 from wethink.errors import UserError
-from wethink.runs import WORK
 
 EXTENSIONS = WORK / "extensions"
 BUILDERS = {"cpu_adam": "CPUAdamBuilder"}  # of deepspeed.ops.op_builder

@@ -22,7 +22,7 @@ from typing import Any
 from wethink.errors import UserError
 from wethink.images import ImageRecord
 from wethink.records import RELEASED_KEYS, Record, content_id, file_sha256
-from wethink.rewards.rules import choose
+from wethink.rewards.options import choose
 
 # Spellings without case, spaces and punctuation → ours.
 CATEGORY_NAMES = {

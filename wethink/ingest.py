@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.ipc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from wethink.config import Ingest, Source
+from wethink.config.data import Ingest, Source
 from wethink.curation.photos import HELD_OUT, Photo, placed
 from wethink.curation.pictures import hashes
 from wethink.decode import Unusable, accept

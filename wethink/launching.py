@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wethink.config import Launch
+from wethink.config.launch import Launch
 from wethink.errors import DISK_FULL, FAILURE, UserError
 from wethink.records import read_json
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wethink.config import Params
+from wethink.config.params import Params
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.progress import track

@@ -20,12 +20,13 @@ import numpy as np
 
 from wethink.annotators import Subject
 from wethink.annotators.fallible import FallibleTeam
-from wethink.config import Params, Synthesize
+from wethink.common.paths import WORK
+from wethink.config.params import Params
+from wethink.config.synthesis import Synthesize
 from wethink.images import ImageRecord
 from wethink.progress import track
 from wethink.records import Record, read_jsonl, write_json
 from wethink.rewards.hybrid import check
-from wethink.runs import WORK
 from wethink.sources.draw import draw
 from wethink.sources.questions import Question
 from wethink.statistics import Estimate, cluster_bootstrap

@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from wethink.config import Launch, Optim
+from wethink.config.launch import Launch
+from wethink.config.training import Optim
 from wethink.distributed import Ranks, barrier, deepspeed_config, zero_stage
 from wethink.errors import UserError
 from wethink.records import read_json, write_json

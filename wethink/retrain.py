@@ -14,7 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Evaluate, Grpo, Ingest, Launch, Retrain, Rewards
+from wethink.config.data import Ingest
+from wethink.config.evaluation import Evaluate
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.retraining import Retrain
+from wethink.config.rewards import Rewards
 from wethink.curation.arrivals import HASHES, hashed, is_held_out, load_hashes, save_hashes, shown_already
 from wethink.curation.pictures import hashes as hashes_of
 from wethink.errors import UserError

@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from wethink.beside import OTHERS
-from wethink.config import Params
+from wethink.common.paths import WORK
+from wethink.config.params import Params
 from wethink.errors import FAILURE, UserError
 from wethink.records import read_json, write_json
-from wethink.runs import (
-    WORK,
-    discard_scratch,
-    fingerprint,
-    measured,
-    publish,
-    scratch_folder,
-    stage_lock,
-    verify_manifest,
-)
+from wethink.runs import discard_scratch, fingerprint, measured, publish, scratch_folder, stage_lock, verify_manifest
 from wethink.stages import STAGES, Stage
 
 # Seconds that a bereaved rank waits: the launcher reports whom it first finds ended, who should be the one to blame.

@@ -19,11 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wethink.closure import ROOT
+from wethink.common.paths import ROOT, WORK
 from wethink.errors import UserError
 from wethink.records import file_sha256, read_json, write_json
 
-WORK = Path(".wethink")  # scratch, locks, run records, logs: never an output, never in git
 MANIFEST = "manifest.json"
 OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive, set by whoever starts it
 GROUPS: set[int] = set()  # process groups that this process leads into work; they must not outlive it

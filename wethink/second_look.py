@@ -20,7 +20,10 @@ from wethink.buying import WINDOW, Work
 from wethink.clients.chat import Chat, require_keys
 from wethink.clients.store import AnswerStore
 from wethink.clients.window import in_order
-from wethink.config import Launch, Rewards, SecondLook, Synthesize
+from wethink.config.launch import Launch
+from wethink.config.retraining import SecondLook
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
 from wethink.errors import TRY_AGAIN_LATER, UserError
 from wethink.images import ImageSet
 from wethink.progress import track

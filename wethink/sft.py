@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Launch, Sft
+from wethink.config.launch import Launch
+from wethink.config.training import Sft
 from wethink.context import fitting
 from wethink.errors import UserError
 from wethink.images import ImageSet

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from wethink.batching import Images, encode_prompts, epoch_order, pack
-from wethink.config import Launch, Optim
+from wethink.config.launch import Launch
+from wethink.config.training import Optim
 from wethink.distributed import (
     all_sum,
     build_engine,

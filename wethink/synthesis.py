@@ -17,7 +17,9 @@ from wethink.annotators import Annotator
 from wethink.annotators.embedded import EmbeddedAnnotator
 from wethink.annotators.steps import annotate_image, has_path, to_annotate
 from wethink.annotators.team import AtOnce
-from wethink.config import Launch, Rewards, Synthesize
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
 from wethink.funnel import Outputs, funnel, summary
 from wethink.images import ImageRecord, ImageSet
 from wethink.importer import import_rows

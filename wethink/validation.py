@@ -15,15 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wethink.config import Validate
+from wethink.common.paths import WORK
+from wethink.config.curation import Validate
 from wethink.curation.curate import curate
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.importer import TRAINING_SPLITS
 from wethink.records import CATEGORIES, RELEASED_KEYS, REWARDS, Record, read_jsonl, write_json, write_jsonl
 from wethink.rewards.hybrid import check
-from wethink.rewards.rules import MAX_ANSWER_CHARS, options
-from wethink.runs import WORK
+from wethink.rewards.options import options
+from wethink.rewards.verdict import MAX_ANSWER_CHARS
 
 if TYPE_CHECKING:
     import pandas as pd

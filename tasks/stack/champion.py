@@ -17,9 +17,10 @@ from tasks import registry
 from tasks.registry import Version
 from tasks.stack.layout import HOST
 from tasks.tracking import MODEL
-from wethink.config import Launch, load_params
+from wethink.common.paths import WORK
+from wethink.config.launch import Launch
+from wethink.config.params import load_params
 from wethink.errors import UserError
-from wethink.runs import WORK
 
 LOG = logging.getLogger("wethink.champion")
 WAITING = WORK / "stack" / "champion.waiting"  # touched while there is none

@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.stack import rest
 from tasks.stack.layout import Stack
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.errors import UserError
 
 POOL, WORKER = "local", "local"

@@ -16,7 +16,7 @@ import psutil
 from tasks.stack import deploy, left, postgres, rest
 from tasks.stack.layout import HOST, Stack
 from tasks.stack.supervisor import Process, Program, log
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.errors import UserError
 
 PYTHON = (sys.executable, "-m")

@@ -15,7 +15,7 @@ from tests.attacks import Case
 from tests.attacks.equivalent import equivalent
 from tests.attacks.hostile import hostile
 from tests.attacks.judging import NO_VERDICTS, VERDICTS, candidates
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.records import write_json
 from wethink.rewards.comparer import COMPARER
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.flywheel.project import IDENTITY, checkout, environment
 from tests.flywheel.services import KEYS, Store, wait_for
-from wethink.config import load_yaml
+from wethink.config.params import load_yaml
 from wethink.stages import STAGES
 
 

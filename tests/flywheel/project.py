@@ -128,7 +128,7 @@ def make(folder: Path, stand_ins: bool) -> None:
 
 
 def _params() -> dict[str, Any]:
-    from wethink.config import load_params
+    from wethink.config.params import load_params
 
     params = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
     params["validate"] |= {"min_rows": 5, "max_quarantined": 0.9, "max_answer_share": 1.0}

@@ -15,12 +15,14 @@ from deepspeed.utils import safe_get_full_fp32_param
 
 from tests.laws.workshop import ROOT
 from tests.miniature import policy, prompts, taught
-from wethink.config import Grpo, Launch, load_params
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.params import load_params
 from wethink.distributed import build_engine, join, optimizer_step
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor
 from wethink.rewards.hybrid import Scored
-from wethink.rewards.rules import Verdict
+from wethink.rewards.verdict import Verdict
 from wethink.rl.groups import Group
 from wethink.rl.learning import Policies, learn
 from wethink.rl.rollout import Completion

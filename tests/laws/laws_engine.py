@@ -18,9 +18,13 @@ import torch
 
 from tests.laws.law import Law, planted
 from tests.miniature import SHAPE, TEXT, NoiseImages, processor
-from wethink.config import Family, Grpo, Launch, load_params
-from wethink.distributed import Ranks, free_port, join
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.params import load_params
+from wethink.config.training import Family
+from wethink.distributed import Ranks, join
 from wethink.errors import UserError
+from wethink.launching import free_port
 from wethink.models.policy import save_processor, save_weights
 from wethink.models.tiny import build_model
 from wethink.models.vision import use_fast_paths

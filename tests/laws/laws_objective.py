@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.laws.law import Law, planted
-from wethink.config import Family
+from wethink.config.training import Family
 from wethink.rl import objective
 
 EXAMPLES = settings(

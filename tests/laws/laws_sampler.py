@@ -7,7 +7,7 @@ from tests.laws.law import Law, planted
 from tests.laws.workshop import ROOT
 from tests.miniature import TEXT, NoiseImages, policy, taught
 from wethink.batching import collate, encode_prompts
-from wethink.config import load_params
+from wethink.config.params import load_params
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.rl.rollout import sample
 from wethink.rl.samplers import InProcess

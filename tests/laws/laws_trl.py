@@ -24,12 +24,14 @@ from tests.laws.workshop import ROOT
 from tests.laws.worlds import in_world
 from tests.miniature import TEXT, NoiseImages, policy
 from wethink.batching import Prompt, encode_prompts, pack
-from wethink.config import Family, Grpo, load_params
+from wethink.config.grpo import Grpo
+from wethink.config.params import load_params
+from wethink.config.training import Family
 from wethink.distributed import join
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, save_policy
 from wethink.rewards.hybrid import Scored
-from wethink.rewards.rules import Verdict
+from wethink.rewards.verdict import Verdict
 from wethink.rl import objective
 from wethink.rl.groups import Group, give_advantages
 from wethink.rl.rollout import Completion

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from tests.laws.workshop import ROOT, build, told
 from tests.laws.worlds import in_world
-from wethink.config import Launch, load_yaml
+from wethink.config.launch import Launch
+from wethink.config.params import load_yaml
 from wethink.distributed import deepspeed_config, join
 from wethink.records import read_jsonl
 

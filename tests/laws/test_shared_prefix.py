@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.miniature import policy, prompts
 from wethink.batching import Packed, collate, micro_batches, pack
-from wethink.config import Family
+from wethink.config.training import Family
 from wethink.models import packing
 from wethink.models.logprobs import CompletionLogProbs
 

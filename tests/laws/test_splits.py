@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from wethink.config import Draw, Ingest, Rewards, Source, Synthesize
+from wethink.config.data import Draw, Ingest, Source
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
 from wethink.ingest import ingest
 from wethink.records import read_jsonl, write_jsonl
 from wethink.sources import SOURCES

@@ -15,7 +15,7 @@ from tests.laws.gradients import EPS, launch
 from tests.laws.workshop import ROOT, build, stage, untimed
 from tests.miniature import policy, prompts
 from wethink.batching import collate
-from wethink.config import Optim
+from wethink.config.training import Optim
 from wethink.distributed import learning_rate
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.records import read_jsonl, write_jsonl

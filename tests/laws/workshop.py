@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tests.laws.worlds import in_world
 from tests.miniature import TEXT, NoiseImages, policy, taught
-from wethink.config import load_params, parse_params
+from wethink.config.params import load_params, parse_params
 from wethink.errors import UserError
 from wethink.images import SCHEMA
 from wethink.models.policy import save_policy

@@ -10,9 +10,9 @@ import re
 from wethink.annotators.abilities import ABILITIES, REASONING, ability_fault
 from wethink.annotators.replies import Written
 from wethink.annotators.team import Draft
-from wethink.config import Team
+from wethink.config.synthesis import Team
 from wethink.importer import neutral
-from wethink.rewards.rules import options
+from wethink.rewards.options import options
 from wethink.sources.questions import Question
 
 SPEAKS = re.compile(

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, Protocol, cast
 
 from wethink.annotators import Refined, Subject
-from wethink.config import Embedded
+from wethink.config.synthesis import Embedded
 from wethink.errors import UserError
 from wethink.records import content_id, read_jsonl
 from wethink.sources import SOURCES

@@ -8,7 +8,8 @@ may buy an answer, find it in the store, or (for an estimate) make one up.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from wethink.annotators import ABILITIES, Refined, Subject, replies
+from wethink.annotators import Refined, Subject, replies
+from wethink.annotators.abilities import ABILITIES
 from wethink.annotators.drafts import FORMS, drafted, path_fault
 from wethink.annotators.prompts import Verbatim, load
 from wethink.annotators.replies import Malformed, Reply
@@ -16,12 +17,12 @@ from wethink.annotators.team import Draft, Reasoned, StepFailed, Trace, Turn
 from wethink.clients.chat import Unavailable
 from wethink.clients.request import Picture, Request
 from wethink.clients.store import Answer
-from wethink.config import Role, Team
+from wethink.config.synthesis import Role, Team
 from wethink.decode import accept
 from wethink.images import ImageSet
 from wethink.importer import neutral
 from wethink.records import dumps
-from wethink.rewards.rules import choose
+from wethink.rewards.options import choose
 from wethink.sources.questions import Question
 
 Ask = Callable[[Request], Awaitable[Answer]]

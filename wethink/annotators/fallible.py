@@ -14,7 +14,7 @@ from typing import cast
 
 from wethink.annotators import Subject
 from wethink.annotators.embedded import EmbeddedAnnotator, _Asking
-from wethink.config import Embedded
+from wethink.config.synthesis import Embedded
 from wethink.sources.questions import DESCRIBE, Parts, Question
 
 ATTEMPTS = 12  # other images whose questions are tried before an image is left without a planted one

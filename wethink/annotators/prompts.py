@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
-from wethink.closure import ROOT
+from wethink.common.paths import ROOT
 from wethink.errors import UserError
 from wethink.importer import neutral
 from wethink.records import dumps

@@ -8,9 +8,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from wethink.annotators import REASONING, Subject, ability_fault
+from wethink.annotators import Subject
+from wethink.annotators.abilities import REASONING, ability_fault
 from wethink.annotators.team import Draft, StepFailed, Team, Trace
-from wethink.config import Rewards, Synthesize
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
 from wethink.errors import UserError
 from wethink.images import ImageRecord, ImageSet
 from wethink.importer import TRAINING_SPLITS

@@ -91,7 +91,7 @@ def _engine(args: argparse.Namespace, seed: int) -> "Engine":
         served: Engine = Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch)
         return served
     from wethink.benchmarks.engines import InProcess
-    from wethink.config import load_params
+    from wethink.config.params import load_params
 
     launch = load_params().launch
     return InProcess(Path(args.model), args.max_new_tokens, seed, launch.device, launch.threads)

@@ -17,7 +17,7 @@ from wethink.benchmarks.engines import Query, Reply, System
 from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.request import Request
 from wethink.clients.store import Answer, AnswerStore
-from wethink.config import Endpoint
+from wethink.config.launch import Endpoint
 from wethink.models.policy import read_prompt
 from wethink.records import content_id, dumps
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from wethink.benchmarks.extract import FAILURE, Protocol, answer_text, option, yes_no
 from wethink.benchmarks.table import Benchmark, Family
 from wethink.benchmarks.tsv import Item
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.errors import UserError
 from wethink.rewards import grammar, hybrid, rules
-from wethink.rewards.rules import Verdict, correct, unknown, wrong
+from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 
 HANDWRITTEN_MATHS = "Handwritten Mathematical Expression Recognition"
 TOLERANCE = 0.001  # relative, for numbers that our rules compare

@@ -15,7 +15,7 @@ from typing import Any
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.records import Record, file_sha256, read_json, read_jsonl, write_json
-from wethink.rewards.rules import options
+from wethink.rewards.options import options
 
 HOME = Path("data/suite")
 VERSIONS = "versions.json"

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from wethink.clients.breaker import Breaker
 from wethink.clients.request import Request
 from wethink.clients.store import Answer, AnswerStore, Call
-from wethink.config import Endpoint
+from wethink.config.launch import Endpoint
 from wethink.errors import TRY_AGAIN_LATER, UserError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from wethink.decode import Unusable, accept
 from wethink.errors import UserError
 from wethink.images import ImageSet
 from wethink.records import Record, file_sha256
-from wethink.rewards.rules import options
+from wethink.rewards.options import options
 
 NEARBY = 16  # of 64 bits: near enough for a question and answer that agree
 REFERENCE = 64  # characters: a shorter `image` names the row whose picture is meant (VLMEvalKit)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wethink.config import Curation
+from wethink.config.curation import Curation
 from wethink.curation import questions
 from wethink.curation.contamination import collection, contaminated
 from wethink.errors import UserError

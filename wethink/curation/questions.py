@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from wethink.records import Record
-from wethink.rewards.rules import options
+from wethink.rewards.options import options
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 _ARTICLES = {"a", "an", "the"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from wethink.config_training import Lora
+from wethink.config.training import Lora
 
 
 def add_adapters(model: nn.Module, lora: Lora) -> None:

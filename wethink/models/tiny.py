@@ -7,7 +7,7 @@ image tokens, M-RoPE positions, chat template and special tokens.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from wethink.config import Family, TinyModel
+from wethink.config.training import Family, TinyModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2VLImageProcessorPil

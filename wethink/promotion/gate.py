@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from wethink.config import Promotion
+from wethink.config.retraining import Promotion
 from wethink.errors import UserError
 from wethink.promotion.spending import level
 from wethink.records import Record, content_id

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from wethink.config import Report
+from wethink.config.evaluation import Report
 from wethink.errors import UserError
 from wethink.records import read_json, read_jsonl
 from wethink.report.gallery import OUTCOMES, cards, choose, pairs, proportions

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Params
+from wethink.config.params import Params
 from wethink.errors import UserError
 from wethink.records import read_jsonl, write_json
 from wethink.rewards import judge, lexical

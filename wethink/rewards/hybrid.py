@@ -8,7 +8,7 @@ unknown: its total is None, and it must leave the group's statistics instead of 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.errors import UserError
 from wethink.rewards import grammar, judge, lexical, rules
 from wethink.rewards.verdict import Verdict, unknown, wrong

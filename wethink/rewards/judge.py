@@ -20,8 +20,9 @@ from statistics import median_low
 from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.request import Request
 from wethink.clients.store import Answer, AnswerStore
-from wethink.config import Endpoint, Launch, Rewards
-from wethink.config import Judge as JudgeConfig
+from wethink.config.launch import Endpoint, Launch
+from wethink.config.rewards import Judge as JudgeConfig
+from wethink.config.rewards import Rewards
 from wethink.errors import UserError
 from wethink.rewards.text import UNSEEN
 from wethink.rewards.verdict import Verdict, unknown, wrong

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from wethink.batching import Images, encode_prompts, pack
-from wethink.config import Grpo
+from wethink.config.grpo import Grpo
 from wethink.distributed import Ranks, gather_objects
 from wethink.errors import UserError
 from wethink.models.logprobs import CompletionLogProbs

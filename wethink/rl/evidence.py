@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wethink.config import Rewards
+from wethink.config.rewards import Rewards
 from wethink.errors import UserError
 from wethink.records import Record, read_jsonl
 from wethink.rewards.hybrid import score

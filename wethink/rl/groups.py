@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from wethink.batching import Images, Prompt, encode_prompts
-from wethink.config import Grpo, Rewards
-from wethink.config_training import Outage
+from wethink.config.grpo import Grpo, Outage
+from wethink.config.rewards import Rewards
 from wethink.distributed import Ranks, gather_objects
 from wethink.errors import UserError
 from wethink.models.policy import Processor

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wethink.batching import Batch, Packed, micro_batches, pack
-from wethink.config import Grpo
+from wethink.config.grpo import Grpo
 from wethink.distributed import Ranks, all_max, all_sum, forwards_must_match
 from wethink.idle import idle_batch
 from wethink.models.logprobs import CompletionLogProbs

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from wethink.batching import Images, encode_prompts
-from wethink.config import Grpo, Rewards
+from wethink.config.grpo import Grpo
+from wethink.config.rewards import Rewards
 from wethink.distributed import Ranks, gather_objects
 from wethink.models.policy import Processor
 from wethink.records import Record

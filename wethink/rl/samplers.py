@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from wethink.batching import Images, Prompt, micro_batches
-from wethink.config import Grpo, Launch
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
 from wethink.distributed import Ranks
 from wethink.models.policy import Processor
 from wethink.records import Record

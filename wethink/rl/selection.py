@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from wethink.batching import Images
-from wethink.config import Grpo, Rewards
+from wethink.config.grpo import Grpo
+from wethink.config.rewards import Rewards
 from wethink.distributed import Ranks, gather_objects
 from wethink.models.policy import Processor
 from wethink.records import Record, read_json, write_json

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
-from wethink.config import Grpo, Launch, Rewards
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
 from wethink.context import fitting
 from wethink.distributed import (
     Ranks,

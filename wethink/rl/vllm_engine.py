@@ -29,7 +29,8 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from wethink.batching import Images, Prompt
-from wethink.config import Grpo, Launch
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
 from wethink.distributed import Ranks, barrier
 from wethink.errors import UserError
 from wethink.models.lora import adapters, merge

@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from wethink.config import Draw
+from wethink.config.data import Draw
 from wethink.errors import UserError
 from wethink.progress import track
 from wethink.records import SPLITS, Record, content_id, write_json, write_jsonl

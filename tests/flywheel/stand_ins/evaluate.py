@@ -4,7 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Evaluate, Launch, Rewards
+from wethink.config.evaluation import Evaluate
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
 from wethink.records import read_json, read_jsonl, write_json, write_jsonl
 
 

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wethink.config import Grpo, Launch, Rewards
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
 from wethink.records import file_sha256, read_json, write_json
 
 

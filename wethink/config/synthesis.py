@@ -1,48 +1,10 @@
-"""The sections of `params.yaml` that data comes from: sources, images, rows, and how they are checked."""
+"""The `synthesize` and `quality` sections of `params.yaml`: the annotator team and its roles."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wethink.config_base import Count, Positive, Section, Share
-
-
-class Draw(Section):
-    """The default image sources. Counts are images over all sources, in equal shares."""
-
-    sources: tuple[Literal["scenes", "charts", "digits"], ...]
-    image_size: Positive  # pixels, square; a multiple of 28 (patch 14 × merge 2)
-    pretrain: Count  # stands in for the web: captions and direct answers only
-    train: Count
-    tuning: Count
-    reporting: Count
-    questions_per_image: Positive
-
-
-class Source(Section):
-    """One image source: `drawn` by us, a `folder` of images, or a `dataset` (Parquet or saved HF) on disk."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    kind: Literal["drawn", "folder", "dataset"]
-    path: str | None = None  # required for folder and dataset, relative to the project root
-    column: str = "image"  # the image column of a dataset
-    tuning: Share = 0.0  # of its near-duplicate clusters to hold out, where the source says no split itself
-    reporting: Share = 0.0
-
-    @model_validator(mode="after")
-    def _path_belongs_to_kind(self) -> "Source":
-        if (self.path is None) != (self.kind == "drawn"):
-            raise ValueError(f"source '{self.name}': 'path' is required for folder and dataset, and refused for drawn")
-        if self.tuning + self.reporting >= 1:
-            raise ValueError(f"source '{self.name}': 'tuning' and 'reporting' leave nothing to train on")
-        return self
-
-
-class Ingest(Section):
-    sources: tuple[Source, ...]
-    max_pixels: Positive  # a larger image is scaled down, keeping its aspect
-    max_file_mb: Positive  # a larger file is quarantined unread
-    shard_images: Positive
+from wethink.config.base import Count, Positive, Section, Share
 
 
 class Embedded(Section):
@@ -117,39 +79,6 @@ class Synthesize(Section):
         if (self.rows is not None) != (self.annotator == "rows"):
             raise ValueError("'rows' names a file exactly when 'annotator' is 'rows'")
         return self
-
-
-class Caps(Section):
-    """The most rows of any one source, category or ability; null = no cap."""
-
-    source: Positive | None
-    category: Positive | None
-    ability: Positive | None
-
-
-class Difficulty(Section):
-    """Keep rows that a policy solves sometimes: `low` ≤ pass rate ≤ `high`, from a file of `passrates`."""
-
-    rates: str
-    low: Share
-    high: Share
-
-
-class Curation(Section):
-    """Which rows are fit to be trained on (wethink/curation/curate.py)."""
-
-    benchmarks: tuple[str, ...]  # VLMEvalKit TSV files that must not be trained on
-    caps: Caps
-    difficulty: Difficulty | None
-
-
-class Validate(Section):
-    curation: Curation
-    min_rows: Positive
-    max_quarantined: Share  # the gate: more than this share of failing rows stops the run
-    max_problem_chars: Positive
-    max_cot_chars: Positive
-    max_answer_share: Share  # no single answer may make up more of a question kind
 
 
 class Quality(Section):

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from wethink.config import load_yaml, parse_params
+from wethink.config.params import load_yaml, parse_params
 from wethink.errors import UserError
 from wethink.progress import say
 

@@ -1,53 +1,11 @@
-"""The sections of `params.yaml` that training reads: the optimizer, and GRPO with everything its objective may be.
-
-Impossible combinations are refused where the file is loaded, with the names of both keys.
-"""
+"""The `grpo` section of `params.yaml`; impossible combinations are refused with the names of both keys."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wethink.config_base import Count, Positive, Section, Share
-
-
-class Lora(Section):
-    """Low-rank adapters on every linear layer of the language model; the vision tower and the head stay as they are."""
-
-    rank: Positive
-    alpha: Positive
-    dropout: Share = 0.0
-
-
-class Optim(Section):
-    """AdamW, or Muon beside it, with linear warm-up, then constant or cosine to zero."""
-
-    lr: Annotated[float, Field(gt=0)]
-    muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, hidden matrices are Muon's: fewer steps to see
-    steps: Positive
-    batch: Positive  # samples per optimizer step over all processes
-    warmup: Share = 0.05
-    schedule: Literal["constant", "cosine"] = "cosine"
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = 1.0
-    micro_batch: Positive = 64  # rows per forward pass and process
-    micro_tokens: Positive | None = None  # GRPO: packed tokens per pass in place of rows; a larger group stands alone
-    save_every: Positive = 100  # steps between resumable checkpoints
-    keep: Positive = 2  # resumable checkpoints kept
-    checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
-    frozen: tuple[str, ...] = ()  # regular expressions; parameters whose name one of them finds stay as they are
-    lora: Lora | None = None
-    max_skipped: Positive = 3  # so many steps in a row without a finite gradient stop the stage
-
-    @model_validator(mode="after")
-    def _lora_stands_alone(self) -> "Optim":
-        if self.lora and self.frozen:
-            raise ValueError("'lora' and 'frozen' exclude each other: with adapters everything else is frozen")
-        if self.lora and self.muon_lr is not None:
-            raise ValueError(
-                "'lora' and 'muon_lr' exclude each other: Muon is for whole matrices, not for their factors"
-            )
-        return self
+from wethink.config.base import Count, Positive, Section, Share
+from wethink.config.training import Optim
 
 
 class Correction(Section):

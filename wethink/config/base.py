@@ -1,4 +1,4 @@
-"""What every section of `params.yaml` is made of."""
+"""The base class and number types of every `params.yaml` section."""
 
 from typing import Annotated
 

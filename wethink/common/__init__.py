@@ -1,0 +1,1 @@
+"""Errors, progress, JSON lines, statistics, processes and paths; no machine learning."""

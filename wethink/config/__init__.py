@@ -1,0 +1,1 @@
+"""The sections of `params.yaml` as frozen, validated models, one file per section."""

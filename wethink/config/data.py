@@ -1,0 +1,45 @@
+"""The `draw` and `ingest` sections of `params.yaml`: image sources and image shards."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from wethink.config.base import Count, Positive, Section, Share
+
+
+class Draw(Section):
+    """The default image sources. Counts are images over all sources, in equal shares."""
+
+    sources: tuple[Literal["scenes", "charts", "digits"], ...]
+    image_size: Positive  # pixels, square; a multiple of 28 (patch 14 × merge 2)
+    pretrain: Count  # stands in for the web: captions and direct answers only
+    train: Count
+    tuning: Count
+    reporting: Count
+    questions_per_image: Positive
+
+
+class Source(Section):
+    """One image source: `drawn` by us, a `folder` of images, or a `dataset` (Parquet or saved HF) on disk."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    kind: Literal["drawn", "folder", "dataset"]
+    path: str | None = None  # required for folder and dataset, relative to the project root
+    column: str = "image"  # the image column of a dataset
+    tuning: Share = 0.0  # of its near-duplicate clusters to hold out, where the source says no split itself
+    reporting: Share = 0.0
+
+    @model_validator(mode="after")
+    def _path_belongs_to_kind(self) -> "Source":
+        if (self.path is None) != (self.kind == "drawn"):
+            raise ValueError(f"source '{self.name}': 'path' is required for folder and dataset, and refused for drawn")
+        if self.tuning + self.reporting >= 1:
+            raise ValueError(f"source '{self.name}': 'tuning' and 'reporting' leave nothing to train on")
+        return self
+
+
+class Ingest(Section):
+    sources: tuple[Source, ...]
+    max_pixels: Positive  # a larger image is scaled down, keeping its aspect
+    max_file_mb: Positive  # a larger file is quarantined unread
+    shard_images: Positive

@@ -1,0 +1,17 @@
+"""The `evaluate` and `report` sections of `params.yaml`."""
+
+from typing import Literal
+
+from wethink.config.base import Positive, Section
+
+
+class Evaluate(Section):
+    split: Literal["tuning", "reporting"]
+    temperatures: tuple[float, ...]  # 0 = greedy
+    max_new_tokens: Positive
+    batch: Positive
+    bootstrap: Positive  # resamples of clusters
+
+
+class Report(Section):
+    gallery: Positive  # held-out images shown per source

@@ -1,0 +1,122 @@
+"""`params.yaml` as frozen, validated dataclass-like models: one section per stage.
+
+Every number of the pipeline stands in that file. An unknown key or a wrong type is an error that
+names the key, before anything runs. Cross-field rules stand beside the fields they bind.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from wethink.config.base import Count, Section
+from wethink.config.curation import Validate
+from wethink.config.data import Draw, Ingest
+from wethink.config.evaluation import Evaluate, Report
+from wethink.config.grpo import Grpo
+from wethink.config.launch import SECRET, Launch
+from wethink.config.retraining import Promotion, Retrain
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Quality, Synthesize
+from wethink.config.training import Base, Sft
+from wethink.errors import UserError
+
+
+class Params(Section):
+    profile: str
+    seed: Count
+    draw: Draw
+    ingest: Ingest
+    synthesize: Synthesize
+    validate_: Annotated[Validate, Field(alias="validate")]
+    base: Base
+    sft: Sft
+    rewards: Rewards
+    grpo: Grpo
+    evaluate: Evaluate
+    report: Report
+    quality: Quality
+    retrain: Retrain
+    promotion: Promotion
+    launch: Launch
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping (so that `2e-3` is a number, as DVC reads it)."""
+    try:
+        value = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run from the project's root folder.") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected sections (key: value), found {type(value).__name__}.")
+    return value
+
+
+def parse_params(value: dict[str, Any], origin: str) -> Params:
+    """Validate a mapping as `Params`; tuples may be written as lists.
+
+    Raises:
+        UserError: names the first offending key, what is wrong with it, and the closest known key.
+    """
+    try:
+        return Params.model_validate_json(_as_json(value))
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_explain(error)}") from None
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Load and validate the parameter file."""
+    return parse_params(load_yaml(path), str(path))
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    # Strict JSON mode accepts lists for tuples but still refuses '3' for 3, which is what we want.
+    import json
+
+    return json.dumps(value, default=str)
+
+
+def _explain(error: ValidationError) -> str:
+    # A misspelt required key is both unknown and missing: the misspelling is what helps.
+    first = next((found for found in error.errors() if found["type"] == "extra_forbidden"), error.errors()[0])
+    key = ".".join(str(part) for part in first["loc"]) or "params"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else f" Known keys: {', '.join(known)}."
+        return f"unknown key '{key}'.{hint}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing."
+    message = first["msg"].removeprefix("Value error, ")
+    shown = not isinstance(first["input"], dict) and not set(SECRET) & set(first["loc"])  # a section is no answer
+    found = f" (found {first['input']!r})" if shown else ""
+    return f"key '{key}': {message[0].lower()}{message[1:]}{found}."
+
+
+def _known_keys(location: Sequence[int | str]) -> list[str]:
+    found: Any = Params
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if get_origin(found) is dict:  # `part` is a name that the user gave
+            found = get_args(found)[1]
+            continue
+        fields = _section_of(found).model_fields
+        found = next(field.annotation for name, field in fields.items() if part in (name, field.alias))
+    return [field.alias or name for name, field in _section_of(found).model_fields.items()]
+
+
+def _section_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return (
+        next(found for arg in annotation.__args__ if (found := _section_of(arg)) is not None)
+        if hasattr(annotation, "__args__")
+        else None
+    )

@@ -1,0 +1,47 @@
+"""The `retrain` and `promotion` sections of `params.yaml`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from wethink.config.base import Count, Positive, Section, Share
+
+
+class SecondLook(Section):
+    """An independent reader for rows that a source brings (wethink/second_look.py)."""
+
+    rows: Count = 600  # of a sample; 0: nobody looks
+    max_contradicted: Share = 0.5  # a source is stopped where its share is shown to be above that
+
+
+class Retrain(Section):
+    """Continued training on a new source (wethink/retrain.py); GRPO's other numbers are those of `grpo`."""
+
+    source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None  # set by the flow, in its own worktree
+    start: Literal["champion", "sft"]  # which checkpoint goes on learning
+    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images that only answer
+    steps: Positive  # of GRPO, on the union of old and new rows
+    second_look: SecondLook = SecondLook()
+
+
+class Promotion(Section):
+    """The gate between champion and challenger (wethink/promotion/); no stage of the DAG reads it."""
+
+    programme: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # a new set of items, a new name
+    new_weight: Annotated[float, Field(ge=0, lt=1)]  # of the new source's held-out items in the declared mix
+    min_gain: Annotated[float, Field(ge=0, lt=1)]  # the mix must gain more than this
+    alpha: Annotated[float, Field(gt=0, le=0.5)]  # chance that a programme ever promotes one that is no better
+    spending: Literal["pocock", "obrien_fleming"]
+    looks: Positive  # decisions that one programme may take
+    margin: Annotated[float, Field(gt=0, lt=1)]  # no group may be worse than this
+    margins: dict[str, Annotated[float, Field(gt=0, lt=1)]]  # of single groups: `old`, `new`, `source scenes`, ...
+    regression_alpha: Annotated[float, Field(gt=0, le=0.5)]  # one-sided, of each group
+    min_scenes: Annotated[int, Field(ge=2)]  # fewer say nothing: a part of the mix is refused, a group joins the rest
+    max_unknown: Share  # of a model's verdicts; above it nothing is decided in its favour
+    resamples: Positive
+
+    @model_validator(mode="after")
+    def _resamples_reach_the_level(self) -> "Promotion":
+        if self.resamples * self.alpha < 10 * self.looks:
+            raise ValueError(f"'resamples' must be at least 10 · looks / alpha = {10 * self.looks / self.alpha:.0f}")
+        return self

@@ -1,0 +1,87 @@
+"""The `base` and `sft` sections of `params.yaml`, the miniature's shape and the optimizer."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from wethink.config.base import Positive, Section, Share
+
+
+class Lora(Section):
+    """Low-rank adapters on every linear layer of the language model; the vision tower and the head stay as they are."""
+
+    rank: Positive
+    alpha: Positive
+    dropout: Share = 0.0
+
+
+class Optim(Section):
+    """AdamW, or Muon beside it, with linear warm-up, then constant or cosine to zero."""
+
+    lr: Annotated[float, Field(gt=0)]
+    muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, hidden matrices are Muon's: fewer steps to see
+    steps: Positive
+    batch: Positive  # samples per optimizer step over all processes
+    warmup: Share = 0.05
+    schedule: Literal["constant", "cosine"] = "cosine"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    micro_batch: Positive = 64  # rows per forward pass and process
+    micro_tokens: Positive | None = None  # GRPO: packed tokens per pass in place of rows; a larger group stands alone
+    save_every: Positive = 100  # steps between resumable checkpoints
+    keep: Positive = 2  # resumable checkpoints kept
+    checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
+    frozen: tuple[str, ...] = ()  # regular expressions; parameters whose name one of them finds stay as they are
+    lora: Lora | None = None
+    max_skipped: Positive = 3  # so many steps in a row without a finite gradient stop the stage
+
+    @model_validator(mode="after")
+    def _lora_stands_alone(self) -> "Optim":
+        if self.lora and self.frozen:
+            raise ValueError("'lora' and 'frozen' exclude each other: with adapters everything else is frozen")
+        if self.lora and self.muon_lr is not None:
+            raise ValueError(
+                "'lora' and 'muon_lr' exclude each other: Muon is for whole matrices, not for their factors"
+            )
+        return self
+
+
+Family = Literal["qwen2_5_vl", "qwen3_vl"]  # model types as Transformers names them
+
+
+class TinyModel(Section):
+    """The miniature; shapes as in its Hugging Face config. Image sizes are multiples of 28 or, for Qwen3, of 32."""
+
+    family: Family = "qwen2_5_vl"
+    hidden: Positive
+    layers: Positive
+    heads: Positive
+    kv_heads: Positive
+    ff: Positive
+    vision_depth: Positive
+    vision_hidden: Positive
+    initializer_range: float
+
+
+class Base(Section):
+    """The starting policy: `model: tiny` builds and pre-trains one; anything else is a path or hub id."""
+
+    model: str
+    revision: str | None = None
+    tiny: TinyModel | None
+    optim: Optim | None
+    direct_share: Share = 0.15  # share of pre-training samples that answer first and describe later
+    tagged_share: Share = 0.15  # share of pre-training samples in the tagged format
+
+    @model_validator(mode="after")
+    def _tiny_is_whole(self) -> "Base":
+        if self.model == "tiny" and (self.tiny is None or self.optim is None):
+            raise ValueError("model 'tiny' needs both 'tiny' and 'optim'")
+        return self
+
+
+class Sft(Section):
+    optim: Optim
+    paths: Literal["refined", "raw", "answers"] = "refined"  # what is imitated; the others are ablations
+    sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
