@@ -24,24 +24,24 @@ seeds: .venv/.installed
 
 # Hostile responses that no rule or parser may reward, and right ones that they must; writes reports/attacks.json.
 attacks: .venv/.installed
-	@$(BIN)/python -m tests.attacks
+	@$(BIN)/python -m tests.rewards.adversarial
 
 # kill -9 in the middle of every stage, of the flow, of DVC and of one worker: does the job end with the same bytes?
 chaos: .venv/.installed
-	@$(BIN)/python -m benchmarks.kill_every_stage
+	@$(BIN)/python -m benchmarks.crash_safety.stages
 
-# Every law of training (tests/laws), each with a planted mutant that it must catch → reports/laws.json. `make laws
+# Every law of training (tests/invariants), each with a planted mutant that it must catch → reports/laws.json. `make laws
 # WORDS="kill"` checks those whose names have the words.
 laws: .venv/.installed .venv-trl/.installed .venv-vllm/.installed
-	@$(BIN)/python -m tests.laws.run $(WORDS)
+	@$(BIN)/python -m tests.invariants.run $(WORDS)
 
 # kill -9 twenty times in the middle of a synthesis by models that misbehave: same bytes, nothing bought twice?
 synth-chaos: .venv/.installed
-	@$(BIN)/python -m benchmarks.synth_chaos
+	@$(BIN)/python -m benchmarks.crash_safety.synthesis
 
 # The client beside the bare openai client, memory at 100,000 images, and how fast 'nothing has changed' is said.
 synth-bench: .venv/.installed
-	@$(BIN)/python -m benchmarks.synth_bench
+	@$(BIN)/python -m benchmarks.speed.synthesis
 
 # How good is the synthesised data, filter by filter, where the truth is known → reports/quality.json and quality.md.
 quality: .venv/.installed
@@ -49,15 +49,15 @@ quality: .venv/.installed
 
 # How well the benchmark filter finds pictures and questions, and what it finds by mistake. ARGS: folders of further photos.
 contamination: .venv/.installed
-	@$(BIN)/python -m benchmarks.contamination $(ARGS)
+	@$(BIN)/python -m benchmarks.data_quality.contamination $(ARGS)
 
 # Synthesis against a real vLLM server: noise for answers, everything accounted for.
 vllm-synthesis: .venv/.installed .venv-vllm/.installed
-	@$(BIN)/python -m benchmarks.vllm_synthesis
+	@$(BIN)/python -m benchmarks.interop.vllm_synthesis
 
 # A new source in a bucket becomes a challenger that is decided on, and what can go wrong on the way; in a throw-away project.
 flywheel: .venv/.installed
-	@$(BIN)/python -m tests.flywheel $(ARGS)
+	@$(BIN)/python -m tests.fault_injection $(ARGS)
 
 # Everything that the flywheel needs, as local processes on loopback: PostgreSQL, Prefect, MLflow, a store with a queue,
 # the watcher, a worker (docs/operations.md). Once more, it starts only what does not run.
@@ -71,19 +71,19 @@ down: .venv/.installed
 # Is the promotion gate a wall, or a door for anybody? A source that lands later, as it is and with wrong answers, with
 # real training for three seeds; resumable arm by arm → reports/gate.json and gate.md.
 gate: .venv/.installed
-	@$(BIN)/python -m benchmarks.gate $(ARGS)
+	@$(BIN)/python -m benchmarks.promotion_gate.study $(ARGS)
 
 # Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
 vllm-check: .venv-vllm/.installed
-	@.venv-vllm/bin/python benchmarks/vllm_check.py models/grpo
+	@.venv-vllm/bin/python benchmarks/interop/vllm_check.py models/grpo
 
 # How fast: a GRPO step and SFT against TRL, rollouts against model.generate and (where it is built) vLLM, on one core.
 bench: .venv/.installed .venv-trl/.installed
-	@$(BIN)/python -m benchmarks.speed
+	@$(BIN)/python -m benchmarks.speed.trainers
 
 # The same code on whatever device and torch are at hand, ten minutes at most; docs/hardware.md says what has run where.
 gpu-check:
-	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.gpu_check
+	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.speed.gpu_check
 
 # The paper's ablations in miniature, arm by arm, for three seeds; resumable. ARGS="--budget short" trains a third as
 # long, ARGS="--budget smoke" proves the mechanics.
@@ -92,7 +92,7 @@ ablations: .venv/.installed
 
 # Our scoring against VLMEvalKit's own functions, item by item, on 2,000 predictions per family.
 kit-agreement: .venv/.installed .venv-vlmeval/.installed
-	@$(BIN)/python -m benchmarks.kit_agreement $(ARGS)
+	@$(BIN)/python -m benchmarks.vlmevalkit.agreement $(ARGS)
 
 # The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
 smoke: .venv/.installed
@@ -102,7 +102,7 @@ smoke: .venv/.installed
 
 # dvc.yaml follows from the table of stages and their imports.
 dvc.yaml: .venv/.installed
-	@$(BIN)/python -m tasks.dvcfile
+	@$(BIN)/python -m tasks.versioning.dvcfile
 
 # Everything that running has made; the environment, your own images and answers you paid for stay.
 clean:

@@ -11,17 +11,25 @@ after every seed. Two budgets are reduced, and the report says so: `short` train
 
 import argparse
 import sys
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from tasks.worktrees import MAIN_JOB, checkout, run_in
-from wethink.ablations import arm_result, result
-from wethink.arms import ARMS, MAIN
-from wethink.beside import ABLATIONS
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from tasks.execution import command
+from tasks.versioning.worktrees import MAIN_JOB, checkout, run_in
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_json, read_jsonl, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
-from wethink.errors import UserError
-from wethink.records import Record, read_json, read_jsonl, write_json
+from wethink.dag.experiment_stages import ABLATIONS
+from wethink.experiments.ablation_results import arm_result, result
+from wethink.experiments.arms import ARMS, MAIN
 from wethink.report.ablations import ablations_page
 
 HOME = WORK / "ablations"
@@ -100,3 +108,30 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+Arm = Enum("Arm", {name: name for name in ARMS}, type=str)  # type: ignore[misc]  # so that the UI offers a list
+Seeds = Annotated[list[int], Field(min_length=1, max_length=10)]
+
+
+@flow(name="ablation", persist_result=False)
+def ablation(arms: list[Arm], seeds: Seeds = [0, 1, 2], budget: Budget = "full") -> State[Any]:  # noqa: B006
+    """Train and measure arms of the ablations, each beside its equal-compute controls.
+
+    Args:
+        arms: which ones (wethink/experiments/arms.py says what each changes); arms that they start from are trained
+        as well.
+        seeds: a git worktree with a main job of its own for each.
+        budget: full; short: a third of the training and half the questions; smoke: mechanics, no claims.
+    """
+    try:
+        names = [arm.value for arm in arms]
+        minutes = load_params().launch.deadline_minutes
+        for done, seed in enumerate(seeds):  # what is done is left alone, and the report is over all seeds so far
+            told = map(str, seeds[: done + 1])
+            chosen = ["--seeds", *told, "--only", *names, "--budget", budget]
+            command.run(f"ablations of seed {seed}", "flows.ablations", chosen, 10 * minutes * (3 + len(names)))
+        page = "reports/ablations.html"
+        create_markdown_artifact(f"{', '.join(names)}: `{page}` on the worker's machine", key="ablations")
+        return Completed(message=f"{', '.join(names)} for seeds {', '.join(map(str, seeds))}: {page}")
+    except UserError as failure:
+        return Failed(message=str(failure))

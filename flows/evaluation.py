@@ -17,10 +17,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from tasks import commands, registry
-from tasks.server import local_server
+from tasks.execution import command as commands
+from tasks.orchestration.local_server import local_server
+from tasks.tracking import model_registry
+from wethink.common.errors import UserError
 from wethink.config.params import load_params
-from wethink.errors import UserError
 
 SUITE = Path("data/suite")
 Checkpoint = Annotated[str, Field(examples=["champion", "challenger", "3", "models/grpo"])]
@@ -56,12 +57,12 @@ def evaluate_checkpoint(checkpoint: Checkpoint = "champion", tables: Tables = []
 def _checkpoint(name: str) -> tuple[Path, str]:
     """The folder of a checkpoint, verified where the registry knows it, and what to call it."""
     if name.isdecimal():
-        return registry.verified(registry.get(name)), f"version-{name}"
-    if name in (registry.CHAMPION, registry.CHALLENGER):
-        found = registry.named(name)
+        return model_registry.verified(model_registry.get(name)), f"version-{name}"
+    if name in (model_registry.CHAMPION, model_registry.CHALLENGER):
+        found = model_registry.named(name)
         if found is None:
             raise UserError(f"there is no {name}; `python -m flows.promote list` shows what there is.")
-        return registry.verified(found), f"version-{found.number}"
+        return model_registry.verified(found), f"version-{found.number}"
     if not (Path(name) / "config.json").is_file():
         raise UserError(f"'{name}' is neither champion, challenger, a version's number nor a checkpoint folder.")
     return Path(name), Path(name).name
@@ -69,7 +70,7 @@ def _checkpoint(name: str) -> tuple[Path, str]:
 
 def _rows(label: str, names: list[str]) -> list[dict[str, Any]]:
     """A line per table: the figure that is reported for it, and what the controls say."""
-    from wethink.benchmarks.board import board
+    from wethink.evaluation.benchmarks.results import board
 
     rows = []
     for entry in board()["benchmarks"]:

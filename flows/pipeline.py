@@ -15,13 +15,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.save_version import VersionName
 from flows.synthesis import annotated
-from flows.version import VersionName
-from tasks import commits, results, tracking
-from tasks.server import local_server
-from tasks.stage import base, draw, evaluate, grpo, ingest, prepare, report, sft, validate
+from tasks.execution import summary as results
+from tasks.execution.stage import base, draw, evaluate, grpo, ingest, prepare, report, sft, validate
+from tasks.orchestration.local_server import local_server
+from tasks.tracking import mlflow_runs
+from tasks.versioning import commits
+from wethink.common.errors import UserError
 from wethink.config.params import load_params
-from wethink.errors import UserError
 
 
 @flow(name="wethink", persist_result=False)
@@ -59,14 +61,14 @@ def pipeline(experiment: str = "wethink", save_as: VersionName | None = None) ->
     except UserError as failure:
         return Failed(message=str(failure))
     finally:
-        tracking.close(finished)
+        mlflow_runs.close(finished)
 
 
 def main() -> int:
     """Run the flow in the current folder; a failed stage's sentence is the last line, without a traceback."""
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="The main job, in this folder.")
     parser.add_argument(
-        "--save-as", metavar="NAME", help="keep what comes out as the version data/NAME (flows.version)"
+        "--save-as", metavar="NAME", help="keep what comes out as the version data/NAME (flows.save_version)"
     )
     args = parser.parse_args()
     try:

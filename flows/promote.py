@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 
 import tasks
-from tasks import registry, retraining
-from tasks.server import require
-from wethink.errors import UserError
+from tasks.execution import retraining
+from tasks.orchestration.local_server import require
+from tasks.tracking import model_registry
+from wethink.common.errors import UserError
 
 STACK = Path(".wethink/stack/postgres")  # `make up` has been here
 SHELL = 'eval "$(.venv/bin/python -m tasks.stack env)"'
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("first", help="make what the main job has published the first champion")
     commands.add_parser("list", help="all versions, with their aliases and decisions")
-    for alias in (registry.CHAMPION, registry.CHALLENGER):
+    for alias in (model_registry.CHAMPION, model_registry.CHALLENGER):
         commands.add_parser(alias, help=f"print the folder of the {alias}, checked file by file")
     register = commands.add_parser("register", help="make a published checkpoint a version")
     register.add_argument("folder", type=Path)
@@ -45,37 +46,37 @@ def run(args: argparse.Namespace) -> str:
     """Do what was asked and say what is so now."""
     match args.command:
         case "list":
-            return "\n".join(map(_line, registry.every())) or "no checkpoint is registered; `register` one."
+            return "\n".join(map(_line, model_registry.every())) or "no checkpoint is registered; `register` one."
         case "first":
             version = retraining.first_champion()
             return f"version {version.number} is champion: {version.folder}"
         case "register":
-            version = registry.register(args.folder, {"registered": "by hand"})
+            version = model_registry.register(args.folder, {"registered": "by hand"})
             return f"{args.folder} is version {version.number}: {version.folder}"
         case "promote":
-            version = registry.get(args.version)
-            before = registry.promote(version, args.because)
+            version = model_registry.get(args.version)
+            before = model_registry.promote(version, args.because)
             if before is not None and before.number == version.number:
                 return f"version {version.number} is champion already."
             return f"version {version.number} is champion" + (f"; it was version {before.number}." if before else ".")
         case "rollback":
-            left, now = registry.rollback(args.because)
+            left, now = model_registry.rollback(args.because)
             return f"version {now.number} is champion again; version {left.number} was rolled back."
         case alias:
-            found = registry.named(alias)
+            found = model_registry.named(alias)
             if found is None:
                 raise UserError(f"there is no {alias}; `python -m flows.promote promote VERSION` names a champion.")
-            return str(registry.verified(found))
+            return str(model_registry.verified(found))
 
 
-def _line(version: registry.Version) -> str:
-    aliases = [a for a in (registry.CHAMPION, registry.CHALLENGER) if _is(a, version)]
+def _line(version: model_registry.Version) -> str:
+    aliases = [a for a in (model_registry.CHAMPION, model_registry.CHALLENGER) if _is(a, version)]
     said = version.tags.get("reasons") or version.tags.get("promoted_because") or ""
     return f"{version.number:>4}  {version.digest[:12]}  {','.join(aliases) or '-':<10}  {said}".rstrip()
 
 
-def _is(alias: str, version: registry.Version) -> bool:
-    found = registry.named(alias)
+def _is(alias: str, version: model_registry.Version) -> bool:
+    found = model_registry.named(alias)
     return found is not None and found.number == version.number
 
 

@@ -2,7 +2,8 @@
 
     python -m flows.retrain SOURCE --bucket NAME     # or --bucket /folder, a watched folder of this machine
 
-Nobody need start it: the watcher does (tasks/watcher.py). Every run has a git worktree of its own, with the DVC cache
+Nobody need start it: the watcher does (tasks/sources/watcher.py). Every run has a git worktree of its own, with the
+DVC cache
 of this checkout; what it made and what was decided is a commit on a branch of its own. The same source twice does
 nothing.
 """
@@ -15,14 +16,16 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.source import Bucket, SourceName
-from tasks import failures, lineage, registry, retraining
-from tasks.approval import ask_a_person
-from tasks.failures import patiently
-from tasks.server import local_server
-from wethink.beside import RETRAIN
+from flows.source_rows import Bucket, SourceName
+from tasks.execution import retraining
+from tasks.orchestration.approval import ask_a_person
+from tasks.orchestration.local_server import local_server
+from tasks.processes import retries
+from tasks.processes.retries import patiently
+from tasks.tracking import lineage, model_registry
+from wethink.common.errors import UserError
 from wethink.config.params import load_params
-from wethink.errors import UserError
+from wethink.dag.retraining_stages import RETRAIN
 
 
 @flow(name="retrain", flow_run_name="retrain on {source}", persist_result=False)
@@ -36,7 +39,7 @@ def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, app
         approval: whether a challenger that passed the gate waits for a person before it becomes champion.
     """
     try:
-        failures.refuse_endless_starts()
+        retries.refuse_endless_starts()
         with retraining.alone():
             champion = patiently(retraining.champion)
             arrived = retraining.bring(source, bucket)
@@ -49,7 +52,7 @@ def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, app
             patiently(lineage.track, folder)
             decision = patiently(retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None)
             patiently(retraining.commit, plan, folder, decision)
-            patiently(registry.finish, decision["version"], plan.key)
+            patiently(model_registry.finish, decision["version"], plan.key)
             return Completed(message=retraining.sentence(plan, decision), data=decision)
     except UserError as failure:
         return Failed(message=str(failure))

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.worktrees import MAIN_JOB, checkout, run_in
-from wethink.beside import CONTROLS
+from tasks.versioning.worktrees import MAIN_JOB, checkout, run_in
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_json, read_jsonl, write_json
 from wethink.common.paths import WORK
-from wethink.comparison import compare, pool
 from wethink.config.params import load_params
-from wethink.errors import UserError
-from wethink.records import Record, read_json, read_jsonl, write_json
-from wethink.report.seeds import seeds_page
-from wethink.stages import STAGES
-from wethink.statistics import summarise
+from wethink.dag.experiment_stages import CONTROLS
+from wethink.dag.main_stages import STAGES
+from wethink.evaluation.summary import summarise
+from wethink.experiments.control_results import compare, pool
+from wethink.report.controls import seeds_page
 
 HOME = WORK / "seeds"
 REPORT, PAGE = Path("reports/seeds.json"), Path("reports/seeds.html")

@@ -15,12 +15,12 @@ from prefect.futures import wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks import tracking
-from tasks.fill import fill_part, show_funnel
-from tasks.server import local_server
-from tasks.stage import Plan, draw, ingest, prepare, synthesize
+from tasks.execution.stage import Plan, draw, ingest, prepare, synthesize
+from tasks.execution.synthesis_parts import fill_part, show_funnel
+from tasks.orchestration.local_server import local_server
+from tasks.tracking import mlflow_runs
+from wethink.common.errors import UserError
 from wethink.config.params import load_params
-from wethink.errors import UserError
 
 
 def annotated(plan: Plan, images: State[str], drawn: State[str]) -> State[str]:
@@ -68,7 +68,7 @@ def synthesis(experiment: str = "wethink") -> State[Any]:
     except UserError as failure:
         return Failed(message=str(failure))
     finally:
-        tracking.close(finished)
+        mlflow_runs.close(finished)
 
 
 def main() -> int:

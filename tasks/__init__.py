@@ -14,7 +14,7 @@ ENVIRONMENT = {
     "PREFECT_HOME": str(ROOT / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the default of 20 is too short on a busy machine
-    # What a run survives (tests/flywheel): a server that restarts, a database that is away, a worker that is killed.
+    # A run survives (tests/fault_injection): a restarted server, a database that is away, a killed worker.
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing pauses, about four minutes in all
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what the server says while its database is away
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; infra/automations.yaml waits for it

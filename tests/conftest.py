@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import tasks  # first: it sets the services' environment
-from tasks import dvcfile
-from tests.bucket import endpoint, queue, store  # noqa: F401  fixtures of several tests
+from tasks.versioning import dvcfile
+from tests.support.bucket import endpoint, queue, store  # noqa: F401  fixtures of several tests
 
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")  # tests leave nothing in the project
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
@@ -23,9 +23,9 @@ FAKE = '''
 import dataclasses, json, os, signal, sys, time, types
 from pathlib import Path
 
-from wethink import __main__ as command
-from wethink.errors import UserError
-from wethink.stages import STAGES
+from wethink.cli import main as command
+from wethink.common.errors import UserError
+from wethink.dag.main_stages import STAGES
 
 name = sys.argv[1]
 stage = STAGES[name] = dataclasses.replace(STAGES[name], ranks=False)

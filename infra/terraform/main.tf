@@ -17,7 +17,7 @@ provider "aws" {
 }
 
 locals {
-  markers = ["_SUCCESS", "manifest.json"] # tasks/sources.py: what closes a source
+  markers = ["_SUCCESS", "manifest.json"] # tasks/sources/s3.py: what closes a source
 }
 
 resource "aws_s3_bucket" "images" {

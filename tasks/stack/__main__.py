@@ -12,8 +12,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from tasks.stack import backup, run
-from wethink.errors import UserError
+from tasks.stack import backup, up_down
+from wethink.common.errors import UserError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,35 +44,35 @@ def main() -> int:
     try:
         match args.command:
             case "up":
-                stack = run.up(folder, not args.any_ports, say=lambda line: print(line, flush=True))
-                print(run.table(stack))
+                stack = up_down.up(folder, not args.any_ports, say=lambda line: print(line, flush=True))
+                print(up_down.table(stack))
             case "down":
-                run.down(folder, say=lambda line: print(line, flush=True))
+                up_down.down(folder, say=lambda line: print(line, flush=True))
             case "status":
-                stack = run.known(folder)
-                print(run.table(stack))
-                for sentence in (faults := run.faults(stack)):
+                stack = up_down.known(folder)
+                print(up_down.table(stack))
+                for sentence in (faults := up_down.faults(stack)):
                     print(f"wethink stack: {sentence}", file=sys.stderr)
                 return 1 if faults else 0
             case "env":
-                for name, value in run.known(folder).client_environment().items():
+                for name, value in up_down.known(folder).client_environment().items():
                     print(f"export {name}={shlex.quote(value)}")
             case "rotate":
-                run.rotate(folder)
+                up_down.rotate(folder)
                 print("the database has another password; what used the old one was restarted")
             case "backup":
-                for name, size in backup.backup(run.known(folder), args.folder).items():
+                for name, size in backup.backup(up_down.known(folder), args.folder).items():
                     print(f"{args.folder / name}: {size / 2**20:.1f} MB")
             case "restore":
-                backup.restore(run.known(folder), args.folder)
+                backup.restore(up_down.known(folder), args.folder)
                 print(f"databases, files and bucket are what {args.folder} holds")
             case "stop":
-                run.stop(run.known(folder), args.service)
+                up_down.stop(up_down.known(folder), args.service)
             case "start":
-                run.start(run.known(folder), args.service)
+                up_down.start(up_down.known(folder), args.service)
             case _:
-                run.stop(run.known(folder), args.service)
-                run.start(run.known(folder), args.service)
+                up_down.stop(up_down.known(folder), args.service)
+                up_down.start(up_down.known(folder), args.service)
     except UserError as error:
         print(f"wethink stack: {error}", file=sys.stderr)
         return error.exit_code

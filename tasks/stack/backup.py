@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tasks.sources import client, closes, objects
-from tasks.stack import postgres, run
+from tasks.sources.s3 import client, closes, objects
+from tasks.stack import postgres, up_down
 from tasks.stack.layout import Stack
-from wethink.errors import UserError
-from wethink.records import file_sha256, read_json, write_json
+from wethink.common.errors import UserError
+from wethink.common.jsonl import file_sha256, read_json, write_json
 
 FILES = (".wethink/checkpoints", ".wethink/datasets", ".wethink/watcher/told.txt", ".wethink/stack/mlflow")
 CLIENTS = ("worker", "watcher", "champion", "mlflow", "prefect")  # of the databases, in the order in which they stop
@@ -57,9 +57,9 @@ def restore(stack: Stack, folder: Path) -> None:
         UserError: this is no backup of this project, it was changed, or PostgreSQL refuses.
     """
     _check(stack, folder)
-    names = [service for service in CLIENTS if run.has(stack, service)]
+    names = [service for service in CLIENTS if up_down.has(stack, service)]
     for service in names:
-        run.stop(stack, service)
+        up_down.stop(stack, service)
     for name in postgres.DATABASES:
         postgres.ask(stack, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         postgres.ask(stack, f'CREATE DATABASE "{name}"')
@@ -70,7 +70,7 @@ def restore(stack: Stack, folder: Path) -> None:
     if stack.local_store and (folder / "bucket.tar").is_file():
         _fill_bucket(stack, folder / "bucket.tar")
     for service in reversed(names):
-        run.start(stack, service)
+        up_down.start(stack, service)
 
 
 def _check(stack: Stack, folder: Path) -> None:

@@ -11,10 +11,10 @@ import time
 import urllib.error
 from typing import Any
 
-from tasks.stack import rest
+from tasks.stack import http
 from tasks.stack.layout import Stack
+from wethink.common.errors import UserError
 from wethink.config.params import load_yaml
-from wethink.errors import UserError
 
 POOL, WORKER = "local", "local"
 QUEUES = {"training": 1}  # of the pool, and how many runs of it may go on at a time
@@ -25,10 +25,10 @@ EXPERIMENTS = ("wethink", "promotion")
 def experiments(stack: Stack) -> None:
     """The experiments of MLflow, with their artifacts where the server finds them and `make clean` does not."""
     api = f"{stack.url('mlflow')}/api/2.0/mlflow/experiments"
-    found = rest.call("POST", f"{api}/search", {"max_results": 1000}).get("experiments", [])
+    found = http.call("POST", f"{api}/search", {"max_results": 1000}).get("experiments", [])
     for name in sorted(set(EXPERIMENTS) - {experiment["name"] for experiment in found}):
         place = (stack.home / "mlflow" / name).as_uri()
-        rest.call("POST", f"{api}/create", {"name": name, "artifact_location": place})
+        http.call("POST", f"{api}/create", {"name": name, "artifact_location": place})
 
 
 def apply(stack: Stack) -> None:
@@ -44,7 +44,7 @@ def apply(stack: Stack) -> None:
     _pool(stack)
     (stack.home / "logs" / "deploy.log").write_bytes(b"")
     _run(stack, "prefect", "--no-prompt", "deploy", "--prefect-file", FILE, "--all")
-    _run(stack, "tasks.automations")
+    _run(stack, "tasks.orchestration.automations")
     stamp.write_text(digest, encoding="utf-8")
 
 
@@ -54,7 +54,7 @@ def _missing(stack: Stack) -> set[str]:
     found: set[str] = set()
     for what, file in (("deployments", FILE), ("automations", AUTOMATIONS)):
         declared = {entry["name"] for entry in load_yaml(stack.folder / file)[what]}
-        found |= declared - {entry["name"] for entry in rest.ask("POST", f"{api}/{what}/filter", {})}
+        found |= declared - {entry["name"] for entry in http.ask("POST", f"{api}/{what}/filter", {})}
     return found
 
 
@@ -96,7 +96,7 @@ def _pool(stack: Stack) -> None:
 
 def _create(url: str, body: dict[str, Any]) -> None:
     try:
-        rest.call("POST", url, body)
+        http.call("POST", url, body)
     except urllib.error.HTTPError as error:
         if error.code != 409:  # it is there: what somebody has set in the UI stays
             raise UserError(f"{url} refuses {body}: {error}") from None

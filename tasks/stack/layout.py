@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import ENVIRONMENT
-from wethink.errors import UserError
-from wethink.records import read_json, write_json
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, write_json
 
 PORTS = {"postgres": 5433, "prefect": 4200, "mlflow": 5000, "store": 9000, "champion": 8000}
 HOST = "127.0.0.1"

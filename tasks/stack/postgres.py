@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.stack import layout
 from tasks.stack.layout import HOST, ROLE, Stack
-from wethink.errors import UserError
+from wethink.common.errors import UserError
 
 DATABASES = ("prefect", "mlflow")
 

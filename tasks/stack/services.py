@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from tasks.stack import deploy, left, postgres, rest
+from tasks.stack import deploy, http, orphaned_runs, postgres
 from tasks.stack.layout import HOST, Stack
 from tasks.stack.supervisor import Process, Program, log
+from wethink.common.errors import UserError
 from wethink.config.params import load_params
-from wethink.errors import UserError
 
 PYTHON = (sys.executable, "-m")
 FRESH = 90  # seconds: a sign of life that is older is none
@@ -47,7 +47,7 @@ def services(stack: Stack) -> list[Service]:
     server = (*prefect, "server", "start", "--host", HOST, "--port", port["prefect"])
     mlflow = (*PYTHON, "mlflow", "server", "--host", HOST, "--port", port["mlflow"], "--workers", "1")
     artifacts = stack.home / "mlflow"
-    watcher = (*PYTHON, "tasks.watcher", "--bucket", stack.bucket)
+    watcher = (*PYTHON, "tasks.sources.watcher", "--bucket", stack.bucket)
     worker = (*prefect, "worker", "start", "--pool", deploy.POOL, "--type", "process", "--name", deploy.WORKER)
     return [
         Service(
@@ -75,7 +75,7 @@ def services(stack: Stack) -> list[Service]:
         *(
             [
                 Service(
-                    Program("store", (*PYTHON, "tasks.stack.store", port["store"])),
+                    Program("store", (*PYTHON, "tasks.stack.local_s3", port["store"])),
                     lambda stack, process: _ours(stack, process, f"/{stack.bucket}?notification"),
                     stack.url("store"),
                     phase=1,
@@ -95,7 +95,7 @@ def services(stack: Stack) -> list[Service]:
             _worker_is_online,
             f"pool '{deploy.POOL}'",
             phase=2,
-            before=lambda stack: left.go_on(stack, deploy.POOL),
+            before=lambda stack: orphaned_runs.go_on(stack, deploy.POOL),
         ),
         *(
             [_champion(stack)]
@@ -108,9 +108,9 @@ def services(stack: Stack) -> list[Service]:
 def _champion(stack: Stack) -> Service:
     """vLLM with the champion, where vLLM is installed; without a champion it waits for the first."""
     return Service(
-        Program("champion", (*PYTHON, "tasks.stack.champion", str(stack.ports["champion"]))),
+        Program("champion", (*PYTHON, "tasks.stack.serve_champion", str(stack.ports["champion"]))),
         lambda stack, process: (
-            rest.answers(f"{stack.url('champion')}/health") or _touched(stack.home / "champion.waiting", process)
+            http.answers(f"{stack.url('champion')}/health") or _touched(stack.home / "champion.waiting", process)
         ),
         f"{stack.url('champion')}/v1",
         phase=2,
@@ -152,7 +152,7 @@ def _ours(stack: Stack, process: Process, path: str) -> bool:
         UserError: it is somebody else's.
     """
     port = stack.ports[process.name]
-    if not rest.answers(f"{stack.url(process.name)}{path}"):
+    if not http.answers(f"{stack.url(process.name)}{path}"):
         return False
     try:
         top = psutil.Process(process.pid)
@@ -188,7 +188,7 @@ def _worker_is_online(stack: Stack, process: Process) -> bool:
     """Whether Prefect's server has heard of the worker since its process started, and not long ago."""
     url = f"{stack.url('prefect')}/api/work_pools/{deploy.POOL}/workers/filter"
     with contextlib.suppress(OSError):
-        for worker in rest.call("POST", url, {}):
+        for worker in http.call("POST", url, {}):
             if worker["name"] == deploy.WORKER and worker["last_heartbeat_time"]:
                 last = datetime.datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp()
                 return last >= process.started and time.time() - last < 2 * FRESH

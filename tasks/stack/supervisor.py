@@ -19,8 +19,8 @@ from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
 from tasks.stack.layout import Stack
-from wethink.errors import UserError
-from wethink.records import read_json, write_json
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, write_json
 
 STEADY = 2  # seconds that a process must live to count as started
 STOPPING = 40  # seconds until a group that was asked to end is killed

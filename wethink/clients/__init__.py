@@ -1,1 +1,1 @@
-"""Models behind chat-completions endpoints: one client for every role, and a store of what was paid for."""
+"""Chat-completion clients: requests, retries, circuit breaker, stored responses."""

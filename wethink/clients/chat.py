@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from wethink.clients.breaker import Breaker
+from wethink.clients.circuit_breaker import Breaker
 from wethink.clients.request import Request
-from wethink.clients.store import Answer, AnswerStore, Call
+from wethink.clients.response_store import Answer, AnswerStore, Call
+from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.config.launch import Endpoint
-from wethink.errors import TRY_AGAIN_LATER, UserError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wethink.records import dumps
+from wethink.common.jsonl import dumps
 
 PIXELS_PER_TOKEN = 28 * 28  # of a merged visual token of Qwen2.5-VL; an estimate for others
 CHARS_PER_TOKEN = 3.5  # of English prose, for estimates

@@ -20,7 +20,7 @@ class Difficulty(Section):
 
 
 class Curation(Section):
-    """Which rows are fit to be trained on (wethink/curation/curate.py)."""
+    """Which rows are fit to be trained on (wethink/curation/filters.py)."""
 
     benchmarks: tuple[str, ...]  # VLMEvalKit TSV files that must not be trained on
     caps: Caps

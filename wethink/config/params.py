@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from wethink.common.errors import UserError
 from wethink.config.base import Count, Section
 from wethink.config.curation import Validate
 from wethink.config.data import Draw, Ingest
@@ -23,7 +24,6 @@ from wethink.config.retraining import Promotion, Retrain
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Quality, Synthesize
 from wethink.config.training import Base, Sft
-from wethink.errors import UserError
 
 
 class Params(Section):

@@ -12,9 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from wethink.common.errors import UserError
+from wethink.common.progress import say
 from wethink.config.params import load_yaml, parse_params
-from wethink.errors import UserError
-from wethink.progress import say
 
 FOLDER = Path("profiles")
 WHOLE = "tiny"  # the only complete profile; the others are overlays on it

@@ -8,14 +8,14 @@ from wethink.config.base import Count, Positive, Section, Share
 
 
 class SecondLook(Section):
-    """An independent reader for rows that a source brings (wethink/second_look.py)."""
+    """An independent reader for rows that a source brings (wethink/retraining/label_check.py)."""
 
     rows: Count = 600  # of a sample; 0: nobody looks
     max_contradicted: Share = 0.5  # a source is stopped where its share is shown to be above that
 
 
 class Retrain(Section):
-    """Continued training on a new source (wethink/retrain.py); GRPO's other numbers are those of `grpo`."""
+    """Continued training on a new source (wethink/retraining/union.py); GRPO's other numbers are those of `grpo`."""
 
     source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None  # set by the flow, in its own worktree
     start: Literal["champion", "sft"]  # which checkpoint goes on learning
@@ -25,7 +25,7 @@ class Retrain(Section):
 
 
 class Promotion(Section):
-    """The gate between champion and challenger (wethink/promotion/); no stage of the DAG reads it."""
+    """The gate between champion and challenger (wethink/retraining/promotion_gate.py); no stage of the DAG reads it."""
 
     programme: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # a new set of items, a new name
     new_weight: Annotated[float, Field(ge=0, lt=1)]  # of the new source's held-out items in the declared mix

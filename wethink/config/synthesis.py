@@ -82,7 +82,7 @@ class Synthesize(Section):
 
 
 class Quality(Section):
-    """What `quality` measures the filters on: drawn images, whose truth is known (wethink/quality.py)."""
+    """Drawn images and planted faults on which `quality` measures the filters (experiments/filter_quality.py)."""
 
     images: Positive
     errors: tuple[Share, ...]  # share of wrong answers that each answerer gives

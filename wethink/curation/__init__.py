@@ -1,1 +1,1 @@
-"""Curation: near-duplicate pictures and questions, contamination by benchmarks, balance, difficulty."""
+"""Validation and filters of rows: duplicates, caps, difficulty, benchmark contamination."""

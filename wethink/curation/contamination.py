@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wethink.curation import questions
-from wethink.curation.pictures import NEAR, Hashes, hashes, neighbours, same_picture
-from wethink.decode import Unusable, accept
-from wethink.errors import UserError
-from wethink.images import ImageSet
-from wethink.records import Record, file_sha256
-from wethink.rewards.options import options
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, file_sha256
+from wethink.curation import duplicate_questions as questions
+from wethink.data.image_decoding import Unusable, accept
+from wethink.data.image_hashing import NEAR, Hashes, hashes, neighbours, same_picture
+from wethink.data.image_store import ImageSet
+from wethink.rewards.rules.options import options
 
 NEARBY = 16  # of 64 bits: near enough for a question and answer that agree
 REFERENCE = 64  # characters: a shorter `image` names the row whose picture is meant (VLMEvalKit)

@@ -1,1 +1,1 @@
-"""Taking data elsewhere: a Hugging Face dataset with its card, and the forms that other trainers read."""
+"""Exports of rows: Hugging Face datasets and other trainers' formats."""

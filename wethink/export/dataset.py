@@ -8,11 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from wethink.errors import UserError
-from wethink.export.card import card
-from wethink.export.tables import as_text, picture, shown, splits, write_shards
-from wethink.images import ImageSet
-from wethink.records import RELEASED_KEYS, Record, read_json, read_jsonl, write_jsonl
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_json, read_jsonl, write_jsonl
+from wethink.data.image_store import ImageSet
+from wethink.data.schema import RELEASED_KEYS
+from wethink.export.dataset_card import card
+from wethink.export.parquet import as_text, picture, shown, splits, write_shards
 
 TEXTS = ("id", "image_id", "source", "split", "scene", "kind", "decisions", "provenance")
 

@@ -1,1 +1,1 @@
-"""Policies: the miniature Qwen2.5-VL, loading and publishing, and exact fast paths."""
+"""Policies: model families, packing, batching, log-probs, vision fast paths."""

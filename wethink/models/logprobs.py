@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from wethink.batching import Batch, Packed
+from wethink.models.batching import Batch, Packed
 from wethink.models.packing import use_packing
 
 LOGITS = 2**26  # elements of logits held at once: 256 MB in fp32

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from wethink.errors import UserError
-from wethink.models.vision import use_fast_paths
+from wethink.common.errors import UserError
+from wethink.models.vision_fast_paths import use_fast_paths
 
 PROCESSORS = {  # model type → the stock processors of text with images and of videos
     "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
     "qwen3_vl": ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
 }
-PROMPTS = ("chat_template.jinja", "system_wethink.txt", "system_tiny.txt")
-PROMPT_FOLDER = Path(__file__).resolve().parent.parent / "prompts"
+ASSETS = ("prompts/chat_template.jinja", "prompts/system_wethink.txt", "prompts/system_tiny.txt")
+PROMPT_FOLDER = Path(__file__).resolve().parent / "prompts"
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The report: one self-contained page that shows what the pipeline did and how sure that is."""
+"""HTML pages: run report, data gallery, leaderboard, audit, decisions."""

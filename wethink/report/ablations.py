@@ -4,8 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wethink.report.page import environment
-from wethink.report.style import STYLE
+from wethink.report.render import STYLE, environment
 from wethink.report.template import MACROS
 
 PAGE = (

@@ -18,15 +18,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wethink.benchmarks.board import board, run_items
-from wethink.benchmarks.job import HOME, decoded
-from wethink.benchmarks.published import SOURCE
-from wethink.benchmarks.tsv import NoImage, Table
-from wethink.records import Record, read_json, write_json
+from wethink.common.jsonl import Record, read_json, write_json
+from wethink.evaluation.benchmarks.published_scores import SOURCE
+from wethink.evaluation.benchmarks.results import board, run_items
+from wethink.evaluation.benchmarks.run import HOME, decoded
+from wethink.evaluation.benchmarks.tsv import NoImage, Table
 from wethink.report.leaderboard_template import ITEMS, PAGE, SCRIPT
-from wethink.report.page import environment
 from wethink.report.plots import Dot, strip
-from wethink.report.style import STYLE
+from wethink.report.render import STYLE, environment
 
 OUT = Path("reports/leaderboard")
 PER_PAGE = 100

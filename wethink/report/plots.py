@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
 
-from wethink.errors import UserError
+from wethink.common.errors import UserError
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 320, 140, 36, 18, 6  # of a curve panel, in its own units
 POINTS = 400  # a longer curve is averaged in blocks

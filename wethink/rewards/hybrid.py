@@ -8,9 +8,11 @@ unknown: its total is None, and it must leave the group's statistics instead of 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wethink.common.errors import UserError
 from wethink.config.rewards import Rewards
-from wethink.errors import UserError
-from wethink.rewards import grammar, judge, lexical, rules
+from wethink.rewards import format as grammar
+from wethink.rewards.judge import lexical_judge, model_judge
+from wethink.rewards.rules import verify
 from wethink.rewards.verdict import Verdict, unknown, wrong
 
 
@@ -47,10 +49,10 @@ def check(answer: str, problem: str, gold: str, category: str, reward: str, tole
     """Check an extracted answer by the row's route: `rule`, or `model` (the connected judge, else the lexical one)."""
     match reward:
         case "rule":
-            return rules.verify(answer, gold, problem, category, tolerance)
+            return verify.verify(answer, gold, problem, category, tolerance)
         case "model":
-            model = judge.current()
-            return model.ask([(problem, gold, answer)])[0] if model else lexical.judge(answer, gold)
+            model = model_judge.current()
+            return model.ask([(problem, gold, answer)])[0] if model else lexical_judge.judge(answer, gold)
         case _:
             return unknown(f"unknown reward route {reward!r}")
 
@@ -60,7 +62,7 @@ def ask_ahead(asked: Sequence[tuple[str, str, str, str]]) -> None:
 
     Without a model judge this does nothing.
     """
-    model = judge.current()
+    model = model_judge.current()
     if model is not None:
         parsed = [
             (problem, gold, grammar.parse(text).answer) for text, problem, gold, reward in asked if reward == "model"
@@ -69,7 +71,7 @@ def ask_ahead(asked: Sequence[tuple[str, str, str, str]]) -> None:
 
 
 def _by_model(gold: str, problem: str, parsed: grammar.Parsed) -> Verdict:
-    model = judge.current()
+    model = model_judge.current()
     if model is None:
         raise UserError("rewards.judge names a model, but nothing has connected it; set it to lexical, or report this.")
     if parsed.fault:  # nothing to be judged; only whether the row could be

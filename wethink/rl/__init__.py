@@ -1,1 +1,1 @@
-"""GRPO: the objective (pure maths), the rollout (sampling), the trainer (the loop)."""
+"""GRPO: prompts, rollouts, objective, update, logs and checks."""

@@ -12,39 +12,35 @@ from typing import Any
 
 import torch
 
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_json, read_jsonl, write_json
+from wethink.common.progress import track
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
-from wethink.context import fitting
-from wethink.distributed import (
-    Ranks,
-    build_engine,
-    cost_clock,
-    gather_objects,
-    join,
-    learning_rate,
-    optimizer_step,
-    policy_state,
-    precision,
-    seed_step,
-    zero_stage,
-)
-from wethink.errors import UserError
-from wethink.images import ImageSet
+from wethink.data.image_store import ImageSet
+from wethink.generation.sampler import open_sampler
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor, model_card, save_policy
-from wethink.progress import track
-from wethink.records import Record, read_json, read_jsonl, write_json
-from wethink.resume import append_log, identity, note_skipped, restore_state, rewind_log, save_state, write_curves
-from wethink.rewards.unknowns import unknown_alarm, unknown_rates
-from wethink.rl.agreement import refuse_disagreement, self_test
-from wethink.rl.evidence import evidence, summarise_step, write_rollouts
-from wethink.rl.groups import Group, give_advantages, roll_out, until_known
-from wethink.rl.learning import Policies, learn, remember, split
-from wethink.rl.probe import accuracy, best_step, replace_folder, should_stop
-from wethink.rl.prompts import PassRates, Prompts, answer_rows, hold_out, shuffle_golds
-from wethink.rl.samplers import open_sampler
-from wethink.rl.selection import best_rows, chosen_rows
+from wethink.rewards.unknown_rate import unknown_alarm, unknown_rates
+from wethink.rl.best_prompts import best_rows
+from wethink.rl.heldout_probe import accuracy, best_step, replace_folder, should_stop
+from wethink.rl.logprob_check import refuse_disagreement, self_test
+from wethink.rl.prompt_dataset import PassRates, Prompts, training_rows
+from wethink.rl.rollout_log import evidence, summarise_step, write_rollouts
+from wethink.rl.rollouts import Group, give_advantages, roll_out, until_known
+from wethink.rl.update import Policies, learn, remember, split
+from wethink.training.checkpoints import (
+    append_log,
+    identity,
+    note_skipped,
+    restore_state,
+    rewind_log,
+    save_state,
+    write_curves,
+)
+from wethink.training.engine import build_engine, learning_rate, optimizer_step, policy_state, precision, zero_stage
+from wethink.training.ranks import Ranks, cost_clock, gather_objects, join, seed_step
 
 
 def grpo(
@@ -219,38 +215,6 @@ def acting(engine: Any, whole: torch.nn.Module | None) -> Any:
         for name, value in state.items():
             parameters[name].copy_(value)
     return whole
-
-
-def training_rows(
-    rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, launch: Launch, seed: int
-) -> tuple[list[Record], list[Record], int]:
-    """Rows to train on, rows to probe on, and how many were dropped because the context is too short.
-
-    Raises:
-        UserError: no row is left.
-    """
-    found = chosen_rows(answer_rows(rows), config)
-    if not found:
-        raise UserError(
-            f"{rows / 'rows.jsonl'} has no such train row without a path; lower synthesize.path_share below 1, or "
-            "widen grpo.sources and grpo.categories."
-        )
-    limit = launch.vllm_context if config.sampler == "vllm" else None
-    prompts = fitting(found, images, processor, model, config.max_new_tokens, limit=limit)
-    dropped = len(found) - len(prompts)
-    if not prompts:
-        raise UserError(
-            f"{rows / 'rows.jsonl'}: all {dropped} questions are too long for the model's context with "
-            f"grpo.max_new_tokens {config.max_new_tokens}; lower it, or ingest.max_pixels."
-        )
-    if config.gold == "shuffled":
-        prompts = shuffle_golds(prompts, seed)
-    if not config.probe.every:
-        return prompts, [], dropped
-    prompts, probed = hold_out(prompts, images, config.probe.images, seed)
-    if not prompts:
-        raise UserError(f"grpo.probe.images: {config.probe.images} leaves no row to train on; lower it.")
-    return prompts, probed, dropped
 
 
 def _first_probe(

@@ -1,0 +1,221 @@
+"""One arm of `make gate`, in a process of its own: a source arrives with its dose, and the product does what it does.
+
+The steps are those of flows/retrain.py, in a folder laid out as its worktrees are: import, union, validation, training.
+Champion and challenger then answer the union's held-out items, and the gate decides by the golds that the source
+brought, wrong ones among them: nobody would know better. What was true is read afterwards, for the report only.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.promotion_gate.noisy_source import Dose, dosed, write_source, written, wrong
+from tasks.versioning.worktrees import set_params
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_json, read_jsonl, write_json, write_jsonl
+from wethink.common.processes import die_with_owners
+from wethink.config.params import Params, load_params
+from wethink.dag.publishing import publish
+from wethink.dag.runner import run_stage
+from wethink.data.image_shards import Shards
+from wethink.data.image_store import ImageSet
+from wethink.evaluation.evaluate import Job, judge_item, run_job
+from wethink.evaluation.summary import difference
+from wethink.retraining.promotion_gate import decide
+from wethink.retraining.union import bundle
+
+SOURCE = "digits"  # the one that lands later, as in the ablations (wethink/experiments/arms.py, `new_source`)
+DOSES: dict[str, Dose] = {
+    "useful": Dose(),
+    "wrong_05": Dose(wrong=0.05),
+    "wrong_15": Dose(wrong=0.15),
+    "wrong_30": Dose(wrong=0.30),
+    "wrong_60": Dose(wrong=0.60),
+    "letter_60": Dose(letter=0.60),
+    "letter_100": Dose(letter=1.0),
+}
+FIRST = "useful"  # the arm that the others share images and the champion's answers with
+CHAMPION = "models/arms/two_sources"  # of the main job's folder: SFT and GRPO without SOURCE
+LOOK = 1
+STOPS = {"new_images": "ingest", "new_rows": "the second look", "union": "the union", "union_valid": "validation"}
+
+
+def prepare(main: Path, home: Path) -> None:
+    """What the arms of a seed share: the champion's data without SOURCE, the new images, and rows with their truth."""
+    params = load_params(main / "params.yaml")
+    if not (home / "old" / "manifest.json").is_file():
+        kept = home / "without"
+        _without(main / "data", kept, params)
+        scratch = home / "scratch"
+        scratch.mkdir(exist_ok=True)
+        (home / "bundle").mkdir(exist_ok=True)
+        given: dict[str, Any] = {"config": params.evaluate, "launch": params.launch, "seed": params.seed}
+        bundle(images=kept, rows=kept, drawn=kept, out=home / "bundle", scratch=scratch, **given)
+        publish(home / "bundle", home / "old")
+    if not (home / "source.jsonl").is_file():
+        stored = ImageSet(main / "data/images")
+        (home / "images").mkdir(exist_ok=True)
+        for record in stored.records:
+            if record.source == SOURCE and record.split == "train":
+                (home / "images" / f"{record.id}.png").write_bytes(stored.bytes(record.id))
+        write_jsonl(home / "source.jsonl", written(main / "data/drawn", main / "data/images", SOURCE, params))
+
+
+def _without(data: Path, out: Path, params: Params) -> None:
+    """The main job's images, valid rows and items of all sources but SOURCE.
+
+    What the base was pre-trained on stays away: no later training reads it, and each arm would validate it again.
+    """
+
+    def kept(record: Record) -> bool:
+        return record["source"] != SOURCE and record.get("split") != "pretrain"
+
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "items").mkdir(parents=True)
+    stored = ImageSet(data / "images")
+    shards = Shards(out, params.ingest.shard_images)
+    for record in stored.records:
+        if kept(asdict(record)):
+            shards.add(record, stored.bytes(record.id))
+    shards.close()
+    items = Path("items") / f"{params.evaluate.split}.jsonl"
+    for origin, target in ((data / "valid/rows.jsonl", out / "rows.jsonl"), (data / "drawn" / items, out / items)):
+        write_jsonl(target, filter(kept, read_jsonl(origin)))
+    write_jsonl(out / "descriptions.jsonl", [])
+
+
+def run_arm(arm: str, main: Path, home: Path) -> dict[str, Any]:
+    """From the source to the decision; `result.json` in the arm's folder."""
+    began = _spent()
+    rows = dosed(list(read_jsonl(home / "source.jsonl")), DOSES[arm], load_params(main / "params.yaml").seed)
+    folder = _laid_out(arm, rows, main, home)
+    os.chdir(folder)
+    params = load_params()
+    said: dict[str, Any] = {"arm": arm, "seed": params.seed, "stopped": None, "decision": None, "truth": None}
+    try:
+        for step in (*(["new_images"] if arm == FIRST else []), "new_rows", "union", "union_valid"):
+            run_stage(step, params, once=True)
+    except UserError as refusal:
+        said["stopped"] = {"by": STOPS[step], "reason": str(refusal)}
+    said["source"] = _caught(rows, said["stopped"] is not None)
+    metrics = Path("retrain/rows/metrics.json")
+    said["second_look"] = read_json(metrics)["second_look"] if metrics.is_file() else None
+    if said["stopped"] is None:
+        run_stage("challenger", params, once=True)
+        said |= _decided(rows, params, main, home)
+    said["cpu_seconds"] = round(_spent() - began, 1)
+    write_json(Path("result.json"), said)
+    return said
+
+
+def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
+    """The arm's folder, as flows/retrain.py lays out a worktree."""
+    folder = home / arm
+    (folder / "retrain").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(main / "params.yaml", folder / "params.yaml")
+    set_params(folder / "params.yaml", {"retrain.source": SOURCE})
+    write_source(folder / "source", rows)
+    champion = main / CHAMPION
+    links = {"source/images": home / "images", "source/truth": main / "data/drawn/truth", "infra": main / "infra"}
+    links |= {f"retrain/{name}": target for name, target in (("old", home / "old"), ("champion", champion))}
+    links |= {"retrain/start": champion, "retrain/source": folder / "source"}
+    if arm != FIRST:  # the same images in every arm
+        links |= {"retrain/images": home / FIRST / "retrain/images"}
+    for name, target in links.items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target.resolve())
+    return folder
+
+
+def _caught(rows: Sequence[Record], stopped: bool) -> dict[str, Any]:
+    """How many of the source's rows there are, how many of them are wrong, and what each filter took, wrong ones apart.
+
+    A run that validation stops has caught every row: none is learned from.
+    """
+    bad, ids = wrong(rows), {row["id"] for row in rows}
+    dropped: dict[str, set[str]] = {}
+    for name, path in (
+        ("import", "retrain/rows/rejected.jsonl"),
+        ("expectations", "retrain/valid/quarantine.jsonl"),
+        ("curation", "retrain/valid/curated.jsonl"),
+    ):
+        found = {record["id"] for record in read_jsonl(Path(path))} if Path(path).is_file() else set()
+        dropped[name] = found & ids
+    taken = {name: {"rows": len(found), "wrong": len(found & bad)} for name, found in dropped.items()}
+    kept = ids - set().union(*dropped.values())
+    taken["stopped"] = {"rows": len(kept), "wrong": len(kept & bad)} if stopped else {"rows": 0, "wrong": 0}
+    return {"rows": len(rows), "wrong": len(bad), "filters": taken}
+
+
+def _decided(rows: Sequence[Record], params: Params, main: Path, home: Path) -> dict[str, Any]:
+    """The gate's decision on the source's golds, and what the same answers are worth against the truth."""
+    items = list(read_jsonl(Path("retrain/union/items") / f"{params.evaluate.split}.jsonl"))
+    truth = {row["id"]: row["truth"] for row in rows}
+    champion = answered(home / "champion", "champion", main / CHAMPION, items, 0.0, params.seed, params)
+    challenger = answered(Path("answers"), "challenger", Path("retrain/challenger"), items, 0.0, params.seed, params)
+    seen = [judged(items, who, params) for who in (champion, challenger)]
+    decision = decide(seen[0], seen[1], [SOURCE], LOOK, params.promotion, params.seed).as_record()
+    right = [item | {"answer": truth.get(item["id"], item["answer"])} for item in items]
+    before, after = (judged(right, who, params) for who in (champion, challenger))
+    told: dict[str, Any] = {}
+    for part, is_new in (("old", False), ("new", True)):
+        pair = [[r for r in side if (r["source"] == SOURCE) == is_new] for side in (before, after)]
+        told[part] = {
+            "champion": _accuracy(pair[0]),
+            "challenger": _accuracy(pair[1]),
+            "change": difference(pair[1], pair[0], params.evaluate.bootstrap, params.seed),
+        }
+    return {"decision": decision, "truth": told}
+
+
+def answered(
+    where: Path, name: str, model: Path, items: Sequence[Record], temperature: float, seed: int, params: Params
+) -> dict[str, Record]:
+    """A model's answers to the items by item id; asked once and kept in `where`."""
+    job = Job(name, model, temperature, "true")
+    kept = where / f"{seed}-{job.name}.jsonl"
+    if not kept.is_file():
+        (where / "asking").mkdir(parents=True, exist_ok=True)
+        given = (params.evaluate, params.rewards, params.launch)
+        run_job(job, items, Path("retrain/union/images"), where / "asking", *given, seed, 0)
+        os.replace(where / "asking" / f"{job.name}.jsonl", kept)
+    return {record["id"]: record for record in read_jsonl(kept)}
+
+
+def judged(items: Sequence[Record], answers: Mapping[str, Record], params: Params) -> list[Record]:
+    """Answers against the items' golds, as an evaluation records them."""
+    found = []
+    for item in items:
+        given = answers[item["id"]]
+        job = Job(given["checkpoint"], Path(), given["temperature"], "true")
+        found.append(judge_item(item, job, given["response"], given["tokens"], params.rewards))
+    return found
+
+
+def _accuracy(records: Sequence[Record]) -> float:
+    known = [r for r in records if r["verdict"] != "unknown"]
+    return round(sum(r["verdict"] == "correct" for r in known) / len(known), 6)
+
+
+def _spent() -> float:
+    cpu = os.times()
+    return cpu.user + cpu.system + cpu.children_user + cpu.children_system
+
+
+def main() -> int:
+    """`python -m benchmarks.promotion_gate.arm HOME ARM`: HOME has the main job in `main`; ARM may be prepare."""
+    die_with_owners()
+    home, arm = Path(sys.argv[1]).resolve(), sys.argv[2]
+    if arm == "prepare":
+        prepare(home / "main", home)
+    else:
+        run_arm(arm, home / "main", home)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

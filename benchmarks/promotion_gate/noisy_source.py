@@ -1,0 +1,113 @@
+"""A new source for `make gate`: drawn images with rows whose truth is known, and the same with wrong answers.
+
+The rows are what the main job's own annotator writes about these images, with its declared errors and filters. A dose
+raises the share of wrong answers to a declared one; another plausible answer stands in for the right one (the
+contrary, a neighbouring number, another letter). A bias gives a share of the multiple-choice rows the letter A. Which
+rows, a hash decides, and a larger dose has all the wrong rows of a smaller one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id, write_jsonl
+from wethink.config.params import Params
+from wethink.data.drawn.questions import Question
+from wethink.data.image_store import ImageSet
+from wethink.data.schema import RELEASED_KEYS
+from wethink.synthesis.embedded_team import EmbeddedAnnotator
+from wethink.synthesis.synthesize import annotate
+from wethink.synthesis.team import Subject
+
+LETTER = "A"
+
+
+@dataclass(frozen=True)
+class Dose:
+    """What is wrong with a source: a share of all its answers, or a share of its choices that became LETTER."""
+
+    wrong: float | None = None  # None: as the annotator wrote them
+    letter: float = 0.0
+
+
+class Remembering(EmbeddedAnnotator):
+    """The main job's annotator, which also tells what it asked, what is true, and another plausible answer."""
+
+    def __init__(self, drawn: Path, params: Params) -> None:
+        super().__init__(drawn, params.synthesize.embedded, params.seed)
+        self.asked: dict[tuple[str, str], Question] = {}
+
+    def ask(self, subject: Subject, description: str, count: int) -> list[Question]:
+        """As the annotator, and remembered."""
+        written = super().ask(subject, description, count)
+        self.asked |= {(subject.image, question.problem): question for question in written}
+        return written
+
+    def true_answer(self, subject: Subject, problem: str) -> str:
+        """The answer that follows from what is drawn."""
+        parts = self._truth[subject.image][1]
+        return self._source(subject).solve(self.asked[subject.image, problem], parts)[1]
+
+    def wrong_answer(self, subject: Subject, problem: str, truth: str) -> str:
+        """Another plausible answer, never the true one."""
+        question, parts = self.asked[subject.image, problem], self._truth[subject.image][1]
+        return self._slip(Random(f"wrong {subject.image} {problem}"), subject, question, parts, truth)
+
+
+def written(drawn: Path, images: Path, source: str, params: Params) -> list[Record]:
+    """The rows that the annotator keeps about a drawn source's train images, each with its `truth` and a `slip`.
+
+    Every row has a path, as released rows have. `id` is the one that an import will give it.
+
+    Raises:
+        UserError: nothing was drawn of that name.
+    """
+    team, config = Remembering(drawn, params), params.synthesize.model_copy(update={"path_share": 1.0})
+    rows: list[Record] = []
+    for record in ImageSet(images).records:
+        if record.source != source or record.split != "train":
+            continue
+        subject = Subject(record.id, record.source)
+        for row in annotate(record, team, config, params.rewards, params.seed, []):
+            if row["reason"] is None:
+                truth = team.true_answer(subject, row["problem"])
+                slip = team.wrong_answer(subject, row["problem"], truth)
+                kept = {key: row[key] for key in RELEASED_KEYS} | {"image_path": f"{record.id}.png"}
+                rows.append(kept | {"id": content_id(record.id, row["problem"]), "truth": truth, "slip": slip})
+    if not rows:
+        raise UserError(f"{images} has no train image of '{source}'; name one of draw.sources.")
+    return rows
+
+
+def dosed(rows: Sequence[Record], dose: Dose, seed: int) -> list[Record]:
+    """The rows with the dose's wrong answers; order and number stay.
+
+    Raises:
+        UserError: the annotator's own errors are more than the dose.
+    """
+    answers = {row["id"]: row["answer"] for row in rows}
+    order = sorted(rows, key=lambda row: hashlib.sha256(f"dose {seed} {row['id']}".encode()).digest())
+    if dose.letter:
+        choices = [row for row in order if row["category"] == "MC"]
+        answers |= {row["id"]: LETTER for row in choices[: round(dose.letter * len(choices))]}
+    if dose.wrong is not None:
+        more = round(dose.wrong * len(rows)) - sum(row["answer"] != row["truth"] for row in rows)
+        if more < 0:
+            raise UserError(f"a dose of {dose.wrong:.0%} is less than what the annotator itself gets wrong.")
+        right = [row for row in order if row["answer"] == row["truth"]]
+        answers |= {row["id"]: row["slip"] for row in right[:more]}
+    return [row | {"answer": answers[row["id"]]} for row in rows]
+
+
+def write_source(folder: Path, rows: Sequence[Record]) -> None:
+    """`rows.jsonl` as a source brings it: the released keys, and nothing that tells right from wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_jsonl(folder / "rows.jsonl", ({key: row[key] for key in RELEASED_KEYS} for row in rows))
+
+
+def wrong(rows: Sequence[Record]) -> set[str]:
+    """The ids of the rows whose answer is not the true one."""
+    return {row["id"] for row in rows if row["answer"] != row["truth"]}

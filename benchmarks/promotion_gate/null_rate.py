@@ -1,0 +1,113 @@
+"""How often does the gate promote one that is just as good? A policy against itself, 200 times.
+
+    python -m benchmarks.promotion_gate.null_rate FOLDER [--model models/grpo] [--new digits]
+
+FOLDER is a checkout with a finished main job. The policy answers every held-out item SAMPLINGS times at T = 1. In each
+trial scenes are drawn anew with replacement, and for each item two of its answers: one for the champion, another for
+the challenger. Both are then the same policy, and whatever is promoted is promoted by luck. Nothing is trained.
+"""
+
+import argparse
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wethink.common.jsonl import Record, read_jsonl, write_json
+from wethink.config.params import load_params
+from wethink.config.retraining import Promotion
+from wethink.evaluation.evaluate import Job, run_job
+from wethink.retraining.alpha_spending import level
+from wethink.retraining.promotion_gate import Decision, decide
+
+SAMPLINGS, TRIALS, RESAMPLES = 4, 200, 2000
+Round = dict[str, Record]  # item → the record of one evaluation
+
+
+def rounds_of(model: Path, where: Path) -> list[Round]:
+    """The policy's evaluations at T = 1, each from random numbers of its own; kept in `where`. In a checkout."""
+    params = load_params()
+    items = list(read_jsonl(Path("data/drawn/items") / f"{params.evaluate.split}.jsonl"))
+    found = []
+    for seed in range(SAMPLINGS):
+        kept, job = where / f"sampled-{seed}.jsonl", Job("champion", model, 1.0, "true")
+        if not kept.is_file():
+            where.mkdir(parents=True, exist_ok=True)
+            given = (params.evaluate, params.rewards, params.launch)
+            run_job(job, items, Path("data/images"), where, *given, 1000 + seed, 0)
+            os.replace(where / f"{job.name}.jsonl", kept)
+        found.append({record["id"]: record for record in read_jsonl(kept)})
+    return found
+
+
+def resampled(rounds: Sequence[Round], new: str, rng: np.random.Generator) -> tuple[list[Record], list[Record]]:
+    """Two evaluations of the same policy: scenes drawn anew within the old and within the new part."""
+    scenes: dict[bool, dict[str, list[str]]] = {False: defaultdict(list), True: defaultdict(list)}
+    for item, record in sorted(rounds[0].items()):
+        scenes[record["source"] == new][record["scene"]].append(item)
+    sides: tuple[list[Record], list[Record]] = ([], [])
+    for part in scenes.values():
+        names = sorted(part)
+        for number, place in enumerate(rng.integers(0, len(names), len(names))):
+            for item in part[names[place]]:
+                for side, chosen in zip(sides, rng.choice(len(rounds), 2, replace=False), strict=True):
+                    given = rounds[chosen][item]
+                    side.append(given | {"id": f"{number}-{item}", "scene": f"{number}-{given['scene']}"})
+    return sides
+
+
+def equals(rounds: Sequence[Round], new: str, rule: Promotion, trials: int = TRIALS) -> dict[str, Any]:
+    """How often the gate promotes: with all of alpha spent on one look, and at the level of a declared look."""
+    whole, rng = rule.model_copy(update={"looks": 1, "resamples": RESAMPLES}), np.random.default_rng(2026)
+    found: list[Decision] = []
+    for trial in range(trials):
+        champion, challenger = resampled(rounds, new, rng)
+        found.append(decide(champion, challenger, [new], 1, whole, trial))
+    safe = [all(group.passed is not False for group in decision.groups) for decision in found]
+    shown = [1.0 if decision.p is None else decision.p for decision in found]
+    declared = level(1, rule.looks, rule.alpha, rule.spending)
+    return {
+        "evaluations": trials,
+        "promoted": sum(decision.promoted for decision in found),
+        "promoted_at_the_declared_look": sum(s and p <= declared for s, p in zip(safe, shown, strict=True)),
+        "gain_alone": sum(p <= rule.alpha for p in shown),  # had there been no margins
+        "within_all_margins": sum(safe),
+        "level": rule.alpha,
+        "declared_level": round(declared, 6),
+        "items": len(rounds[0]),
+        "scenes": len({record["scene"] for record in rounds[0].values()}),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.promotion_gate.null_rate", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a checkout with a finished main job")
+    parser.add_argument("--model", type=Path, default=Path("models/grpo"))
+    parser.add_argument("--new", default="digits", help="the source that plays the new part")
+    parser.add_argument("--out", type=Path, default=Path("reports/gate_equals"))
+    args = parser.parse_args()
+    out = args.out.resolve()
+    os.chdir(args.folder)
+    found = equals(rounds_of(args.model, out), args.new, load_params().promotion)
+    write_json(out / "equals.json", found | {"model": str(args.model)})
+    print(sentence(found))
+    return 0
+
+
+def sentence(same: Record) -> str:
+    """The figures in words."""
+    return (
+        f"Equals ({same['evaluations']} resampled evaluations of one policy, {same['items']:,} items, "
+        f"{same['scenes']:,} scenes): promoted {same['promoted']} times with all of alpha ({same['level']:.0%}) in one "
+        f"look, {same['promoted_at_the_declared_look']} at the level of a declared look "
+        f"({same['declared_level']:.2%}); the gain alone passed {same['gain_alone']} times, all margins "
+        f"{same['within_all_margins']} times."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

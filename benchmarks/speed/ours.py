@@ -1,0 +1,242 @@
+"""Our side of `make bench`: the steps of the trainer itself, and the samplers that they can choose from."""
+
+import pkgutil
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import psutil
+import torch
+
+from benchmarks.speed.workload import GRPO, REPEATS, SFT_BATCH, SFT_WORDS, picture, question
+from wethink.common.jsonl import Record, read_jsonl
+from wethink.config.params import load_params
+from wethink.config.training import Optim
+from wethink.generation.sampler import InProcess
+from wethink.models.batching import encode_prompts
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor, load_model, load_processor
+from wethink.rl.rollouts import roll_out
+from wethink.rl.update import Policies, learn
+from wethink.training.engine import build_engine, optimizer_step
+from wethink.training.ranks import join
+from wethink.training.supervised import Sample, train
+
+OPTIM = Optim(lr=1e-4, steps=REPEATS, batch=1, warmup=0.0, schedule="constant", micro_batch=64, micro_tokens=4096)
+
+
+class Endless(Processor):
+    """Stop tokens are banned, so that every completion has the length that was asked for."""
+
+    @property
+    def banned(self) -> list[int]:
+        return [*super().banned, *super().stop_ids]
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return (self.image_token_id,)  # which is banned
+
+
+class Pictures:
+    def open(self, image: str) -> Any:
+        return picture(int(image))
+
+
+def rows_of(count: int, words: int, first: int = 0) -> list[Record]:
+    return [
+        {
+            "id": str(i),
+            "image": str(i),
+            "problem": question(i, words),
+            "answer": "1",
+            "category": "FIB",
+            "reward": "rule",
+        }
+        for i in range(first, first + count)
+    ]
+
+
+class Inside:
+    """CPU seconds spent where the model computes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        begun = time.process_time()
+        yield
+        self.seconds += time.process_time() - begun
+
+
+PARTS = {  # of a GRPO step, none within another: what it is, and the function that does it
+    "encode prompts and images": "wethink.rl.rollouts.encode_prompts",
+    "sample: read the prompts": "wethink.generation.decoding.Decoder.__init__",
+    "sample: a token for each row": "wethink.generation.decoding.Decoder.step",
+    "sample: draw it": "wethink.generation.in_process._choose",
+    "score": "wethink.rl.rollouts._score",
+    "learn: forward": "wethink.models.logprobs.CompletionLogProbs.forward",
+    "learn: backward": "deepspeed.DeepSpeedEngine.backward",
+    "update": "benchmarks.speed.ours.optimizer_step",
+}
+
+
+@contextmanager
+def parts() -> Iterator[dict[str, float]]:
+    """CPU seconds of each part while the context lasts."""
+    import deepspeed  # noqa: F401 - its engine is among the parts
+
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def clocked(part: str, work: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            begun = time.process_time()
+            try:
+                return work(*arguments, **named)
+            finally:
+                spent[part] += time.process_time() - begun
+
+        return timed
+
+    with ExitStack() as planted:
+        for part, target in PARTS.items():
+            planted.enter_context(mock.patch(target, clocked(part, pkgutil.resolve_name(target))))
+        yield spent
+
+
+def side(folder: Path) -> dict[str, Callable[..., Any]]:
+    torch.set_num_threads(1)
+    params = load_params(Path("profiles/tiny.yaml"))
+    launch = params.launch.model_copy(update={"processes": 1, "threads": 1, "vllm_context": 512})
+    ranks = join(launch)
+    stock = load_processor(folder / "model")
+    processor = Endless(stock.tokenizer, stock.image_processor)
+    images = Pictures()
+
+    def grpo(name: str, prompts: int, group: int, words: int, length: int, budget: int) -> dict[str, Any]:
+        optim = OPTIM.model_copy(update={"micro_tokens": budget})
+        config = params.grpo.model_copy(
+            update={"optim": optim, "group": group, "max_new_tokens": length, "kl": 0.0, "temperature": 1.0}
+        )
+        engine = build_engine(CompletionLogProbs(load_model(folder / "model"), processor.banned), OPTIM, launch)
+        sampler = InProcess(processor, config, ranks.device)
+        sampler.sync(engine.module.model, 0)
+        seconds, outside = [], []
+        for step in range(REPEATS):
+            begun, inside = time.process_time(), Inside()
+            groups = _timed_roll_out(sampler, rows_of(prompts, words, step * prompts), config, step, inside)
+            with inside():
+                learn(Policies(engine, None, processor), groups, config, ranks)
+                optimizer_step(engine, OPTIM, step)
+            sampler.sync(engine.module.model, step + 1)
+            seconds.append(time.process_time() - begun)
+            outside.append(1 - inside.seconds / seconds[-1])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {"seconds": seconds[1:], "whole": sum(seconds), "outside": outside[1:], "peak_mb": peak}
+
+    def profile(**setting: Any) -> dict[str, Any]:
+        """CPU seconds of each part of a step, a mean over all steps."""
+        with parts() as spent:
+            whole = grpo(**setting)["whole"]
+        seconds = {part: value / REPEATS for part, value in spent.items()}
+        return {"parts": seconds | {"everything else": whole / REPEATS - sum(seconds.values())}}
+
+    def _timed_roll_out(sampler: InProcess, rows: list[Record], config: Any, step: int, inside: Inside) -> Any:
+        whole = sampler.sample
+
+        def timed(*arguments: Any) -> Any:
+            with inside():
+                return whole(*arguments)
+
+        sampler.sample = timed  # type: ignore[method-assign]
+        groups = roll_out(sampler, processor, rows, images, config, params.rewards, step, 0)
+        sampler.sample = whole  # type: ignore[method-assign]
+        # Random weights earn nothing; so that every group teaches, as in TRL's run, advantages are drawn instead.
+        drawn = torch.from_numpy(np.random.default_rng(step).normal(size=(len(groups), config.group))).float()
+        return [
+            replace(g, advantages=a, kept=True, place=i) for i, (g, a) in enumerate(zip(groups, drawn, strict=True))
+        ]
+
+    def sft() -> dict[str, Any]:
+        samples = [Sample(question(i, 12), str(i), question(i, SFT_WORDS)) for i in range(SFT_BATCH * REPEATS)]
+        optim = OPTIM.model_copy(update={"batch": SFT_BATCH, "micro_tokens": None})
+        with tempfile.TemporaryDirectory() as temporary:
+            scratch = Path(temporary)
+            train(
+                load_model(folder / "model"), stock, samples, images, optim, launch, scratch, scratch, 0, "sft", "card"
+            )
+            return {"seconds": [line["cost_seconds"] for line in read_jsonl(scratch / "metrics.jsonl")][1:]}
+
+    base = GRPO[0]
+    config = params.grpo.model_copy(update={"group": base.group, "max_new_tokens": base.length, "temperature": 1.0})
+    rows = rows_of(base.prompts, base.words)
+
+    def encoded() -> Any:
+        return encode_prompts([r["problem"] for r in rows], [r["image"] for r in rows], images, processor)
+
+    def rollout() -> dict[str, Any]:
+        sampler = InProcess(processor, config, ranks.device)
+        sampler.sync(load_model(folder / "model"), 0)
+        return {"seconds": _repeated(lambda: sampler.sample(rows, encoded(), images, 0, 0))}
+
+    def generate() -> dict[str, Any]:
+        """`model.generate` as people call it: left padding, every row with its own copy of prompt and image."""
+        model = load_model(folder / "model").eval()
+
+        def once() -> Any:
+            asked = [prompt for prompt in encoded() for _ in range(base.group)]
+            width = max(len(prompt.ids) for prompt in asked)
+            ids = torch.full((len(asked), width), stock.tokenizer.pad_token_id)
+            for line, prompt in zip(ids, asked, strict=True):
+                line[width - len(prompt.ids) :] = torch.from_numpy(prompt.ids)
+            mask = torch.tensor([[0] * (width - len(p.ids)) + [1] * len(p.ids) for p in asked])
+            return model.generate(  # type: ignore[operator]
+                input_ids=ids,
+                attention_mask=mask,
+                mm_token_type_ids=(ids == stock.image_token_id).int(),
+                pixel_values=torch.cat([p.pixels for p in asked]),
+                image_grid_thw=torch.tensor([p.grid for p in asked]),
+                max_new_tokens=base.length,
+                min_new_tokens=base.length,
+                do_sample=True,
+                temperature=1.0,
+                suppress_tokens=stock.banned,
+            )
+
+        return {"seconds": _repeated(once)}
+
+    def vllm() -> dict[str, Any]:
+        from wethink.generation.vllm import Vllm
+
+        with tempfile.TemporaryDirectory() as temporary:
+            sampler = Vllm(processor, config, launch, Path(temporary), ranks)
+            sampler.sync(load_model(folder / "model"), 0)
+            assert sampler.server.child is not None
+            tree = psutil.Process(sampler.server.child.pid)
+
+            def spent() -> float:
+                times = [p.cpu_times() for p in [tree, *tree.children(recursive=True)]]
+                return sum(t.user + t.system for t in times)
+
+            found = _repeated(lambda: sampler.sample(rows, encoded(), images, 0, 0), spent)
+            sampler.close()
+        return {"seconds": found}
+
+    return {"grpo": grpo, "profile": profile, "sft": sft, "rollout": rollout, "generate": generate, "vllm": vllm}
+
+
+def _repeated(work: Callable[[], Any], others: Callable[[], float] = lambda: 0.0) -> list[float]:
+    """CPU seconds of this process and `others`, the first time left out."""
+    found = []
+    for _ in range(REPEATS):
+        begun = time.process_time() + others()
+        work()
+        found.append(time.process_time() + others() - begun)
+    return found[1:]

@@ -1,0 +1,94 @@
+"""VLMEvalKit's own verdicts on given predictions. Run in .venv-vlmeval: `kit_verdicts.py IN.json OUT.json URL|-`.
+
+IN: family → rows (table cells and a prediction). OUT: family → index → hit (1 or 0), without a judge and, where a
+judge's URL is given, with it; beside it the log that the kit keeps of a verdict.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from vlmeval.dataset import build_judge
+from vlmeval.dataset.image_vqa import OCRBench
+from vlmeval.dataset.utils.multiple_choice import mcq_circular_eval, mcq_vanilla_eval
+from vlmeval.dataset.utils.yorn import YOrN_auxeval, YOrN_Extraction
+
+os.environ["PRED_FORMAT"] = "tsv"
+
+JUDGED = 240  # rows of a family that are also put to the judge
+
+
+def frame(rows: list[dict[str, str]], folder: Path) -> pd.DataFrame:
+    """The rows as the kit reads its tables: through pandas, which takes `None` and `N/A` for empty."""
+    path = folder / "table.tsv"
+    pd.DataFrame(rows).to_csv(path, sep="\t", index=False)
+    data = pd.read_csv(path, sep="\t")
+    data["prediction"] = [row["prediction"] for row in rows]  # a prediction never went through a table
+    data["answer"] = [row["answer"] for row in rows]
+    return data
+
+
+def choice(rows: list[dict[str, str]], name: str, judge: object, folder: Path) -> dict[str, list[object]]:
+    data = frame(rows, folder)
+    evaluate = mcq_circular_eval if "circular" in name else mcq_vanilla_eval
+    data["index"] = [int(index) for index in data["index"]]
+    meta = data[["index", "question", "answer"]].copy()
+    result = folder / f"{name}.pkl"
+    found = evaluate(judge, data.copy(), meta, 16, str(result), name)
+    return {
+        str(i): [int(hit), str(log)] for i, hit, log in zip(found["index"], found["hit"], found["log"], strict=True)
+    }
+
+
+def yes_no(rows: list[dict[str, str]], judge: object) -> dict[str, list[object]]:
+    def verdict(row: dict[str, str]) -> list[object]:
+        said = YOrN_Extraction(row["prediction"])
+        asked = said == "Unknown" and judge is not None
+        if asked:
+            said = YOrN_auxeval(judge, row)
+        return [int(said == row["answer"]), "judge" if asked else ""]
+
+    with ThreadPoolExecutor(16) as pool:
+        return dict(zip([row["index"] for row in rows], pool.map(verdict, rows), strict=True))
+
+
+def ocr(rows: list[dict[str, str]], folder: Path) -> dict[str, list[object]]:
+    """One item at a time: the kit's function returns sums only."""
+    found = {}
+    path = folder / "ocr.pkl"
+    for row in rows:
+        pd.DataFrame([row]).to_pickle(path)
+        found[row["index"]] = [int(OCRBench.evaluate(str(path))["Final Score"]), ""]
+    return found
+
+
+def main() -> None:
+    source, target, url = sys.argv[1:4]
+    families = json.loads(Path(source).read_text(encoding="utf-8"))
+    judge = None if url == "-" else build_judge(model="scripted", api_base=url, key="none", retry=1, verbose=False)
+    found: dict[str, dict[str, object]] = {}
+    for family, rows in families.items():
+        for setting, model in (("no judge", None), ("judge", judge)):
+            if setting == "judge" and (judge is None or family == "ocr"):
+                continue
+            if setting == "judge":  # the kit sleeps half a second before every call
+                rows = rows[:JUDGED]
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                if family == "yes_no":
+                    result = yes_no(rows, model)
+                elif family == "ocr":
+                    result = ocr(rows, folder)
+                else:
+                    kit_name = {"choice": "Custom", "circular": "Custom_circular", "open": "MMMU_DEV_VAL"}[family]
+                    result = choice(rows, kit_name, model, folder)
+            found.setdefault(family, {})[setting] = result
+    Path(target).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

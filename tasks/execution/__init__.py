@@ -1,0 +1,1 @@
+"""DVC stages and commands as child processes, seen from Prefect tasks."""

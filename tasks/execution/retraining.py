@@ -1,0 +1,266 @@
+"""The steps of a retrain as Prefect tasks: bring the source here, run each step in the worktree, decide, commit.
+
+Prefect moves names and paths. Whether a step is done is decided by its fingerprint, in the worktree, and whether a
+source is done by the registry: a run that is killed anywhere goes on where it was when it is started again.
+"""
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from tasks.processes import child_process, retries
+from tasks.sources import s3
+from tasks.tracking import lineage, model_registry
+from tasks.tracking.model_registry import Version
+from tasks.versioning import commits, dvc_status, worktrees
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id, read_json, write_json
+from wethink.common.paths import WORK
+from wethink.config.params import Params, load_params
+from wethink.dag.retraining_stages import RETRAIN
+from wethink.dag.runner import run_stage
+from wethink.dag.workspace import fingerprint, stage_lock
+from wethink.report.decision import decision_page
+from wethink.retraining.new_source import content_of
+from wethink.retraining.promotion_gate import decide as gate
+from wethink.retraining.promotion_gate import held_out
+
+SOURCES = Path("sources")  # what was brought from a bucket
+Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, the gate's decision
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Hold this checkout's retrains: another one waits, also one that is taken for dead and started again.
+
+    Raises:
+        UserError: another one holds it for longer than all its steps may take.
+    """
+    with stage_lock("retrain", patience=60 * load_params().launch.deadline_minutes * len(RETRAIN)):
+        yield
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about; `done`: why there is nothing to do."""
+
+    source: str
+    arrived: Path
+    key: str  # of source content, champion and parameters: the same work is the same key
+    done: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.key[:8]}"
+
+
+def first_champion(store: Path = model_registry.STORE) -> Version:
+    """Make what the main job has published the first champion, with the data that the next retrain adds to.
+
+    Raises:
+        UserError: there is a champion, or the main job is not finished.
+    """
+    now = model_registry.named(model_registry.CHAMPION)
+    if now is not None:
+        raise UserError(f"version {now.number} is champion already; `flows.promote promote VERSION` changes that.")
+    run_stage("bundle", load_params(), once=True)
+    dataset = model_registry.keep(WORK / "bundle", store.parent / "datasets")
+    lineage = {
+        "stage": "grpo",
+        "dataset": dataset.name,
+        "sources": read_json(dataset / "sources.json"),
+        "sft_digest": model_registry.keep(Path("models/sft"), store).name,
+    }
+    version = model_registry.register(Path("models/grpo"), lineage, store)
+    model_registry.promote(version, "the main job's result, the first champion")
+    return version
+
+
+def champion() -> Version:
+    """The champion, with its data.
+
+    Raises:
+        UserError: there is none, or its checkpoint or its data is not whole.
+    """
+    found = model_registry.named(model_registry.CHAMPION)
+    if found is None:
+        raise UserError("there is no champion; `python -m flows.promote first` makes the main job's result the first.")
+    model_registry.verified(found)
+    _kept(found, "dataset", _datasets(found))
+    return found
+
+
+def _kept(version: Version, tag: str, store: Path) -> Path:
+    """The folder that a tag of a version names by its content."""
+    folder = store / version.tags.get(tag, "none")
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"version {version.number}: its {tag} is not at {folder}; restore it from a backup.")
+    model_registry.verified(dataclasses.replace(version, folder=folder, digest=folder.name))
+    return folder
+
+
+@task(name="bring", cache_policy=NO_CACHE, persist_result=False)
+def bring(source: str, bucket: str) -> Path:
+    """The source's folder on this machine. A watched folder is read where it is."""
+    if os.path.isabs(bucket):
+        folder = Path(bucket) / source
+        if s3.NAME.fullmatch(source) is None or not folder.is_dir():
+            raise UserError(f"{folder} is no source; name a folder directly in {bucket}.")
+        return folder
+    limit = load_params().ingest.max_file_mb
+    found = retries.patiently(s3.sync, s3.client("s3"), bucket, source, SOURCES, limit)
+    if not found.fetched + found.kept:
+        raise UserError(f"s3://{bucket}/{source}/ holds no usable object; {len(found.quarantined)} are in quarantine.")
+    return (SOURCES / source).resolve()
+
+
+def plan(source: str, arrived: Path, now: Version) -> Plan:
+    """What is to do, and whether it was done: by the champion itself, or by an earlier run with the same inputs."""
+    params = load_params()
+    whole = params.model_dump(mode="json", by_alias=True, exclude={"launch", "draw", "report"})
+    key = content_id(source, fingerprint((), {}, [arrived]), now.digest, whole)
+    learned = read_json(_kept(now, "dataset", _datasets(now)) / "sources.json")
+    if learned.get(source) == content_of(arrived):
+        return Plan(source, arrived, key, f"the champion, version {now.number}, has learned from '{source}' already.")
+    for version in model_registry.every():
+        if version.tags.get(model_registry.DONE) == key:
+            said = f"'{source}' made version {version.number}, which was {version.tags.get('decision')}."
+            return Plan(source, arrived, key, f"nothing has changed: {said}")
+    return Plan(source, arrived, key)
+
+
+def _datasets(version: Version) -> Path:
+    """Unions are kept by content beside the checkpoints."""
+    return version.folder.parent.parent / "datasets"
+
+
+def workplace(plan: Plan, now: Version) -> Path:
+    """The run's worktree, with links to what it starts from."""
+    folder = worktrees.checkout(WORK / "retrain" / plan.name, {"retrain.source": plan.source} | _own_params())
+    (folder / "retrain").mkdir(exist_ok=True)
+    params = load_params()
+    start = now.folder if params.retrain.start == "champion" else _kept(now, "sft_digest", now.folder.parent)
+    old = _kept(now, "dataset", _datasets(now))
+    links = {"old": old, "champion": now.folder, "start": start, "source": plan.arrived}
+    for name, target in links.items():
+        link = folder / "retrain" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+    return folder
+
+
+def _own_params() -> dict[str, Any]:
+    """Answers that were paid for are there for every run; the rest of `launch` is what HEAD says, as everywhere."""
+    return {"launch.answers": str(Path(load_params().launch.answers).absolute())}
+
+
+@task(
+    name="step",
+    task_run_name="{name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=retries.RETRIES,
+    retry_delay_seconds=retries.PAUSES,
+    retry_condition_fn=retries.another_try,
+)
+def _step(name: str, folder: Path, plan: Plan, minutes: float) -> State[str]:
+    log = WORK / "logs" / f"retrain-{plan.name}-{name}.log"
+    command = ["env", "-C", str(folder), sys.executable, "-m", "wethink", "retrain", name]
+    ended = child_process.run(command, log.absolute(), minutes * 60)
+    if ended.late:
+        return Failed(message=f"{name}: stopped after {minutes:g} minutes (params.yaml, launch.deadline_minutes).")
+    if ended.code != 0:
+        sentence = f"{dvc_status.failure('retrain', ended.code, ended.output)} (step {name}; all of its output: {log})"
+        return Failed(name=retries.kind(ended.code, ended.output), message=sentence)
+    return Completed(message=name)
+
+
+def step(name: str, folder: Path, plan: Plan) -> None:
+    """Run one step of wethink.dag.main_stages.RETRAIN in the worktree, unless it is done there.
+
+    Raises:
+        UserError: it failed; the message is its own sentence.
+    """
+    state: State[Any] = _step(name, folder, plan, load_params().launch.deadline_minutes, return_state=True)
+    if not state.is_completed():
+        raise UserError(state.message or f"{name} did not complete.")
+
+
+def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, approve: Approve | None = None) -> Record:
+    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again.
+
+    `approve` may turn a promotion into a refusal: a person's word (tasks/orchestration/approval.py).
+    """
+    from wethink.retraining.challenger import answers
+
+    params: Params = load_params(folder / "params.yaml")
+    store = store or now.folder.parent
+    dataset = model_registry.keep(folder / "retrain/union", store.parent / "datasets")
+    origin = {
+        "stage": "grpo",
+        "retrain_key": plan.key,
+        "parent": now.number,
+        "dataset": dataset.name,
+        "sources": read_json(dataset / "sources.json"),
+        "sft_digest": now.tags.get("sft_digest", "none"),
+    }
+    version = model_registry.register(folder / "retrain/challenger", origin, store)
+    evaluation = folder / "retrain/evaluation"
+    champion, challenger = (answers(evaluation, model) for model in ("champion", "challenger"))
+    rule, items = params.promotion, held_out(champion)
+    found = model_registry.decided(now, version, rule.programme, items)
+    if found is None:
+        model_registry.challenge(version)
+        look = model_registry.looks(rule.programme) + 1
+        found = gate(champion, challenger, [plan.source], look, rule, params.seed).as_record()
+        shown = {
+            "challenger": f"version {version.number}, {version.digest}",
+            "champion": f"version {now.number}, {now.digest}",
+            "new source": plan.source,
+            "dataset": dataset.name,
+            **lineage.lineage(folder),
+            "held-out items": items,
+            "programme": f"{rule.programme}, look {look} of {rule.looks}",
+            "code": version.tags.get("git_commit", "none"),
+        }
+        page, found = decision_page(found, shown), found | {"lineage": shown}
+        (folder / "retrain/decision.html").write_text(page, encoding="utf-8")
+        write_json(folder / "retrain/decision.json", found)
+        model_registry.record_decision(now, version, rule.programme, items, found, page)
+    if found["promoted"] and approve is not None:
+        found = approve(now, version, found)
+        model_registry.tell(version, found)
+    if found["promoted"]:
+        model_registry.promote(version, found["reasons"][0])
+    lines = "\n".join(f"- {reason}" for reason in found["reasons"])
+    verdict = "promoted" if found["promoted"] else "refused"
+    create_markdown_artifact(f"**{verdict}**\n\n{lines}", key=f"decision-{plan.source.replace('_', '-')}")
+    return found | {"version": version.number}
+
+
+def commit(plan: Plan, folder: Path, decision: Record) -> str:
+    """The run as a commit on a branch of its own: params.yaml, the decision, and union and challenger for DVC."""
+    lineage.track(folder)
+    wanted = ["params.yaml", "retrain/.gitignore", "retrain/union.dvc", "retrain/challenger.dvc"]
+    pages = [f"retrain/decision.{kind}" for kind in ("json", "html")]
+    wanted += [page for page in pages if (folder / page).is_file()]
+    branch = f"retrain/{plan.name}"
+    commits.save(folder, wanted, sentence(plan, decision), f"data/{plan.name}", branch)
+    return branch
+
+
+def sentence(plan: Plan, decision: Record) -> str:
+    """What came of a run."""
+    verdict = "promoted" if decision["promoted"] else "refused"
+    return f"'{plan.source}' made version {decision['version']}, {verdict}: {' '.join(decision['reasons'])}"

@@ -1,0 +1,131 @@
+"""What a finished run tells people: reports/summary.json, artifacts in Prefect, and the last lines on the terminal."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from rich.console import Console
+from rich.table import Table
+
+from tasks.execution.stage import run_record
+from tasks.tracking.mlflow_runs import flatten
+from wethink.common.jsonl import read_json, write_json
+from wethink.common.paths import WORK
+from wethink.config.params import load_params
+from wethink.dag.main_stages import STAGES
+from wethink.training.cpp_extensions import build_seconds
+
+SUMMARY = Path("reports/summary.json")
+PAGE = Path(STAGES["report"].out)
+DATA_DOCS = WORK / "data_docs"  # they carry times, so they are no part of a published folder
+PREFECT_PAGE, MLFLOW_PAGE = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
+CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
+
+
+def summarise() -> dict[str, Any]:
+    """Join the evaluation with what this machine needed for it, as reports/summary.json."""
+    evaluation = read_json(Path(STAGES["evaluate"].out) / "metrics.json")
+    records = {name: read_json(run_record(name)) for name in STAGES if run_record(name).is_file()}
+    summary: dict[str, Any] = evaluation | {
+        "seed": load_params().seed,
+        "seconds": {name: record["seconds"] for name, record in records.items()},
+        "install_seconds": _stamp(Path(sys.prefix) / ".installed"),
+        "jit_seconds": build_seconds(),
+        "peak_pss_mb": max((max(r["peak_pss_mb"], r.get("peak_tree_mb", 0.0)) for r in records.values()), default=0.0),
+    }
+    write_json(SUMMARY, summary)
+    return summary
+
+
+def funnel() -> list[dict[str, Any]]:
+    """Counts of every data stage, one line each, from the metrics that it published."""
+    lines = []
+    for name in ("draw", "ingest", "synthesize", "validate"):
+        path = Path(STAGES[name].out) / "metrics.json"
+        figures = flatten(read_json(path)) if path.is_file() else {}
+        lines += [{"stage": name, "figure": figure, "value": value} for figure, value in figures.items()]
+    return lines
+
+
+def accuracies(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The lines of the accuracy table: checkpoint, greedy accuracy, interval, accuracy at T = 1, items."""
+    lines: list[tuple[str, ...]] = []
+    for key, label in CHECKPOINTS.items():
+        if found := summary.get(key):
+            interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
+            sampled = found.get("sampled")
+            sampled = sampled.get("accuracy") if isinstance(sampled, dict) else sampled
+            at_one = "–" if sampled is None else f"{sampled:.3f}"
+            lines.append((label, f"{found['accuracy']:.3f}", interval, at_one, str(found["n"])))
+    return lines
+
+
+COLUMNS = ("checkpoint", "accuracy", "95 % interval", "T = 1", "items")
+
+
+def show_in_prefect(summary: dict[str, Any]) -> None:
+    """Funnel, accuracies and links as artifacts of the flow run."""
+    create_table_artifact(funnel(), key="data-funnel", description="What every data stage read, kept and dropped")
+    table = [COLUMNS, ["---"] * len(COLUMNS), *accuracies(summary)]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in table)
+    create_markdown_artifact(f"{body}\n\n{_differences(summary)}", key="accuracy", description="On held-out images")
+    create_link_artifact(PAGE.resolve().as_uri(), link_text=str(PAGE), key="report")
+    create_link_artifact((DATA_DOCS / "index.html").resolve().as_uri(), link_text="Data Docs", key="data-docs")
+
+
+def show_on_terminal(summary: dict[str, Any]) -> None:
+    """The accuracy table, what it took, and where everything is."""
+    console = Console()
+    table = Table(title=f"held-out items over {summary.get('scenes')} scenes, seed {summary.get('seed')}")
+    for position, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if position == 0 else "right")
+    for line in accuracies(summary):
+        table.add_row(*line)
+    console.print(table)
+    console.print(_differences(summary), highlight=False, soft_wrap=True)
+    seconds = summary["seconds"]
+    stages = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
+    apart = f"install {summary['install_seconds'] or 0:.0f}, JIT builds {summary['jit_seconds']:.0f}"
+    console.print(
+        f"seconds: {stages}; together {sum(seconds.values()):.0f}; apart from that: {apart}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"peak memory {summary['peak_pss_mb']:.0f} MiB over the process tree\n", highlight=False)
+    python, docs = sys.executable, (DATA_DOCS / "index.html").resolve().as_uri()
+    home, tracker = os.environ["PREFECT_HOME"], os.environ["MLFLOW_TRACKING_URI"]
+    prefect, mlflow = (Path(python).with_name(name) for name in ("prefect", "mlflow"))
+    for label, text in {
+        "report": str(PAGE.resolve()),
+        "figures": str(SUMMARY.resolve()),
+        "Data Docs": f"{python} -m webbrowser {docs}",
+        "Prefect": server.removesuffix("/api")
+        if (server := os.environ.get("PREFECT_API_URL"))
+        else f"PREFECT_HOME={home} {prefect} server start   # {PREFECT_PAGE}",
+        "MLflow": tracker
+        if tracker.startswith("http")
+        else f"{mlflow} ui --backend-store-uri {tracker}   # {MLFLOW_PAGE}",
+    }.items():
+        console.print(f"{label:>10}  {text}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _differences(summary: dict[str, Any]) -> str:
+    labels = {"sft_minus_base": "SFT − base", "grpo_minus_sft": "GRPO − SFT"}
+    parts = []
+    for key, label in labels.items():
+        found = summary.get(key) or {}
+        for how, gap in (("greedy", found), ("T = 1", found.get("sampled") or {})):
+            if gap.get("mean") is not None:
+                parts.append(f"{label}, {how}: {gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]")
+    majority = summary.get("majority")
+    return "; ".join([*parts, *([f"majority baseline: {majority:.3f}"] if isinstance(majority, float) else [])])
+
+
+def _stamp(path: Path) -> float | None:
+    """Seconds that the Makefile wrote into a stamp file."""
+    try:
+        return float(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

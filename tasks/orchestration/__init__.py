@@ -1,0 +1,1 @@
+"""Prefect: a local server, automations, and approval of promotions."""

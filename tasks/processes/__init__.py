@@ -1,0 +1,1 @@
+"""Child processes with deadlines, and retries of failures that pass."""

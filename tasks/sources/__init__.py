@@ -1,0 +1,1 @@
+"""Image sources in S3 buckets and folders: sync, watcher, closing, events."""

@@ -1,0 +1,124 @@
+"""Which sources are closed now: by a marker, or because nothing of them has changed for a while.
+
+A bucket is asked for the names of its sources (one request for a thousand) and for their markers; objects are listed
+only of a source that has no marker and may be at rest. So a hundred thousand objects that are there already cost a
+handful of requests a look, and no memory. Rest is measured by what was seen to change, on a clock that does not jump.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.sources.s3 import MARKERS, NAME, QUARANTINE, Closed, Object, closes, objects, passed_over
+
+DAY = 24 * 3600.0
+
+
+class Rest:
+    """Sources without a marker, and since when each has been seen not to change."""
+
+    def __init__(self, quiet: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`quiet`: seconds without a change that close a source; None: only a marker does."""
+        self._quiet, self._clock = quiet, clock
+        self._since: dict[str, tuple[str | None, float]] = {}  # source → (content as last listed, when it changed)
+        self._told: dict[str, float] = {}  # source → when it may be looked at again
+
+    def stirred(self, source: str) -> None:
+        """Something of a source has changed just now."""
+        if self._quiet is not None:
+            self._since[source] = (None, self._clock())
+            self._told.pop(source, None)
+
+    def due(self) -> list[str]:
+        """Sources that have been heard to stir, and not since for long enough: worth a listing."""
+        now, quiet = self._clock(), self._quiet
+        return [] if quiet is None else sorted(name for name, (_, since) in self._since.items() if now - since >= quiet)
+
+    def wants(self, source: str) -> bool:
+        """Whether a source without a marker is worth a listing: not for a day after it was told of."""
+        return self._quiet is not None and self._clock() >= self._told.get(source, 0.0)
+
+    def closes(self, source: str, content: str) -> bool:
+        """Whether a source with this content has been at rest for long enough."""
+        assert self._quiet is not None
+        now = self._clock()
+        known, since = self._since.get(source, (content, now))
+        since = since if known in (None, content) else now
+        self._since[source] = (content, since)
+        return now - since >= self._quiet
+
+    def told(self, source: str) -> None:
+        """A source was told of; it is looked at again when it stirs, or tomorrow."""
+        self._since.pop(source, None)
+        self._told[source] = self._clock() + DAY
+
+
+def in_bucket(store: Any, bucket: str, rest: Rest) -> Iterator[Closed]:
+    """Every source of a bucket that is closed."""
+    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Delimiter="/"):
+        for found in page.get("CommonPrefixes", []):
+            source = found["Prefix"].removesuffix("/")
+            if is_source(source):
+                yield from of_bucket(store, bucket, source, rest)
+            else:
+                passed_over(source)
+
+
+def of_bucket(store: Any, bucket: str, source: str, rest: Rest) -> Iterator[Closed]:
+    """One source of a bucket, if it is closed."""
+    for name in MARKERS:
+        etag = _etag(store, bucket, f"{source}/{name}")
+        if etag is not None:
+            yield Closed(source, bucket, f"{source}/{name}", etag)
+            return
+    if rest.wants(source):
+        yield from _at_rest(objects(store, bucket, f"{source}/"), bucket, source, rest)
+
+
+def in_folder(root: Path, rest: Rest) -> Iterator[Closed]:
+    """Every source of a watched folder that is closed; links are left out."""
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
+        if not is_source(folder.name):
+            passed_over(folder.name)
+            continue
+        marker = next((folder / n for n in MARKERS if (folder / n).is_file() and not (folder / n).is_symlink()), None)
+        if marker is not None:
+            found = _file(root, marker)
+            yield Closed(folder.name, str(root.resolve()), found.key, found.etag)
+        elif rest.wants(folder.name):
+            files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+            yield from _at_rest((_file(root, path) for path in files), str(root.resolve()), folder.name, rest)
+
+
+def is_source(name: str) -> bool:
+    """Whether a prefix or folder of this name can be a source."""
+    return NAME.fullmatch(name) is not None and f"{name}/" != QUARANTINE
+
+
+def _at_rest(found: Iterable[Object], bucket: str, source: str, rest: Rest) -> Iterator[Closed]:
+    """One pass over the objects, in bounded memory."""
+    digest, anything = hashlib.sha256(), False
+    for item in found:
+        if not item.key.endswith("/") and not closes(item.key):
+            anything = True
+            digest.update(f"{item.key}\n{item.etag}\n".encode())
+    content = digest.hexdigest()[:32]
+    if anything and rest.closes(source, content):
+        yield Closed(source, bucket, f"{source}/", content)
+
+
+def _etag(store: Any, bucket: str, key: str) -> str | None:
+    try:
+        return str(store.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
+    except store.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return None
+        raise
+
+
+def _file(root: Path, path: Path) -> Object:
+    status = path.stat()
+    key = path.relative_to(root).as_posix()
+    return Object(key, f"{status.st_size}-{status.st_mtime_ns}", status.st_size, status.st_mtime)

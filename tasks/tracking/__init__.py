@@ -1,0 +1,1 @@
+"""MLflow: runs, model registry, lineage and traces."""

@@ -1,0 +1,43 @@
+"""A sample of the calls that a stage paid for, as MLflow traces: who was asked, what it said, how long it took.
+
+Taken from the store of answers, so nothing is in the way of the calls themselves. Calls are named by a hash of their
+content: the first of them in that order are a random sample, and the same one whoever takes it. Prompts are not in the
+store; the row that a call led to names it (provenance), and so does the trace.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from wethink.clients.response_store import AnswerStore
+from wethink.config.params import load_params
+
+SAMPLE = 20
+STAGES_WITH_CALLS = ("synthesize", "grpo", "evaluate")
+JUDGE = "judge"  # the role of the calls of GRPO and evaluation; all others are synthesis's
+
+
+def log(client: Any, run_id: str, stage: str) -> int:
+    """Log a sample of the stage's calls as traces of its run, unless they are there; how many there are now."""
+    store = Path(load_params().launch.answers)
+    if stage not in STAGES_WITH_CALLS or not store.is_file():
+        return 0
+    import mlflow
+
+    home = client.get_run(run_id).info.experiment_id
+    known = client.search_traces(locations=[home], filter_string=f"tags.stage_run = '{run_id}'", max_results=SAMPLE)
+    if known:
+        return len(known)
+    with AnswerStore(store) as answers:
+        calls = answers.sample(SAMPLE, JUDGE, stage != "synthesize")
+    for call in calls:
+        start, end = (int(seconds * 1e9) for seconds in (call["at"] - call["seconds"], call["at"]))
+        asked = {key: call[key] for key in ("key", "role", "endpoint", "model")}
+        span = client.start_trace(
+            call["role"], "LLM", inputs=asked, tags={"stage": stage, "stage_run": run_id}, experiment_id=home,
+            start_time_ns=start, run_id=run_id,
+        )  # fmt: skip
+        spent = {key: call[key] for key in ("prompt_tokens", "completion_tokens", "cost")}
+        said = {"text": call["text"], "finish": call["finish"]}
+        client.end_trace(span.trace_id, outputs=said, attributes=spent, end_time_ns=end)
+    mlflow.flush_trace_async_logging()
+    return len(calls)

@@ -1,0 +1,1 @@
+"""DVC and git: dvc.yaml, status, commits and worktrees."""

@@ -1,0 +1,136 @@
+"""The sources of `make gate`: as much is wrong as is said, the truth stays behind, and every row can be followed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.promotion_gate import null_rate
+from benchmarks.promotion_gate.noisy_source import Dose, dosed, write_source, written, wrong
+from benchmarks.promotion_gate.page import gate_page
+from benchmarks.promotion_gate.study import table
+from tasks import ROOT
+from tests.retraining.test_new_source import bare, images_of, rows_of
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, file_sha256, read_jsonl
+from wethink.config.data import Ingest, Source
+from wethink.config.params import Params, load_params
+from wethink.data.ingest import ingest
+from wethink.data.schema import RELEASED_KEYS
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    whole = load_params(ROOT / "params.yaml")
+    return whole.model_copy(update={"retrain": whole.retrain.model_copy(update={"source": "digits"})})
+
+
+@pytest.fixture
+def rows(tmp_path: Path, params: Params) -> list[Record]:
+    """What the annotator writes about two dozen drawn images."""
+    bare(tmp_path / "bare", truth=False)
+    config = Ingest(sources=(Source(name="digits", kind="drawn"),), max_pixels=10**6, max_file_mb=5, shard_images=1000)
+    (tmp_path / "images").mkdir()
+    ingest(drawn=tmp_path / "bare/drawn", out=tmp_path / "images", scratch=tmp_path, config=config, seed=0)
+    return written(tmp_path / "bare/drawn", tmp_path / "images", "digits", params)
+
+
+def test_a_dose_is_as_wrong_as_it_says_and_holds_every_smaller_one(rows: list[Record]) -> None:
+    shares = (0.15, 0.3, 0.6)
+    made = [dosed(rows, Dose(wrong=share), 3) for share in shares]
+    for share, found in zip(shares, made, strict=True):
+        assert len(wrong(found)) == round(share * len(rows)) > 0
+        assert [row["id"] for row in found] == [row["id"] for row in rows]
+    assert wrong(dosed(rows, Dose(), 3)) < wrong(made[0]) < wrong(made[1]) < wrong(made[2])
+    assert wrong(made[1]) != wrong(dosed(rows, Dose(wrong=0.3), 4)), "which ones depends on the seed"
+    with pytest.raises(UserError, match="annotator itself"):
+        dosed(made[1], Dose(wrong=0.1), 3)
+
+
+def test_a_bias_touches_multiple_choice_only_and_gives_the_letter(rows: list[Record]) -> None:
+    found = dosed(rows, Dose(letter=1.0), 3)
+    assert {row["answer"] for row in found if row["category"] == "MC"} == {"A"}
+    others = [row["answer"] for row in rows if row["category"] != "MC"]
+    assert [row["answer"] for row in found if row["category"] != "MC"] == others
+    assert 0 < len(wrong(found)) < len(found)
+
+
+def test_the_source_tells_nothing_of_the_truth_and_import_gives_its_rows_the_ids_that_are_followed(
+    tmp_path: Path,
+    rows: list[Record],
+    params: Params,
+) -> None:
+    source = tmp_path / "source"
+    write_source(source, dosed(rows, Dose(wrong=0.6), 3))
+    assert all(set(row) == set(RELEASED_KEYS) for row in read_jsonl(source / "rows.jsonl"))
+    (source / "images").mkdir()
+    for path in (tmp_path / "bare/source/images").iterdir():
+        (source / "images" / f"{file_sha256(path)}.png").write_bytes(path.read_bytes())
+    (tmp_path / "scratch").mkdir()
+    images_of(source, tmp_path / "ingested", params, tmp_path / "scratch")
+    rows_of(source, tmp_path / "ingested", tmp_path / "rows", params, tmp_path / "scratch")
+    imported = {r["id"] for name in ("rows", "items") for r in read_jsonl(tmp_path / f"rows/{name}.jsonl")}
+    assert imported == {row["id"] for row in rows}
+    assert all(row["slip"] != row["truth"] for row in rows)
+
+
+def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -> None:
+    change = {"mean": 0.05, "low": 0.01, "high": -0.02}
+    group = {"name": "source scenes", "passed": False}
+    nothing = {name: {"rows": 0, "wrong": 0} for name in ("import", "expectations", "curation", "stopped")}
+    truth = {part: {"change": change} for part in ("old", "new")}
+    arm: dict[str, Any] = {"arm": "wrong_30", "seed": 1, "stopped": None, "truth": truth}
+    arm["second_look"] = {"reader": None, "rows": 0, "unknown": 0, "contradicted": 0, "share": None}
+    arm["source"] = {"rows": 100, "wrong": 30, "filters": nothing | {"curation": {"rows": 5, "wrong": 2}}}
+    arm["decision"] = {"promoted": False, "gain": change, "p": 0.2, "level": 0.004, "groups": [group]}
+    stopped = arm | {
+        "arm": "letter_100",
+        "stopped": {"by": "validation", "reason": "too many A"},
+        "decision": None,
+        "truth": None,
+    }
+    lines = table({"arms": [arm, stopped], "equals": None}).splitlines()
+    assert "| 30 of 100 | 2 (3 right ones lost) | +5.0 [+1.0, −2.0] | 0.2 |" in lines[2]
+    assert "| refused: no gain shown, source scenes |" in lines[2]
+    assert "stopped by validation" in lines[3]
+    promises = {"useful_promoted": {"promoted": 2, "of": 3}, "wrong_60_promoted": {"promoted": 0, "of": 3}}
+    page = gate_page({"arms": [arm, stopped], "equals": None, "promises": promises})
+    assert "<td>–</td>\n<td>2 + 3</td>" in page
+    assert page.count("<svg") == 3 and "too many A" in page
+
+
+def test_equals_are_compared_fairly_and_one_that_is_better_would_show(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    hard = {(source, scene): rng.random() for source in ("scenes", "digits") for scene in range(60)}
+    rounds = [
+        {
+            f"{source} {scene} {n}": {
+                "id": f"{source} {scene} {n}",
+                "scene": f"{source} {scene}",
+                "source": source,
+                "category": "FIB",
+                "verdict": "correct" if rng.random() < chance else "wrong",
+            }
+            for (source, scene), chance in hard.items()
+            for n in range(3)
+        }
+        for _ in range(null_rate.SAMPLINGS)
+    ]
+    monkeypatch.setattr(null_rate, "RESAMPLES", 300)
+    one, other = null_rate.resampled(rounds, "digits", np.random.default_rng(0))
+    assert [r["id"] for r in one] == [r["id"] for r in other] and len({r["id"] for r in one}) == len(one) == 360
+    assert any(a["verdict"] != b["verdict"] for a, b in zip(one, other, strict=True)), "two answers, not one twice"
+    assert null_rate.equals(rounds, "digits", params.promotion, trials=30)["promoted"] <= 3
+    plain = null_rate.resampled
+
+    def favoured(*given: Any) -> Any:  # the mutant: of each pair the challenger has the better answer
+        pairs = [
+            sorted(pair, key=lambda r: str(r["verdict"]), reverse=True) for pair in zip(*plain(*given), strict=True)
+        ]
+        return [worse for worse, _ in pairs], [better for _, better in pairs]
+
+    monkeypatch.setattr(null_rate, "resampled", favoured)
+    assert null_rate.equals(rounds, "digits", params.promotion, trials=10)["promoted"] == 10

@@ -1,0 +1,202 @@
+"""Exports: `load_dataset` reads ours, the card says what is so, and other trainers' forms hold field by field."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import write_json, write_jsonl
+from wethink.data.image_shards import Shards
+from wethink.data.image_store import ImageRecord
+from wethink.data.schema import RELEASED_KEYS
+from wethink.export.dataset import export_dataset, push
+from wethink.export.trainer_formats import export_for
+
+SYSTEM = "You FIRST think about the reasoning process"
+MODELS = {"annotator": "endpoints", "steps": {"look": {"model": "see-72b", "prompt": "ab", "calls": ["c1"]}}}
+
+
+def row(number: int, split: str, path: str) -> dict[str, Any]:
+    return {
+        "id": f"r{number}",
+        "image": f"{split}-{number // 2}",
+        "problem": f"how many | of {number} ? <b>",
+        "answer": str(number),
+        "category": "FIB",
+        "abilities": ["reasoning", "counting"],
+        "refined_cot": path,
+        "image_path": f"photos/{number // 2}.png",
+        "reward": "rule",
+        "source": "photos",
+        "split": split,
+        "scene": f"s{number // 2}",
+        "kind": "written FIB",
+        "decisions": {"description": "1", "vision": "1", "adjudicator": None, "agreed": True},
+        "provenance": MODELS if number % 2 else {"annotator": "embedded", "seed": 0},
+    }
+
+
+ROWS = [row(n, "train", "I see it." if n < 4 else "") for n in range(10)] + [row(n, "pretrain", "") for n in range(2)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Images, rows and valid rows as the stages write them."""
+    for name in ("images", "rows", "valid"):
+        (tmp_path / name).mkdir()
+    shards = Shards(tmp_path / "images", 3)
+    for number, image in enumerate(sorted({one["image"] for one in ROWS})):
+        buffer = io.BytesIO()
+        Image.new("RGB", (40, 30), (number * 20, 90, 30)).save(buffer, "PNG" if number % 2 else "JPEG")
+        shards.add(ImageRecord(image, "photos", image.split("-")[0], image, 40, 30, f"{number}.png"), buffer.getvalue())
+    shards.close()
+    write_jsonl(tmp_path / "valid" / "rows.jsonl", ROWS)
+    write_json(tmp_path / "valid" / "metrics.json", {"kept": 12, "quarantined": 2, "curated": {"contaminated": 3}})
+    made = {"images": {"train": 9}, "candidates": 40, "kept": 17, "rejected": {"answers disagree": 23}}
+    write_json(tmp_path / "rows" / "metrics.json", made)
+    return tmp_path
+
+
+def dataset(home: Path, **licences: str) -> Path:
+    out = home / "out"
+    export_dataset(home / "images", home / "rows", home / "valid", out, "Mine", licences)
+    return out
+
+
+def trainer(home: Path, form: str) -> tuple[Path, dict[str, int]]:
+    return home / form, export_for(form, home / "images", home / "valid", home / form)
+
+
+def test_load_dataset_reads_rows_with_their_pictures_and_as_text(home: Path) -> None:
+    from datasets import load_dataset
+
+    out = dataset(home)
+    read = load_dataset(str(out), cache_dir=str(home / "cache"))
+    assert {split: len(part) for split, part in read.items()} == {"train": 10, "pretrain": 2}
+    for given, got in zip(ROWS[:10], read["train"], strict=True):
+        assert {key: got[key] for key in RELEASED_KEYS} == {key: given[key] for key in RELEASED_KEYS}
+        assert got["image"].size == (40, 30) and got["image_id"] == given["image"] and got["scene"] == given["scene"]
+        assert json.loads(got["provenance"]) == given["provenance"]
+    text = load_dataset("json", data_files=str(out / "rows" / "train.jsonl"), cache_dir=str(home / "cache"))["train"]
+    assert text["id"] == read["train"]["id"] and "image" not in text.column_names
+    assert sorted([*text.column_names, "image"]) == sorted(read["train"].column_names)
+
+
+def test_the_card_gives_funnel_distributions_models_and_licences(home: Path) -> None:
+    from ruamel.yaml import YAML
+
+    text = (dataset(home, dataset="apache-2.0", photos="cc-by-4.0") / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    head = YAML(typ="safe").load(front)
+    assert head["license"] == "apache-2.0" and head["size_categories"] == ["n<1K"]
+    assert [config["config_name"] for config in head["configs"]] == ["default"]
+    for said in (
+        "| candidates | 40 |",
+        "| rejected: answers disagree | 23 |",
+        "| dropped by curation: contaminated | 3 |",
+        "| **rows of this dataset** | 12 |",
+        "| photos | 12 | 100.0% |",
+        "| look | see-72b | 6 |",
+        "| all steps | the team 'embedded' | 6 |",
+        "| photos | 6 | cc-by-4.0 |",
+        "| with | 4 | 33.3% |",
+    ):
+        assert said in body
+    unstated = (dataset(home) / "README.md").read_text()
+    assert "license: unknown" in unstated and "| photos | 6 | not stated |" in unstated
+
+
+def test_the_same_rows_give_the_same_bytes(home: Path) -> None:
+    first = {path.relative_to(home / "out"): path.read_bytes() for path in dataset(home).rglob("*") if path.is_file()}
+    again = {path.relative_to(home / "out"): path.read_bytes() for path in dataset(home).rglob("*") if path.is_file()}
+    assert first == again and len(first) == 5
+
+
+def test_sharegpt_is_what_llama_factory_documents(home: Path) -> None:
+    out, counts = trainer(home, "sharegpt")
+    assert counts == {"sft": 4, "left out (no reasoning path)": 6}
+    info = json.loads((out / "dataset_info.json").read_text())["wethink_sft"]
+    assert info["formatting"] == "sharegpt"
+    examples = json.loads((out / info["file_name"]).read_text())
+    columns = info["columns"]
+    for given, example in zip(ROWS[:4], examples, strict=True):
+        human, gpt = example[columns["messages"]]
+        assert (human["from"], gpt["from"]) == ("human", "gpt")
+        assert human["value"] == "<image>" + given["problem"], "one mark for one picture"
+        assert gpt["value"] == f"<think>I see it.</think><answer>{given['answer']}</answer>"
+        assert example[columns["system"]].startswith(SYSTEM)
+        [name] = example[columns["images"]]
+        assert Image.open(out / name).size == (40, 30)
+
+
+def test_one_parquet_is_what_verl_and_easyr1_document(home: Path) -> None:
+    from datasets import load_dataset
+
+    out, counts = trainer(home, "verl")
+    assert counts == {"rl": 6, "left out (reasoning path)": 4}
+    read = load_dataset("parquet", data_files=str(out / "train.parquet"), cache_dir=str(home / "cache"))["train"]
+    for index, (given, got) in enumerate(zip(ROWS[4:10], read, strict=True)):
+        asked = "<image>" + given["problem"]
+        # verl: data_source, prompt (chat), images, ability, reward_model {style, ground_truth}, extra_info
+        assert got["data_source"] == "wethink/photos" and got["ability"] == "reasoning,counting"
+        assert [message["role"] for message in got["prompt"]] == ["system", "user"]
+        assert got["prompt"][1]["content"] == asked and got["prompt"][0]["content"].startswith(SYSTEM)
+        assert got["reward_model"] == {"style": "rule", "ground_truth": given["answer"]}
+        assert (got["extra_info"]["index"], got["extra_info"]["split"]) == (index, "train")
+        # EasyR1: prompt_key problem, answer_key answer, image_key images; reward functions see the ground truth only
+        assert (got["problem"], got["answer"]) == (asked, given["answer"])
+        assert json.loads(got["ground_truth"]) == {
+            key: given[key] for key in ("answer", "category", "problem", "reward")
+        }
+        assert [picture.size for picture in got["images"]] == [(40, 30)]
+
+
+def test_prompts_are_what_trl_documents(home: Path) -> None:
+    from datasets import load_dataset
+
+    out, counts = trainer(home, "trl")
+    assert counts == {"grpo": 6, "sft": 4}
+    files = {"grpo": str(out / "grpo.parquet"), "sft": str(out / "sft.parquet")}
+    grpo, sft = (
+        load_dataset("parquet", data_files=files[name], cache_dir=str(home / "cache"))["train"] for name in files
+    )
+    assert [message["role"] for message in grpo[0]["prompt"]] == ["system", "user"]
+    assert grpo[0]["prompt"][1]["content"] == ROWS[4]["problem"], "TRL puts the picture before the first user message"
+    assert [picture.size for picture in grpo[0]["images"]] == [(40, 30)] and grpo[0]["answer"] == ROWS[4]["answer"]
+    [said] = sft[0]["completion"]
+    assert said == {"role": "assistant", "content": f"<think>I see it.</think><answer>{ROWS[0]['answer']}</answer>"}
+
+
+def test_a_mistake_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no source 'phtos'; those there are: photos"):
+        dataset(home, phtos="mit")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(UserError, match="HF_TOKEN is not set"):
+        push(home, "me/mine", private=True)
+    write_jsonl(home / "valid" / "rows.jsonl", ROWS[10:])
+    with pytest.raises(UserError, match="no row of the train split"):
+        trainer(home, "trl")
+    write_jsonl(home / "valid" / "rows.jsonl", [])
+    with pytest.raises(UserError, match="has no rows"):
+        dataset(home)
+
+
+def test_the_token_reaches_the_hub_and_no_message(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import HfApi
+
+    seen: list[Any] = []
+
+    def refuse(self: HfApi, *args: Any, **given: Any) -> None:
+        seen.append((self.token, given))
+        raise OSError("the hub cannot be reached")
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    with pytest.raises(UserError, match="cannot be reached") as caught:
+        push(home, "me/mine", private=True)
+    assert seen == [("hf_secret", {"repo_type": "dataset", "private": True, "exist_ok": True})]
+    assert "hf_secret" not in str(caught.value)

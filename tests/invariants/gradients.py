@@ -1,0 +1,125 @@
+"""The gradient of one GRPO update as the product computes it, whatever the world, the ZeRO stage and the micro-batches.
+
+AdamW with an enormous ε is plain gradient descent (Δw = −lr/ε · g), so the update shows the gradient
+through DeepSpeed's reduction, sharding and casting, and nothing has to be read out of its buffers.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from deepspeed.utils import safe_get_full_fp32_param
+
+from tests.invariants.workshop import ROOT
+from tests.support.miniature import policy, prompts, taught
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.params import load_params
+from wethink.generation.in_process import Completion
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor
+from wethink.rewards.hybrid import Scored
+from wethink.rewards.verdict import Verdict
+from wethink.rl.rollouts import Group
+from wethink.rl.update import Policies, learn
+from wethink.training.engine import build_engine, optimizer_step
+from wethink.training.ranks import join
+
+EPS, STEP = 1e8, 1e3  # Δw = −STEP · g
+
+
+def settings(micro: int = 8, **changes: Any) -> Grpo:
+    """The tiny profile's GRPO with an optimizer whose update is the gradient."""
+    grpo = load_params(ROOT / "params.yaml").grpo
+    optim = grpo.optim.model_copy(
+        update={"lr": EPS * STEP, "warmup": 0.0, "schedule": "constant", "max_grad_norm": 0.0, "micro_batch": micro}
+    )
+    return grpo.model_copy(update={"optim": optim, "group": 2, "kl": 0.0, "max_new_tokens": 12} | changes)
+
+
+def groups(count: int = 8) -> list[Group]:
+    """Groups of two with completions of unequal length and advantages of either sign; the same on every rank."""
+    _, made = taught()
+    rng, made_groups = np.random.default_rng(0), []
+    for place, prompt in enumerate(prompts(made, count, ("a", "b-wide"))):
+        ids = [tuple(int(i) for i in 26 + rng.integers(0, 9, int(rng.integers(2, 9)))) for _ in range(2)]
+        completions = [Completion(i, tuple(float(x) for x in -rng.random(len(i))), True) for i in ids]
+        scores = [
+            Scored(1.0, float(i), 0.3 + 0.7 * i, Verdict("correct" if i else "wrong", "", float(i))) for i in (0, 1)
+        ]
+        advantages = torch.tensor(rng.normal(size=2), dtype=torch.float32)
+        made_groups.append(
+            Group({"id": str(place)}, prompt, completions, ["", ""], scores, [0.0, 0.0], place, advantages, True)
+        )
+    return made_groups
+
+
+def launch(stage: int, folder: Path, bf16: bool = False, offload: bool = False) -> Launch:
+    """A launch whose DeepSpeed file is the product's for that stage, with the ε that turns AdamW into descent."""
+    name = f"zero{stage}_{'offload_' * offload}{'bf16' if bf16 else 'fp32'}.json"
+    source = ROOT / "infra/deepspeed" / name
+    config = json.loads(source.read_text())
+    config["zero_optimization"]["stage"] = stage
+    config["zero_optimization"]["overlap_comm"] = False
+    config["optimizer"]["params"] |= {"eps": EPS}
+    path = folder / name
+    path.write_text(json.dumps(config))
+    return Launch(device="cpu", processes=1, threads=1, deepspeed=str(path), deadline_minutes=5)
+
+
+def gradient(given: Launch, config: Grpo, shares: Sequence[int], chosen: Sequence[Group]) -> dict[str, np.ndarray]:
+    """One update of this rank's share of the groups; `shares` says how many each rank has, in order."""
+    ranks = join(given)
+    (state, made), (model, _) = taught(), policy()
+    model.load_state_dict(state)
+    begin = sum(shares[: ranks.rank])
+    mine = list(chosen[begin : begin + shares[ranks.rank]])
+    return descent(CompletionLogProbs(model, made.banned), made, given, config, mine)
+
+
+def descent(
+    scorer: CompletionLogProbs,
+    made: Processor,
+    given: Launch,
+    config: Grpo,
+    mine: Sequence[Group],
+    reference: CompletionLogProbs | None = None,
+    old: Mapping[tuple[str, int], torch.Tensor] | None = None,
+) -> dict[str, np.ndarray]:
+    """The gradient of one update of this rank's groups; `reference` and `old` as in `learning.Policies`."""
+    ranks = join(given)
+    engine = build_engine(scorer, config.optim, given)
+    before = _weights(engine)
+    sums = learn(Policies(engine, reference, made, dict(old or {})), mine, config, ranks)
+    if sums:
+        optimizer_step(engine, config.optim, 0)
+    return {name: ((before[name] - value) / STEP).numpy() for name, value in _weights(engine).items()}
+
+
+def _weights(engine: Any) -> dict[str, torch.Tensor]:
+    """What the optimizer updates, in fp32: bf16 weights are roundings of it, which would drown the small gradients."""
+    named = list(engine.module.model.named_parameters())
+    if engine.zero_optimization_stage() == 0:
+        return {name: p.detach().clone() for name, p in named}
+    found = {name: safe_get_full_fp32_param(p) for name, p in named}
+    return {name: value.detach().float().cpu().clone() for name, value in found.items() if value is not None}
+
+
+def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
+    """The largest distance of any tensor, in units of that tensor's largest entry."""
+    assert ours.keys() == reference.keys()
+    scale = max(float(np.abs(value).max()) for value in reference.values())
+    return max(
+        float(np.abs(ours[name] - value).max()) / max(float(np.abs(value).max()), 1e-4 * scale)
+        for name, value in reference.items()
+    )
+
+
+def length_apart(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
+    """|ours − reference| / |reference| over all tensors: what rounding everywhere amounts to."""
+    assert ours.keys() == reference.keys()
+    pairs = [(ours[name].astype(float), value.astype(float)) for name, value in reference.items()]
+    return float(np.sqrt(sum(np.square(a - b).sum() for a, b in pairs) / sum(np.square(b).sum() for _, b in pairs)))

@@ -1,0 +1,85 @@
+"""A run that is killed and started again ends with the bytes of one that was left alone."""
+
+import shutil
+import tempfile
+import time
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from tests.invariants.invariant import Law, planted
+from tests.invariants.workshop import ROOT, build, rank
+from tests.invariants.worlds import end, in_world, start_world
+from wethink.common.jsonl import read_jsonl
+from wethink.training import checkpoints
+
+STEPS, KILL_AFTER = 6, 3
+
+
+@cache
+def workshop() -> Path:
+    return build(Path(tempfile.mkdtemp(prefix="resume-")))
+
+
+def settings(stage: str, zero: int) -> dict[str, Any]:
+    """Six steps, a checkpoint after every second, and everything switched on that moves the data cursor."""
+    muon = {"sft__optim__muon_lr": None} if zero == 3 else {}
+    return muon | {
+        f"{stage}__optim__steps": STEPS,
+        f"{stage}__optim__save_every": 2,
+        "grpo__refills": 2,
+        "grpo__curriculum_pool": 2,
+        "launch__deepspeed": str(ROOT / f"infra/deepspeed/zero{zero}_fp32.json"),
+    }
+
+
+def published(scratch: Path) -> dict[str, Any]:
+    timed = {name: (scratch / "out" / name).read_bytes() for name in ("model.safetensors", "curves.csv")}
+    rollouts = scratch / "rollouts.jsonl"
+    lines = [{k: v for k, v in r.items() if "second" not in k} for r in read_jsonl(scratch / "metrics.jsonl")]
+    return timed | {"log": lines, "rollouts": rollouts.read_bytes() if rollouts.exists() else b""}
+
+
+def survives(mutant: bool, *, stage: str, zero: int, world: int = 1) -> None:
+    folder, home, given = workshop(), Path(tempfile.mkdtemp(prefix="scratch-")), settings(stage, zero)
+    try:
+        in_world(world, rank, folder, stage, home / "whole", given)
+        children = start_world(world, rank, folder, stage, home / "killed", given, folder=home)
+        log, until = home / "killed/metrics.jsonl", time.monotonic() + 600
+        while not log.exists() or log.read_bytes().count(b"\n") < KILL_AFTER:
+            assert time.monotonic() < until, "it never came to the step at which it is killed"
+            time.sleep(0.002)
+        end(children)  # SIGKILL
+        assert (home / "killed/state.json").exists(), "nothing was there to go on from"
+        with planted(
+            mutant, f"wethink.{'training.supervised' if stage == 'sft' else 'rl.trainer'}.restore_state", forgets
+        ):
+            in_world(world, rank, folder, stage, home / "killed", given)
+        whole, ours = published(home / "whole"), published(home / "killed")
+        assert [row["step"] for row in ours["log"]] == list(range(1, STEPS + 1)), "a step is missing or logged twice"
+        for name, value in whole.items():
+            assert ours[name] == value, f"{name} differs"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+restore_state = checkpoints.restore_state
+
+
+def forgets(engine: Any, scratch: Path, ranks: Any, identity: Any) -> tuple[int, int]:
+    """Weights and step come back, the optimizer's moments do not."""
+    load = engine.load_checkpoint
+    engine.load_checkpoint = lambda folder, tag: load(folder, tag=tag, load_optimizer_states=False)
+    return restore_state(engine, scratch, ranks, identity)
+
+
+LAWS = [
+    Law(
+        f"6 steps = 3 + kill -9 + 3: {stage} at ZeRO-{zero}, {world} rank{'s' * (world > 1)}",
+        partial(survives, stage=stage, zero=zero, world=world),
+        "the optimizer's state is not restored",
+        quick=(stage, zero, world) in (("grpo", 0, 1), ("grpo", 3, 1), ("sft", 2, 2)),
+    )
+    for stage in ("sft", "grpo")
+    for zero, world in ((0, 1), (2, 1), (3, 1), (2, 2))
+]

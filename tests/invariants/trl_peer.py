@@ -1,0 +1,111 @@
+"""TRL's half of the parity law: the gradients of its GRPOTrainer on given rollouts. Runs in .venv-trl.
+
+    .venv-trl/bin/python -m tests.invariants.trl_peer FOLDER
+
+FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: prompts,
+completions, reward components, log-probs, and settings by name. Only sampling is taken out of the trainer: tokenising,
+images, rewards, advantages, log-probs, loss and backward pass are TRL's. Each gradient goes to `<name>.safetensors`.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+torch.set_num_threads(1)
+
+
+class Given(GRPOTrainer):  # type: ignore[misc]
+    """The trainer with completions that were sampled before."""
+
+    given: dict[str, Any]
+    ratios: bool  # whether the given log-probs are those of the policy before the update (else of the sampler)
+
+    def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> Any:
+        asked = [list(map(int, ids)) for ids in prompt_ids]
+        group = len(self.given["completions"][0])
+        assert asked == [ids for ids in self.given["prompt_ids"] for _ in range(group)], "another prompt than ours"
+        return _flat(self.given["completions"]), _flat(self.given["logps"])
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        outputs = super()._generate_and_score_completions(inputs)
+        if self.ratios:
+            rows = [torch.tensor(logps) for logps in _flat(self.given["logps"])]
+            outputs["old_per_token_logps"] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return outputs
+
+
+class Gradient(TrainerCallback):  # type: ignore[misc]
+    """The gradient as it is when the optimizer is about to use it."""
+
+    def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
+        self.found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _flat(groups: list[list[Any]]) -> list[Any]:
+    return [entry for group in groups for entry in group]
+
+
+def rewards(given: dict[str, Any]) -> list[Any]:
+    """One reward function per component; TRL calls each with all completions, group by group."""
+
+    def component(i: int) -> Any:
+        def reward(completions: list[Any], **_: Any) -> list[float]:
+            values = [float(parts[i]) for parts in _flat(given["components"])]
+            assert len(completions) == len(values)
+            return values
+
+        reward.__name__ = f"component_{i}"
+        return reward
+
+    return [component(i) for i in range(len(given["weights"]))]
+
+
+def gradient(folder: Path, given: dict[str, Any], options: dict[str, Any], ratios: bool) -> dict[str, torch.Tensor]:
+    processor = AutoProcessor.from_pretrained(folder / "policy", padding_side="left")
+    processor.image_processor = AutoImageProcessor.from_pretrained(folder / "policy", backend="pil")
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}],
+            "image": Image.open(folder / image),
+        }
+        for problem, image in zip(given["problems"], given["images"], strict=True)
+    ]
+    group, clock = len(given["completions"][0]), Gradient()
+    with tempfile.TemporaryDirectory() as out:
+        config = GRPOConfig(
+            out, max_steps=1, per_device_train_batch_size=len(rows) * group, num_generations=group, max_grad_norm=0.0,
+            shuffle_dataset=False, reward_weights=given["weights"], max_completion_length=given["limit"],
+            gradient_checkpointing=False, bf16=False, use_cpu=True, report_to=[], save_strategy="no",
+            logging_steps=10**6, disable_tqdm=True, **options,
+        )  # fmt: skip
+        trainer = Given(
+            AutoModelForImageTextToText.from_pretrained(folder / "policy", attn_implementation="sdpa"),
+            rewards(given), args=config, train_dataset=Dataset.from_list(rows), processing_class=processor,
+            callbacks=[clock],
+        )  # fmt: skip
+        if trainer.ref_model is not None:
+            other = AutoModelForImageTextToText.from_pretrained(folder / "reference")
+            trainer.accelerator.unwrap_model(trainer.ref_model).load_state_dict(other.state_dict())
+        trainer.given, trainer.ratios = given, ratios
+        trainer.use_vllm = not ratios  # the correction for a sampler that differs is TRL's for vLLM only
+        trainer.train()
+    return clock.found
+
+
+def main(folder: Path) -> None:
+    given = json.loads((folder / "rollouts.json").read_text())
+    for name, setting in given["settings"].items():
+        save_file(gradient(folder, given, setting["options"], setting["ratios"]), folder / f"{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

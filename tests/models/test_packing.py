@@ -1,0 +1,183 @@
+"""Laws of packing: a prompt computed once for its completions gives the same numbers as one computed for each."""
+
+import dataclasses
+import types
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.support.miniature import policy, prompts
+from wethink.config.training import Family
+from wethink.models import packing
+from wethink.models.batching import Packed, collate, micro_batches, pack
+from wethink.models.logprobs import CompletionLogProbs
+
+GROUP = 4
+COMPLETIONS = [[26 + (i * j) % 9 for j in range(1 + (5 * i) % 7)] for i in range(4 * GROUP)]
+families = pytest.mark.parametrize("family", get_args(Family))
+
+
+def _double(batch: Any) -> Any:
+    return dataclasses.replace(batch, pixels=batch.pixels.double())
+
+
+Make = Callable[[list[Any], Any], list[tuple[Any, slice]]]
+
+
+def _shared(asked: list[Any], made: Any) -> list[tuple[Any, slice]]:
+    return [(pack(asked, COMPLETIONS, GROUP), slice(None))]
+
+
+def _packed_apart(asked: list[Any], made: Any) -> list[tuple[Any, slice]]:
+    return [(pack(asked, COMPLETIONS, GROUP, shared=False), slice(None))]
+
+
+def _padded(asked: list[Any], made: Any) -> list[tuple[Any, slice]]:
+    return [(collate(asked, COMPLETIONS, made.tokenizer.pad_token_id, GROUP), slice(None))]
+
+
+def _by_budget(asked: list[Any], made: Any) -> list[tuple[Any, slice]]:
+    """Several groups under a token budget, the last of them alone."""
+    ends = [0]
+    for completion in COMPLETIONS:
+        ends.append(ends[-1] + len(completion))
+    sizes = [len(p.ids) + ends[GROUP * (i + 1)] - ends[GROUP * i] for i, p in enumerate(asked)]
+    cuts = micro_batches(sizes, sum(sizes[:3]))
+    assert [len(cut) for cut in cuts] == [3, 1]
+    return [
+        (
+            pack([asked[i] for i in cut], COMPLETIONS[GROUP * cut.start : GROUP * cut.stop], GROUP),
+            slice(ends[GROUP * cut.start], ends[GROUP * cut.stop]),
+        )
+        for cut in cuts
+    ]
+
+
+def _norm(self: Any, x: torch.Tensor) -> torch.Tensor:
+    """The stock RMSNorm rounds to fp32 inside, whatever the model's precision."""
+    return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon)
+
+
+def _gradients(
+    family: Family, make: Make, dtype: torch.dtype, prepare: Callable[[Any], None] = lambda model: None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Log-probs of all completions and the gradient of a sum weighted by row."""
+    model, made = policy(family=family)
+    model = model.to(dtype)
+    if dtype == torch.float64:
+        for module in model.modules():
+            if "RMSNorm" in type(module).__name__:
+                module.forward = types.MethodType(_norm, module)
+    prepare(model)
+    asked = prompts(made, 4, ("a", "b-wide", "c"))
+    weights = torch.tensor([(-1.0) ** i + i / 9 for i, c in enumerate(COMPLETIONS) for _ in c], dtype=dtype)
+    scorer, found = CompletionLogProbs(model, made.banned), []
+    for batch, part in make(asked, made):
+        logps, _ = scorer(_double(batch) if dtype == torch.float64 else batch, 0.7)
+        (logps * weights[part]).sum().backward()
+        found.append(logps.detach())
+    return torch.cat(found), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float) -> list[str]:
+    """Tensors whose gradients differ by more than `tolerance` of the largest."""
+    assert one.keys() == other.keys()
+    return [name for name in one if (one[name] - other[name]).abs().max() > tolerance * one[name].abs().max()]
+
+
+@families
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_the_gradient_is_the_same_with_a_shared_prefix_without_and_with_padding(
+    family: Family, dtype: torch.dtype, tolerance: float
+) -> None:
+    logps, gradient = _gradients(family, _padded, dtype)
+    for make in (_shared, _packed_apart, _by_budget):
+        other, found = _gradients(family, make, dtype)
+        assert torch.allclose(logps, other, atol=tolerance), make.__name__
+        assert not _differing(gradient, found, tolerance), make.__name__
+
+
+@families
+def test_the_gradient_is_the_same_under_gradient_checkpointing(family: Family) -> None:
+    def checkpointing(model: Any) -> None:
+        model.train().gradient_checkpointing_enable({"use_reentrant": False})
+
+    _, gradient = _gradients(family, _shared, torch.float64)
+    _, found = _gradients(family, _shared, torch.float64, checkpointing)
+    assert not _differing(gradient, found, 1e-10)
+
+
+def test_a_mask_that_lets_through_what_it_should_hide_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, gradient = _gradients("qwen2_5_vl", _padded, torch.float32)
+    monkeypatch.setattr(packing, "HIDDEN", -1.0)
+    _, found = _gradients("qwen2_5_vl", _shared, torch.float32)
+    assert len(_differing(gradient, found, 1e-5)) > len(gradient) / 2
+
+
+def test_completions_that_follow_each_other_instead_of_the_prompt_are_caught() -> None:
+    def behind_each_other(asked: list[Any], made: Any) -> list[tuple[Any, slice]]:
+        batch = pack(asked, COMPLETIONS, GROUP)
+        positions = batch.positions.clone()
+        positions[:, :, -len(COMPLETIONS[-1]) :] += 1
+        return [(dataclasses.replace(batch, positions=positions), slice(None))]
+
+    _, gradient = _gradients("qwen2_5_vl", _padded, torch.float32)
+    _, found = _gradients("qwen2_5_vl", behind_each_other, torch.float32)
+    assert _differing(gradient, found, 1e-5)
+
+
+def _batch(count: int = 4) -> tuple[Any, Packed]:
+    model, made = policy()
+    return CompletionLogProbs(model, made.banned), pack(
+        prompts(made, count), [COMPLETIONS[i % len(COMPLETIONS)] for i in range(count * GROUP)], GROUP
+    )
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_the_gpus_block_mask_gives_the_log_probs_of_the_cpus_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward only: flex attention has no backward pass on a CPU. `make gpu-check` compares gradients on a GPU."""
+    scorer, batch = _batch()
+    with torch.no_grad():
+        padded, _ = scorer(batch)
+        monkeypatch.setattr(packing, "blocked", lambda query: True)
+        torch.compiler.set_stance("force_eager")  # compiling takes minutes and changes nothing
+        try:
+            blocked, _ = scorer(batch)
+        finally:
+            torch.compiler.set_stance("default")
+    assert torch.allclose(padded, blocked, atol=1e-5)
+
+
+class _Largest(TorchDispatchMode):
+    """Notes the largest number of elements that any operation returned."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                self.largest = max(self.largest, tensor.numel())
+        return out
+
+
+def test_memory_grows_with_the_number_of_groups_and_not_with_its_square() -> None:
+    largest = []
+    for count in (16, 32):
+        scorer, batch = _batch(count)
+        assert batch.ids.numel() ** 2 > 300_000  # so that a mask over all tokens would be the largest tensor
+        with _Largest() as seen:
+            scorer(batch)
+        largest.append(seen.largest)
+    assert largest[1] <= 2.1 * largest[0]
+
+
+def test_micro_batches_keep_every_item_in_order_and_within_the_budget() -> None:
+    sizes = [3, 4, 9, 1, 1, 12, 2]
+    cuts = micro_batches(sizes, 8)
+    assert [i for cut in cuts for i in cut] == list(range(len(sizes)))
+    assert all(len(cut) == 1 or sum(sizes[i] for i in cut) <= 8 for cut in cuts)
+    assert micro_batches([], 8) == []

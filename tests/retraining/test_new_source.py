@@ -1,0 +1,127 @@
+"""A source that arrives without rows: who may annotate it, what becomes of every row, and nothing is bought twice."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tasks import ROOT
+from tasks.tracking.lineage import writers
+from tests.support.chat_server import chat_server, stats
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, read_jsonl, write_jsonl
+from wethink.config.data import Draw
+from wethink.config.launch import Endpoint
+from wethink.config.params import Params, load_params
+from wethink.curation.validate import validate
+from wethink.data.drawn.draw import draw
+from wethink.retraining import new_source
+from wethink.synthesis import api_run
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    whole = load_params(ROOT / "params.yaml")
+    return whole.model_copy(update={"retrain": whole.retrain.model_copy(update={"source": "new"})})
+
+
+def images_of(source: Path, out: Path, params: Params, scratch: Path) -> None:
+    """The step `new_images`."""
+    out.mkdir(exist_ok=True)
+    new_source.new_images(source=source, out=out, scratch=scratch, config=params.ingest, retrain=params.retrain, seed=0)
+
+
+def rows_of(source: Path, images: Path, out: Path, params: Params, scratch: Path) -> None:
+    """The step `new_rows`."""
+    out.mkdir(exist_ok=True)
+    new_source.new_rows(
+        source=source,
+        images=images,
+        out=out,
+        scratch=scratch,
+        config=params.retrain,
+        synthesize=params.synthesize,
+        rewards=params.rewards,
+        launch=params.launch,
+        seed=0,
+    )
+
+
+DRAWN = Draw(sources=("digits",), image_size=56, pretrain=0, train=24, tuning=0, reporting=0, questions_per_image=1)
+
+
+def bare(folder: Path, truth: bool, config: Draw = DRAWN) -> Path:
+    """A source of drawn images without rows; with their truth, as the drawer writes it, or without."""
+    drawn, source = folder / "drawn", folder / "source"
+    for part in (drawn, source / "images"):
+        part.mkdir(parents=True)
+    draw(out=drawn, scratch=folder, config=config, seed=7)
+    for number, row in enumerate(pq.read_table(drawn / "images/digits.parquet")["image"].to_pylist()):
+        (source / "images" / f"{number}.png").write_bytes(row["bytes"])
+    if truth:
+        shutil.copytree(drawn / "truth", source / "truth")
+    return source
+
+
+def test_a_source_without_rows_is_annotated_held_out_images_too_and_passes_the_same_validation(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = bare(tmp_path, truth=True)
+    for name in ("scratch", "valid"):
+        (tmp_path / name).mkdir()
+    images_of(source, tmp_path / "images", params, tmp_path / "scratch")
+    rows_of(source, tmp_path / "images", tmp_path / "rows", params, tmp_path / "scratch")
+    counts = read_json(tmp_path / "rows/metrics.json")
+    assert counts["candidates"] == counts["rows"] + counts["items"] + counts["rejected"]
+    rows, items = (list(read_jsonl(tmp_path / f"rows/{name}.jsonl")) for name in ("rows", "items"))
+    assert len(rows) > 15 and len(items) > 3 and not any(row["refined_cot"] for row in rows)
+    assert not {row["scene"] for row in rows} & {item["scene"] for item in items}
+    write_jsonl(tmp_path / "rows/descriptions.jsonl", [])  # a union has them
+    limits = params.validate_.model_copy(update={"min_rows": 5, "max_answer_share": 1.0})
+    found = validate(
+        images=tmp_path / "images",
+        rows=tmp_path / "rows",
+        out=tmp_path / "valid",
+        scratch=tmp_path / "scratch",
+        config=limits,
+        seed=0,
+    )
+    assert found["quarantined"] == 0 and found["kept"] + sum(found["curated"].values()) == len(rows)
+
+
+def test_photos_without_rows_need_models_to_annotate_them(tmp_path: Path, params: Params) -> None:
+    source = bare(tmp_path, truth=False)
+    (tmp_path / "scratch").mkdir()
+    images_of(source, tmp_path / "images", params, tmp_path / "scratch")
+    with pytest.raises(UserError, match=r"set synthesize\.annotator to 'endpoints'"):
+        rows_of(source, tmp_path / "images", tmp_path / "rows", params, tmp_path / "scratch")
+
+
+def test_models_behind_endpoints_annotate_a_source_and_are_not_asked_twice(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_run, "LEDGER", tmp_path / "ledger.json")
+    source = bare(tmp_path, truth=False)
+    (tmp_path / "scratch").mkdir()
+    with chat_server(tmp_path) as url:
+        where = Endpoint.model_validate({"url": f"{url}/v1", "concurrency": 8, "deadline_seconds": 60.0})
+        endpoints = dict.fromkeys(("vision", "reasoner", "adjudicator"), where)
+        own = {"endpoints": endpoints, "answers": str(tmp_path / "answers.sqlite")}
+        asked = params.model_copy(
+            update={
+                "synthesize": params.synthesize.model_copy(update={"annotator": "endpoints"}),
+                "launch": params.launch.model_copy(update=own),
+            }
+        )
+        images_of(source, tmp_path / "images", params, tmp_path / "scratch")
+        rows_of(source, tmp_path / "images", tmp_path / "rows", asked, tmp_path / "scratch")
+        bought = stats(url)["distinct"]
+        rows_of(source, tmp_path / "images", tmp_path / "again", asked, tmp_path / "scratch")
+        assert stats(url)["distinct"] == bought
+    counts = read_json(tmp_path / "rows/metrics.json")
+    assert counts["candidates"] == counts["rows"] + counts["items"] + counts["rejected"] and counts["rows"] > 3
+    assert (tmp_path / "rows/rows.jsonl").read_bytes() == (tmp_path / "again/rows.jsonl").read_bytes()
+    written = writers(read_jsonl(tmp_path / "rows/rows.jsonl"))
+    assert any(line.startswith("reason by ") and ", prompt " in line for line in written), written

@@ -1,0 +1,70 @@
+"""A policy of a few thousand weights and images of noise, for tests of the maths."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from PIL import Image
+
+from wethink.config.training import Family, TinyModel
+from wethink.models.batching import Prompt, encode_prompts
+from wethink.models.policy import Processor, chat_template
+from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
+
+SHAPE = TinyModel(
+    hidden=32, layers=2, heads=2, kv_heads=1, ff=48, vision_depth=2, vision_hidden=32, initializer_range=0.3
+)
+TEXT = "think then answer how many things are red or blue ? what is the level of green circle square 1 2 3 4 , : yes no"
+
+
+class NoiseImages:
+    """Images by id: reproducible noise, 56 × 56 (ids ending in 'wide' are 56 × 84)."""
+
+    def open(self, image: str) -> Image.Image:
+        rng = np.random.default_rng(list(image.encode()))
+        width = 84 if image.endswith("wide") else 56
+        return Image.fromarray(rng.integers(0, 255, (56, width, 3), dtype=np.uint8))
+
+
+def processor(family: Family = "qwen2_5_vl") -> Processor:
+    tokenizer = build_tokenizer(words([TEXT]))
+    tokenizer.chat_template = chat_template("think then answer")
+    images = build_image_processor(56, family)
+    images.size = {
+        "shortest_edge": 28 * 28,
+        "longest_edge": 4 * 56 * 84,
+    }  # both sizes stay (for Qwen3: about) as they are
+    return Processor(tokenizer, images)
+
+
+def policy(seed: int = 0, family: Family = "qwen2_5_vl") -> tuple[torch.nn.Module, Processor]:
+    made = processor(family)
+    return build_model(SHAPE.model_copy(update={"family": family}), made.tokenizer, seed).eval(), made
+
+
+def prompts(made: Processor, count: int, images: tuple[str, ...] = ("a", "b", "c")) -> list[Prompt]:
+    questions = [" ".join(TEXT.split()[3 : 5 + i % 7]) for i in range(count)]
+    return encode_prompts(questions, [images[i % len(images)] for i in range(count)], NoiseImages(), made)
+
+
+@lru_cache(maxsize=1)
+def taught() -> tuple[dict[str, torch.Tensor], Processor]:
+    """Weights of a policy that writes the format most of the time and guesses the answer: GRPO has what to learn."""
+    from wethink.models.batching import collate
+    from wethink.models.logprobs import CompletionLogProbs
+
+    model, made = policy()
+    scorer, rng = CompletionLogProbs(model, made.banned), np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    asked = prompts(made, 12)
+    for _ in range(50):
+        said = [
+            f"<think> {' '.join(TEXT.split()[3 : 5 + i % 3])} </think> <answer> {rng.integers(1, 4)} </answer>"
+            for i in range(12)
+        ]
+        ids = [[*made.text_ids(text), made.tokenizer.eos_token_id] for text in said]
+        logps, _ = scorer(collate(asked, ids, made.tokenizer.pad_token_id))
+        optimizer.zero_grad()
+        (-logps.mean()).backward()
+        optimizer.step()
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}, made

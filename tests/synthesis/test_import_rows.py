@@ -1,0 +1,150 @@
+"""Existing rows: every quirk of released files is mended or named, and every line is accounted for."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.synthesis.test_pipeline import REWARDS, ingested, settings
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, read_jsonl
+from wethink.config.data import Source
+from wethink.data.image_store import ImageRecord
+from wethink.synthesis.import_rows import import_rows
+from wethink.synthesis.synthesize import synthesize
+
+RECORDS = [
+    ImageRecord("1" * 64, "photos", "train", "c1", 60, 60, "sqa/one.png"),
+    ImageRecord("2" * 64, "photos", "pretrain", "c2", 60, 60, "two.png"),
+    ImageRecord("3" * 64, "photos", "reporting", "c3", 60, 60, "three.png"),
+    ImageRecord("4" * 64, "photos", "train", "c4", 60, 60, "four.png"),
+    ImageRecord("5" * 64, "scans", "train", "c5", 60, 60, "four.png"),
+]
+GOOD = {
+    "problem": "which ? A red B blue",
+    "answer": "B",
+    "category": "MC",
+    "abilities": ["Recognition", "spatial"],
+    "refined_cot": "it is blue",
+    "image_path": "sqa/one.png",
+    "reward": "rule",
+}
+
+
+def imported(folder: Path, *rows: dict, share: bool = True) -> list[dict]:
+    path = folder / "given.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in (*rows, GOOD | {"problem": "complete ? A x B y"})))
+    return import_rows(path, RECORDS, lambda image: share)[:-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {"answer": "B", "refined_cot": "it is blue", "source": "photos", "scene": "c1", "split": "train"}),
+        ({"answer": "B)"}, {"answer": "B"}),
+        ({"answer": "(b)"}, {"answer": "B"}),
+        ({"answer": "blue"}, {"answer": "B"}),
+        ({"answer": "<answer> B </answer>"}, {"answer": "B"}),
+        ({"answer": "<think>hm</think><answer>B</answer>"}, {"answer": "B"}),
+        ({"answer": 3, "category": "FIB"}, {"answer": "3"}),
+        ({"refined_cot": "<think>it is blue</think><answer>B</answer>"}, {"refined_cot": "it is blue"}),
+        ({"refined_cot": "<think>it is blue"}, {"refined_cot": "it is blue"}),
+        ({"refined_cot": "it is blue <answer>B</answer>"}, {"refined_cot": "it is blue"}),
+        ({"refined_cot": "see <image> and <|im_end|>"}, {"refined_cot": "see [image] and [im_end]"}),
+        ({"problem": "<image>\nwhich ? A red B blue"}, {"problem": "[image]\nwhich ? A red B blue"}),
+        ({"refined_cot": "half a pair \ud800"}, {"refined_cot": "half a pair ?"}),
+        ({"category": "Multiple-Choice"}, {"category": "MC", "kind": "imported MC"}),
+        ({"category": "fill in the blank", "answer": "7"}, {"category": "FIB"}),
+        ({"category": "Descriptive", "reward": "Model-based", "answer": "a"}, {"category": "DES", "reward": "model"}),
+        ({"reward": "rule_based"}, {"reward": "rule"}),
+        ({"abilities": "OCR, Math"}, {"abilities": ["ocr", "math"]}),
+        ({"image_path": "./sqa/../sqa/one.png"}, {"image": "1" * 64}),
+        ({"image_path": "photos/sqa/one.png"}, {"image": "1" * 64}),
+        ({"image_path": "scans/four.png"}, {"image": "5" * 64}),
+        ({"image_path": "two.png"}, {"split": "pretrain", "refined_cot": "", "decisions": {"path": "set aside"}}),
+    ],
+)
+def test_a_quirk_is_mended(change: dict, expected: dict, tmp_path: Path) -> None:
+    [row] = imported(tmp_path, GOOD | change)
+    assert row["reason"] is None
+    assert {key: row[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"refined_cot": ""}, "empty reasoning"),
+        ({"refined_cot": "<think> </think>"}, "empty reasoning"),
+        ({"refined_cot": "<answer>B</answer>"}, "empty reasoning"),
+        ({"answer": " "}, "empty answer"),
+        ({"answer": "<answer></answer>"}, "empty answer"),
+        ({"problem": ""}, "empty problem"),
+        ({"answer": "green"}, "answer names no option of the problem"),
+        ({"answer": "A and B"}, "answer names no option of the problem"),
+        ({"category": "riddle"}, "unknown category 'riddle'"),
+        ({"reward": "none"}, "unknown reward 'none'"),
+        ({"image_path": "absent.png"}, "image_path names no ingested image"),
+        ({"image_path": "four.png"}, "image_path names several images"),
+        ({"image_path": "three.png"}, "image is held out (reporting)"),
+        ({"image_path": "/etc/passwd"}, "image_path leaves the source's folder"),
+        ({"image_path": "../one.png"}, "image_path leaves the source's folder"),
+        ({"image_path": "sqa/../../one.png"}, "image_path leaves the source's folder"),
+        ({"image_path": "..\\one.png"}, "image_path leaves the source's folder"),
+        ({"answer": None}, "key 'answer' is missing"),
+    ],
+)
+def test_a_row_that_cannot_be_mended_is_rejected_by_name(change: dict, reason: str, tmp_path: Path) -> None:
+    [row] = imported(tmp_path, GOOD | change)
+    assert row["reason"] == reason
+
+
+def test_the_second_of_equal_rows_is_rejected(tmp_path: Path) -> None:
+    rows = imported(tmp_path, GOOD, GOOD | {"problem": "another ? A x B y"}, GOOD)
+    assert [row["reason"] for row in rows] == [None, None, "same image and problem as line 1"]
+
+
+def test_a_broken_line_costs_no_other_and_is_told_by_its_number_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "given.jsonl"
+    broken = {key: value for key, value in GOOD.items() if key != "reward"}
+    path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(broken) + '\n{"problem": "cut o\n[1]\n')
+    found = [(row["provenance"]["line"], row["reason"]) for row in import_rows(path, RECORDS, bool)]
+    assert found == [(1, None), (3, "key 'reward' is missing"), (4, "not JSON"), (5, "no JSON object")]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty"),
+        ("{]\n", "line 1: not JSON; rows are JSON objects"),
+        (json.dumps({k: v for k, v in GOOD.items() if k != "refined_cot"}), "no row has the key 'refined_cot'"),
+        (None, "does not exist"),
+    ],
+)
+def test_an_unusable_file_gives_a_sentence(text: str | None, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "given.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"given\.jsonl") as caught:
+        import_rows(path, RECORDS, bool)
+    assert sentence in str(caught.value)
+
+
+def test_every_line_is_accounted_for_from_folder_to_rows(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "sqa").mkdir(parents=True)
+    Image.effect_noise((60, 60), 80).save(tmp_path / "mine" / "sqa" / "one.png")
+    images = ingested(tmp_path, tmp_path, (Source(name="mine", kind="folder", path=str(tmp_path / "mine")),))
+    given = [GOOD | {"problem": f"which of {n} ? A red B blue"} for n in range(40)]
+    given += [GOOD | {"image_path": "no.png"}, GOOD | {"answer": ""}, GOOD | {"category": "?"}]
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    (tmp_path / "out").mkdir()
+    config = settings(annotator="rows", rows=str(tmp_path / "given.jsonl"), path_share=1.0)
+    synthesize(
+        images=images, drawn=tmp_path, out=tmp_path / "out", scratch=tmp_path, config=config, rewards=REWARDS, seed=0
+    )
+    metrics = read_json(tmp_path / "out" / "metrics.json")
+    assert (metrics["candidates"], metrics["kept"], metrics["with_path"], metrics["unasked"]) == (43, 40, 40, 0)
+    assert sum(metrics["rejected"].values()) == 3
+    assert len(list(read_jsonl(tmp_path / "out" / "rows.jsonl"))) == 40
+    assert len(list(read_jsonl(tmp_path / "out" / "rejected.jsonl"))) == 3
+    assert list(read_jsonl(tmp_path / "out" / "descriptions.jsonl")) == []

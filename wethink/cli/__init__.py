@@ -1,0 +1,1 @@
+"""The command line: `wethink …`, its parser and the commands for people."""

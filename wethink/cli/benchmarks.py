@@ -1,0 +1,97 @@
+"""The commands `benchmark`, `suite` and `leaderboard` of `python -m wethink`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wethink.common.errors import UserError
+
+if TYPE_CHECKING:
+    from wethink.evaluation.benchmarks.engines import Engine
+
+
+def dispatch(args: argparse.Namespace) -> None:
+    if args.command == "benchmark":
+        benchmark(args)
+    elif args.command == "official":
+        from wethink.evaluation.benchmarks.run import HOME as RESULTS
+        from wethink.evaluation.benchmarks.vlmevalkit import run_official
+
+        found = run_official(
+            args.name,
+            args.model,
+            args.served,
+            args.tsv,
+            RESULTS,
+            args.judge,
+            args.judge_url,
+            args.key_env,
+            args.judge_key_env,
+            args.max_new_tokens,
+        )
+        for name, files in found.items():
+            print(f"{name}: {', '.join(files) or 'VLMEvalKit left no file'}")
+    elif args.command == "suite":
+        from wethink.evaluation.benchmarks.heldout_suite import HOME, suite
+
+        made = suite(Path("data/drawn"), Path("data/images"))
+        for name, about in made["tables"].items():
+            print(f"{HOME / name}: {about['items']} items about {about['scenes']} scenes")
+        print(f"version {made['version']}")
+    elif args.command == "leaderboard":
+        from wethink.report.leaderboard import write_leaderboard
+
+        print(f"written: {write_leaderboard(order=args.order).resolve()}")
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    """Answer the named tables, one after the other.
+
+    Raises:
+        UserError: a table or the model is not what it should be.
+    """
+    from wethink.evaluation.benchmarks.results import spoken
+    from wethink.evaluation.benchmarks.run import Settings, run, shard_of
+    from wethink.evaluation.benchmarks.tsv import Table
+
+    shard = shard_of(args.shard)
+    tables = [Table(path) for path in args.tsv]
+    label = args.name or args.served or Path(args.model).name
+    settings = Settings(
+        label=label,
+        system=args.system,
+        samples=args.samples,
+        temperature=args.temperature,
+        max_new_tokens=args.max_new_tokens,
+        batch=args.batch,
+        controls=not args.no_controls,
+    )
+    engine = _engine(args, settings.seed)
+    try:
+        for table in tables:
+            did = run(table, engine, settings, shard=shard)
+            print(
+                f"{table.name}: {did['answered']} answers new, {did['kept']} kept, of {did['items']} items "
+                f"({did['skipped_without_image']} rows without image left out); {did['folder']}"
+            )
+            if any(item.get("answer") for item in table.items.values()):
+                print(*(f"  {line}" for line in spoken(Path(did["folder"]))), sep="\n")
+            else:
+                print("  the table has no gold answers (column 'answer'): no accuracy can be computed")
+    finally:
+        engine.close()
+
+
+def _engine(args: argparse.Namespace, seed: int) -> "Engine":
+    if args.model.startswith(("http://", "https://")):
+        from wethink.evaluation.benchmarks.endpoint_engine import Served
+
+        if not args.served:
+            raise UserError("--served is missing: the name under which the endpoint serves the model.")
+        served: Engine = Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch)
+        return served
+    from wethink.config.params import load_params
+    from wethink.evaluation.benchmarks.engines import InProcess
+
+    launch = load_params().launch
+    return InProcess(Path(args.model), args.max_new_tokens, seed, launch.device, launch.threads)

@@ -1,0 +1,121 @@
+"""Commands for people beside the DAG: what they are called with, and the module that does the work (imported late)."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.config.params import load_params
+
+
+def add_commands(commands: Any) -> None:
+    """Register every command of this module with the parser's `subparsers`."""
+    commands.add_parser("quality", help="how good the filters of synthesis are, on drawn images → reports/quality.json")
+    gallery = commands.add_parser(
+        "gallery", help="every image, question, answer and verdict, as a page to look through"
+    )
+    gallery.add_argument("--out", type=Path, default=Path("reports/gallery"), help="a folder, which is replaced")
+    export = commands.add_parser("export", help="the rows as a Hugging Face dataset, or in another trainer's form")
+    export.add_argument("form", choices=["dataset", "sharegpt", "verl", "trl"], help="verl: EasyR1 reads it, too")
+    export.add_argument("--out", type=Path, help="a folder, which is replaced (default: exports/<form>)")
+    export.add_argument("--name", default="WeThink data", help="dataset: its name in the card")
+    export.add_argument(
+        "--licence",
+        action="append",
+        default=[],
+        metavar="WHAT=LICENCE",
+        help="dataset: 'dataset=apache-2.0' for rows and card, 'SOURCE=…' for the images of a source; repeatable",
+    )
+    export.add_argument("--push", metavar="OWNER/NAME", help="dataset: upload it to the hub (token: HF_TOKEN)")
+    export.add_argument("--public", action="store_true", help="dataset: a pushed one may be seen by everybody")
+    audit = commands.add_parser(
+        "audit", help="a random sample of rows for a human to accept or reject, and its estimate"
+    )
+    steps = audit.add_subparsers(dest="step", required=True, metavar="STEP")
+    sample = steps.add_parser("sample", help="draw rows and write the page on which to judge them")
+    sample.add_argument("--rows", type=int, default=100, help="how many (default: %(default)s)")
+    sample.add_argument("--out", type=Path, default=Path("reports/audit.html"))
+    estimate = steps.add_parser("estimate", help="the share of wrong rows that a saved file of verdicts shows")
+    estimate.add_argument("verdicts", type=Path, help="the file that the page saved")
+    estimate.add_argument("--out", type=Path, default=Path("reports/audit.json"))
+    rates = commands.add_parser("passrates", help="how often a checkpoint solves each training row, for curation")
+    rates.add_argument("--model", type=Path, default=Path("models/sft"), help="a checkpoint (default: %(default)s)")
+    rates.add_argument("--rows", type=Path, default=Path("data/rows/rows.jsonl"), help="default: %(default)s")
+    rates.add_argument("--samples", type=int, default=8, help="answers to each question (default: %(default)s)")
+    rates.add_argument("--out", type=Path, default=Path("data/passrates.jsonl"))
+
+
+def _audit(args: argparse.Namespace) -> None:
+    from wethink.report.audit import estimate, sample
+
+    if args.step == "sample":
+        count = sample(Path("data/images"), Path("data/valid"), args.out, args.rows, load_params().seed)
+        print(f"{count} rows: open {args.out}, judge, save, then `python -m wethink audit estimate FILE`")
+    else:
+        found = estimate(args.verdicts, args.out)
+        error = found["error"]
+        print(
+            f"{error['value']:.1%} of the rows are wrong (95 % interval {error['low']:.1%} to {error['high']:.1%}, "
+            f"{error['n']} judged, {found['unsure']} unsure, {found['open']} left open)"
+        )
+
+
+def _passrates(args: argparse.Namespace) -> None:
+    from wethink.evaluation.pass_rates import passrates
+    from wethink.rewards.judge.model_judge import connected
+
+    params = load_params()
+    with connected(params.rewards, params.launch):
+        counts = passrates(args.model, Path("data/images"), args.rows, args.out, args.samples, params)
+    print(f"{args.out}: {counts['rows']:,} rows, {counts['always']:,} always and {counts['never']:,} never solved")
+
+
+def _gallery(args: argparse.Namespace) -> None:
+    from wethink.report.data_gallery import gallery
+
+    counts = gallery(Path("data/images"), Path("data/rows"), Path("data/valid"), args.out)
+    print(f"{counts['rows']:,} rows about {counts['images']:,} images: open {args.out / 'index.html'}")
+    if counts["without_image"]:
+        print(f"not shown: {counts['without_image']:,} rows whose image was not ingested")
+
+
+def _export(args: argparse.Namespace) -> None:
+    out = args.out or Path("exports") / args.form
+    images, rows, valid = Path("data/images"), Path("data/rows"), Path("data/valid")
+    if args.form != "dataset":
+        from wethink.export.trainer_formats import export_for
+
+        counts = export_for(args.form, images, valid, out)
+        print(f"{out}: " + ", ".join(f"{count:,} rows {name}" for name, count in counts.items()))
+        return
+    from wethink.export.dataset import export_dataset, push
+
+    licences = dict(_licence(text) for text in args.licence)
+    made = export_dataset(images, rows, valid, out, args.name, licences)
+    print(f"{out}: {made['rows']:,} rows about {made['images']:,} images")
+    if args.push:
+        print(f"pushed: {push(out, args.push, private=not args.public)}")
+
+
+def _licence(text: str) -> tuple[str, str]:
+    what, equals, licence = text.partition("=")
+    if not (what and equals and licence):
+        raise UserError(f"--licence {text}: write WHAT=LICENCE, as in dataset=apache-2.0.")
+    return what, licence
+
+
+def _quality(args: argparse.Namespace) -> None:
+    from wethink.experiments.filter_quality import OUT, quality, tables
+
+    print(tables(quality(load_params())))
+    print(f"written: {OUT} and {OUT.with_suffix('.md')}")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "audit": _audit,
+    "export": _export,
+    "gallery": _gallery,
+    "passrates": _passrates,
+    "quality": _quality,
+}

@@ -1,0 +1,40 @@
+"""The commands `synthesize --dry-run` and `synthesize --fill`."""
+
+import re
+from pathlib import Path
+
+from wethink.common.errors import UserError
+from wethink.config.params import Params
+from wethink.dag.workspace import stage_lock
+from wethink.data.image_store import ImageSet
+from wethink.synthesis.api_run import Work, buy
+from wethink.synthesis.pipeline import to_annotate
+
+
+def fill(work: Work, number: int, parts: int) -> None:
+    """Buy the answers of one part; the stage then finds them in the store. Raises UserError like `buy`."""
+    part = work.part(number, parts)
+    part.team()
+    if part.records:
+        buy(part, lambda record, found: None)
+
+
+def prepare(params: Params, part: str | None, dry_run: bool) -> None:
+    """`synthesize --fill I/N` and `synthesize --dry-run`, on data/images.
+
+    Raises:
+        UserError: like `buy`; or I/N is no part.
+    """
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", part or "1/1")
+    number, parts = (int(group) for group in found.groups()) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise UserError(f"--fill {part}: write it as I/N, with I from 1 to N, for instance 1/4.")
+    stored = ImageSet(Path("data/images"))
+    work = Work(stored, to_annotate(stored), params.synthesize, params.rewards, params.seed, params.launch)
+    if dry_run:
+        from wethink.synthesis.dry_run import estimate, show
+
+        print(show(estimate(work)))
+        return
+    with stage_lock(f"synthesize-{number}-of-{parts}"):
+        fill(work, number, parts)

@@ -1,0 +1,112 @@
+"""Which rows are fit to be trained on: no copy, nothing that a benchmark tests, balanced, neither trivial nor hopeless.
+
+The filters act in this order, and a row that one of them drops ends with that filter's reason, so the counts add up.
+All but the first are off unless params.yaml asks for them.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl
+from wethink.config.curation import Curation
+from wethink.curation import duplicate_questions
+from wethink.curation.contamination import collection, contaminated
+from wethink.data.image_store import ImageSet
+
+REASONING = "reasoning"  # in every question, so no ability to balance
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The rows that stay, in their order; the others with `reason`; and what benchmarks were found to hold."""
+
+    kept: list[Record]
+    dropped: list[Record]
+    benchmarks: list[Record]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many rows each filter dropped."""
+        return dict(sorted(Counter(row["reason"].split(":")[0] for row in self.dropped).items()))
+
+
+def curate(rows: Sequence[Record], images: ImageSet, config: Curation, seed: int) -> Curated:
+    """Apply every filter that the config asks for to valid rows.
+
+    Raises:
+        UserError: a named file is missing or not what it should be.
+    """
+    benchmarks: list[Record] = []
+    filters: list[Callable[[Sequence[Record]], dict[str, str]]] = [
+        _repeated,
+        lambda left: _tested(left, images, config, benchmarks),
+        lambda left: _unfit(left, config),
+        lambda left: balance(left, config.caps.model_dump(), seed),
+    ]
+    left, reasons = list(rows), dict[str, str]()
+    for find in filters:
+        found = find(left)
+        reasons |= found
+        left = [row for row in left if row["id"] not in found]
+    return Curated(left, [row | {"reason": reasons[row["id"]]} for row in rows if row["id"] in reasons], benchmarks)
+
+
+def _repeated(rows: Sequence[Record]) -> dict[str, str]:
+    return {row: f"asked before: row {first}" for row, first in duplicate_questions.duplicates(rows).items()}
+
+
+def _tested(rows: Sequence[Record], images: ImageSet, config: Curation, benchmarks: list[Record]) -> dict[str, str]:
+    """Rows about a benchmark's picture (or a near-duplicate: the same scene), and rows that ask what it asks."""
+    if not config.benchmarks:
+        return {}
+    ours = collection(rows, images)
+    dropped: dict[str, str] = {}
+    for path in map(Path, config.benchmarks):
+        found = contaminated(ours, path)
+        scenes = {row["scene"] for image in found.images for row in ours.rows[image]}
+        hits = {row["id"] for row in rows if row["scene"] in scenes} | found.questions
+        dropped |= {row: f"contaminated: {path.name}" for row in sorted(hits) if row not in dropped}
+        benchmarks.append(found.as_record() | {"rows_dropped": len(hits)})
+    return dropped
+
+
+def _unfit(rows: Sequence[Record], config: Curation) -> dict[str, str]:
+    """Rows that a policy always or never solves. A row that was not measured stays: unknown is not wrong."""
+    if config.difficulty is None:
+        return {}
+    low, high = config.difficulty.low, config.difficulty.high
+    rates: dict[str, float] = {}
+    for number, record in enumerate(read_jsonl(Path(config.difficulty.rates)), start=1):
+        if not isinstance(record.get("id"), str) or not isinstance(record.get("samples"), int):
+            raise UserError(
+                f"{config.difficulty.rates}, line {number}: no pass rate (id, passes, samples); write the file with "
+                "`python -m wethink passrates`."
+            )
+        if record["samples"]:
+            rates[record["id"]] = record["passes"] / record["samples"]
+    return {
+        row["id"]: f"{'too easy' if rates[row['id']] > high else 'too hard'}: pass rate {rates[row['id']]:.2f}"
+        for row in rows
+        if row["id"] in rates and not low <= rates[row["id"]] <= high
+    }
+
+
+def balance(rows: Sequence[Record], caps: dict[str, int | None], seed: int) -> dict[str, str]:
+    """Rows over a cap of their source, category or any of their abilities; which ones, the hash of the id decides."""
+    if not any(caps.values()):
+        return {}
+    counts: Counter[tuple[str, str]] = Counter()
+    dropped = {}
+    for row in sorted(rows, key=lambda row: hashlib.sha256(f"balance {seed} {row['id']}".encode()).digest()):
+        groups = [("source", row["source"]), ("category", row["category"])]
+        groups += [("ability", name) for name in row["abilities"] if name != REASONING]
+        full = next((group for group in groups if (cap := caps[group[0]]) and counts[group] >= cap), None)
+        if full:
+            dropped[row["id"]] = f"over the cap: {full[0]} {full[1]}"
+        else:
+            counts.update(groups)
+    return dropped

@@ -1,0 +1,229 @@
+"""Stage `validate`: a Great Expectations checkpoint over the rows, quarantine, curation, and a gate.
+A row that fails an expectation goes to `quarantine.jsonl` with the expectation in words. Of the others, curation
+drops those that are sound but not wanted (repeated, contaminated, unbalanced, too easy or too hard) into
+`curated.jsonl` with their reason; the rest pass unchanged and in order. The gate stops the run where quarantine
+alone would hide a broken synthesis.
+
+Data Docs carry a run's time and random ids, so they cannot be part of a published folder, which is a
+function of its inputs only: they stand in `.wethink/data_docs/`.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl, write_json, write_jsonl
+from wethink.common.paths import WORK
+from wethink.config.curation import Validate
+from wethink.curation.filters import curate
+from wethink.data.image_store import ImageSet
+from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS
+from wethink.rewards.hybrid import check
+from wethink.rewards.rules.options import options
+from wethink.rewards.verdict import MAX_ANSWER_CHARS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXTS = ("id", "image", "source", "split", "kind", *(key for key in RELEASED_KEYS if key != "abilities"))
+MARKUP = r"</?(?:think|answer|image|video|audio)>|<\|[a-z0-9_]+\|>"  # would be read as tags or chat markers
+SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
+
+
+def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Validate, seed: int) -> dict[str, Any]:
+    """Write the rows that pass and stay, the others with reasons, and what benchmarks hold; return the counts.
+
+    Raises:
+        UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
+    """
+    every = list(read_jsonl(rows / "rows.jsonl"))
+    if not every:
+        raise UserError(f"{rows / 'rows.jsonl'} has no rows; see {rows / 'rejected.jsonl'} for why.")
+    stored = ImageSet(images)
+    sources = sorted({record.source for record in stored.records})
+    results = _checkpoint(_frame(every, stored), _suite(config, sources), scratch)
+    reasons: dict[int, list[str]] = {}
+    for result in results:
+        for place in result["places"]:
+            reasons.setdefault(place, []).append(result["description"])
+    curated = curate([row for place, row in enumerate(every) if place not in reasons], stored, config.curation, seed)
+    kept = curated.kept
+    write_jsonl(out / "rows.jsonl", kept)
+    write_jsonl(out / "quarantine.jsonl", (every[place] | {"reasons": reasons[place]} for place in sorted(reasons)))
+    write_jsonl(out / "curated.jsonl", curated.dropped)
+    write_json(out / "contamination.json", {"benchmarks": curated.benchmarks})
+    shutil.copyfile(rows / "descriptions.jsonl", out / "descriptions.jsonl")
+    metrics: dict[str, Any] = {
+        "rows": len(every),
+        "kept": len(kept),
+        "quarantined": len(reasons),
+        "curated": curated.reasons,
+        "with_path": sum(bool(row["refined_cot"]) for row in kept),
+        "expectations": [
+            {"description": r["description"], "checked": r["checked"], "failed": len(r["places"])} for r in results
+        ],
+    }
+    write_json(out / "metrics.json", metrics)
+    _gate(every, kept, reasons, config, out)
+    return metrics
+
+
+def _gate(every: list[Record], kept: list[Record], reasons: dict[int, list[str]], config: Validate, out: Path) -> None:
+    if len(reasons) > config.max_quarantined * len(every):
+        worst, failed = Counter(reason for found in reasons.values() for reason in found).most_common(1)[0]
+        raise UserError(
+            f"{len(reasons)} of {len(every)} rows failed validation, more than validate.max_quarantined "
+            f"({config.max_quarantined:.0%}); most often ({failed} rows) it does not hold that {worst}. The rows and "
+            f"their reasons stand in {out / 'quarantine.jsonl'}; mend them or their synthesis."
+        )
+    if len(kept) < config.min_rows:
+        raise UserError(
+            f"only {len(kept)} rows passed validation and curation, fewer than validate.min_rows ({config.min_rows}); "
+            "synthesize from more images, or lower the limit."
+        )
+    answers: dict[str, Counter[str]] = {}
+    for row in kept:
+        answers.setdefault(row["kind"], Counter())[row["answer"]] += 1
+    for kind, counts in sorted(answers.items()):
+        answer, count = counts.most_common(1)[0]
+        if counts.total() >= SHARE_ROWS and count > config.max_answer_share * counts.total():
+            raise UserError(
+                f"question kind '{kind}': {count} of {counts.total()} answers are '{answer}', more than "
+                f"validate.max_answer_share ({config.max_answer_share:.0%}); balance its questions, or raise the limit."
+            )
+
+
+def _frame(rows: list[Record], images: ImageSet) -> "pd.DataFrame":
+    """What is checked, one line a row: its texts (anything else counts as missing) and derived facts in words."""
+    import pandas as pd
+
+    splits = {record.id: record.split for record in images.records}
+    lines = []
+    for row in rows:
+        text = {key: row[key] if isinstance(row.get(key), str) else None for key in TEXTS}
+        problem, answer = text["problem"] or "", text["answer"] or ""
+        category, reward = text["category"] or "", text["reward"] or ""
+        verdict = check(answer, problem, answer, category, reward, tolerance=0.0)
+        abilities = row.get("abilities")
+        lines.append(
+            text
+            | {
+                "abilities": bool(isinstance(abilities, list) and all(isinstance(name, str) for name in abilities)),
+                "image is ingested": text["image"] in splits,
+                "split is the image's": splits.get(text["image"] or "") == text["split"],
+                "answer is an option": answer in options(problem) if category == "MC" else None,
+                "answer passes its own check": verdict.outcome == "correct",
+                "reasoning": "with path" if text["refined_cot"] else "without path",
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _great_expectations() -> Any:
+    """The library, imported late (it takes seconds) and with its usage statistics off, which it decides at import."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations
+
+    return great_expectations
+
+
+def _suite(config: Validate, sources: list[str]) -> Any:
+    """The suite; each expectation's description is the reason that a quarantined row carries."""
+    gx = _great_expectations()
+    expect = gx.expectations
+    given = [expect.ExpectColumnValuesToNotBeNull(column=key, description=f"{key} is given, as text") for key in TEXTS]
+    one_of: dict[str, tuple[str, Sequence[object]]] = {
+        "category": ("category is MC, FIB or DES", CATEGORIES),
+        "reward": ("reward is rule or model", REWARDS),
+        "split": ("split is pretrain or train", TRAINING_SPLITS),
+        "source": ("source is an ingested one", sources),
+        "abilities": ("abilities are a list of names", [True]),
+        "image is ingested": ("image exists among the ingested images", [True]),
+        "split is the image's": ("split is that of the image", [True]),
+        "answer is an option": ("a multiple-choice answer is the letter of a listed option", [True]),
+        "answer passes its own check": ("the answer can be checked, and passes its own check", [True]),
+    }
+    lengths = {
+        "problem": (1, config.max_problem_chars),
+        "answer": (1, MAX_ANSWER_CHARS),
+        "refined_cot": (0, config.max_cot_chars),
+    }
+    suite = [
+        *given,
+        expect.ExpectColumnValuesToBeUnique(column="id", description="id is unique"),
+        *(
+            expect.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), description=words)
+            for column, (words, values) in one_of.items()
+        ),
+        *(
+            expect.ExpectColumnValueLengthsToBeBetween(
+                column=column, min_value=low, max_value=high, description=f"{column} has {low} to {high} characters"
+            )
+            for column, (low, high) in lengths.items()
+        ),
+        *(
+            expect.ExpectColumnValuesToNotMatchRegex(
+                column=column, regex=MARKUP, description=f"{column} has no tags or chat markers inside"
+            )
+            for column in lengths
+        ),
+        expect.ExpectColumnPairValuesToBeInSet(
+            column_A="category",
+            column_B="reward",
+            value_pairs_set=[("MC", "rule"), ("FIB", "rule"), ("DES", "model")],
+            ignore_row_if="either_value_is_missing",
+            description="MC and FIB are checked by rule, DES by model",
+        ),
+        expect.ExpectColumnPairValuesToBeInSet(
+            column_A="split",
+            column_B="reasoning",
+            value_pairs_set=[("train", "with path"), ("train", "without path"), ("pretrain", "without path")],
+            ignore_row_if="either_value_is_missing",
+            description="only rows of the train split have a reasoning path",
+        ),
+    ]
+    return gx.ExpectationSuite(name="rows", expectations=suite)
+
+
+def _checkpoint(frame: "pd.DataFrame", suite: Any, scratch: Path) -> list[dict[str, Any]]:
+    """Run the checkpoint; per expectation its description, how many rows it checked, and where it failed."""
+    gx = _great_expectations()
+    project = scratch / "expectations"
+    shutil.rmtree(project, ignore_errors=True)
+    context = gx.get_context(mode="file", project_root_dir=str(project))
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+    batch = asset.add_batch_definition_whole_dataframe("rows")
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(name="rows", data=batch, suite=context.suites.add(suite))
+    )
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(
+            name="rows",
+            validation_definitions=[definition],
+            actions=[gx.checkpoint.UpdateDataDocsAction(name="data_docs")],
+            result_format={"result_format": "COMPLETE"},
+        )
+    )
+    [validation] = checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+    shutil.rmtree(WORK / "data_docs", ignore_errors=True)
+    shutil.copytree(project / "gx" / "uncommitted" / "data_docs" / "local_site", WORK / "data_docs")
+    order = {expectation.description: place for place, expectation in enumerate(suite.expectations)}
+    results = sorted(validation.results, key=lambda result: order[result.expectation_config.description])
+    return [_result(result) for result in results]
+
+
+def _result(result: Any) -> dict[str, Any]:
+    description = result.expectation_config.description
+    if result.exception_info.get("raised_exception"):  # a fault of ours or of Great Expectations, not of a row
+        raise RuntimeError(f"expectation '{description}' could not run: {result.exception_info['exception_message']}")
+    counts = result.result
+    return {
+        "description": description,
+        "checked": counts["element_count"] - counts.get("missing_count", 0),
+        "places": sorted(int(place) for place in counts["unexpected_index_list"]),
+    }

@@ -1,0 +1,1 @@
+"""The DAG as data: stages, runner, scratch and publishing, import closures."""

@@ -1,0 +1,7 @@
+"""Every stage outside the main DAG, by name: controls, ablations, retraining."""
+
+from wethink.dag.experiment_stages import ABLATIONS, CONTROLS
+from wethink.dag.retraining_stages import BUNDLE, RETRAIN
+from wethink.dag.stage import Stage
+
+OTHERS: dict[str, Stage] = CONTROLS | ABLATIONS | RETRAIN | {"bundle": BUNDLE}  # that DVC does not know

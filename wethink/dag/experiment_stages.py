@@ -1,0 +1,88 @@
+"""Stages beside the DAG, which DVC does not know: the controls, the arms of the ablations, the steps of a retrain."""
+
+from wethink.dag.main_stages import STAGES
+from wethink.dag.stage import Stage
+from wethink.experiments.arms import ARMS, MAIN, RESULTS, folder
+
+# Whose compute a control may spend, and the logs that say how much that was.
+_RIVAL = {"logs": ".wethink/runs", "rival": "models/grpo"}
+
+CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/experiments/controls.py)
+    "more_sft": Stage(
+        "control: more SFT for GRPO's compute",
+        "wethink.experiments.controls:more_sft",
+        "sft",
+        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_RIVAL},
+        "models/arms/more_sft",
+        ranks=True,
+    ),
+    "rejection_sft": Stage(
+        "control: SFT on the policy's own right samples for GRPO's compute",
+        "wethink.experiments.controls:rejection_sft",
+        "sft",
+        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_RIVAL},
+        "models/arms/rejection_sft",
+        also=("grpo", "rewards"),
+        ranks=True,
+    ),
+    "grpo_from_base": Stage(
+        "control: GRPO without a warm start",
+        "wethink.experiments.controls:grpo_from_base",
+        "grpo",
+        STAGES["grpo"].inputs,
+        "models/arms/grpo_from_base",
+        also=("rewards",),
+        ranks=True,
+    ),
+    "shuffled_gold": Stage(
+        "control: GRPO on shuffled golds, which must not gain",
+        "wethink.experiments.controls:shuffled_gold",
+        "grpo",
+        STAGES["grpo"].inputs,
+        "models/arms/shuffled_gold",
+        also=("rewards",),
+        ranks=True,
+    ),
+    "evaluate_arms": Stage(
+        "control: all arms on the main job's held-out items",
+        "wethink.experiments.controls:evaluate_arms",
+        "evaluate",
+        {
+            "images": "data/images",
+            "drawn": "data/drawn",
+            **{arm: f"models/arms/{arm}" for arm in ("more_sft", "rejection_sft", "grpo_from_base", "shuffled_gold")},
+        },
+        "reports/arms",
+        also=("rewards",),
+    ),
+}
+
+
+def _ablations() -> dict[str, Stage]:
+    """Two stages per ablation arm (training, evaluation), and an evaluation of each main checkpoint."""
+    found: dict[str, Stage] = {}
+    for name, arm in ARMS.items():
+        supervised = arm.trains in ("sft", "more_sft", "rejection_sft")
+        inputs = {"images": "data/images", "rows": "data/valid", "start": folder(arm.start)}
+        found[f"arm_{name}"] = Stage(
+            f"ablation: {name.replace('_', ' ')}",
+            f"wethink.experiments.ablations:train_{name}",
+            "sft" if supervised else "grpo",
+            inputs | (_RIVAL | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
+            folder(name),
+            also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
+            ranks=True,
+        )
+    for name in (*MAIN, *ARMS):
+        found[f"measure_{name}"] = Stage(
+            f"ablation: {name.replace('_', ' ')} on the held-out items",
+            f"wethink.experiments.ablations:evaluate_{name}",
+            "evaluate",
+            {"images": "data/images", "drawn": "data/drawn", "checkpoint": folder(name)},
+            f"{RESULTS}/{name}",
+            also=("rewards",),
+        )
+    return found
+
+
+ABLATIONS = _ablations()  # beside the main job, too (flows/ablations.py)

@@ -1,0 +1,131 @@
+"""Running a stage: its inputs checked, its lock held, its scratch found again, its output published whole."""
+
+import shutil
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import FAILURE, UserError
+from wethink.common.jsonl import read_json, write_json
+from wethink.common.paths import WORK
+from wethink.config.params import Params
+from wethink.dag.all_stages import OTHERS
+from wethink.dag.main_stages import STAGES
+from wethink.dag.publishing import publish, verify_manifest
+from wethink.dag.stage import Stage
+from wethink.dag.usage import measured
+from wethink.dag.workspace import discard_scratch, fingerprint, scratch_folder, stage_lock
+
+# Seconds that a bereaved rank waits: the launcher reports whom it first finds ended, who should be the one to blame.
+HINDSIGHT = 5.0
+TOO_SMALL = (
+    "lower optim.micro_tokens or optim.micro_batch, set optim.checkpointing, name a file with ZeRO-3 or offload in "
+    "launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; starting again goes on from there."
+)
+
+
+def settings(stage: Stage, params: Params) -> dict[str, Any]:
+    """The parameters that a stage depends on, as plain JSON values."""
+    whole = params.model_dump(mode="json", by_alias=True)
+    return {name: whole[name] for name in ("seed", stage.section, *stage.also)}
+
+
+def arguments(stage: Stage, params: Params) -> dict[str, Any]:
+    """The keyword arguments of a stage's function, without `out` and `scratch`."""
+    sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
+    given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
+    given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
+    launched = stage.ranks or stage.section in ("synthesize", "evaluate") or "synthesize" in stage.also
+    return given | ({"launch": params.launch} if launched else {})
+
+
+def own_files(name: str, params: Params) -> list[str]:
+    """The user's own files that a stage reads. A missing one is left to the stage, which says so in a sentence."""
+    curation = params.validate_.curation
+    named: dict[str, list[str | None]] = {
+        "ingest": [source.path for source in params.ingest.sources],
+        "synthesize": [params.synthesize.rows],
+        "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
+        "base": [params.base.model],
+    }
+    return [path for path in named.get(name, []) if path is not None and Path(path).exists()]
+
+
+def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
+    """Run one stage from its inputs to its published output and return its metrics.
+
+    `once` is for the controls, which DVC does not know: a published arm with the same fingerprint is left alone.
+
+    Raises:
+        UserError: an input is missing (the stage that makes it is named), or the stage refuses its input.
+    """
+    from wethink.dag.import_closure import closure
+
+    stage = (STAGES | OTHERS)[name]
+    for path in stage.inputs.values():
+        if not Path(path).exists():
+            maker = next((other for other, entry in (STAGES | OTHERS).items() if entry.out == path), "draw")
+            raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
+    inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
+    own = [Path(path) for path in own_files(name, params)]
+    key = fingerprint(closure(stage.module), settings(stage, params), inputs, own)
+    run_record = WORK / "runs" / f"{name}.run.json"
+    known = read_json(run_record) if once and Path(stage.out).exists() and run_record.exists() else {}
+    if known.get("fingerprint") == key and "metrics" in known:  # without metrics it was begun, not finished
+        if Path(stage.out).is_dir():
+            verify_manifest(Path(stage.out))
+        return dict(known["metrics"])
+    with stage_lock(name), measured(run_record) as record:
+        scratch = scratch_folder(name, key, adopt)
+        log = WORK / "runs" / f"{name}.metrics.jsonl"  # where trackers look; the log itself is part of scratch
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        log.symlink_to((scratch / "metrics.jsonl").resolve())
+        record |= {"stage": name, "fingerprint": key}
+        if stage.ranks and params.launch.processes > 1:
+            from wethink.training.launch import launch_ranks
+
+            launch_ranks(name, scratch, params.launch)
+        else:
+            run_rank(name, scratch, params)
+        metrics = _metrics(scratch)
+        log.unlink()
+        if (scratch / "metrics.jsonl").exists():
+            shutil.copyfile(scratch / "metrics.jsonl", log)
+        publish(scratch / "out", Path(stage.out))
+        discard_scratch(name)
+        record |= {"metrics": metrics}
+    return metrics
+
+
+def _metrics(scratch: Path) -> dict[str, Any]:
+    path = scratch / "out" / "metrics.json"
+    metrics: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return metrics
+
+
+def run_rank(name: str, scratch: Path, params: Params) -> None:
+    """One rank of a stage: the library function, with this process's share of the work."""
+    import importlib
+
+    from wethink.rewards.judge.model_judge import connected
+
+    stage = (STAGES | OTHERS)[name]
+    module, function = stage.function.split(":")
+    judged = "rewards" in stage.also and "synthesize" not in (stage.section, *stage.also)
+    (scratch / "out").mkdir(exist_ok=True)
+    (scratch / FAILURE).unlink(missing_ok=True)
+    work = getattr(importlib.import_module(module), function)
+    try:
+        with connected(params.rewards, params.launch) if judged else nullcontext():
+            work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
+            error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
+        if isinstance(error, UserError):
+            write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
+        if isinstance(error, RuntimeError) and "by peer" in str(error):  # gloo and NCCL say so when a rank is gone
+            time.sleep(HINDSIGHT)
+            raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
+        raise error

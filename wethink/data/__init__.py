@@ -1,0 +1,1 @@
+"""Images on disk: row schema, image readers, ingestion, shards, near-duplicates."""

@@ -1,0 +1,183 @@
+"""Readers of image sources: drawn, folders, Parquet and Hugging Face datasets on disk."""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wethink.common.errors import UserError
+from wethink.config.data import Source
+from wethink.data.image_decoding import Unusable
+
+BATCH = 64  # rows of a dataset in memory at once
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something that should be an image: where it is, and how its bytes are read (which may raise Unusable)."""
+
+    origin: str
+    read: Callable[[], bytes]
+    split: str | None = None  # None: the source does not say, so training, or a share that is held out
+    cluster: str | None = None  # None: the source does not say, so by near-duplicates
+
+
+def _candidates(source: Source, drawn: Path, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
+    """How many images a source seems to have, and each of them in a fixed order."""
+    if source.path is None:
+        file = drawn / "images" / f"{source.name}.parquet"
+        if not file.is_file():
+            known = ", ".join(path.stem for path in sorted((drawn / "images").glob("*.parquet"))) or "none"
+            raise UserError(
+                f"{key}.name: no drawn source '{source.name}' (drawn are: {known}); add it to draw.sources."
+            )
+        return _dataset(file, "image", key, max_mb)
+    path = Path(source.path)
+    if not path.exists():
+        raise UserError(f"{key}.path: {path} does not exist; put the images there or mend the path.")
+    if source.kind == "folder" and not path.is_dir():
+        raise UserError(f"{key}.path: {path} is a file; name a folder, or use kind: dataset for a Parquet file.")
+    total, candidates = _folder(path, max_mb) if source.kind == "folder" else _dataset(path, source.column, key, max_mb)
+    if not total:
+        raise UserError(f"{key}.path: {path} is empty; put images there or remove the source.")
+    return total, candidates
+
+
+def _folder(root: Path, max_mb: int) -> tuple[int, Iterator[Found]]:
+    """Every file below a folder, sorted; links to folders are reported, not followed."""
+    paths: list[Path] = []
+    for parent, folders, files in os.walk(root):
+        paths += [Path(parent, name) for name in files]
+        paths += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
+    paths.sort()
+
+    def found() -> Iterator[Found]:
+        for path in paths:
+            origin = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+            yield Found(origin, lambda path=path: _read(path, root, max_mb))  # type: ignore[misc]
+
+    return len(paths), found()
+
+
+def _read(path: Path, root: Path, max_mb: int) -> bytes:
+    """A file's bytes, if it is a regular file within the root and not too large."""
+    try:
+        target = path.resolve(strict=True)
+        if not target.is_relative_to(root.resolve()):
+            raise Unusable("outside the source: the path leads out of its folder")
+        status = target.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise Unusable("not a file: a folder, a link to one, or a device")
+        _check_size(status.st_size, max_mb)
+        return target.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unusable("missing: the path leads to no file") from None
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a null byte in a path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unusable(f"unreadable: {reason}") from None
+
+
+def _check_size(size: int, max_mb: int) -> None:
+    if size > max_mb * 2**20:
+        raise Unusable(f"too large: {size / 2**20:.1f} MB, ingest.max_file_mb is {max_mb}")
+
+
+def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
+    """The rows of Parquet files, or of a folder written by `datasets.save_to_disk`."""
+    root = path if path.is_dir() else path.parent
+    try:
+        tables = _tables(path, key)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{key}.path: {path} cannot be read as a dataset ({error}); write it again.") from None
+    for name, schema, _, _ in tables:
+        if column not in schema.names:
+            raise UserError(f"{key}.column: {name} has no column '{column}'; it has: {', '.join(schema.names)}.")
+        if not _holds_images(schema.field(column).type):
+            kind = schema.field(column).type
+            raise UserError(f"{key}.column: '{column}' of {name} holds {kind}; expected bytes, a path, or both.")
+
+    def found() -> Iterator[Found]:
+        for name, schema, _, batches in tables:
+            columns = [wanted for wanted in (column, "split", "scene") if wanted in schema.names]
+            for number, row in enumerate(_rows(batches(columns), columns, f"{key}.path: {root / name}")):
+                value, split, scene = row[column], row.get("split"), row.get("scene")
+                yield Found(
+                    f"{name}#{number}",
+                    lambda value=value: _value_bytes(value, root, max_mb),  # type: ignore[misc]
+                    None if split is None else str(split),
+                    None if scene is None else str(scene),
+                )
+
+    return sum(rows for _, _, rows, _ in tables), found()
+
+
+def _rows(batches: Iterator[pa.RecordBatch], columns: list[str], where: str) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in batches:
+            yield from batch.select(columns).to_pylist()
+    except (OSError, pa.ArrowException) as error:  # a damaged page, found only on reading it
+        raise UserError(f"{where} is damaged ({error}); write it again.") from None
+
+
+_Table = tuple[str, pa.Schema, int, Callable[[list[str]], Iterator[pa.RecordBatch]]]  # name, schema, rows, batches
+
+
+def _tables(path: Path, key: str) -> list[_Table]:
+    if (path / "dataset_dict.json").is_file():
+        splits = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
+        raise UserError(f"{key}.path: {path} holds several splits ({splits}); name one of these folders.")
+    if (path / "state.json").is_file():
+        listed = json.loads((path / "state.json").read_text(encoding="utf-8"))["_data_files"]
+        files = [path / entry["filename"] for entry in listed]
+        if not all(file.resolve().is_relative_to(path.resolve()) for file in files):
+            raise UserError(
+                f"{key}.path: {path / 'state.json'} names files outside its folder; save the dataset again."
+            )
+        return [_arrow(file) for file in files]
+    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    return [_parquet(file, str(file.relative_to(path)) if path.is_dir() else file.name) for file in files]
+
+
+def _parquet(file: Path, name: str) -> _Table:
+    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(file) as open_file:
+            yield from open_file.iter_batches(BATCH, columns=columns, use_threads=False)
+
+    with pq.ParquetFile(file) as opened:
+        return name, opened.schema_arrow, opened.metadata.num_rows, batches
+
+
+def _arrow(file: Path) -> _Table:
+    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with pa.memory_map(str(file)) as source:
+            for batch in pa.ipc.open_stream(source):
+                yield from (batch.slice(start, BATCH) for start in range(0, batch.num_rows, BATCH))
+
+    with pa.memory_map(str(file)) as source:
+        reader = pa.ipc.open_stream(source)
+        return file.name, reader.schema, sum(batch.num_rows for batch in reader), batches
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(name in ("bytes", "path") for name in (kind.field(i).name for i in range(kind.num_fields)))
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string, pa.types.is_large_string)
+    return any(test(kind) for test in tests)
+
+
+def _value_bytes(value: Any, root: Path, max_mb: int) -> bytes:
+    """Bytes of a dataset's cell: bytes, {bytes, path} or a path within the source's folder."""
+    if isinstance(value, dict):
+        value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
+    if value is None:
+        raise Unusable("missing: the row has no image")
+    if isinstance(value, str):
+        return _read(root / value, root, max_mb)
+    _check_size(len(value), max_mb)
+    return bytes(value)

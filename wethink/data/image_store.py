@@ -1,0 +1,119 @@
+"""Reading `data/images`: records at once, bytes when they are asked for."""
+
+import io
+import sys
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from wethink.common.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One stored image without its bytes; `cluster` is the unit of splits and of intervals."""
+
+    id: str  # sha256 of the stored bytes
+    source: str
+    split: str
+    cluster: str
+    width: int
+    height: int
+    origin: str  # where in its source it was found
+
+
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "bytes": pa.binary(),
+        "source": pa.string(),
+        "split": pa.string(),
+        "cluster": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "origin": pa.string(),
+    }
+)
+_FIELDS = [field.name for field in fields(ImageRecord)]
+_CACHE_BYTES = 256 * 2**20  # a small collection stays in memory whole, a large one does not fill it
+_Group = tuple[Path, int]  # shard, number of the row group in it
+
+
+def _compact(row: dict[str, Any]) -> ImageRecord:
+    """A record whose strings are shared where they repeat: of large collections all records are in memory."""
+    row["source"], row["split"] = sys.intern(row["source"]), sys.intern(row["split"])
+    row["cluster"] = row["id"] if row["cluster"] == row["id"] else row["cluster"]
+    return ImageRecord(**row)
+
+
+class ImageSet:
+    """The images of a `data/images` folder, in stored order; safe to share between threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read every record, no bytes.
+
+        Raises:
+            UserError: the folder holds no shard, or a shard cannot be read.
+        """
+        self.folder = folder
+        self._groups: dict[str, _Group] = {}
+        self._cache: OrderedDict[_Group, dict[str, bytes]] = OrderedDict()
+        self._cached = 0
+        self._lock = threading.Lock()
+        records: list[ImageRecord] = []
+        shards = sorted(folder.glob("shard-*.parquet"))
+        if not shards:
+            raise UserError(f"{folder} holds no images (shard-*.parquet); run `python -m wethink ingest` first.")
+        for shard in shards:
+            try:
+                with pq.ParquetFile(shard) as file:
+                    for number in range(file.num_row_groups):
+                        rows = file.read_row_group(number, columns=_FIELDS, use_threads=False).to_pylist()
+                        found = [_compact(row) for row in rows]
+                        self._groups |= dict.fromkeys([record.id for record in found], (shard, number))
+                        records += found
+            except (OSError, pa.ArrowException, TypeError) as error:
+                raise UserError(f"{shard} cannot be read ({error}); run `python -m wethink ingest` again.") from None
+        self.records: tuple[ImageRecord, ...] = tuple(records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __contains__(self, image: object) -> bool:
+        return image in self._groups
+
+    def bytes(self, image: str) -> bytes:
+        """The stored file (PNG, JPEG or WebP).
+
+        Raises:
+            UserError: no image of that id is in the folder.
+        """
+        if image not in self._groups:
+            raise UserError(f"{self.folder} has no image '{image}'; run the stages after `ingest` again.")
+        group = self._groups[image]
+        with self._lock:
+            if group not in self._cache:
+                self._load(group)
+            self._cache.move_to_end(group)
+            return self._cache[group][image]
+
+    def open(self, image: str) -> Image.Image:
+        """The image as RGB; raises UserError like `bytes`."""
+        return Image.open(io.BytesIO(self.bytes(image))).convert("RGB")
+
+    def _load(self, group: _Group) -> None:
+        shard, number = group
+        with pq.ParquetFile(shard) as file:
+            rows = file.read_row_group(number, columns=["id", "bytes"], use_threads=False)
+        loaded = dict(zip(rows["id"].to_pylist(), rows["bytes"].to_pylist(), strict=True))
+        self._cache[group] = loaded
+        self._cached += sum(map(len, loaded.values()))
+        while self._cached > _CACHE_BYTES and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            self._cached -= sum(map(len, dropped.values()))

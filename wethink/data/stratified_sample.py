@@ -1,0 +1,34 @@
+"""A sample of rows for somebody to look at: each stratum in proportion, no two rows about the same scene."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from wethink.common.jsonl import Record
+
+
+def stratum(row: Record) -> str:
+    """Source and question type: rows of one stratum are likely to fail alike."""
+    return f"{row['source']} {row['category']}"
+
+
+def draw(rows: Sequence[Record], count: int, seed: int) -> list[Record]:
+    """`count` rows, each stratum in proportion, one of a scene; which ones, a hash decides; order is mixed."""
+    order = sorted(rows, key=lambda row: hashlib.sha256(f"audit {seed} {row['id']}".encode()).digest())
+    one_each: dict[str, Record] = {}
+    for row in order:
+        one_each.setdefault(row["scene"], row)
+    distinct = list(one_each.values())
+    wanted = min(count, len(distinct))
+    sizes = Counter(map(stratum, distinct))
+    exact = {name: wanted * size / len(distinct) for name, size in sizes.items()}
+    quota = {name: math.floor(share) for name, share in exact.items()}
+    for name in sorted(exact, key=lambda name: (quota[name] - exact[name], name))[: wanted - sum(quota.values())]:
+        quota[name] += 1
+    chosen = []
+    for row in distinct:
+        if quota[stratum(row)]:
+            quota[stratum(row)] -= 1
+            chosen.append(row)
+    return chosen

@@ -1,0 +1,1 @@
+"""Evaluation of checkpoints: held-out items, pass rates, single questions."""

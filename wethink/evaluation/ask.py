@@ -1,0 +1,100 @@
+"""`python -m wethink ask`: one question about one image, the thinking shown."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wethink.common.errors import UserError
+from wethink.rewards import format
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ITEMS = Path("data/drawn/items/reporting.jsonl")
+MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
+
+
+def ask(image: Path, question: str, model: Path, temperature: float) -> None:
+    """Print a checkpoint's reasoning and answer.
+
+    Raises:
+        UserError: the checkpoint or the image cannot be read, or the question holds a reserved token.
+    """
+    if "<|" in question:
+        raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
+    _answer(open_image(image), question, model, temperature)
+
+
+def ask_held_out(number: int, model: Path, temperature: float) -> None:
+    """Show the held-out item of that number (from 0), as the main job drew it, and a checkpoint's answer to it.
+
+    The picture is saved beside the reports, to be looked at.
+
+    Raises:
+        UserError: there is no such item.
+    """
+    from wethink.common.jsonl import read_jsonl
+    from wethink.data.image_store import ImageSet
+
+    items = list(read_jsonl(ITEMS))
+    if not 0 <= number < len(items):
+        raise UserError(f"{ITEMS} has items 0 to {len(items) - 1}; {number} is none of them.")
+    item = items[number]
+    picture = ImageSet(Path("data/images")).open(item["image"])
+    saved = Path("reports") / f"item-{number}.png"
+    saved.parent.mkdir(exist_ok=True)
+    picture.save(saved)
+    print(f"{saved}: {item['problem']} (truth: {item['answer']})")
+    _answer(picture, item["problem"], model, temperature)
+
+
+def _answer(picture: "Image.Image", question: str, model: Path, temperature: float) -> None:
+    if not (model / "config.json").is_file():
+        raise UserError(
+            f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
+        )
+    import numpy as np
+    import torch
+    from rich.console import Console
+    from rich.markup import escape
+
+    from wethink.generation.in_process import sample
+    from wethink.models.batching import Prompt, mrope_positions
+    from wethink.models.policy import load_model, load_processor
+
+    processor = load_processor(model)
+    console = Console(highlight=False)
+    if unknown := processor.unknown_words(question):
+        console.print(
+            f"[yellow]This model's vocabulary lacks: {escape(', '.join(unknown))}. It reads them as unknown.[/]"
+        )
+    pixels, grids = processor.pixels([picture])
+    grid = (int(grids[0][0]), int(grids[0][1]), int(grids[0][2]))
+    ids = np.asarray(processor.prompt_ids(question, grid))
+    prompt = Prompt(ids, mrope_positions(ids, grid, processor), pixels, grid)
+    policy = load_model(model).eval()
+    limit = int(getattr(policy.generation_config, "max_new_tokens", None) or 1024)
+    draws = np.random.default_rng().random((1, limit)) if temperature > 0 else None
+    ((completion,),) = sample(policy, processor, [prompt], draws, limit, temperature, 1, torch.device("cpu"))
+    response = processor.decode(completion.ids)
+    parsed = format.parse(response)
+    if parsed.fault:
+        console.print(escape(response))
+        console.print(f"[yellow]The response does not follow the grammar: {escape(parsed.fault)}.[/]")
+        return
+    console.print(f"[dim]{escape(parsed.think or '')}[/]")
+    console.print(f"[bold]{escape(parsed.answer or '')}[/]")
+
+
+def open_image(path: Path) -> "Image.Image":
+    """Decode an image file the way `ingest` does."""
+    from PIL import Image
+
+    from wethink.data.image_decoding import Unusable, accept
+
+    try:
+        return Image.open(io.BytesIO(accept(path.read_bytes(), MAX_PIXELS).data)).convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; name an image file.") from None
+    except (Unusable, OSError) as error:
+        raise UserError(f"{path} cannot be read as an image ({error}); name another file.") from None

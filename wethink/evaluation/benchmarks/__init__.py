@@ -1,0 +1,1 @@
+"""Benchmarks in VLMEvalKit's table format: engines, scoring, aggregation."""

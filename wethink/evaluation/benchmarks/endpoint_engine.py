@@ -1,0 +1,144 @@
+"""A model behind an endpoint, asked through the pipeline's own client: what was answered once is never asked again."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from wethink.clients.chat import Chat, Unavailable
+from wethink.clients.request import Request
+from wethink.clients.response_store import Answer, AnswerStore
+from wethink.common.jsonl import content_id, dumps
+from wethink.config.launch import Endpoint
+from wethink.evaluation.benchmarks.engines import Query, Reply, System
+from wethink.models.policy import read_prompt
+
+STORE = Path(".wethink/benchmarks.sqlite")
+NAME = "benchmark"
+
+
+@dataclass(frozen=True)
+class Turn(Request):
+    """A request of free form: text and pictures in the order in which the benchmark places them."""
+
+    pieces: tuple[str | bytes, ...] = ()
+    seed: int = 0
+    system_sent: bool = False
+    ids: tuple[str, ...] = field(default=())  # the pieces as text and hashes
+
+    @property
+    def key(self) -> str:
+        sampling = [self.temperature, self.max_tokens, self.sample, self.seed if self.temperature > 0 else 0]
+        asked = [NAME, self.model, self.revision, self.system if self.system_sent else None, list(self.ids), sampling]
+        return hashlib.sha256(dumps(asked).encode()).hexdigest()[:40]
+
+    def body(self) -> dict[str, Any]:
+        """The arguments of a chat completion, without a form for the reply."""
+        content: list[dict[str, Any]] = []
+        for piece in self.pieces:
+            if isinstance(piece, str):
+                content.append({"type": "text", "text": piece})
+            else:
+                url = f"data:image/png;base64,{base64.b64encode(piece).decode()}"
+                content.append({"type": "image_url", "image_url": {"url": url}})
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if self.system_sent:
+            messages.insert(0, {"role": "system", "content": self.system})
+        drawn = {"seed": self.seed} if self.temperature > 0 else {}
+        return {
+            "model": self.model,
+            "messages": messages,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            **drawn,
+        }
+
+
+class Served:
+    """An engine over an OpenAI-compatible endpoint."""
+
+    def __init__(
+        self, url: str, model: str, key_env: str | None, max_new_tokens: int, concurrency: int, store: Path = STORE
+    ) -> None:
+        self._endpoint = Endpoint(url=url.rstrip("/"), key_env=key_env, concurrency=concurrency)
+        self._model, self._limit, self._store = model, max_new_tokens, store
+
+    def describe(self, system: System) -> dict[str, Any]:
+        return {
+            "engine": "endpoint",
+            "model": self._model,
+            "versions": {"server": server_version(self._endpoint.url)},
+            "system": {"own": "(the server's template)", "none": "", "wethink": read_prompt("system_wethink.txt")}[
+                system
+            ],
+        }
+
+    def answer(self, queries: Sequence[Query]) -> list[Reply]:
+        return asyncio.run(self._answer(queries))
+
+    async def _answer(self, queries: Sequence[Query]) -> list[Reply]:
+        endpoints: Mapping[str, Endpoint] = {NAME: self._endpoint}
+        with AnswerStore(self._store) as store:
+            async with Chat(endpoints, store) as chat:
+                return list(await asyncio.gather(*(self._one(chat, query) for query in queries)))
+
+    async def _one(self, chat: Chat, query: Query) -> Reply:
+        try:
+            return _reply(await chat.ask(self.turn(query)))
+        except Unavailable as error:
+            return Reply("", None, f"endpoint: {error.reason}")
+
+    def turn(self, query: Query) -> Turn:
+        """The request of one query; a picture is sent as PNG, so that no pixel changes on the way."""
+        pieces = tuple(piece if isinstance(piece, str) else _png(piece) for piece in query.pieces)
+        ids = tuple(p if isinstance(p, str) else hashlib.sha256(p).hexdigest() for p in pieces)
+        return Turn(
+            role=NAME,
+            endpoint=NAME,
+            model=self._model,
+            revision=None,
+            system=read_prompt("system_wethink.txt") if query.system == "wethink" else "",
+            user=query.text,
+            picture=None,
+            schema_name="",
+            schema={},
+            temperature=query.temperature,
+            max_tokens=self._limit,
+            sample=query.sample,
+            pieces=pieces,
+            seed=int(content_id(query.draw, query.sample)[:7], 16),
+            system_sent=query.system != "own",
+            ids=ids,
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def _reply(answer: Answer) -> Reply:
+    """A refusal and a cut-off answer are answers: the response decides them, so they are judged."""
+    return Reply(answer.text, None)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def server_version(url: str) -> str:
+    """What vLLM answers to /version, or '' where a server does not say."""
+    root = url.removesuffix("/v1")
+    try:
+        with urllib.request.urlopen(f"{root}/version", timeout=5) as answer:
+            return str(json.loads(answer.read(10_000)).get("version", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""

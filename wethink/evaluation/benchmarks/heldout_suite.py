@@ -1,0 +1,71 @@
+"""`python -m wethink suite`: our held-out items as benchmark tables, one per image source, and their versions.
+
+A table is a function of the drawn data alone. When a source lands, a table is added and the others keep their
+bytes, so that what was answered stays answered and only the new is asked: old and new, for every model.
+"""
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, file_sha256, read_json, read_jsonl, write_json
+from wethink.data.image_store import ImageSet
+from wethink.rewards.rules.options import options
+
+HOME = Path("data/suite")
+VERSIONS = "versions.json"
+COLUMNS = ("index", "image", "question", "answer", "category", "kind", "abilities", "reward", "scene", "source")
+LETTERS = ("A", "B", "C", "D")
+
+
+def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
+    """Write `WeThink_<source>.tsv` for every source of the split, and note a new version if anything differs.
+
+    Raises:
+        UserError: there are no items, or an item's image is not among the ingested ones.
+    """
+    items = list(read_jsonl(drawn / "items" / f"{split}.jsonl"))
+    if not items:
+        raise UserError(f"{drawn / 'items' / split}.jsonl is empty; raise draw.{split} above 0.")
+    dataset = ImageSet(images)
+    home.mkdir(parents=True, exist_ok=True)
+    tables: dict[str, Any] = {}
+    for source in sorted({item["source"] for item in items}):
+        mine = [item for item in items if item["source"] == source]
+        name = f"WeThink_{source}.tsv"
+        text = table(mine, dataset)
+        (home / name).write_text(text, encoding="utf-8")
+        tables[name] = {
+            "sha256": file_sha256(home / name),
+            "items": len(mine),
+            "scenes": len({item["scene"] for item in mine}),
+        }
+    versions: list[dict[str, Any]] = read_json(home / VERSIONS) if (home / VERSIONS).exists() else []
+    if not versions or versions[-1]["tables"] != tables:
+        versions.append({"version": len(versions) + 1, "split": split, "tables": tables})
+        write_json(home / VERSIONS, versions)
+    newest: dict[str, Any] = versions[-1]
+    return newest
+
+
+def table(items: Iterable[Record], images: ImageSet) -> str:
+    """Items as TSV text; a later item about the same image refers to the first one's row."""
+    shown: dict[str, str] = {}
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+    writer.writerow((*COLUMNS, *LETTERS))
+    for item in sorted(items, key=lambda item: str(item["id"])):
+        first = shown.setdefault(item["image"], item["id"])
+        image = first if first != item["id"] else base64.b64encode(images.bytes(item["image"])).decode()
+        listed = options(item["problem"]) if item["category"] == "MC" else {}
+        cells = item | {"index": item["id"], "image": image, "question": item["problem"]}
+        cells |= {"abilities": ",".join(item["abilities"])}
+        if re.search(r"[\t\n\r]", item["problem"] + str(item["answer"])):
+            raise UserError(f"item {item['id']}: a tab or a line break in its text, which a table cannot hold.")
+        writer.writerow([*(cells[name] for name in COLUMNS), *(listed.get(letter, "") for letter in LETTERS)])
+    return out.getvalue()

@@ -1,0 +1,170 @@
+"""All results as data: every run under reports/benchmarks, VLMEvalKit's result files, and the published rows.
+
+A run counts when every item has an answer in every pass; else its row says how many are missing and no number.
+Checkpoints are compared in pairs on the same items, by a sign-flip test over what is shown; p-values are adjusted
+(Holm) over all comparisons on the page. How many runs have looked at a table is printed beside it: a table that was
+looked at often is no fresh evidence.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_json
+from wethink.common.statistics import holm, paired_bootstrap, paired_test
+from wethink.evaluation.benchmarks.aggregate import by_group, figures, outcome, sampled
+from wethink.evaluation.benchmarks.published_scores import PUBLISHED
+from wethink.evaluation.benchmarks.registry import BENCHMARKS, Benchmark, entry_for
+from wethink.evaluation.benchmarks.run import HOME, Pass, expected, records_of
+from wethink.evaluation.benchmarks.vlmevalkit import official_figures
+
+RESAMPLES = 2000
+TRUE = Pass("true", 0.0)
+CONTROLS = {"blank": Pass("blank", 0.0), "shuffled": Pass("shuffled", 0.0)}
+
+
+def board(home: Path = HOME, order: Sequence[str] = ("base", "sft", "grpo"), seed: int = 0) -> dict[str, Any]:
+    """Benchmarks with their rows: those of the boards (filled or saying what is missing), then all others found."""
+    found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+    names = [name for name in found if name not in BENCHMARKS] + list(BENCHMARKS)
+    benchmarks = [_benchmark(home / name, entry_for(name), order, seed) for name in names]
+    raw = {
+        (b["name"], c["after"], c["before"]): c["p"] for b in benchmarks for c in b["comparisons"] if c["p"] is not None
+    }
+    adjusted = holm({" / ".join(key): p for key, p in raw.items()})
+    for entry in benchmarks:
+        for comparison in entry["comparisons"]:
+            key = " / ".join((entry["name"], comparison["after"], comparison["before"]))
+            comparison["holm"] = adjusted.get(key)
+    return {"benchmarks": benchmarks, "tests": len(raw), "resamples": RESAMPLES}
+
+
+def _benchmark(folder: Path, entry: Benchmark, order: Sequence[str], seed: int) -> dict[str, Any]:
+    runs = {path.parent: read_json(path) for path in sorted(folder.glob("*/run.json"))}
+    rows, passes = [], dict[str, dict[Pass, list[Record]]]()
+    for path, about in sorted(runs.items(), key=lambda run: (_rank(run[1]["label"], order), str(run[0]))):
+        by_pass = _by_pass(records_of(path))
+        row = _row(path, about, by_pass, entry, seed)
+        rows.append(row)
+        if "missing" not in row:
+            passes[row["run"]] = by_pass
+    rows += official_figures(folder, entry, seed)
+    compared = [
+        _comparison(entry, after, before, passes[after][TRUE], passes[before][TRUE], seed)
+        for before, after in pairwise(passes)
+        if _table_of(runs, before) == _table_of(runs, after)
+    ]
+    labels = {path.name: about["label"] for path, about in runs.items()}
+    for comparison in compared:
+        comparison |= {"labels": [labels[comparison["after"]], labels[comparison["before"]]]}
+    missing = ""
+    if not rows:
+        missing = f"not run: {folder.name}.tsv was not given to the command `benchmark`"
+        if entry.family == "kit":
+            missing = f"not run: it needs {folder.name}.tsv, {entry.missing}"
+    published = {
+        model: values[entry.published]
+        for model, values in PUBLISHED.items()
+        if entry.published and entry.published in values
+    }
+    return {
+        "name": folder.name,
+        "title": entry.title,
+        "figures": list(entry.figures),
+        "looks": len(runs),
+        "rows": rows,
+        "missing": missing,
+        "published": published,
+        "comparisons": compared,
+    }
+
+
+def _table_of(runs: dict[Path, dict[str, Any]], run: str) -> str:
+    return next(str(about["table_sha256"]) for path, about in runs.items() if path.name == run)
+
+
+def _rank(label: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(label) if label in order else len(order), label)
+
+
+def _by_pass(records: Sequence[Record]) -> dict[Pass, list[Record]]:
+    found: dict[Pass, list[Record]] = {}
+    for record in records:
+        found.setdefault(Pass(record["pixels"], record["temperature"], record["sample"]), []).append(record)
+    return found
+
+
+def _row(
+    folder: Path, about: dict[str, Any], by_pass: dict[Pass, list[Record]], entry: Benchmark, seed: int
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"run": folder.name, "label": about["label"], "about": about, "folder": str(folder)}
+    lacking = sum(about["items"] - len(by_pass.get(one, ())) for one in expected(about))
+    if lacking:
+        return row | {"missing": f"{lacking} answers are missing; start the same command again"}
+    greedy = by_pass[TRUE]
+    row["figures"] = figures(greedy, entry, RESAMPLES, seed)
+    row["kit"] = figures([r | {"verdict": r["kit_verdict"]} for r in greedy], entry, RESAMPLES, seed)
+    row["controls"] = {
+        name: figures(by_pass[one], entry, RESAMPLES, seed)[entry.figures[0]]
+        for name, one in CONTROLS.items()
+        if one in by_pass
+    }
+    row["groups"] = by_group(greedy, entry, RESAMPLES, seed)
+    draws = [record for one, records in by_pass.items() if one.temperature > 0 for record in records]
+    if draws:
+        count = about["settings"]["samples"]
+        row["sampled"] = sampled(draws, sorted({1, count}), RESAMPLES, seed)
+    return row
+
+
+def spoken(folder: Path, seed: int = 0) -> list[str]:
+    """A run's headline and its unknown verdicts, a line for each temperature; shards count as far as they are there."""
+    about = read_json(folder / "run.json")
+    entry, lines = entry_for(about["benchmark"]), []
+    by_pass = {one: records for one, records in _by_pass(records_of(folder)).items() if one.pixels == "true"}
+    for temperature in sorted({one.temperature for one in by_pass}):
+        records = [r for one, part in by_pass.items() if one.temperature == temperature for r in part]
+        name = entry.figures[0] if temperature == 0 else "accuracy"
+        if temperature == 0:
+            figure = figures(records, entry, RESAMPLES, seed)[name]
+        else:
+            figure = sampled(records, [1], RESAMPLES, seed).get("pass@1", {"value": None})
+        said = f"withheld ({figure.get('withheld', 'no known verdict')})"
+        if figure["value"] is not None:
+            said = "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * figure[key] for key in ("value", "low", "high")))
+            said += f" of {figure['n']}"
+        hidden = sum(outcome(record) is None for record in records)
+        lines.append(f"temperature {temperature:g}: {name} {said}; {hidden} of {len(records)} verdicts unknown")
+    return lines
+
+
+def _comparison(
+    entry: Benchmark, after: str, before: str, new: Sequence[Record], old: Sequence[Record], seed: int
+) -> dict[str, Any]:
+    """Item accuracy of one run minus another's, over the items whose verdicts are known in both."""
+    earlier = {record["index"]: outcome(record) for record in old}
+    pairs = [
+        (record["cluster"], outcome(record), earlier.get(record["index"]))
+        for record in new
+        if outcome(record) is not None and earlier.get(record["index"]) is not None
+    ]
+    names = {"after": after, "before": before, "n": len(pairs)}
+    if not pairs:
+        return names | {"mean": None, "low": None, "high": None, "p": None}
+    clusters, a, b = (list(column) for column in zip(*pairs, strict=True))
+    found = paired_bootstrap(a, b, clusters, RESAMPLES, seed)
+    p = paired_test(a, b, clusters, RESAMPLES, seed)
+    return names | {"mean": found.mean, "low": found.low, "high": found.high, "p": p}
+
+
+def run_items(folder: Path, pixels: str = "true") -> list[Record]:
+    """A run's greedy records, by index, for drilling down.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    if not (folder / "run.json").is_file():
+        raise UserError(f"{folder} is no benchmark run (no run.json).")
+    return sorted(_by_pass(records_of(folder)).get(Pass("true", 0.0), []), key=lambda record: str(record["index"]))

@@ -1,0 +1,262 @@
+"""`python -m wethink benchmark`: a benchmark table and a model → one record per item and pass, resumable and sharded.
+
+    reports/benchmarks/<table>/<label>-<key>/run.json              what was run: model, engine, versions, budgets
+                                             items-<i>of<n>.jsonl  appended as answers come
+
+The key is a hash of all that the answers depend on, so a changed setting never mixes with an old one. A killed job
+goes on where it was; a half-written last line is dropped. Passes: greedy, greedy with a blank and with another
+item's picture (what is right without seeing is no vision), and, if asked for, k samples.
+"""
+
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id, dumps, file_sha256, read_jsonl, write_json
+from wethink.common.progress import track
+from wethink.evaluation.benchmarks.answer_extraction import KIT, OURS
+from wethink.evaluation.benchmarks.engines import Engine, Query, Reply, System
+from wethink.evaluation.benchmarks.registry import Benchmark, entry_for
+from wethink.evaluation.benchmarks.scoring import SCORERS, prompt, score
+from wethink.evaluation.benchmarks.tsv import Item, NoImage, Table
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+HOME = Path("reports/benchmarks")
+MAX_PIXELS = 1280 * 28 * 28  # as `ingest` and `ask`
+Pixels = Literal["true", "blank", "shuffled"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way of asking every item."""
+
+    pixels: Pixels
+    temperature: float
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller chooses."""
+
+    label: str
+    system: System = "own"
+    samples: int = 0
+    temperature: float = 1.0
+    max_new_tokens: int = 1024
+    max_pixels: int = MAX_PIXELS
+    batch: int = 64
+    seed: int = 0
+    controls: bool = True
+
+    def passes(self) -> list[Pass]:
+        controls = [Pass("blank", 0.0), Pass("shuffled", 0.0)] if self.controls else []
+        return [Pass("true", 0.0), *controls, *(Pass("true", self.temperature, n) for n in range(self.samples))]
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """`i/n` → (i, n), i from 1.
+
+    Raises:
+        UserError: it is not of that form.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 0 < int(found.group(1)) <= int(found.group(2)):
+        raise UserError(f"--shard {text}: write i/n with i from 1 to n, for example 1/4.")
+    return int(found.group(1)), int(found.group(2))
+
+
+def run(
+    table: Table, engine: Engine, settings: Settings, home: Path = HOME, shard: tuple[int, int] = (1, 1)
+) -> dict[str, Any]:
+    """Ask what is not answered yet; return the folder, counts and how much of the time was not the engine's.
+
+    Raises:
+        UserError: the benchmark's items need VLMEvalKit, or the label is no file name.
+    """
+    benchmark = entry_for(table.name)
+    if benchmark.family not in SCORERS:
+        raise UserError(
+            f"{table.name} needs {benchmark.missing}: VLMEvalKit itself scores its items (docs/benchmarks.md)."
+        )
+    if not re.fullmatch(r"[\w.+-]+", settings.label):
+        raise UserError(f"--name '{settings.label}': use letters, digits and . _ + - only; it names a folder.")
+    if not benchmark.thinks:
+        settings = replace(settings, system="none")
+    started, spent = time.process_time(), 0.0
+    about = describe(table, benchmark, engine, settings)
+    folder = home / table.name / f"{settings.label}-{content_id(about)[:8]}"
+    write_json(folder / "run.json", about | {"table": str(table.path)})  # where it lay is no part of the key
+    number, shards = shard
+    path = folder / f"items-{number}of{shards}.jsonl"
+    done = {key_of(record) for record in salvage(path)}
+    todo = [
+        (item, one)
+        for one in settings.passes()
+        for item in list(table.items.values())[number - 1 :: shards]
+        if (item.index, one.pixels, one.temperature, one.sample) not in done
+    ]
+    others = other_pictures(table, settings.seed)
+    batches = [todo[i : i + settings.batch] for i in range(0, len(todo), settings.batch)]
+    with path.open("a", encoding="utf-8") as log:
+        for batch in track(batches, f"{table.name} {settings.label}"):
+            asked = [ask(table, item, benchmark, one, others, settings) for item, one in batch]
+            live = [query for query in asked if isinstance(query, Query)]
+            before = time.process_time()
+            answers = iter(engine.answer(live))
+            spent += time.process_time() - before
+            for (item, one), query in zip(batch, asked, strict=True):
+                reply = next(answers) if isinstance(query, Query) else query
+                log.write(dumps(judge(item, one, reply, benchmark, settings)) + "\n")
+            log.flush()
+            os.fsync(log.fileno())
+    whole = time.process_time() - started
+    return {
+        "folder": str(folder),
+        "items": len(table),
+        "answered": len(todo),
+        "kept": len(done),
+        "skipped_without_image": table.skipped,
+        "engine_cpu_seconds": round(spent, 3),
+        "cpu_seconds": round(whole, 3),
+    }
+
+
+def describe(table: Table, benchmark: Benchmark, engine: Engine, settings: Settings) -> dict[str, Any]:
+    """`run.json`: the same file, the same question."""
+    chosen = asdict(settings)
+    del chosen["label"], chosen["batch"]
+    return {
+        "benchmark": table.name,
+        "family": benchmark.family,
+        "table_sha256": file_sha256(table.path),
+        "items": len(table),
+        "label": settings.label,
+        "settings": chosen,
+        **engine.describe(settings.system),
+    }
+
+
+def ask(
+    table: Table, item: Item, benchmark: Benchmark, one: Pass, others: dict[str, str], settings: Settings
+) -> Query | Reply:
+    """The call for one item and pass, or the reply that says why it cannot be made."""
+    try:
+        source = item.index if one.pixels != "shuffled" else others[item.index]
+        pictures = [decoded(data, settings.max_pixels) for data in table.images(source)]
+    except NoImage as error:
+        return Reply("", None, f"image: {error}")
+    except KeyError:
+        return Reply("", None, "image: no other item shows as many")
+    if one.pixels == "blank":
+        pictures = [blank(picture) for picture in pictures]
+    try:
+        pieces = tuple(pictures[piece] if isinstance(piece, int) else piece for piece in prompt(item, benchmark))
+    except IndexError:
+        return Reply("", None, "the question refers to an image that is not there")
+    return Query(f"{table.name} {item.index}", pieces, one.temperature, one.sample, settings.system)
+
+
+def decoded(data: bytes, max_pixels: int) -> "Image.Image":
+    """An upright RGB picture within the pixel budget.
+
+    Raises:
+        NoImage: the bytes are no usable image.
+    """
+    from PIL import Image
+
+    from wethink.data.image_decoding import Unusable, accept
+
+    try:
+        return Image.open(io.BytesIO(accept(data, max_pixels).data)).convert("RGB")
+    except Unusable as error:
+        raise NoImage(str(error)) from None
+
+
+def blank(picture: "Image.Image") -> "Image.Image":
+    """Mid-grey of the same size."""
+    from PIL import Image
+
+    return Image.new("RGB", picture.size, (128, 128, 128))
+
+
+def other_pictures(table: Table, seed: int) -> dict[str, str]:
+    """For every item another one that shows something else (as many pictures): a rotation of a hashed order."""
+    owners: dict[int, dict[str, str]] = {}
+    for item in table.items.values():
+        owners.setdefault(item.pictures, {}).setdefault(item.shown, item.index)
+    following: dict[str, str] = {}
+    for shown in owners.values():
+        order = sorted(shown, key=lambda name: content_id("shuffled", seed, name))
+        if len(order) > 1:
+            following |= {name: shown[other] for name, other in zip(order, order[1:] + order[:1], strict=True)}
+    return {item.index: following[item.shown] for item in table.items.values() if item.shown in following}
+
+
+CELLS = ("category", "l2-category", "split", "g_index", "kind", "abilities", "source")
+
+
+def judge(item: Item, one: Pass, reply: Reply, benchmark: Benchmark, settings: Settings) -> Record:
+    """The record of one answer, judged by our protocol and by VLMEvalKit's."""
+    record: Record = {
+        "index": item.index,
+        "cluster": item.get("scene") or item.shown,
+        "cells": {name: item.cells[name] for name in CELLS if name in item.cells},
+        **asdict(one),
+        "response": reply.text,
+        "tokens": reply.tokens,
+    }
+    if reply.fault is not None:
+        return record | {"extracted": "", "verdict": "unknown", "reason": reply.fault, "kit_verdict": "wrong"}
+    lenient = settings.system == "none"
+    ours, kit = (score(item, reply.text, benchmark, protocol, lenient) for protocol in (OURS, KIT))
+    return record | {
+        "extracted": ours.extracted,
+        "verdict": ours.verdict.outcome,
+        "reason": ours.verdict.reason,
+        "kit_verdict": kit.verdict.outcome,
+    }
+
+
+def key_of(record: Record) -> tuple[str, str, float, int]:
+    return record["index"], record["pixels"], record["temperature"], record["sample"]
+
+
+def salvage(path: Path) -> Iterator[Record]:
+    """The records of an unfinished file; a last line that a kill cut short is removed from it."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        path.write_bytes(data[: data.rfind(b"\n") + 1])
+    yield from read_jsonl(path)
+
+
+def records_of(folder: Path) -> list[Record]:
+    """All shards' records.
+
+    Raises:
+        UserError: an item was answered twice in one pass (shards of different counts overlap).
+    """
+    found: dict[tuple[str, str, float, int], Record] = {}
+    for path in sorted(folder.glob("items-*of*.jsonl")):
+        for line in path.read_bytes().split(b"\n")[:-1]:  # the last one may be in the making
+            record = json.loads(line)
+            if key_of(record) in found:
+                raise UserError(f"{folder}: item {record['index']} is in two shards; remove the files of one division.")
+            found[key_of(record)] = record
+    return list(found.values())
+
+
+def expected(about: dict[str, Any]) -> Sequence[Pass]:
+    """The passes of a run, from its run.json."""
+    return Settings(label=about["label"], **about["settings"]).passes()

@@ -1,0 +1,144 @@
+"""What is asked about an item, and what its answer is worth: one function of each per family, none of which judges.
+
+The prompts are VLMEvalKit's (its datasets' own, `use_custom_prompt=False`). A verdict is correct, wrong or unknown;
+unknown is for faults that do not depend on the response: a failed call, an image that cannot be read, no gold.
+"""
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wethink.common.errors import UserError
+from wethink.config.rewards import Rewards
+from wethink.evaluation.benchmarks.answer_extraction import FAILURE, Protocol, answer_text, option, yes_no
+from wethink.evaluation.benchmarks.registry import Benchmark, Family
+from wethink.evaluation.benchmarks.tsv import Item
+from wethink.rewards import format, hybrid
+from wethink.rewards.rules import verify
+from wethink.rewards.verdict import Verdict, correct, unknown, wrong
+
+HANDWRITTEN_MATHS = "Handwritten Mathematical Expression Recognition"
+TOLERANCE = 0.001  # relative, for numbers that our rules compare
+OWN = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=TOLERANCE, judge="lexical")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A response's verdict and the part of it that was judged."""
+
+    extracted: str
+    verdict: Verdict
+
+
+def prompt(item: Item, benchmark: Benchmark) -> list[str | int]:
+    """The user's turn as pieces in order: text, or the number of an image (from 0).
+
+    Images come first, unless the benchmark places them in its text as `<image k>`.
+    """
+    text = _choice_prompt(item) if benchmark.family == "choice" else item.get("question")
+    if benchmark.interleave and "<image " in text:
+        pieces: list[str | int] = []
+        for piece in re.split(r"(<image \d+>)", text):
+            place = re.fullmatch(r"<image (\d+)>", piece)
+            pieces += [int(place.group(1)) - 1] if place else [piece] if piece else []
+        return pieces
+    return [*range(item.pictures), text]
+
+
+def _choice_prompt(item: Item) -> str:
+    options = item.options()
+    hint = f"Hint: {item.get('hint')}\n" if item.get("hint") else ""
+    listed = "".join(f"{letter}. {text}\n" for letter, text in options.items())
+    closing = f"Options:\n{listed}Please select the correct answer from the options above. \n" if options else ""
+    return f"{hint}Question: {item.get('question')}\n{closing}"
+
+
+def score(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool = False) -> Judged:
+    """Judge one response. `lenient`: the model was never taught the tags (own suite only; the others never ask).
+
+    Raises:
+        UserError: the benchmark's items need VLMEvalKit.
+    """
+    if protocol.failed_unknown and FAILURE in response:
+        return Judged("", unknown("failed call"))
+    if benchmark.family not in SCORERS:
+        raise UserError(f"{benchmark.name} is not scored natively: it needs {benchmark.missing} (docs/benchmarks.md).")
+    return SCORERS[benchmark.family](item, response, benchmark, protocol, lenient)
+
+
+def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+    options, gold = item.options(protocol.keep_none), item.get("answer").strip()
+    answer = answer_text(response, protocol)
+    if benchmark.interleave and not protocol.open_by_rule:
+        options, gold = opened(options, gold)
+    if not options and protocol.open_by_rule:
+        return Judged(answer[:200], verify.verify(answer, gold, item.get("question"), "FIB", TOLERANCE))
+    if not gold:
+        return Judged("", unknown("the table has no answer"))
+    if protocol.gold_needed and gold not in item.options():
+        return Judged("", unknown("the gold names no option"))
+    found = option(answer, options, protocol)
+    if found.value is None:
+        return Judged("", wrong(f"names no option ({found.how})"))
+    if found.value == gold:
+        return Judged(found.value, correct(f"option by {found.how}"))
+    return Judged(found.value, wrong(f"option {found.value} instead of {gold}, by {found.how}"))
+
+
+def opened(options: dict[str, str], gold: str) -> tuple[dict[str, str], str]:
+    """MMMU's open questions as VLMEvalKit turns them into a choice: wherever option A is empty, to pandas at least."""
+    if "A" in options:
+        return options, gold
+    return {"A": gold, "B": "Other Answers"} | {k: v for k, v in options.items() if k != "B"}, (
+        gold if re.fullmatch("[A-Z]", gold) else "A"
+    )
+
+
+def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+    found, gold = yes_no(answer_text(response, protocol), protocol), item.get("answer").strip()
+    if gold not in ("Yes", "No"):
+        return Judged("", unknown("the table's answer is neither Yes nor No"))
+    if found.value is None:
+        return Judged("", wrong(f"names neither yes nor no ({found.how})"))
+    return Judged(found.value, correct("same word") if found.value == gold else wrong(f"{found.value}, not {gold}"))
+
+
+def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+    """A hit if any gold is part of the answer: without case, or for handwritten mathematics without blanks."""
+    try:
+        golds = [str(gold) for gold in ast.literal_eval(item.get("answer"))]
+    except (ValueError, SyntaxError, TypeError):
+        return Judged("", unknown("the table's answer is no list"))
+    maths = item.get("category") == HANDWRITTEN_MATHS
+
+    def plain(text: str) -> str:
+        text = text.strip().replace("\n", " ")
+        return text.replace(" ", "") if maths else text.lower()
+
+    answer = answer_text(response, protocol)
+    wanted = [plain(gold) for gold in golds]
+    if protocol.gold_needed:
+        wanted = [gold for gold in wanted if gold]
+        if not wanted:
+            return Judged("", unknown("the table's answer is empty"))
+    hit = any(gold in plain(answer) for gold in wanted)
+    return Judged(answer[:200], correct("contains the answer") if hit else wrong("does not contain the answer"))
+
+
+def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+    """The pipeline's own rules and judge: strictly in the tags, or leniently where they were never taught."""
+    problem, gold, category, route = (item.get(name) for name in ("question", "answer", "category", "reward"))
+    if lenient:
+        said = format.lenient(response)
+        return Judged(said[:200], hybrid.check(said, problem, gold, category, route, TOLERANCE))
+    parsed = format.parse(response)
+    return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, OWN).verdict)
+
+
+SCORERS: dict[Family, Callable[[Item, str, Benchmark, Protocol, bool], Judged]] = {
+    "choice": _choice,
+    "yes_no": _yes_no,
+    "ocr": _ocr,
+    "own": _own,
+}

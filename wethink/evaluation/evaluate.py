@@ -1,0 +1,210 @@
+"""`evaluate`: base, SFT and GRPO on held-out items, scored against the truth of what was drawn.
+
+Greedy and sampled, and, greedy, with a blank and with another item's image: what a model scores without
+seeing is no vision. The base model was never taught the tags, so it is asked without the system prompt
+and read leniently; the others strictly. One record per item, checkpoint, temperature and picture.
+"""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl, write_json, write_jsonl
+from wethink.common.processes import die_with_owners
+from wethink.common.progress import track
+from wethink.config.evaluation import Evaluate
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
+from wethink.data.image_store import ImageSet
+from wethink.evaluation.summary import summarise
+from wethink.models.batching import Images
+from wethink.rewards import format
+from wethink.rewards.hybrid import ask_ahead, check, score
+from wethink.rewards.judge.model_judge import connected
+
+Pixels = Literal["true", "blank", "shuffled"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pass over the items: which checkpoint, how sampled, which pictures."""
+
+    checkpoint: str
+    folder: Path
+    temperature: float
+    pixels: Pixels
+
+    @property
+    def name(self) -> str:
+        return f"{self.checkpoint}-t{self.temperature}-{self.pixels}"
+
+
+class Blank:
+    """Stands in for the images: mid-grey of the same size."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def open(self, image: str) -> Image.Image:
+        return Image.new("RGB", self._images.open(image).size, (128, 128, 128))
+
+
+def evaluate(
+    *,
+    images: Path,
+    drawn: Path,
+    base: Path,
+    sft: Path,
+    grpo: Path,
+    out: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """Answer every held-out item with every checkpoint; write `items.jsonl` and `metrics.json` to `out`.
+
+    Raises:
+        UserError: there are no held-out items of the configured split.
+    """
+    return evaluate_checkpoints(
+        {"base": base, "sft": sft, "grpo": grpo}, images, drawn, out, scratch, config, rewards, launch, seed
+    )
+
+
+def evaluate_checkpoints(
+    checkpoints: dict[str, Path],
+    images: Path,
+    drawn: Path,
+    out: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """The same for any named checkpoints; one called 'base' is read leniently. Finished passes are kept in scratch."""
+    items = list(read_jsonl(drawn / "items" / f"{config.split}.jsonl"))
+    if not items:
+        raise UserError(f"{drawn / 'items' / config.split}.jsonl is empty; raise draw.{config.split} above 0.")
+    settings: list[tuple[float, Pixels]] = [(temperature, "true") for temperature in config.temperatures]
+    settings += [(0.0, "blank"), (0.0, "shuffled")]
+    jobs = [Job(name, folder, *setting) for name, folder in checkpoints.items() for setting in settings]
+    todo = [job for job in jobs if not (scratch / f"{job.name}.jsonl").exists()]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(launch.processes, mp_context=context, initializer=die_with_owners) as pool:
+        running = [
+            pool.submit(run_job, job, items, images, scratch, config, rewards, launch, seed, index)
+            for index, job in enumerate(todo)
+        ]
+        for finished in track(as_completed(running), "evaluate", len(jobs), len(jobs) - len(todo)):
+            finished.result()
+    records = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
+    metrics = summarise(records, config.bootstrap, seed)
+    write_jsonl(out / "items.jsonl", records)
+    write_json(out / "metrics.json", metrics)
+    write_json(out / "headline.json", headline(metrics))
+    return metrics
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The few figures that two versions are compared by (`dvc metrics show`)."""
+    found: dict[str, Any] = {"majority": metrics["majority"]}
+    for name, entry in metrics.items():
+        if isinstance(entry, dict) and "accuracy" in entry:
+            found[name] = {"accuracy": entry["accuracy"], "sampled": entry.get("sampled", {}).get("accuracy")}
+        elif isinstance(entry, dict) and "mean" in entry:
+            found[name] = {"mean": entry["mean"], "low": entry["low"], "high": entry["high"]}
+    return found
+
+
+def run_job(
+    job: Job,
+    items: Sequence[Record],
+    images: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+    index: int,
+) -> None:
+    """One pass in a process of its own; its records appear in scratch when it is complete."""
+    import torch
+
+    from wethink.generation.in_process import sample, uniforms
+    from wethink.models.batching import encode_prompts
+    from wethink.models.policy import load_model, load_processor
+
+    if launch.device == "cpu":
+        torch.set_num_threads(launch.threads)
+    device = torch.device(launch.device, index % launch.processes) if launch.device == "cuda" else torch.device("cpu")
+    dataset: Images = ImageSet(images)
+    shown = [item["image"] for item in items]
+    if job.pixels == "shuffled":
+        shown = shuffled(items, seed)
+    elif job.pixels == "blank":
+        dataset = Blank(dataset)
+    model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
+    systems = ["" if job.checkpoint == "base" else None] * config.batch
+    answered: list[tuple[Record, str, int]] = []
+    for begin in range(0, len(items), config.batch):
+        part, pictures = items[begin : begin + config.batch], shown[begin : begin + config.batch]
+        prompts = encode_prompts([item["problem"] for item in part], pictures, dataset, processor, systems[: len(part)])
+        draws = (
+            np.concatenate([uniforms(seed, 0, item["id"], 1, config.max_new_tokens) for item in part])
+            if job.temperature > 0
+            else None
+        )
+        completions = sample(model, processor, prompts, draws, config.max_new_tokens, job.temperature, 1, device)
+        answered.extend(
+            (item, processor.decode(c.ids), len(c.ids)) for item, (c,) in zip(part, completions, strict=True)
+        )
+    with connected(rewards, launch):
+        ask_ahead([(text, item["problem"], item["answer"], item["reward"]) for item, text, _ in answered])
+        records = [judge_item(item, job, text, tokens, rewards) for item, text, tokens in answered]
+    write_jsonl(scratch / f"{job.name}.jsonl", records)
+
+
+def shuffled(items: Sequence[Record], seed: int) -> list[str]:
+    """For each item the image of another scene of its own source: a rotation of a seeded order of scenes."""
+    images: dict[str, list[str]] = {}
+    for item in items:
+        if item["image"] not in images.setdefault(item["source"], []):
+            images[item["source"]].append(item["image"])
+    other: dict[str, str] = {}
+    for n, source in enumerate(sorted(images)):
+        order = [images[source][i] for i in np.random.default_rng([seed, n]).permutation(len(images[source]))]
+        other |= dict(zip(order, order[1:] + order[:1], strict=True))
+    return [other[item["image"]] for item in items]
+
+
+def judge_item(item: Record, job: Job, response: str, tokens: int, rewards: Rewards) -> Record:
+    """A response against the item's true answer."""
+    parsed = format.parse(response)
+    if job.checkpoint == "base":
+        extracted = format.lenient(response)
+        verdict = check(extracted, item["problem"], item["answer"], item["category"], item["reward"], rewards.tolerance)
+    else:
+        extracted = parsed.answer or ""
+        verdict = score(response, item["problem"], item["answer"], item["category"], item["reward"], rewards).verdict
+    return {
+        **item,
+        "checkpoint": job.checkpoint,
+        "temperature": job.temperature,
+        "pixels": job.pixels,
+        "response": response,
+        "extracted": extracted,
+        "verdict": verdict.outcome,
+        "reason": verdict.reason,
+        "tokens": tokens,
+        "strict": parsed.fault is None,
+    }

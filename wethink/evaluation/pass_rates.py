@@ -1,0 +1,66 @@
+"""`python -m wethink passrates`: how often a policy solves each training row, so that curation can tell hard from easy.
+
+k answers are sampled to every question and scored as in GRPO. A row that cannot be scored is unknown, not unsolved:
+it is written with no samples, and curation leaves it alone.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl, write_jsonl
+from wethink.common.progress import track
+from wethink.config.params import Params
+from wethink.data.image_store import ImageSet
+from wethink.rewards.hybrid import score
+
+
+def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, params: Params) -> dict[str, int]:
+    """Write `id, passes, samples` of every row of the training split to `out`; return the counts.
+
+    Raises:
+        UserError: there is no row to try, or not one sample is asked for.
+    """
+    import torch
+
+    from wethink.generation.in_process import sample, uniforms
+    from wethink.models.batching import encode_prompts
+    from wethink.models.policy import load_model, load_processor
+
+    chosen = [row for row in read_jsonl(rows) if row["split"] == "train"]
+    if not chosen or samples < 1:
+        raise UserError(f"{rows} has {len(chosen)} training rows and --samples is {samples}; both must be at least 1.")
+    grpo, launch = params.grpo, params.launch
+    if launch.device == "cpu":
+        torch.set_num_threads(launch.threads)
+    policy, processor = load_model(model).to(launch.device).eval(), load_processor(model)
+    stored, found = ImageSet(images), list[Record]()
+    batch = max(1, params.evaluate.batch // samples)
+    for start in track(range(0, len(chosen), batch), "passrates", -(-len(chosen) // batch)):
+        part = chosen[start : start + batch]
+        prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], stored, processor)
+        draws = np.concatenate([uniforms(params.seed, 0, row["id"], samples, grpo.max_new_tokens) for row in part])
+        device = torch.device(launch.device)
+        groups = sample(policy, processor, prompts, draws, grpo.max_new_tokens, grpo.temperature, samples, device)
+        for row, group in zip(part, groups, strict=True):
+            verdicts = [
+                score(
+                    processor.decode(one.ids),
+                    row["problem"],
+                    row["answer"],
+                    row["category"],
+                    row["reward"],
+                    params.rewards,
+                ).verdict.outcome
+                for one in group
+            ]
+            known = [verdict for verdict in verdicts if verdict != "unknown"]
+            found.append({"id": row["id"], "passes": known.count("correct"), "samples": len(known)})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(out, found)
+    return {
+        "rows": len(found),
+        "always": sum(0 < record["passes"] == record["samples"] for record in found),
+        "never": sum(record["passes"] == 0 < record["samples"] for record in found),
+    }

@@ -1,0 +1,153 @@
+"""Accuracies of checkpoints with cluster-bootstrap intervals, per source and setting."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record
+from wethink.common.statistics import cluster_bootstrap, paired_bootstrap
+
+CHECKPOINTS = ("base", "sft", "grpo")
+VERDICTS = ("correct", "wrong", "unknown")
+
+
+def majority(items: Iterable[Record]) -> float:
+    """Accuracy of the best constant answer per question kind, chosen on these very items.
+
+    It is an upper bound of a guesser who knows the kind of a question and nothing else, neither its words
+    nor its image. Open answers (category DES) are compared as they stand, so theirs is nearly nothing.
+    """
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in items:
+        answers[item["kind"]][str(item["answer"]).strip()] += 1
+    total = sum(counts.total() for counts in answers.values())
+    return sum(max(counts.values()) for counts in answers.values()) / total if total else 0.0
+
+
+def summarise(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+    """Everything the evaluation says, from its records (one per item, checkpoint, temperature and pixels).
+
+    Overall and per source, category, kind and ability: an entry for each checkpoint (by its name), the
+    majority baseline and the paired differences of SFT − base and GRPO − SFT. A source is `at_majority` if
+    neither SFT nor GRPO is shown to beat the majority there: both intervals reach down to it.
+
+    Raises:
+        UserError: a record occurs twice or holds an unknown verdict.
+    """
+    _check(records)
+
+    def grouped(names: Callable[[Record], Iterable[str]]) -> dict[str, dict[str, Any]]:
+        groups: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            for name in sorted(set(names(record))):
+                groups[name].append(record)
+        return {name: _group(groups[name], resamples, seed) for name in sorted(groups)}
+
+    sources = grouped(lambda record: [record["source"]])
+    for group in sources.values():
+        lows = [group[name]["low"] for name in ("sft", "grpo") if name in group]
+        group["at_majority"] = bool(lows) and all(low is not None and low <= group["majority"] for low in lows)
+    summary = _group(records, resamples, seed) | {
+        "records": len(records),
+        "sources": sources,
+        "categories": grouped(lambda record: [record["category"]]),
+        "kinds": grouped(lambda record: [record["kind"]]),
+        "abilities": grouped(lambda record: record["abilities"]),
+    }
+    rounded: dict[str, Any] = _rounded(summary)
+    return rounded
+
+
+def _check(records: list[Record]) -> None:
+    seen: set[tuple[Any, ...]] = set()
+    for record in records:
+        key = tuple(record[name] for name in ("id", "checkpoint", "temperature", "pixels"))
+        if key in seen:
+            raise UserError(f"evaluation record {key} occurs twice; run `python -m wethink evaluate` again.")
+        if record["verdict"] not in VERDICTS:
+            raise UserError(f"evaluation record {key}: verdict {record['verdict']!r} is none of {', '.join(VERDICTS)}.")
+        seen.add(key)
+
+
+def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+    """Entries per checkpoint, baseline and paired differences of some records."""
+    items = {record["id"]: record for record in records}
+    names = sorted({record["checkpoint"] for record in records})
+    settings = {
+        (name, setting): chosen
+        for name in names
+        for setting, chosen in by_setting([record for record in records if record["checkpoint"] == name]).items()
+    }
+    group: dict[str, Any] = {
+        "items": len(items),
+        "scenes": len({record["scene"] for record in records}),
+        "majority": majority(items.values()),
+    }
+    for name in names:
+        if greedy := settings.get((name, "greedy")):
+            group[name] = _accuracy(greedy, resamples, seed) | {
+                "unknown": sum(record["verdict"] == "unknown" for record in greedy) / len(greedy),
+                "format": sum(bool(record["strict"]) for record in greedy) / len(greedy),
+                "mean_tokens": sum(record["tokens"] for record in greedy) / len(greedy),
+            }
+            for setting in ("sampled", "blank", "shuffled"):
+                if chosen := settings.get((name, setting)):
+                    group[name][setting] = _accuracy(chosen, resamples, seed)
+    for after, before in (("sft", "base"), ("grpo", "sft")):
+        if after in group and before in group:
+            pairs = [
+                difference(settings.get((after, setting), []), settings.get((before, setting), []), resamples, seed)
+                for setting in ("greedy", "sampled")
+            ]
+            group[f"{after}_minus_{before}"] = pairs[0] | {"sampled": pairs[1]}
+    return group
+
+
+def by_setting(records: list[Record]) -> dict[str, list[Record]]:
+    """One checkpoint's records by how they were made; the controls are greedy."""
+    settings: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record["pixels"] != "true":
+            settings[record["pixels"]].append(record)
+        else:
+            settings["sampled" if record["temperature"] > 0 else "greedy"].append(record)
+    return settings
+
+
+def _accuracy(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+    known = [record for record in records if record["verdict"] != "unknown"]
+    if not known:
+        return {"accuracy": None, "low": None, "high": None, "n": 0}
+    right = [record["verdict"] == "correct" for record in known]
+    found = cluster_bootstrap(right, [record["scene"] for record in known], resamples, seed)
+    return {"accuracy": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def difference(after: list[Record], before: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+    """Paired by item and temperature, over the pairs in which both verdicts are known."""
+    earlier = {(record["id"], record["temperature"]): record for record in before}
+    pairs = [
+        (record, other)
+        for record in after
+        if (other := earlier.get((record["id"], record["temperature"])))
+        and "unknown" not in (record["verdict"], other["verdict"])
+    ]
+    if not pairs:
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    found = paired_bootstrap(
+        [record["verdict"] == "correct" for record, _ in pairs],
+        [other["verdict"] == "correct" for _, other in pairs],
+        [record["scene"] for record, _ in pairs],
+        resamples,
+        seed,
+    )
+    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, Mapping):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return value

@@ -1,0 +1,59 @@
+"""The arms of `make ablations`: the main job's own training functions with one thing changed, and their evaluation.
+
+`train_<arm>` and `evaluate_<arm>` are functions of this module by name, made from the table in
+wethink/experiments/arms.py.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from wethink.common.jsonl import read_jsonl, write_jsonl
+from wethink.config.evaluation import Evaluate
+from wethink.evaluation.evaluate import evaluate_checkpoints
+from wethink.experiments.arms import ARMS, Arm
+from wethink.experiments.controls import more_sft, rejection_sft
+from wethink.rl.trainer import grpo
+from wethink.training.sft import sft
+
+
+def __getattr__(name: str) -> Callable[..., dict[str, Any]]:
+    kind, _, arm = name.partition("_")
+    if kind == "train" and arm in ARMS:
+        return partial(train_arm, ARMS[arm])
+    if kind == "evaluate":
+        return partial(evaluate_arm, arm)
+    raise AttributeError(name)
+
+
+def train_arm(arm: Arm, **given: Any) -> dict[str, Any]:
+    """Train one arm: `given` are a stage's arguments, with `start` for the checkpoint that it goes on from."""
+    start: Path = given.pop("start")
+    given["config"] = given["config"].model_copy(update=dict(arm.changes))
+    if arm.rewards:
+        given["rewards"] = given["rewards"].model_copy(update=dict(arm.rewards))
+    match arm.trains:
+        case "sft":
+            return sft(base=start, **given)
+        case "grpo":
+            given["config"] = given["config"].model_copy(update={"start": "sft"})  # whatever lies there
+            return grpo(base=start, sft=start, **given)
+        case "more_sft":
+            return more_sft(sft=start, **given)
+        case "rejection_sft":
+            return rejection_sft(sft=start, **given)
+
+
+def evaluate_arm(name: str, *, checkpoint: Path, out: Path, config: Evaluate, **given: Any) -> dict[str, Any]:
+    """One checkpoint on the main job's held-out items. One that was never taught the tags is read as base is."""
+    arm = ARMS.get(name)
+    lenient = name == "base" or (arm is not None and arm.lenient)
+    if arm is not None and arm.longer > 1:
+        config = config.model_copy(update={"max_new_tokens": arm.longer * config.max_new_tokens})
+    called = "base" if lenient else name
+    metrics = evaluate_checkpoints({called: checkpoint}, out=out, config=config, **given)
+    if called != name:
+        records = [record | {"checkpoint": name} for record in read_jsonl(out / "items.jsonl")]
+        write_jsonl(out / "items.jsonl", records)
+    return {"accuracy": metrics[called]["accuracy"]}

@@ -1,0 +1,200 @@
+"""`controls`: what else the compute of GRPO could have bought. Arms beside the main job, one evaluation for all.
+
+A gain of GRPO means little without them: more SFT on the same paths, SFT on the policy's own right answers to
+the very prompts and golds that GRPO had (rejection sampling), GRPO straight from base, and GRPO on shuffled
+golds, which must not gain. More SFT and rejection sampling get what GRPO's steps cost here: processor time over
+all ranks (on GPUs wall time), so that a busy machine favours nobody.
+
+Arms are stages like the others (lock, scratch, resume), kept out of dvc.yaml: `dvc repro` is the main job.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from wethink.common.jsonl import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
+from wethink.common.progress import track
+from wethink.config.evaluation import Evaluate
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
+from wethink.config.training import Optim, Sft
+from wethink.data.image_store import ImageSet
+from wethink.evaluation.evaluate import evaluate_checkpoints
+from wethink.generation.sampler import InProcess
+from wethink.models.batching import epoch_order
+from wethink.models.policy import load_model, load_processor, model_card, save_policy
+from wethink.rewards.format import parse, render
+from wethink.rl.prompt_dataset import training_rows
+from wethink.rl.rollouts import roll_out
+from wethink.rl.trainer import grpo
+from wethink.training.ranks import cost_clock, gather_objects, join
+from wethink.training.sft import chosen_rows, completions, samples_of
+from wethink.training.supervised import Sample, train
+
+
+def costs_of(log: Path) -> list[float]:
+    """What every logged step of a training run cost: seconds over all ranks."""
+    return [float(record["cost_seconds"]) for record in read_jsonl(log)]
+
+
+def budget(rival: Path, logs: Path) -> float:
+    """Seconds over all ranks that the steps of the stage cost that published `rival`."""
+    stage = f"arm_{rival.name}" if rival.parent.name == "arms" else rival.name
+    return sum(costs_of(logs / f"{stage}.metrics.jsonl"))
+
+
+def affordable_steps(seconds: float, steps: Sequence[float]) -> int:
+    """How many steps of that length (its median) fit into so many seconds; at least one."""
+    ordered = sorted(steps)
+    return max(1, int(seconds / ordered[len(ordered) // 2]))
+
+
+def _continued(optim: Optim, steps: int) -> Optim:
+    return optim.model_copy(update={"steps": steps})
+
+
+def more_sft(
+    *,
+    images: Path,
+    rows: Path,
+    sft: Path,
+    logs: Path,
+    rival: Path,
+    out: Path,
+    scratch: Path,
+    config: Sft,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """Go on with SFT on the same paths for what the steps of GRPO (the `rival`) cost."""
+    chosen = chosen_rows(rows, config)
+    samples = samples_of(chosen, completions(chosen, rows, config), config)
+    steps = _frozen(scratch, affordable_steps(budget(rival, logs), costs_of(logs / "sft.metrics.jsonl")))
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")
+
+
+def rejection_sft(
+    *,
+    images: Path,
+    rows: Path,
+    sft: Path,
+    logs: Path,
+    rival: Path,
+    out: Path,
+    scratch: Path,
+    config: Sft,
+    grpo: Grpo,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """SFT on the policy's own fully rewarded samples; sampling and training together cost what GRPO's steps cost."""
+    store = scratch / "accepted.jsonl"
+    if not store.exists():
+        _sample_accepted(images, rows, sft, store, grpo, rewards, launch, seed)
+    accepted = list(read_jsonl(store))
+    if not accepted:  # never right, so nothing to learn from: the arm stays what it started from
+        nothing = {"samples": 0, "steps": 0}
+        if join(launch).first:
+            save_policy(load_model(sft), None, load_processor(sft), out, model_card("rejection_sft", str(sft)))
+            write_json(out / "metrics.json", nothing)
+        return nothing
+    spent = read_json(scratch / "sampling.json")["cost_seconds"]
+    left = budget(rival, logs) - spent
+    steps = _frozen(scratch, affordable_steps(left, costs_of(logs / "sft.metrics.jsonl")))
+    samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "rejection_sft")
+
+
+def _sample_accepted(
+    images: Path, rows: Path, sft: Path, store: Path, config: Grpo, rewards: Rewards, launch: Launch, seed: int
+) -> None:
+    """The prompts of all GRPO steps, G samples each, as GRPO would draw them from a policy that stands still."""
+    ranks = join(launch)
+    started = cost_clock(ranks)
+    model, processor, dataset = load_model(sft), load_processor(sft), ImageSet(images)
+    prompts, _, _ = training_rows(rows, dataset, model, processor, config, launch, seed)
+    order = list(islice(epoch_order(len(prompts), seed), config.optim.steps * config.optim.batch))
+    model, accepted = model.to(ranks.device), list[Record]()
+    sampler = InProcess(processor, config, ranks.device)
+    sampler.sync(model, 0)
+    batches = [order[i : i + config.optim.batch] for i in range(0, len(order), config.optim.batch)]
+    for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
+        mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
+        for group in roll_out(sampler, processor, mine, dataset, config, rewards, step, seed):
+            for text, scored in zip(group.texts, group.scores, strict=True):
+                parsed = parse(text)
+                if scored.total == 1.0 and parsed.think and parsed.answer:
+                    row = {key: group.row[key] for key in ("problem", "image")}
+                    accepted.append(row | {"completion": render(parsed.think, parsed.answer)})
+    everyone = gather_objects((accepted, cost_clock(ranks) - started), ranks)
+    unique = {content_id(r): r for found, _ in everyone for r in found}  # a completion sampled twice counts once
+    if ranks.first:
+        spent = sum(seconds for _, seconds in everyone)
+        write_json(store.parent / "sampling.json", {"cost_seconds": spent, "accepted": len(unique)})
+        write_jsonl(store, (unique[key] for key in sorted(unique)))
+    gather_objects(None, ranks)  # nobody reads before it is written
+
+
+def _frozen(scratch: Path, steps: int) -> int:
+    """The number of steps, decided once per scratch folder: a resumed run must not decide anew."""
+    path = scratch / "steps.json"
+    if not path.exists():
+        write_json(path, {"steps": steps})
+    return int(read_json(path)["steps"])
+
+
+def _train_on(
+    samples: Sequence[Sample],
+    images: Path,
+    start: Path,
+    optim: Optim,
+    launch: Launch,
+    scratch: Path,
+    out: Path,
+    seed: int,
+    title: str,
+) -> dict[str, Any]:
+    model, processor = load_model(start), load_processor(start)
+    metrics = {"samples": len(samples), "steps": optim.steps}
+    card = model_card(title, str(start))
+    if train(model, processor, samples, ImageSet(images), optim, launch, scratch, out, seed + 1, title, card):
+        write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def grpo_from_base(*, config: Grpo, **given: Any) -> dict[str, Any]:
+    """GRPO without the warm start."""
+    return grpo(config=config.model_copy(update={"start": "base"}), **given)
+
+
+def shuffled_gold(*, config: Grpo, **given: Any) -> dict[str, Any]:
+    """GRPO on golds permuted within each question kind: if this gains, the gain is not learning."""
+    return grpo(config=config.model_copy(update={"gold": "shuffled"}), **given)
+
+
+def evaluate_arms(
+    *,
+    images: Path,
+    drawn: Path,
+    more_sft: Path,
+    rejection_sft: Path,
+    grpo_from_base: Path,
+    shuffled_gold: Path,
+    out: Path,
+    scratch: Path,
+    config: Evaluate,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """Every arm on the items of the main evaluation."""
+    arms = {
+        "more_sft": more_sft,
+        "rejection_sft": rejection_sft,
+        "grpo_from_base": grpo_from_base,
+        "shuffled_gold": shuffled_gold,
+    }
+    return evaluate_checkpoints(arms, images, drawn, out, scratch, config, rewards, launch, seed)

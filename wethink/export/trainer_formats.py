@@ -1,0 +1,152 @@
+"""Rows in the forms that other trainers read. Each form has a function, and a test that holds it field by field.
+
+* `sharegpt`: LLaMA-Factory's multimodal ShareGPT form, with `dataset_info.json` and the pictures as files. SFT rows.
+* `verl`: one Parquet file that verl (`prompt`, `images`, `reward_model`, `extra_info`) and EasyR1 (`problem`, `answer`,
+  `images`) both read. Its `ground_truth` is the row's gold with all that a hybrid reward needs, as JSON: EasyR1 hands
+  reward functions nothing else (`data.answer_key=ground_truth`). RL rows.
+* `trl`: TRL's conversational prompt form; `grpo.parquet` for GRPOTrainer, `sft.parquet` (with completions) for
+  SFTTrainer.
+
+Only rows of the training split go out: with a reasoning path for SFT, without one for RL, as in our own stages.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl
+from wethink.common.paths import ROOT
+from wethink.data.image_store import ImageSet
+from wethink.export.parquet import picture, suffix, write_table
+from wethink.rewards.format import render
+
+MARK = "<image>"  # stands for the picture in a text; rows themselves hold none (wethink/curation/validate.py)
+
+
+def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int]:
+    """Write valid rows in a trainer's form to `out` (replaced); return how many rows went where.
+
+    Raises:
+        UserError: there is no training row.
+    """
+    rows = [row for row in read_jsonl(valid / "rows.jsonl") if row["split"] == "train"]
+    if not rows:
+        raise UserError(f"{valid / 'rows.jsonl'} has no row of the train split, so there is nothing to export.")
+    staged = out.with_name(f".{out.name}.publishing")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    sft, rl = ([row for row in rows if bool(row["refined_cot"]) is with_path] for with_path in (True, False))
+    counts = FORMS[form](sft, rl, ImageSet(images), staged)
+    shutil.rmtree(out, ignore_errors=True)
+    staged.rename(out)
+    return counts
+
+
+def _sharegpt(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
+    """https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md: ShareGPT, multimodal."""
+    (out / "images").mkdir()
+    names: dict[str, str] = {}
+    for image in sorted({row["image"] for row in sft}):
+        data = images.bytes(image)
+        names[image] = f"images/{image}.{suffix(data)}"
+        (out / names[image]).write_bytes(data)
+    system = _system()
+    examples = [
+        {
+            "conversations": [
+                {"from": "human", "value": MARK + row["problem"]},
+                {"from": "gpt", "value": render(row["refined_cot"], row["answer"])},
+            ],
+            "images": [names[row["image"]]],
+            "system": system,
+        }
+        for row in sft
+    ]
+    info = {
+        "wethink_sft": {
+            "file_name": "wethink_sft.json",
+            "formatting": "sharegpt",
+            "columns": {"messages": "conversations", "images": "images", "system": "system"},
+        }
+    }
+    for name, value in (("wethink_sft.json", examples), ("dataset_info.json", info)):
+        (out / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {"sft": len(sft), "left out (no reasoning path)": len(rl)}
+
+
+def _verl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
+    """https://verl.readthedocs.io/en/latest/preparation/prepare_data.html and EasyR1's examples/config.yaml."""
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    message = {"role": text, "content": text}
+    features = Features(
+        {
+            **dict.fromkeys(("data_source", "ability", "problem", "answer", "ground_truth"), text),
+            "prompt": List(message),
+            "images": List(Image()),
+            "reward_model": {"style": text, "ground_truth": text},
+            "extra_info": {
+                "index": Value("int64"),
+                **dict.fromkeys(("split", "id", "category", "reward", "answer"), text),
+            },
+        }
+    )
+    system = _system()
+
+    def converted() -> Iterator[Record]:
+        for index, row in enumerate(rl):
+            gold = {key: row[key] for key in ("answer", "category", "problem", "reward")}
+            yield {
+                "data_source": f"wethink/{row['source']}",
+                "ability": ",".join(row["abilities"]),
+                "problem": MARK + row["problem"],
+                "answer": row["answer"],
+                "ground_truth": json.dumps(gold, sort_keys=True, ensure_ascii=False),
+                "prompt": [{"role": "system", "content": system}, {"role": "user", "content": MARK + row["problem"]}],
+                "images": [picture(images, row["image"])],
+                "reward_model": {"style": row["reward"], "ground_truth": row["answer"]},
+                "extra_info": {"index": index}
+                | {key: row[key] for key in ("split", "id", "category", "reward", "answer")},
+            }
+
+    return {"rl": write_table(out / "train.parquet", converted(), features), "left out (reasoning path)": len(sft)}
+
+
+def _trl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
+    """https://huggingface.co/docs/trl/dataset_formats: conversational, prompt-only or with completion, images apart."""
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    message = {"role": text, "content": text}
+    shared: dict[str, Any] = {"prompt": List(message), "images": List(Image())}
+    kept = ("id", "problem", "answer", "category", "reward")
+    system = _system()
+
+    def prompt(row: Record) -> Record:
+        asked = [{"role": "system", "content": system}, {"role": "user", "content": row["problem"]}]
+        return {"prompt": asked, "images": [picture(images, row["image"])]}
+
+    def answered(row: Record) -> Record:
+        return {"completion": [{"role": "assistant", "content": render(row["refined_cot"], row["answer"])}]}
+
+    grpo = Features(shared | dict.fromkeys(kept, text))
+    taught = Features(shared | {"completion": List(message)})
+    return {
+        "grpo": write_table(out / "grpo.parquet", (prompt(row) | {key: row[key] for key in kept} for row in rl), grpo),
+        "sft": write_table(out / "sft.parquet", (prompt(row) | answered(row) for row in sft), taught),
+    }
+
+
+FORMS: dict[str, Callable[[Sequence[Record], Sequence[Record], ImageSet, Path], dict[str, int]]] = {
+    "sharegpt": _sharegpt,
+    "verl": _verl,
+    "trl": _trl,
+}
+
+
+def _system() -> str:
+    return (ROOT / "wethink/models/prompts/system_wethink.txt").read_text(encoding="utf-8").strip()

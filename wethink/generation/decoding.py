@@ -1,0 +1,149 @@
+"""Decoding with a cache that holds a prompt once for all its completions.
+
+One token for each of R live rows at a time, through the model's own layers: the keys and values of B prompts stay
+as they were read, those of the completions grow beside them, and one softmax over both joins the two. Rows that
+have ended are dropped, and prompts without a live row with them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wethink.models.batching import Packed
+from wethink.models.logprobs import language_inputs
+from wethink.models.packing import use_packing
+
+
+@dataclass
+class Layer:
+    """A decoder layer, its cache, and its projections that read the same input joined into one."""
+
+    module: Any
+    prompt_keys: Tensor  # [B, K, d, P]
+    prompt_values: Tensor  # [B, K, P, d]
+    keys: Tensor  # [R, K, limit, d]
+    values: Tensor
+    qkv: Callable[[Tensor], tuple[Tensor, ...]]
+    gate_up: Callable[[Tensor], tuple[Tensor, ...]]
+
+
+class Decoder:
+    """Reads B packed prompts, then writes G rows for each, at most `limit` tokens long.
+
+    `hidden` [R, D] predicts the next token of each live row; `rows` [R] says which of the B · G rows those are.
+    """
+
+    def __init__(self, model: Any, prompts: Packed, group: int, limit: int) -> None:
+        use_packing(model)
+        self.model = model.model.language_model
+        assert prompts.layout.kept is not None
+        read = self.model(
+            **language_inputs(model, prompts), position_ids=prompts.positions, use_cache=False, packing=prompts.layout
+        ).last_hidden_state[0][prompts.sources]  # [B, D]
+        count, device = len(read), read.device
+        after = prompts.positions[:, 0, prompts.sources, None] + 1 + torch.arange(limit, device=device)
+        self.cos, self.sin = self.model.rotary_emb(read, after)  # [B, limit, d]
+        self.bias = prompts.layout.trunks.hidden().to(read.dtype)[:, None, None]  # [B, 1, 1, P]
+        self.hidden = read.repeat_interleave(group, 0)
+        self.rows = torch.arange(count * group, device=device)
+        self.prompt = self.rows // group  # [R] whose completion a row is, among the prompts still held
+        self.slots = group  # rows per prompt, live or not, in the padded table that prompts are attended by
+        self.place = self.rows  # [R] of each row in that table
+        self.written = 0
+        shape = (count * group, prompts.layout.kept[0][0].shape[2], limit, self.cos.shape[-1])
+        self.layers = [
+            Layer(
+                module,
+                keys.permute(0, 2, 3, 1).contiguous(),
+                values.transpose(1, 2).contiguous(),
+                read.new_zeros(shape),
+                read.new_zeros(shape),
+                _joined(module.self_attn.q_proj, module.self_attn.k_proj, module.self_attn.v_proj),
+                _joined(module.mlp.gate_proj, module.mlp.up_proj),
+            )
+            for module, (keys, values) in zip(self.model.layers, prompts.layout.kept, strict=True)
+        ]
+
+    def step(self, tokens: Tensor) -> None:
+        """Append one token [R] to each live row."""
+        x = self.model.embed_tokens(tokens)
+        cos, sin = (table[self.prompt, self.written].unsqueeze(1) for table in (self.cos, self.sin))  # [R, 1, d]
+        for layer in self.layers:
+            attention = layer.module.self_attn
+            read = layer.qkv(layer.module.input_layernorm(x))
+            q, k, v = (part.view(len(x), -1, cos.shape[-1]) for part in read)
+            if hasattr(attention, "q_norm"):  # Qwen3
+                q, k = attention.q_norm(q), attention.k_norm(k)
+            q, k = torch.split(_rotate(torch.cat([q, k], dim=1), cos, sin), [q.shape[1], k.shape[1]], dim=1)
+            layer.keys[:, :, self.written], layer.values[:, :, self.written] = k, v
+            x = x + attention.o_proj(self._attend(layer, q * attention.scaling))
+            gate, up = layer.gate_up(layer.module.post_attention_layernorm(x))
+            x = x + layer.module.mlp.down_proj(layer.module.mlp.act_fn(gate) * up)
+        self.hidden = self.model.norm(x)
+        self.written += 1
+
+    def _attend(self, layer: Layer, q: Tensor) -> Tensor:
+        """[R, H, d] → [R, H · d]: over each row's prompt and its own tokens, one softmax over both."""
+        own, heads = slice(0, self.written + 1), layer.keys.shape[1]
+        q = q.reshape(len(q), heads, -1, q.shape[-1])  # [R, K, H / K, d]
+        by_prompt = self._by_rows(self._by_prompt(q) @ layer.prompt_keys + self.bias)  # [R, K, H / K, P]
+        weights = torch.cat([by_prompt, q @ layer.keys[:, :, own].mT], dim=-1).softmax(-1)
+        seen, written = torch.split(weights, [by_prompt.shape[-1], self.written + 1], dim=-1)
+        mixed: Tensor = self._by_rows(self._by_prompt(seen) @ layer.prompt_values) + written @ layer.values[:, :, own]
+        return mixed.flatten(1)
+
+    def _by_prompt(self, x: Tensor) -> Tensor:
+        """[R, K, r, n] → [B, K, slots · r, n]: a prompt's rows side by side, so that it is read once."""
+        if self.slots > 1:
+            count = len(self.bias) * self.slots
+            table = x if len(x) == count else x.new_zeros(count, *x.shape[1:]).index_copy_(0, self.place, x)
+            x = table.view(-1, self.slots, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
+        return x
+
+    def _by_rows(self, x: Tensor) -> Tensor:
+        """The way back."""
+        if self.slots > 1:
+            count, heads, _, width = x.shape
+            table = x.view(count, heads, self.slots, -1, width).transpose(1, 2).flatten(0, 1)
+            x = table if len(self.place) == len(table) else table[self.place]
+        return x
+
+    def keep(self, alive: Tensor) -> None:
+        """Drop the rows that are not alive [R] (bool; at least one is), and prompts that have none left."""
+        rows = alive.nonzero().squeeze(-1)
+        self.rows, self.hidden = self.rows[rows], self.hidden[rows]
+        prompts, self.prompt, counts = torch.unique_consecutive(
+            self.prompt[rows], return_inverse=True, return_counts=True
+        )
+        self.slots = int(counts.max())
+        first = (counts.cumsum(0) - counts)[self.prompt]
+        self.place = self.prompt * self.slots + torch.arange(len(rows), device=rows.device) - first
+        dropped = len(prompts) < len(self.bias)
+        if dropped:
+            self.bias, self.cos, self.sin = self.bias[prompts], self.cos[prompts], self.sin[prompts]
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            if dropped:
+                layer.prompt_keys, layer.prompt_values = layer.prompt_keys[prompts], layer.prompt_values[prompts]
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding (arXiv 2104.09864) of [R, heads, d]."""
+    left, right = x.chunk(2, dim=-1)
+    rotated: Tensor = x * cos + torch.cat([-right, left], dim=-1) * sin
+    return rotated
+
+
+def _joined(*projections: nn.Module) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Projections of one input as one matrix product, where they are plain and a copy of their weights is cheap."""
+    if any(type(p) is not nn.Linear or p.weight.device.type != "cpu" for p in projections):
+        return lambda x: tuple(p(x) for p in projections)
+    linears = [p for p in projections if isinstance(p, nn.Linear)]
+    weight = torch.cat([p.weight for p in linears])
+    bias = torch.cat([p.bias for p in linears]) if all(p.bias is not None for p in linears) else None
+    sizes = [p.out_features for p in linears]
+    return lambda x: torch.split(F.linear(x, weight, bias), sizes, dim=-1)

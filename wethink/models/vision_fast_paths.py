@@ -1,0 +1,81 @@
+"""Exact fast paths of the vision towers, switched on by swapping classes; weights and names stay the same.
+
+The stock towers run a Conv3d over patches (slow on CPUs, and kernel = stride makes it a matrix product)
+and attend image by image in a Python loop; images of one size can share one attention call.
+tests/models/test_models.py holds both equal to the stock models.
+"""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen2_5
+from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3
+
+
+class _LinearPatches:
+    """Patch embedding as one matrix product."""
+
+    proj: nn.Conv3d
+
+    def forward(self, hidden_states: Tensor) -> Tensor:  # [P, C·T·14·14] → [P, D]
+        weight = self.proj.weight
+        return F.linear(hidden_states.to(weight.dtype), weight.flatten(1), self.proj.bias)
+
+
+class _Chunked:
+    """One attention call for chunks (images or windows) of equal length; the stock loop otherwise."""
+
+    def forward(
+        self: Any,
+        hidden_states: Tensor,
+        cu_seqlens: Tensor,
+        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        max_seqlen: int | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        lengths = cu_seqlens.diff()
+        flash = qwen2_5.is_flash_attention_requested(self.config)
+        if flash or position_embeddings is None or bool((lengths != lengths[0]).any()):
+            stocked: Tensor = super().forward(  # type: ignore[misc]
+                hidden_states, cu_seqlens, position_embeddings=position_embeddings, max_seqlen=max_seqlen, **kwargs
+            )
+            return stocked
+        n, length = len(lengths), int(lengths[0])
+        q, k, v = self.qkv(hidden_states).reshape(n * length, 3, self.num_heads, -1).unbind(1)
+        q, k = qwen2_5.apply_rotary_pos_emb_vision(q, k, *position_embeddings)
+        q, k, v = (x.reshape(n, length, self.num_heads, -1).transpose(1, 2) for x in (q, k, v))  # [n, H, L, d]
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=self.scaling)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(n * length, -1))
+        return out
+
+
+class LinearPatchEmbed(_LinearPatches, qwen2_5.Qwen2_5_VisionPatchEmbed):  # type: ignore[misc]
+    """Qwen2.5-VL's."""
+
+
+class LinearPatchEmbed3(_LinearPatches, qwen3.Qwen3VLVisionPatchEmbed):  # type: ignore[misc]
+    """Qwen3-VL's, which has a bias."""
+
+
+class ChunkedAttention(_Chunked, qwen2_5.Qwen2_5_VLVisionAttention):  # type: ignore[misc]
+    """Qwen2.5-VL's, whose chunks are windows or images."""
+
+
+class ChunkedAttention3(_Chunked, qwen3.Qwen3VLVisionAttention):  # type: ignore[misc]
+    """Qwen3-VL's, whose chunks are images."""
+
+
+SWAPS: dict[type, type] = {
+    qwen2_5.Qwen2_5_VisionPatchEmbed: LinearPatchEmbed,
+    qwen2_5.Qwen2_5_VLVisionAttention: ChunkedAttention,
+    qwen3.Qwen3VLVisionPatchEmbed: LinearPatchEmbed3,
+    qwen3.Qwen3VLVisionAttention: ChunkedAttention3,
+}
+
+
+def use_fast_paths(model: nn.Module) -> None:
+    """Swap the classes of a known vision tower in place; other models are left alone."""
+    for module in model.modules():
+        if type(module) in SWAPS:
+            module.__class__ = SWAPS[type(module)]

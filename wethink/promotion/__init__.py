@@ -1,1 +1,0 @@
-"""Promotion: whether a challenger takes the champion's place, decided by a rule that was declared before."""

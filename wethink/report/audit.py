@@ -1,0 +1,99 @@
+"""`python -m wethink audit`: how many rows are wrong, by the eyes of a human, on a sample drawn by chance.
+
+Drawn images have a truth; one's own have not, so somebody must look. `sample` draws rows in proportion to their
+strata (source and question type), no two about the same scene, and writes one page with them. The page saves a small
+file with the verdicts and all that the estimate needs, made to be versioned (`dvc add`). `estimate` reads it.
+"""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import content_id, read_json, read_jsonl, write_json
+from wethink.common.statistics import wilson
+from wethink.data.image_store import ImageSet
+from wethink.data.stratified_sample import draw, stratum
+from wethink.report.examples import picture
+
+PAGE = Path(__file__).resolve().parent / "templates" / "audit.html"
+VERDICTS = ("accept", "reject", "unsure")
+
+
+def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
+    """Write the page with `count` rows (fewer, if there are not so many scenes) and return how many it holds.
+
+    Raises:
+        UserError: there are no rows.
+    """
+    rows = list(read_jsonl(valid / "rows.jsonl"))
+    if not rows or count < 1:
+        raise UserError(f"{valid / 'rows.jsonl'} has {len(rows)} rows and --rows is {count}; both must be at least 1.")
+    chosen = draw(rows, count, seed)
+    population = Counter(map(stratum, rows))
+    stored = ImageSet(images)
+    shown = [
+        {key: row[key] for key in ("id", "problem", "answer", "category", "source", "refined_cot")}
+        | {"stratum": stratum(row), "thumb": (small := picture(stored.bytes(row["image"]))).uri}
+        | {"pixelated": small.pixelated}
+        for row in chosen
+    ]
+    identity = content_id(seed, [row["id"] for row in chosen], dict(population))
+    data = {"sample": identity, "population": dict(sorted(population.items())), "rows": shown}
+    text = json.dumps(data, ensure_ascii=True, sort_keys=True).replace("<", "\\u003c")  # no text can end the script
+    page = PAGE.read_text(encoding="utf-8")
+    script = page.split("<script>", 1)[1].split("</script>", 1)[0]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page.replace("{{ script_hash }}", allowed).replace("{{ data }}", text), encoding="utf-8")
+    return len(chosen)
+
+
+def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
+    """The share of wrong rows with its 95 % interval, from a saved file; written to `out` and returned.
+
+    Strata are weighted by how many rows they have; the interval is Wilson's at the effective sample size. Rows that
+    the judge is unsure of, or has not seen, are counted and left out: unknown is not wrong.
+
+    Raises:
+        UserError: the file is not one that the page saved, or holds no verdict.
+    """
+    given = read_json(verdicts, "name the file that the audit page saved")
+    try:
+        population, judged = dict(given["population"]), list(given["rows"])
+        known = [(row["stratum"], row["verdict"] == "reject") for row in judged if row["verdict"] in VERDICTS[:2]]
+        weight = {name: population[name] / _judged(known, name) for name, _ in known}
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{verdicts} is no file that the audit page saved; save it again from the page.") from None
+    if not known:
+        raise UserError(f"{verdicts} holds no verdict yet; accept or reject some rows and save again.")
+    weights = [weight[name] for name, _ in known]
+    value = sum(w for w, (_, wrong) in zip(weights, known, strict=True) if wrong) / sum(weights)
+    low, high = wilson(value, sum(weights) ** 2 / sum(w * w for w in weights))
+    strata = {
+        name: {
+            "judged": _judged(known, name),
+            "wrong": sum(wrong for other, wrong in known if other == name),
+            "rows": population[name],
+        }
+        for name in sorted(weight)
+    }
+    result = {
+        "sample": given.get("sample"),
+        "error": {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": len(known)},
+        "unsure": sum(row["verdict"] == "unsure" for row in judged),
+        "open": sum(row["verdict"] not in VERDICTS for row in judged),
+        "strata": strata,
+        "strata_without_verdict": sorted(set(population) - set(strata)),
+    }
+    write_json(out, result)
+    return result
+
+
+def _judged(known: Sequence[tuple[str, bool]], name: str) -> int:
+    """How many rows of a stratum were judged."""
+    return sum(other == name for other, _ in known)

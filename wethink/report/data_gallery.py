@@ -1,0 +1,176 @@
+"""`python -m wethink gallery`: a folder with a page that shows every image, question, answer and verdict.
+
+`index.html` holds the page alone; `data/index.js` the values that filters need; `data/chunk-….js` the texts and
+thumbnails of some images each, loaded when they are looked at. All of it works from a folder, without a server.
+Text of models and data travels as JSON and is shown as text: it cannot become markup or script.
+"""
+
+import base64
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl
+from wethink.common.progress import track
+from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.report.examples import picture
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+CHUNK = 40  # images
+THUMBNAIL = 400  # pixels of the longer side
+FACETS = ("source", "category", "ability", "decision", "reason")
+
+
+def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
+    """Write the gallery of a `data/rows` folder to `out`; return how many images and rows it shows, and of how many
+    rows it cannot, as their image was never ingested.
+
+    Args:
+        images: the ingested images.
+        rows: kept, rejected and failed rows and the descriptions.
+        valid: what validation made of the kept ones; need not exist yet.
+        out: a folder, which is replaced.
+
+    Raises:
+        UserError: there are no rows.
+    """
+    stored = ImageSet(images)
+    entries = _entries(rows, valid)
+    if not entries:
+        raise UserError(f"{rows} has no rows; run `python -m wethink synthesize` first.")
+    described = {record["image"]: record for record in _optional(rows / "descriptions.jsonl")}
+    ordered = [record for record in stored.records if record.id in entries]
+    ordered.sort(key=lambda record: (record.source, record.id))
+    staged = out.with_name(f".{out.name}.publishing")
+    shutil.rmtree(staged, ignore_errors=True)
+    (staged / "data").mkdir(parents=True)
+    for number, start in enumerate(track(range(0, len(ordered), CHUNK), "gallery", -(-len(ordered) // CHUNK))):
+        shown = [
+            _shown(record, stored.bytes(record.id), described.get(record.id, {}), entries[record.id])
+            for record in ordered[start : start + CHUNK]
+        ]
+        _script(staged / "data" / f"chunk-{number:05d}.js", f"gallery.chunk({number}, %s);", shown)
+    index = _index([(record.source, entries[record.id]) for record in ordered])
+    _script(staged / "data" / "index.js", "gallery.start(%s);", index)
+    (staged / "index.html").write_text(_page(), encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staged.rename(out)
+    shown_rows = len(index["rows"]["image"])
+    return {
+        "images": len(ordered),
+        "rows": shown_rows,
+        "without_image": sum(map(len, entries.values())) - shown_rows,
+    }
+
+
+def _optional(path: Path) -> Iterator[Record]:
+    return read_jsonl(path) if path.is_file() else iter(())
+
+
+def _entries(rows: Path, valid: Path) -> dict[str, list[Record]]:
+    """Image → its rows, each with the decision about it and the reason."""
+    after = {row["id"]: ("quarantined", "; ".join(row["reasons"])) for row in _optional(valid / "quarantine.jsonl")} | {
+        row["id"]: ("curated", row["reason"]) for row in _optional(valid / "curated.jsonl")
+    }
+    found: dict[str, list[Record]] = {}
+    for name, decision in (("rows", "kept"), ("rejected", "rejected"), ("failed", "failed")):
+        for row in _optional(rows / f"{name}.jsonl"):
+            verdict, reason = after.get(row["id"], (decision, row.get("reason") or ""))
+            found.setdefault(row["image"], []).append(row | {"decision": verdict, "reason": reason})
+    return {image: sorted(mine, key=lambda row: str(row["id"])) for image, mine in found.items()}
+
+
+def _shown(record: ImageRecord, data: bytes, described: Record, rows: Sequence[Record]) -> Record:
+    """One image as the page needs it: texts only, so that nothing depends on what a model wrote."""
+    thumbnail = picture(data, THUMBNAIL)
+    return {
+        "id": record.id,
+        "source": record.source,
+        "split": record.split,
+        "origin": record.origin,
+        "width": record.width,
+        "height": record.height,
+        "thumb": thumbnail.uri,
+        "pixelated": thumbnail.pixelated,
+        "coarse": _text(described.get("coarse")),
+        "turns": [
+            {"question": _text(turn.get("question")), "answer": _text(turn.get("answer"))}
+            for turn in described.get("turns") or []
+        ],
+        "text": _text(described.get("text")),
+        "rows": [_row(row) for row in rows],
+    }
+
+
+def _row(row: Record) -> Record:
+    decisions = row.get("decisions") or {}
+    answers = {
+        name: None if decisions.get(key) is None else _text(decisions[key])
+        for name, key in (("described", "description"), ("seen", "vision"), ("third", "adjudicator"))
+    }
+    return answers | {
+        "id": _text(row["id"]),
+        "problem": _text(row.get("problem")),
+        "answer": _text(row.get("answer")),
+        "category": _text(row.get("category")),
+        "abilities": [_text(name) for name in row.get("abilities") or []],
+        "route": f"reward: {_text(row['reward'])}" if row.get("reward") else "",
+        "path": _text(row.get("refined_cot")),
+        "decision": row["decision"],
+        "reason": _text(row["reason"]),
+        "agreed": decisions.get("agreed") if isinstance(decisions.get("agreed"), bool) else None,
+        "provenance": _text(row.get("provenance")),
+    }
+
+
+def _index(shown: Sequence[tuple[str, Sequence[Record]]]) -> Record:
+    """Every row's values as numbers, and the names of the values, the most frequent first."""
+    columns: dict[str, list[Any]] = {"image": [], **{facet: [] for facet in FACETS}}
+    for image, (source, rows) in enumerate(shown):
+        for row in rows:
+            columns["image"].append(image)
+            columns["source"].append(source)
+            columns["category"].append(_text(row.get("category")))
+            columns["ability"].append([_text(name) for name in row.get("abilities") or []])
+            columns["decision"].append(row["decision"])
+            columns["reason"].append(_text(row["reason"]).split(": ")[0])
+    values: dict[str, list[str]] = {}
+    for facet in FACETS:
+        counts: dict[str, int] = {}
+        for value in columns[facet]:
+            for name in value if isinstance(value, list) else [value]:
+                counts[name] = counts.get(name, 0) + 1
+        values[facet] = sorted((name for name in counts if name), key=lambda name: (-counts[name], name))
+        numbers = {name: number for number, name in enumerate(values[facet])} | {"": -1}
+        columns[facet] = [
+            [numbers[name] for name in value] if isinstance(value, list) else numbers[value] for value in columns[facet]
+        ]
+    return {"chunk": CHUNK, "values": values, "rows": columns}
+
+
+def _text(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _script(path: Path, call: str, value: object) -> None:
+    """JSON inside a script: `<` is escaped, so that no text can end it."""
+    text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
+    path.write_text(call.replace("%s", text) + "\n", encoding="utf-8")
+
+
+def _page() -> str:
+    script = (TEMPLATES / "data_gallery.js").read_text(encoding="utf-8")
+    parts = {
+        "style": (TEMPLATES / "data_gallery.css").read_text(encoding="utf-8"),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "script": script,
+    }
+    page = (TEMPLATES / "data_gallery.html").read_text(encoding="utf-8")
+    for name, text in parts.items():
+        page = page.replace("{{ " + name + " }}", text)
+    return page

@@ -1,0 +1,231 @@
+"""Stage `report`: figures, curves, data and examples of one run → one self-contained page.
+
+Nothing is computed here that a reader could not check: accuracies and intervals come from the evaluation's
+`metrics.json`, counts from the rows themselves. All text of models and data is escaped by the template, and
+the page's own policy lets no script but ours run and nothing be fetched.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, read_jsonl
+from wethink.config.evaluation import Report
+from wethink.evaluation.summary import CHECKPOINTS
+from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
+from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
+from wethink.report.render import STYLE, direction, environment
+from wethink.report.template import PAGE, SCRIPT
+
+CATEGORIES = {"MC": "MC · multiple choice", "FIB": "FIB · fill in the blank", "DES": "DES · description"}
+REASONS_SHOWN = 8
+
+SFT_PANELS = (
+    Panel("Loss per token", {"loss": "loss"}),
+    Panel("Learning rate", {"lr": "lr"}),
+    Panel("Gradient norm", {"grad_norm": "norm"}),
+)
+GRPO_PANELS = (
+    Panel("Reward", {"reward": "reward"}),
+    Panel("Accuracy of rollouts", {"accuracy": "accuracy"}, share=True),
+    Panel("Rollouts in the right format", {"format": "format"}, share=True),
+    Panel("Length in tokens", {"length": "all", "length_right": "right", "length_wrong": "wrong"}),
+    Panel("Entropy per token", {"entropy": "entropy"}),
+    Panel("Groups with something to learn", {"kept_groups": "groups"}, share=True),
+    Panel("Clipped tokens", {"clip_fraction": "tokens"}, share=True),
+    Panel("Rollouts cut off", {"truncated": "rollouts"}, share=True),
+    Panel("Unknown verdicts", {"unknown": "rollouts"}, share=True),
+    Panel("Gradient norm", {"grad_norm": "norm"}),
+)
+
+
+def report(
+    *,
+    images: Path,
+    rows: Path,
+    valid: Path,
+    sft: Path,
+    grpo: Path,
+    evaluation: Path,
+    out: Path,
+    scratch: Path,
+    config: Report,
+    seed: int,
+) -> dict[str, Any]:
+    """Write `index.html` and return how many items and examples it shows.
+
+    Raises:
+        UserError: an input is missing, or the evaluation holds no greedy answers to compare.
+    """
+    from wethink.data.image_store import ImageSet
+
+    summary = read_json(evaluation / "metrics.json")
+    records = list(read_jsonl(evaluation / "items.jsonl"))
+    start = read_json(grpo / "metrics.json")["start"]
+    names = {"base": "Base", "sft": "SFT", "grpo": "SFT + GRPO" if start == "sft" else "GRPO from base"}
+    found = pairs(records, start)
+    if not found or "grpo_minus_sft" not in summary:
+        raise UserError(
+            f"{evaluation} holds no greedy answers of SFT, GRPO and what GRPO started from; "
+            "keep 0.0 in evaluate.temperatures and run `python -m wethink evaluate` again."
+        )
+    chosen = choose(found, config.gallery, seed)
+    sources = sorted(summary["sources"])
+    page = environment().from_string(PAGE)
+    html = page.render(
+        style=Markup(STYLE),
+        script=Markup(SCRIPT),
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+        headline=headline(summary),
+        summary=summary,
+        names={name: names[name] for name in CHECKPOINTS if name in summary},
+        start=names[start],
+        sampled_at=_temperatures(records),
+        lenient=[names[name] for name in _lenient(records)],
+        weak_sources=[name for name in sources if summary["sources"][name]["at_majority"]],
+        groups=_groups(summary, names),
+        sft_curves=curves(read_curves(sft / "curves.csv"), SFT_PANELS),
+        grpo_curves=curves(read_curves(grpo / "curves.csv"), GRPO_PANELS),
+        funnel=funnel(rows, valid),
+        outcomes=OUTCOMES,
+        proportions=proportions(found),
+        by_source={name: proportions([pair for pair in found if pair[0]["source"] == name]) for name in sources},
+        pairs=len(found),
+        cards=cards(chosen, (names[start], names["grpo"]), ImageSet(images).bytes),
+    )
+    (out / "index.html").write_text(html, encoding="utf-8")
+    return {"items": len(found), "gallery": len(chosen)}
+
+
+def headline(summary: dict[str, Any]) -> dict[str, str]:
+    """What GRPO did, in two sentences made of the figures: greedy decoding first, then sampling."""
+    greedy, sampled = summary["grpo_minus_sft"], summary["grpo_minus_sft"]["sampled"]
+    effect = direction(greedy)
+    mean = points(greedy["mean"])
+    interval = f"95 % interval {points(greedy['low'])} to {points(greedy['high'])}"
+    main = {
+        "unknown": "GRPO and SFT cannot be compared: no greedy answer has a known verdict of both.",
+        "none": f"No effect of GRPO is shown: {mean} points against SFT, and the {interval} "
+        "includes 0 (greedy decoding).",
+        "gain": f"GRPO adds {mean[1:]} points to SFT's accuracy on unseen scenes ({interval}, greedy decoding).",
+        "loss": f"GRPO costs accuracy on unseen scenes: {mean} points against SFT ({interval}, greedy decoding).",
+    }[effect]
+    figures = f"{points(sampled['mean'])} points, 95 % interval {points(sampled['low'])} to {points(sampled['high'])}"
+    more = {
+        "unknown": "Sampled answers were not compared.",
+        "none": f"Sampled answers show no effect either way: {figures}, which includes 0.",
+        "gain": f"Sampled answers gain as well: {figures}."
+        if effect == "gain"
+        else f"Sampled answers gain: {figures}.",
+        "loss": f"Sampled answers lose accuracy: {figures}.",
+    }[direction(sampled)]
+    return {"main": main, "more": more}
+
+
+def _temperatures(records: Iterable[dict[str, Any]]) -> str:
+    found = sorted({record["temperature"] for record in records if record["temperature"] > 0})
+    return " and ".join(f"T = {temperature:g}" for temperature in found) or "not sampled"
+
+
+def _lenient(records: Iterable[dict[str, Any]]) -> list[str]:
+    """Checkpoints of which answers outside the required format were accepted: the page must say so."""
+    accepted = {r["checkpoint"] for r in records if r["verdict"] == "correct" and not r["strict"]}
+    return [name for name in CHECKPOINTS if name in accepted]
+
+
+def _groups(summary: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
+    """One dot-and-interval table each for sources, categories, kinds and abilities."""
+    titles = {
+        "sources": "By image source",
+        "categories": "By question type",
+        "kinds": "By question kind",
+        "abilities": "By ability",
+    }
+    return [
+        {
+            "title": title,
+            "rows": [
+                {
+                    "name": CATEGORIES.get(name, name.replace("_", " ")),
+                    "items": group["items"],
+                    "strip": strip(_dots(group, names), group["majority"]),
+                    "majority": group["majority"],
+                    "difference": group.get("grpo_minus_sft"),
+                    "at_majority": group.get("at_majority", False),
+                }
+                for name, group in sorted(summary[key].items())
+            ],
+        }
+        for key, title in titles.items()
+        if summary[key]
+    ]
+
+
+def _dots(group: dict[str, Any], names: dict[str, str]) -> list[Dot]:
+    return [
+        Dot(name, names[name], group[name]["accuracy"], group[name]["low"], group[name]["high"])
+        for name in CHECKPOINTS
+        if name in group and group[name]["accuracy"] is not None
+    ]
+
+
+def funnel(rows: Path, valid: Path) -> dict[str, Any]:
+    """How many images, candidate rows, kept rows and validated rows there are, and why the others fell out."""
+    made = read_json(rows / "metrics.json")
+    rejected = Counter[str](made["rejected"])
+    quarantined = Counter[str]()
+    failed = 0
+    for entry in read_jsonl(valid / "quarantine.jsonl"):
+        failed += 1
+        quarantined.update(entry["reasons"])
+    curated = Counter[str](read_json(valid / "metrics.json").get("curated", {}))
+    passed = 0
+    uses = Counter[str]()
+    for row in read_jsonl(valid / "rows.jsonl"):
+        passed += 1
+        use = "pretraining" if row["split"] == "pretrain" else "SFT paths" if row["refined_cot"] else "GRPO answers"
+        uses[use] += 1
+    images = sum(made["images"].values())
+    steps = [
+        ("Images to learn from", images, ""),
+        ("Candidate rows", made["candidates"], ""),
+        ("Kept by the filters", made["kept"], _lost(rejected.total(), "rejected")),
+        ("Passed validation", passed + curated.total(), _lost(failed, "quarantined")),
+        *([("Kept by curation", passed, _lost(curated.total(), "dropped"))] if curated else []),
+    ]
+    largest = max(1, made["candidates"], images)
+    return {
+        "steps": [
+            {"name": name, "count": count, "width": 100 * count / largest, "lost": lost} for name, count, lost in steps
+        ],
+        "uses": [(use, uses[use]) for use in ("pretraining", "SFT paths", "GRPO answers") if uses[use]],
+        "reasons": [
+            {"title": title, "rows": _most(reasons)}
+            for title, reasons in (
+                ("Rejected by the filters", rejected),
+                ("Quarantined by validation", quarantined),
+                ("Dropped by curation", curated),
+            )
+            if reasons
+        ],
+    }
+
+
+def _lost(count: int, word: str) -> str:
+    return f"{count:,} {word}"
+
+
+def _most(reasons: Counter[str]) -> list[dict[str, Any]]:
+    """The most frequent reasons; the rest as one line, so that the counts still add up."""
+    ordered = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown, rest = ordered[:REASONS_SHOWN], ordered[REASONS_SHOWN:]
+    if rest:
+        shown.append((f"{len(rest)} further reasons", sum(count for _, count in rest)))
+    largest = max(count for _, count in shown)
+    return [{"name": name, "count": count, "width": 100 * count / largest, "lost": ""} for name, count in shown]

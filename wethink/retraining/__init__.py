@@ -1,0 +1,1 @@
+"""Continued training on a new source: rows, union, challenger, promotion gate."""

@@ -1,0 +1,179 @@
+"""A second look at a source that brings its own rows: an independent reader answers a sample of them.
+
+Such rows have passed nobody's filters but their author's, and the gate judges the new part by the answers that they
+bring: where these are wrong, so is its measure. So the configured team's adjudicator is asked about a sample, from
+image and question alone. A source most of whose rows it contradicts is stopped before anything is trained. It measures
+and stops; no row is dropped by it. Rows that only a judge model can check are not asked about.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from wethink.clients.chat import Chat, require_keys
+from wethink.clients.ordered import in_order
+from wethink.clients.response_store import AnswerStore
+from wethink.common.errors import TRY_AGAIN_LATER, UserError
+from wethink.common.jsonl import Record
+from wethink.common.progress import track
+from wethink.common.statistics import wilson
+from wethink.config.launch import Launch
+from wethink.config.retraining import SecondLook
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
+from wethink.data.drawn.questions import Question
+from wethink.data.image_store import ImageSet
+from wethink.data.stratified_sample import draw
+from wethink.rewards.hybrid import check
+from wethink.synthesis.api_run import WINDOW, Work
+from wethink.synthesis.embedded_team import EmbeddedAnnotator
+from wethink.synthesis.endpoint_team import EndpointTeam
+from wethink.synthesis.team import StepFailed, Subject, Trace
+
+Readings = list[str | None]  # one per row; None: the reader has no answer
+EXAMPLES = 3  # of contradicted rows, in the sentence that stops a source
+
+
+def second_look(
+    rows: Sequence[Record],
+    images: ImageSet,
+    source: Path,
+    config: SecondLook,
+    synthesize: Synthesize,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """How many rows of a sample the reader contradicts: `reader` (None: nobody), counts, and the share of those known.
+
+    Raises:
+        UserError: it contradicts more than `max_contradicted` of them (the lower end of the interval does), or an
+            endpoint cannot be used.
+    """
+    chosen = draw([row for row in rows if row["reward"] == "rule"], config.rows, seed)
+    reader, readings = _read(chosen, images, source, synthesize, rewards, launch, seed)
+    outcomes = [
+        "unknown" if reading is None else _outcome(row, reading, rewards)
+        for row, reading in zip(chosen, readings, strict=True)
+    ]
+    contradicted, known = outcomes.count("wrong"), len(outcomes) - outcomes.count("unknown")
+    found: dict[str, Any] = {"reader": reader, "rows": len(chosen), "unknown": len(chosen) - known}
+    found |= {"contradicted": contradicted, "share": None}
+    if known:
+        low, high = wilson(contradicted / known, known)
+        found["share"] = {"value": round(contradicted / known, 6), "low": round(low, 6), "high": round(high, 6)}
+        if low > config.max_contradicted:
+            raise UserError(_refusal(found, config, chosen, readings, outcomes))
+    return found
+
+
+def sentence(found: Record) -> str:
+    """What a second look found, for people."""
+    known = found["rows"] - found["unknown"]
+    if not known:
+        return (
+            "nobody looked" if found["reader"] is None else f"{found['reader']} could read none of {found['rows']} rows"
+        )
+    share = found["share"]
+    return (
+        f"{found['reader']} contradicted {found['contradicted']} of {known} rows "
+        f"({share['value']:.0%}, [{share['low']:.0%}, {share['high']:.0%}])"
+    )
+
+
+def _refusal(
+    found: Record,
+    config: SecondLook,
+    chosen: Sequence[Record],
+    readings: Readings,
+    outcomes: Sequence[str],
+) -> str:
+    wrong = [(row, str(read)) for row, read, seen in zip(chosen, readings, outcomes, strict=True) if seen == "wrong"]
+    examples = "; ".join(
+        f"{row['image_path']}: {row['problem'][:120]!r} has {row['answer'][:40]!r} as answer, it reads {read[:40]!r}"
+        for row, read in wrong[:EXAMPLES]
+    )
+    return (
+        f"a second look stops this source: {sentence(found)}, and retrain.second_look.max_contradicted allows "
+        f"{config.max_contradicted:.0%}. For example {examples}. Mend rows.jsonl and close the source again."
+    )
+
+
+def _outcome(row: Record, reading: str, rewards: Rewards) -> str:
+    return check(reading, row["problem"], row["answer"], row["category"], row["reward"], rewards.tolerance).outcome
+
+
+def _read(
+    rows: Sequence[Record],
+    images: ImageSet,
+    source: Path,
+    config: Synthesize,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> tuple[str | None, Readings]:
+    """Who looked, and what they read; nobody where none of the configured team can see these images."""
+    if rows and config.annotator == "endpoints":
+        work = Work(images, [], config, rewards, seed, launch)
+        return work.team().adjudicator.model, asyncio.run(_ask(rows, work))
+    if rows and config.annotator == "embedded" and (source / "truth").is_dir():
+        return "the embedded adjudicator", _remember(rows, source, config, seed)
+    return None, [None] * len(rows)
+
+
+def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: int) -> Readings:
+    """The embedded team reads drawn images only, and knows the questions that it would ask itself."""
+    team = EmbeddedAnnotator(source, config.embedded, seed)
+    readings: Readings = []
+    for row in rows:
+        subject, asked = Subject(row["image"], row["source"]), list[Question]()
+        if team.knows(row["image"]):
+            asked = team.ask(subject, "", config.questions_per_image)
+        known = next((question for question in asked if question.problem == row["problem"]), None)
+        readings.append(None if known is None else team.adjudicate(subject, known))
+    return readings
+
+
+async def _ask(rows: Sequence[Record], work: Work) -> Readings:
+    """The adjudicator's answers; what is in the store of answers is not bought again."""
+    models, config = work.team(), work.config
+    endpoints = {models.adjudicator.endpoint: work.launch.endpoints[models.adjudicator.endpoint]}
+    require_keys(endpoints)
+    failed: list[bool] = []  # whether another start may have more luck
+    readings: Readings = []
+    stored = {record.id: record for record in work.stored.records}
+    with AnswerStore(Path(work.launch.answers)) as store:
+        async with Chat(endpoints, store, config.max_cost, 1) as chat:
+            team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
+
+            async def read(row: Record) -> str | None:
+                record = stored[row["image"]]
+                subject = Subject(record.id, record.source, record.width * record.height)
+                try:
+                    return await team.adjudicate(subject, _question(row), Trace())
+                except StepFailed as failure:
+                    failed.append(failure.retryable)
+                    return None
+
+            def job(row: Record) -> Callable[[], Coroutine[Any, Any, str | None]]:
+                return lambda: read(row)
+
+            calls = sum(endpoint.concurrency for endpoint in endpoints.values())
+            async with aclosing(in_order(map(job, rows), WINDOW * calls)) as results:
+                with track(rows, "second look") as bar:
+                    async for reading in results:
+                        readings.append(reading)
+                        bar.update()
+    if sum(failed) > config.max_failed * len(rows):
+        raise UserError(
+            f"a second look at {len(rows)} rows had {sum(failed)} calls that failed for a passing reason; what was "
+            "answered is kept, start again for the rest.",
+            exit_code=TRY_AGAIN_LATER,
+        )
+    return readings
+
+
+def _question(row: Record) -> Question:
+    return Question(row["kind"], (), row["problem"], row["category"], tuple(row["abilities"]), row["reward"])

@@ -1,0 +1,141 @@
+"""A source that arrives: its images are ingested, and its rows imported or written; nothing else is read.
+
+It is a folder with `images/` and, if it has them, `rows.jsonl` (the released dataset's keys); of a source without rows,
+the configured annotator writes them. A hash-chosen share of its images is held out: their rows become items that
+nobody learns from.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id, file_sha256, read_jsonl, write_json, write_jsonl
+from wethink.config.data import Ingest, Source
+from wethink.config.launch import Launch
+from wethink.config.retraining import Retrain
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
+from wethink.data.image_store import ImageSet
+from wethink.data.ingest import ingest
+from wethink.retraining.known_images import is_held_out
+from wethink.retraining.label_check import second_look
+from wethink.synthesis.import_rows import import_rows
+
+ITEM = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
+
+
+def new_images(
+    *, source: Path, out: Path, scratch: Path, config: Ingest, retrain: Retrain, seed: int
+) -> dict[str, Any]:
+    """Ingest the new source, and nothing else.
+
+    Raises:
+        UserError: it has no `images` folder, or no usable image in it.
+    """
+    if not (source / "images").is_dir():
+        raise UserError(f"source '{retrain.source}' has no folder 'images'; put its images there, beside rows.jsonl.")
+    only = Source(name=str(retrain.source), kind="folder", path=str(source / "images"))
+    return ingest(
+        drawn=source, out=out, scratch=scratch, config=config.model_copy(update={"sources": (only,)}), seed=seed
+    )
+
+
+def new_rows(
+    *,
+    source: Path,
+    images: Path,
+    out: Path,
+    scratch: Path,
+    config: Retrain,
+    synthesize: Synthesize,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> dict[str, Any]:
+    """Import the source's rows, or have them written; those of held-out images become items.
+
+    Raises:
+        UserError: the file of rows is unusable, there is neither one nor an annotator for these images, or none of
+            the rows is usable.
+    """
+    imported = (source / "rows.jsonl").is_file()
+    if imported:
+        candidates = import_rows(source / "rows.jsonl", ImageSet(images).records, lambda image: False)
+    else:
+        candidates = _annotated(source, images, scratch / "written", config, synthesize, rewards, launch, seed)
+    kept = [{k: v for k, v in row.items() if k != "reason"} for row in candidates if row["reason"] is None]
+    rejected = [row for row in candidates if row["reason"] is not None]
+    if not kept:
+        most, count = Counter(row["reason"] for row in rejected).most_common(1)[0]
+        raise UserError(f"source '{config.source}': none of its rows is usable; most often ({count}): {most}.")
+    looked = None
+    if imported:
+        given = (config.second_look, synthesize, rewards, launch, seed)
+        try:
+            looked = second_look(kept, ImageSet(images), source, *given)
+        except UserError as refusal:
+            raise UserError(f"source '{config.source}': {refusal}", exit_code=refusal.exit_code) from None
+    held = [row for row in kept if is_held_out(row["scene"], config.held_out)]
+    learned = [row for row in kept if not is_held_out(row["scene"], config.held_out)]
+    write_jsonl(out / "rows.jsonl", learned)
+    write_jsonl(out / "items.jsonl", ({key: row[key] for key in ITEM} for row in held))
+    write_jsonl(out / "rejected.jsonl", rejected)
+    write_json(out / "source.json", {"name": config.source, "content": content_of(source)})
+    metrics: dict[str, Any] = {
+        "candidates": len(candidates),
+        "rows": len(learned),
+        "items": len(held),
+        "rejected": len(rejected),
+    }
+    if looked is not None:
+        metrics["second_look"] = looked
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def _annotated(
+    source: Path,
+    images: Path,
+    written: Path,
+    config: Retrain,
+    synthesize: Synthesize,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> list[Record]:
+    """Every candidate that the configured annotator writes about the images, as `import_rows` returns them.
+
+    Held-out images are asked about, too: their answers are what a model is compared with. No path is bought, as GRPO
+    learns from answers. The embedded annotator reads the `truth/` that a drawn source brings.
+    """
+    from wethink.synthesis.synthesize import synthesize as write
+
+    if synthesize.annotator == "rows":
+        raise UserError(
+            f"source '{config.source}' has no rows.jsonl, and synthesize.annotator is 'rows'; put the file beside "
+            "images/, or set the annotator to 'endpoints' to have models write them (docs/synthesis.md)."
+        )
+    written.mkdir(parents=True, exist_ok=True)
+    asked = synthesize.model_copy(update={"path_share": 0.0})
+    write(
+        images=images,
+        drawn=source,
+        out=written,
+        scratch=written,
+        config=asked,
+        rewards=rewards,
+        seed=seed,
+        launch=launch,
+    )
+    kept = [row | {"reason": None} for row in read_jsonl(written / "rows.jsonl")]
+    return kept + [row for name in ("rejected", "failed") for row in read_jsonl(written / f"{name}.jsonl")]
+
+
+def content_of(source: Path) -> str:
+    """What tells one state of a source from another: its rows, or the images that it brings without any."""
+    if (source / "rows.jsonl").is_file():
+        return file_sha256(source / "rows.jsonl")
+    images = source / "images"
+    found = sorted(path for path in images.rglob("*") if path.is_file())
+    return content_id([(str(path.relative_to(images)), file_sha256(path)) for path in found])

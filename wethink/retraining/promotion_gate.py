@@ -1,0 +1,272 @@
+"""The gate: does the challenger replace the champion? A pure function of what both answered to the same items.
+
+Promoted only if everything holds: both were asked the same items; few verdicts are unknown; on the declared mix
+of old and new items the challenger is better, at the level that this look has left; and no group (the old items, the
+new ones, each source, each category) is worse than its margin.
+
+Chance enters by scene, not by question (wethink.common.statistics). The gain is tested by the share of
+cluster-bootstrap
+resamples in which it vanishes. A group must be shown to be no worse than its margin: the one-sided lower bound of its
+difference lies above −margin. All groups must pass, so the tests of the groups need no correction for their number
+(intersection–union test: R. L. Berger, Technometrics 24, 1982, 295–300); it makes the gate stricter, never laxer.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id
+from wethink.common.statistics import Floats, bootstrap_means
+from wethink.config.retraining import Promotion
+from wethink.evaluation.summary import VERDICTS
+from wethink.retraining.alpha_spending import level
+
+PARTS = ("old", "new")  # held-out items of what the champion has seen before, and of what the challenger adds
+BY = ("source", "category")
+REST = "rest"  # groups with too few scenes to judge alone, judged together
+
+
+@dataclass(frozen=True)
+class Change:
+    """Challenger minus champion on the same items: mean, 95 % interval, items, scenes."""
+
+    mean: float
+    low: float
+    high: float
+    items: int
+    scenes: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group's change, its one-sided lower bound, and the margin that it must stay above (−margin)."""
+
+    name: str
+    change: Change
+    bound: float
+    margin: float
+    passed: bool | None  # None: too few scenes to say anything
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, every reason for it, and all that the decision rests on."""
+
+    promoted: bool
+    reasons: tuple[str, ...]  # why refused, each of them; of a promotion, what was shown
+    look: int
+    level: float  # what this look may spend
+    p: float | None  # share of resamples in which the gain of the mix vanishes; None: not tested
+    gain: Change | None  # of the declared mix
+    weights: dict[str, float]  # part → its weight in the mix
+    accuracy: dict[str, dict[str, float]]  # model → part → accuracy over its known verdicts
+    unknown: dict[str, float]  # model → share of its verdicts
+    groups: tuple[Group, ...] = field(default=())
+
+    def as_record(self) -> Record:
+        """Plain JSON values, rounded, so that the same decision is the same bytes."""
+        return dict(_rounded(asdict(self)))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One item, and whether each of the two was right; None: that verdict is unknown."""
+
+    part: str
+    scene: str
+    names: tuple[str, ...]  # of the groups to which it belongs
+    champion: float | None
+    challenger: float | None
+
+
+def decide(
+    champion: Sequence[Record],
+    challenger: Sequence[Record],
+    new_sources: Iterable[str],
+    look: int,
+    config: Promotion,
+    seed: int,
+) -> Decision:
+    """Compare two evaluations of the same items under the declared rule.
+
+    Args:
+        champion: its evaluation records, one per item (docs/data.md): greedy, true pixels.
+        challenger: its own, of the very same items in any order.
+        new_sources: names of the sources that the challenger adds; their items are the new part.
+        look: which decision of the programme this is, from 1.
+        config: the declared rule.
+        seed: of the resamples.
+
+    Raises:
+        UserError: an item occurs twice, is missing in one of the two, or has an unknown kind of verdict;
+            or there is no item.
+    """
+    new = frozenset(new_sources)
+    pairs = _pairs(champion, challenger, new)
+    known = {part: [p for p in pairs if p.part == part and None not in (p.champion, p.challenger)] for part in PARTS}
+    asked = [part for part in PARTS if any(p.part == part for p in pairs)]
+    weights = {"old": 1 - config.new_weight, "new": config.new_weight} if len(asked) == 2 else {asked[0]: 1.0}
+    allowed = level(look, config.looks, config.alpha, config.spending)
+    unknown = {
+        "champion": sum(p.champion is None for p in pairs) / len(pairs),
+        "challenger": sum(p.challenger is None for p in pairs) / len(pairs),
+    }
+    refusals = [
+        f"{share:.1%} of the {name}'s verdicts are unknown; more than {config.max_unknown:.1%} says nothing."
+        for name, share in unknown.items()
+        if share > config.max_unknown
+    ]
+    if allowed == 0:
+        refusals.append(
+            f"the {config.looks} looks of programme '{config.programme}' are spent: its held-out items have answered "
+            "too often; draw new ones and name a new programme."
+        )
+    refusals += [
+        f"no {part} item was asked, so nothing is known about {what}."
+        for part, what in (("old", "what may have been forgotten"), ("new", f"{', '.join(sorted(new))}"))
+        if part not in weights and (part == "old" or new)
+    ]
+    few = [part for part in weights if _scenes(known[part]) < config.min_scenes]
+    refusals += [
+        f"the {part} items show {_scenes(known[part])} scenes; fewer than {config.min_scenes} say too little."
+        for part in few
+    ]
+    gain, p, groups = None, None, tuple[Group, ...]()
+    if not few:
+        draws = sum(weight * _draws(known[part], part, config, seed) for part, weight in weights.items())
+        gain = _mixed(known, weights, np.asarray(draws))
+        p = float((1 + np.count_nonzero(draws <= config.min_gain)) / (1 + config.resamples))
+        groups = tuple(_groups([p for part in PARTS for p in known[part]], config, seed))
+        if p > allowed > 0:
+            refusals.append(
+                f"not shown to be better: {_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}] on the "
+                f"declared mix; p = {p:.2g}, look {look} of {config.looks} allows {allowed:.2g}."
+            )
+        refusals += [
+            f"{group.name}: may be worse by {_points(group.bound)[1:]}, the margin is {_points(group.margin)[1:]} "
+            f"(change {_points(group.change.mean)} on {group.change.items} items)."
+            for group in groups
+            if group.passed is False
+        ]
+    shown = gain is not None and (
+        f"better by {_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}] on the declared mix (p = {p:.2g}, "
+        f"look {look} of {config.looks} allows {allowed:.2g}), and no group is worse than its margin."
+    )
+    return Decision(
+        promoted=not refusals,
+        reasons=tuple(refusals) or (str(shown),),
+        look=look,
+        level=allowed,
+        p=p,
+        gain=gain,
+        weights=weights,
+        accuracy={
+            name: {part: float(np.mean([getattr(p, name) for p in known[part]])) for part in PARTS if known[part]}
+            for name in ("champion", "challenger")
+        },
+        unknown=unknown,
+        groups=groups,
+    )
+
+
+def held_out(records: Iterable[Record]) -> str:
+    """A content id of the items that were asked, so that two decisions can be told to rest on the same ones."""
+    return content_id(sorted(str(record["id"]) for record in records))
+
+
+def _pairs(champion: Sequence[Record], challenger: Sequence[Record], new: frozenset[str]) -> list[Pair]:
+    """Both evaluations joined by item id, sorted by it."""
+    first, second = _by_id(champion, "champion"), _by_id(challenger, "challenger")
+    alone = sorted(first.keys() ^ second.keys())
+    if alone:
+        raise UserError(
+            f"champion and challenger were asked different items ({len(alone)} stand alone, {alone[0]} is one); "
+            "evaluate both on the same ones."
+        )
+    if not first:
+        raise UserError("there is no held-out item to decide on; raise draw.reporting, or hold out some of the source.")
+    return [
+        Pair(
+            part="new" if record["source"] in new else "old",
+            scene=str(record["scene"]),
+            names=("new" if record["source"] in new else "old", *(f"{by} {record[by]}" for by in BY)),
+            champion=_right(record),
+            challenger=_right(second[item]),
+        )
+        for item, record in sorted(first.items())
+    ]
+
+
+def _by_id(records: Sequence[Record], who: str) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    for record in records:
+        if record["id"] in found:
+            raise UserError(f"item {record['id']} occurs twice in the evaluation of the {who}; give one setting only.")
+        if record["verdict"] not in VERDICTS:
+            raise UserError(
+                f"item {record['id']} of the {who}: verdict {record['verdict']!r} is none of {', '.join(VERDICTS)}."
+            )
+        found[str(record["id"])] = record
+    return found
+
+
+def _right(record: Record) -> float | None:
+    return None if record["verdict"] == "unknown" else float(record["verdict"] == "correct")
+
+
+def _difference(pairs: Sequence[Pair]) -> Floats:
+    return np.array([float(p.challenger or 0) - float(p.champion or 0) for p in pairs], dtype=np.float64)
+
+
+def _scenes(pairs: Sequence[Pair]) -> int:
+    return len({p.scene for p in pairs})
+
+
+def _draws(pairs: Sequence[Pair], name: str, config: Promotion, seed: int) -> Floats:
+    """Resampled mean differences [resamples]; parts and groups have random numbers of their own."""
+    own = int(content_id("promotion", seed, name), 16)
+    return bootstrap_means(_difference(pairs), [p.scene for p in pairs], config.resamples, own)
+
+
+def _mixed(known: dict[str, list[Pair]], weights: dict[str, float], draws: Floats) -> Change:
+    mean = sum(weight * float(_difference(known[part]).mean()) for part, weight in weights.items())
+    low, high = np.percentile(draws, [2.5, 97.5])
+    items, scenes = (sum(count(known[part]) for part in weights) for count in (len, _scenes))
+    return Change(float(mean), float(low), float(high), items, scenes)
+
+
+def _groups(pairs: Sequence[Pair], config: Promotion, seed: int) -> list[Group]:
+    """Every group with enough scenes, and the others together as one."""
+    members: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        for name in pair.names:
+            members[name].append(pair)
+    small = {name for name, found in members.items() if _scenes(found) < config.min_scenes}
+    rest = [pair for pair in pairs if small.intersection(pair.names)]
+    named = [(name, members[name]) for name in sorted(members) if name not in small]
+    return [_group(name, found, config, seed) for name, found in (*named, *([(REST, rest)] if rest else []))]
+
+
+def _group(name: str, pairs: Sequence[Pair], config: Promotion, seed: int) -> Group:
+    draws = _draws(pairs, f"group {name}", config, seed)
+    bound, low, high = np.percentile(draws, [100 * config.regression_alpha, 2.5, 97.5])
+    margin = config.margins.get(name, config.margin)
+    change = Change(float(_difference(pairs).mean()), float(low), float(high), len(pairs), _scenes(pairs))
+    enough = change.scenes >= config.min_scenes
+    return Group(name, change, float(bound), margin, bool(bound > -margin) if enough else None)
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f} points".replace("-", "−")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list | tuple) else value

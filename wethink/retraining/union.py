@@ -1,0 +1,119 @@
+"""A new source makes a challenger: the union of old and new is validated, learned from, and asked about.
+
+What arrives (wethink/retraining/new_source.py) is added to what the champion learned from and was asked. The union is
+a dataset of
+its own (`images/`, `rows/`, `items/`, `sources.json`, `hashes.parquet`), and the old part of the next retrain.
+
+An image that is known already, or shows what a known one shows, stays where it was: its new rows are dropped, so that
+nothing held out enters training, and nothing that was learned from is asked. What benchmarks test, the union's
+validation takes out, as of the first rows (validate.curation.benchmarks).
+"""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
+from wethink.config.data import Ingest
+from wethink.config.evaluation import Evaluate
+from wethink.config.launch import Launch
+from wethink.config.retraining import Retrain
+from wethink.data.image_hashing import hashes as hashes_of
+from wethink.data.image_shards import Shards
+from wethink.data.image_store import ImageSet
+from wethink.retraining.known_images import HASHES, hashed, is_held_out, load_hashes, save_hashes, shown_already
+
+
+def bundle(
+    *, images: Path, rows: Path, drawn: Path, out: Path, scratch: Path, config: Evaluate, launch: Launch, seed: int
+) -> dict[str, Any]:
+    """What the main job learned from and is asked, in the form of a union, for the first retrain."""
+    _copy_shards(images, out / "images", 0)
+    _copy(rows, out / "rows", ("rows.jsonl", "descriptions.jsonl"))
+    _copy(drawn / "items", out / "items", (f"{config.split}.jsonl",))
+    names = sorted({record.source for record in ImageSet(images).records})
+    write_json(out / "sources.json", dict.fromkeys(names, "main job"))
+    save_hashes(out / HASHES, hashed(ImageSet(out / "images"), {}))
+    metrics = {"rows": _lines(out / "rows/rows.jsonl"), "items": _lines(out / "items" / f"{config.split}.jsonl")}
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def union(
+    *,
+    old: Path,
+    images: Path,
+    rows: Path,
+    out: Path,
+    scratch: Path,
+    config: Retrain,
+    ingest: Ingest,
+    evaluate: Evaluate,
+    seed: int,
+) -> dict[str, Any]:
+    """Old and new side by side in `out`.
+
+    Raises:
+        UserError: nothing of the source is new.
+    """
+    before, arrived = ImageSet(old / "images"), ImageSet(images)
+    there = hashed(before, load_hashes(old / HASHES))
+    unknown = [record for record in arrived.records if record.id not in before]
+    hashes = {record.id: hashes_of(arrived.open(record.id)) for record in unknown}
+    shown = shown_already(unknown, hashes, arrived.open, there, before.open)
+    fresh = [record for record in unknown if record.id not in shown]
+    new = {record.id for record in fresh}
+    if not new:
+        raise UserError(f"source '{config.source}' brings no image that is not there already; nothing to learn from.")
+    shards = _copy_shards(old / "images", out / "images", 0)
+    (scratch / "new").mkdir(exist_ok=True)
+    writer = Shards(scratch / "new", ingest.shard_images)
+    for record in fresh:
+        split = evaluate.split if is_held_out(record.cluster, config.held_out) else "train"
+        writer.add(replace(record, split=split), arrived.bytes(record.id))
+    writer.close()
+    _copy_shards(scratch / "new", out / "images", shards)
+
+    _copy(old / "rows", out / "rows", ("rows.jsonl", "descriptions.jsonl"))
+    _copy(old / "items", out / "items", (f"{evaluate.split}.jsonl",))
+    counts: dict[str, Any] = {"images": len(fresh), "known_images": len(arrived) - len(fresh), "near": len(shown)}
+    for name, path in (("rows", out / "rows/rows.jsonl"), ("items", out / "items" / f"{evaluate.split}.jsonl")):
+        earlier = list(read_jsonl(path))
+        found = list(read_jsonl(rows / f"{name}.jsonl"))
+        added = [record for record in found if record["image"] in new]
+        write_jsonl(path, [*earlier, *added])
+        counts[name] = {"old": len(earlier), "new": len(added), "dropped_with_known_image": len(found) - len(added)}
+    arrival = read_json(rows / "source.json")
+    write_json(out / "sources.json", read_json(old / "sources.json") | {arrival["name"]: arrival["content"]})
+    write_jsonl(out / "near.jsonl", ({"image": image, "shows": known} for image, known in sorted(shown.items())))
+    save_hashes(out / HASHES, there | {image: hashes[image] for image in hashes if image in new})
+    write_json(out / "metrics.json", counts)
+    return counts
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(source / name, target / name)
+
+
+def _copy_shards(source: Path, target: Path, first: int) -> int:
+    """Shards under new numbers, from `first`; the number after the last. Links where the disk allows it."""
+    target.mkdir(parents=True, exist_ok=True)
+    number = first
+    for path in sorted(source.glob("shard-*.parquet")):
+        place = target / f"shard-{number:05d}.parquet"
+        place.unlink(missing_ok=True)
+        try:
+            os.link(path.resolve(), place)
+        except OSError:
+            shutil.copyfile(path, place)
+        number += 1
+    return number
+
+
+def _lines(path: Path) -> int:
+    return sum(1 for _ in read_jsonl(path))

@@ -1,0 +1,1 @@
+"""Judges of descriptive answers: lexical, model-based, and their calibration."""

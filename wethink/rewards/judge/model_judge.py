@@ -1,0 +1,227 @@
+"""The model judge of descriptive answers: a rubric with discrete tiers, asked over any chat-completions endpoint.
+
+The judge sees the question, the gold and the extracted answer, never the thinking. Each is a JSON string between
+tags in which neither `<` nor anything invisible can occur, so that no answer can leave its place or hide in it. Its
+reply must be exactly one verdict; anything else is none. Answers of the judge are stored by the content of the
+question: the same one is paid for once.
+
+Only what no response can cause is unknown: an endpoint that is down, busy or misconfigured. A judge that refuses,
+rambles or is cut off on an answer makes that answer wrong.
+"""
+
+import asyncio
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from statistics import median_low
+
+from wethink.clients.chat import Chat, Unavailable
+from wethink.clients.request import Request
+from wethink.clients.response_store import Answer, AnswerStore
+from wethink.common.errors import UserError
+from wethink.config.launch import Endpoint, Launch
+from wethink.config.rewards import Judge as JudgeConfig
+from wethink.config.rewards import Rewards
+from wethink.rewards.rules.normalize import UNSEEN
+from wethink.rewards.verdict import Verdict, unknown, wrong
+
+TIERS = {"incorrect": 0.0, "partial": 0.5, "correct": 1.0}
+MAX_CHARS = 4000  # of an answer and of a gold
+MAX_REPLY_CHARS = 200
+ASSETS = ("rubric.txt",)
+SCHEMA = {
+    "type": "object",
+    "properties": {"tier": {"type": "string", "enum": list(TIERS)}},
+    "required": ["tier"],
+    "additionalProperties": False,
+}
+
+Asked = tuple[str, str, str]  # problem, gold, answer
+
+
+def prompt(problem: str, gold: str, answer: str, swapped: bool = False) -> str:
+    """What the judge is shown; `swapped` puts the candidate before the reference, to measure what the order does."""
+    parts = [("question", problem), ("reference", gold), ("candidate", answer)]
+    if swapped:
+        parts[1], parts[2] = parts[2], parts[1]
+    return "\n".join(f"<{name}>{_quoted(text.strip())}</{name}>" for name, text in parts)
+
+
+def _quoted(text: str) -> str:
+    """A JSON string in which no tag can begin and nothing is invisible."""
+
+    def safe(char: str) -> str:
+        if char in "<>&" or unicodedata.category(char) in (*UNSEEN, "Zl", "Zp"):
+            return json.dumps(char)[1:-1] if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"
+        return char
+
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
+    return "".join(map(safe, json.dumps(text, ensure_ascii=False)))
+
+
+def shown(text: str) -> str:
+    """The candidate that a prompt holds: what `prompt` wrote, read back."""
+    inside = text.partition("<candidate>")[2].partition("</candidate>")[0]
+    return str(json.loads(inside))
+
+
+def read_reply(text: str) -> float | None:
+    """The score of a judge's reply, or None if it is anything but one verdict.
+
+    >>> read_reply('{"tier": "partial"}'), read_reply('The verdict is {"tier": "correct"}')
+    (0.5, None)
+    """
+    if len(text) > MAX_REPLY_CHARS:
+        return None
+    try:
+        pairs = json.loads(text.strip(" \n\r\t"), object_pairs_hook=list)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    match pairs:
+        case [("tier", str(tier))] if text.lstrip(" \n\r\t").startswith("{"):
+            return TIERS.get(tier)
+    return None
+
+
+class Judge:
+    """Asks the judge many questions at once, and remembers its verdicts. Close it when done."""
+
+    def __init__(self, config: JudgeConfig, endpoints: Mapping[str, Endpoint], store: Path, processes: int = 1) -> None:
+        """`processes`: how many share the endpoint.
+
+        Raises:
+            UserError: the judge's endpoint is not one of `endpoints`.
+        """
+        if config.endpoint not in endpoints:
+            raise UserError(
+                f"params.yaml, rewards.judge.endpoint: launch.endpoints has no '{config.endpoint}' "
+                f"(it has: {', '.join(sorted(endpoints)) or 'none'})."
+            )
+        self._config = config
+        self._endpoints = {config.endpoint: endpoints[config.endpoint]}
+        self._store, self._processes = AnswerStore(store), processes
+        self._system = Path(__file__).with_name(ASSETS[0]).read_text(encoding="utf-8").strip()
+        self._runner, self._stack = asyncio.Runner(), AsyncExitStack()
+        self._chat: Chat | None = None
+        self._known: dict[tuple[Asked, bool], Verdict] = {}
+        self._answered = False
+        self.replies = self.unread = 0  # how many came, votes and stored ones included; how many were no verdict
+
+    def close(self) -> None:
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
+        self._store.__exit__()
+
+    def ask(self, asked: Sequence[Asked], swapped: bool = False) -> list[Verdict]:
+        """One verdict for each question, in order; questions go out together.
+
+        Raises:
+            UserError: nothing will succeed (no key, a wrong model, an endpoint that has been down for long).
+        """
+        todo = [one for one in dict.fromkeys(asked) if (one, swapped) not in self._known and _fault(one) is None]
+        if todo:
+            found = self._runner.run(self._all(todo, swapped))
+            fresh = dict(zip(todo, found, strict=True))
+            self._known |= {(one, swapped): verdict for one, verdict in fresh.items() if verdict.outcome != "unknown"}
+        else:
+            fresh = {}
+        return [_fault(one) or fresh.get(one) or self._known[one, swapped] for one in asked]
+
+    async def _all(self, asked: Sequence[Asked], swapped: bool) -> list[Verdict]:
+        if self._chat is None:
+            self._chat = await self._stack.enter_async_context(
+                Chat(self._endpoints, self._store, share=self._processes)
+            )
+        return await asyncio.gather(*(self._one(one, swapped) for one in asked))
+
+    async def _one(self, asked: Asked, swapped: bool) -> Verdict:
+        votes = await asyncio.gather(*(self._vote(asked, swapped, sample) for sample in range(self._config.votes)))
+        missing = [vote for vote in votes if vote.outcome == "unknown"]
+        if missing:
+            return missing[0]
+        middle = median_low([vote.score or 0.0 for vote in votes])
+        return next(vote for vote in votes if vote.score == middle)
+
+    async def _vote(self, asked: Asked, swapped: bool, sample: int) -> Verdict:
+        assert self._chat is not None
+        config = self._config
+        request = Request(
+            role="judge",
+            endpoint=config.endpoint,
+            model=config.model,
+            revision=config.revision,
+            system=self._system,
+            user=prompt(*asked, swapped),
+            picture=None,
+            schema_name="Verdict",
+            schema=SCHEMA,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            sample=sample,
+        )
+        try:
+            answer = await self._chat.ask(request)
+        except Unavailable as error:
+            # Once the judge has answered anything, a lasting refusal of one request is about what that request holds.
+            if error.retryable or not self._answered:
+                return unknown(f"the judge is unavailable: {error.reason}")
+            self._count(read=False)
+            return wrong(f"the judge's server refuses the answer: {error.reason}")
+        self._answered = True
+        self._count(answer.finish == "stop" and read_reply(answer.text) is not None)
+        return verdict_of(answer)
+
+    def _count(self, read: bool) -> None:
+        self.replies += 1
+        self.unread += not read
+
+
+def verdict_of(answer: Answer) -> Verdict:
+    """What a judge's reply says about the answer that it was shown; only a full score is `correct`."""
+    if answer.finish != "stop":
+        return wrong(
+            {"refusal": "the judge refuses", "length": "the judge's reply is cut off"}.get(answer.finish, answer.finish)
+        )
+    score = read_reply(answer.text)
+    if score is None:
+        return wrong("the judge's reply is no verdict")
+    return Verdict("correct" if score == 1 else "wrong", f"judge: {_tier(score)}", score)
+
+
+def _tier(score: float) -> str:
+    return next(name for name, value in TIERS.items() if value == score)
+
+
+def _fault(asked: Asked) -> Verdict | None:
+    """What needs no judge: a row that cannot be judged, an answer that is empty or too long."""
+    _, gold, answer = asked
+    if not gold.strip() or len(gold) > MAX_CHARS:
+        return unknown("gold is empty" if not gold.strip() else f"gold longer than {MAX_CHARS} characters")
+    if len(answer) > MAX_CHARS:
+        return wrong(f"answer longer than {MAX_CHARS} characters")
+    return None if answer.strip() else wrong("empty answer")
+
+
+_connected: Judge | None = None  # this process's judge, while a stage runs that has one
+
+
+def current() -> Judge | None:
+    """The judge that `connected` has opened in this process."""
+    return _connected
+
+
+@contextmanager
+def connected(rewards: Rewards, launch: Launch) -> Iterator[Judge | None]:
+    """Open the judge that params.yaml names for as long as the block runs; the lexical judge needs none."""
+    global _connected
+    if rewards.judge == "lexical":
+        yield None
+        return
+    _connected = judge = Judge(rewards.judge, launch.endpoints, Path(launch.answers), launch.processes)
+    try:
+        yield judge
+    finally:
+        _connected = None
+        judge.close()

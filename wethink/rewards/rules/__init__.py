@@ -1,0 +1,1 @@
+"""Rule-based verification of answers: numbers, units, dates, options, expressions."""

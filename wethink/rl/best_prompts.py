@@ -1,0 +1,53 @@
+"""Which prompts GRPO learns from: by source, question type, reward route and pass rate. All by default."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wethink.common.jsonl import Record, read_json, write_json
+from wethink.config.grpo import Grpo
+from wethink.config.rewards import Rewards
+from wethink.generation.sampler import Sampler
+from wethink.models.batching import Images
+from wethink.models.policy import Processor
+from wethink.rl.rollouts import roll_out
+from wethink.training.ranks import Ranks, gather_objects
+
+
+def nearest_half(rows: Sequence[Record], rates: Mapping[str, float], share: float) -> list[Record]:
+    """The share of the rows whose pass rate is nearest to ½, where a group's rewards vary most; in the rows' order."""
+    count = max(1, round(share * len(rows)))
+    best = sorted(rows, key=lambda row: (abs(rates[row["id"]] - 0.5), row["id"]))[:count]
+    kept = {row["id"] for row in best}
+    return [row for row in rows if row["id"] in kept]
+
+
+def best_rows(
+    rows: Sequence[Record],
+    sampler: Sampler,
+    processor: Processor,
+    images: Images,
+    config: Grpo,
+    rewards: Rewards,
+    scratch: Path,
+    seed: int,
+    ranks: Ranks,
+) -> list[Record]:
+    """The configured best share of the rows, by pass rates of the starting policy; all rows if the share is 1."""
+    if config.best_share == 1:
+        return list(rows)
+    store = scratch / "pass_rates.json"  # sampled once: a resumed run must not choose anew
+    there = gather_objects(store.exists(), ranks)[0]
+    if not there:
+        found: dict[str, float] = {}
+        mine = list(rows[ranks.rank :: ranks.world])
+        for begin in range(0, len(mine), config.optim.batch):
+            part = mine[begin : begin + config.optim.batch]
+            for group in roll_out(sampler, processor, part, images, config, rewards, -1, seed):
+                found[group.row["id"]] = float(np.mean([s.verdict.outcome == "correct" for s in group.scores]))
+        everyone = gather_objects(found, ranks)
+        if ranks.first:
+            write_json(store, {key: rate for part_rates in everyone for key, rate in part_rates.items()})
+        gather_objects(None, ranks)  # nobody reads before it is written
+    return nearest_half(rows, read_json(store), config.best_share)

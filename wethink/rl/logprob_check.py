@@ -1,0 +1,81 @@
+"""Do sampler and trainer mean the same policy? A test before the first step, and a limit at every step.
+
+An engine that serves stale weights, another prompt, log-probs before the temperature, or a penalty from a model's
+files looks healthy from outside; what gives it away is the difference of its log-probs from the trainer's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record
+from wethink.config.grpo import Grpo
+from wethink.generation.sampler import Sampler
+from wethink.models.batching import Images, encode_prompts, pack
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor
+from wethink.training.ranks import Ranks, gather_objects
+
+ROWS, SAMPLES, TOKENS = 8, 2, 64
+TEMPERATURE = 0.7  # not 1: there log-probs before and after the temperature are the same
+
+
+@torch.no_grad()
+def differences(
+    sampler: Sampler,
+    model: Any,
+    processor: Processor,
+    rows: Sequence[Record],
+    images: Images,
+    ranks: Ranks,
+    seed: int = 0,
+) -> torch.Tensor:
+    """|Δlogp| [N] of the same tokens: as the sampler drew them at T = 0.7, and in a forward pass here."""
+    prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
+    config = sampler.config
+    limit = min(TOKENS, config.max_new_tokens)
+    sampler.config = config.model_copy(update={"temperature": TEMPERATURE, "group": SAMPLES, "max_new_tokens": limit})
+    try:
+        completions = [c for group in sampler.sample(rows, prompts, images, 0, seed) for c in group]
+    finally:
+        sampler.config = config
+    model.eval()
+    batch = pack(prompts, [c.ids for c in completions], SAMPLES).to(ranks.device)
+    logps, _ = CompletionLogProbs(model, processor.banned)(batch, TEMPERATURE)
+    model.train()
+    drawn = torch.tensor([logp for c in completions for logp in c.logps])
+    return torch.abs(logps.cpu() - drawn)
+
+
+def self_test(
+    sampler: Sampler,
+    model: Any,
+    processor: Processor,
+    rows: Sequence[Record],
+    images: Images,
+    config: Grpo,
+    ranks: Ranks,
+) -> float:
+    """The mean |Δlogp| over all ranks before anything is learned (a step with lr = 0).
+
+    Raises:
+        UserError: it is above `max_dlogp`; training would follow another policy than the one that samples.
+    """
+    found = differences(sampler, model, processor, rows[:ROWS], images, ranks)
+    everyone = gather_objects((float(found.mean()), float(found.max())), ranks)
+    mean = sum(float(value) for value, _ in everyone) / len(everyone)
+    refuse_disagreement(mean, max(value for _, value in everyone), config, "before the first step")
+    return mean
+
+
+def refuse_disagreement(mean: float, largest: float, config: Grpo, when: str) -> None:
+    """Raise UserError if sampler and trainer differ by more than the configured bound."""
+    if not mean <= config.max_dlogp:  # NaN is refused, too
+        raise UserError(
+            f"{when}, the sampler's log-probs differ from the trainer's by {mean:.3g} on average (largest "
+            f"{largest:.3g}), above grpo.max_dlogp = {config.max_dlogp:g}: it does not sample from the policy that is "
+            "trained. Look for stale weights, another pixel budget, or a precision that differs; raise the bound only "
+            "if you know why."
+        )

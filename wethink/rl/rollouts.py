@@ -1,0 +1,138 @@
+"""A prompt's G completions, how they are made and scored, and what advantage each of them gets."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record
+from wethink.common.progress import say
+from wethink.config.grpo import Grpo, Outage
+from wethink.config.rewards import Rewards
+from wethink.generation.in_process import Completion
+from wethink.generation.sampler import Sampler
+from wethink.models.batching import Images, Prompt, encode_prompts
+from wethink.models.policy import Processor
+from wethink.rewards.hybrid import Scored, ask_ahead, score
+from wethink.rl.objective import component_advantages, group_advantages, overlong_penalty, varied
+from wethink.training.ranks import Ranks, gather_objects
+
+
+@dataclass(frozen=True)
+class Group:
+    """One prompt's G completions with their rewards; `place` is its number in the step, over all ranks."""
+
+    row: Record
+    prompt: Prompt
+    completions: list[Completion]
+    texts: list[str]
+    scores: list[Scored]
+    penalties: list[float]  # soft overlong punishment, ≤ 0
+    place: int = 0
+    advantages: Tensor | None = None  # [G]
+    kept: bool = False  # its total reward varies, so it teaches
+
+    @property
+    def known(self) -> list[bool]:
+        return [scored.total is not None for scored in self.scores]
+
+    @property
+    def totals(self) -> list[float]:
+        """Reward and punishment; 0 where the reward is unknown."""
+        return [(s.total or 0.0) + penalty for s, penalty in zip(self.scores, self.penalties, strict=True)]
+
+    def learned(self, config: Grpo) -> list[bool]:
+        """Which completions carry loss: reward known and, with `overlong: mask`, not cut at the limit."""
+        cut = [config.overlong == "mask" and not completion.finished for completion in self.completions]
+        return [known and not out for known, out in zip(self.known, cut, strict=True)]
+
+
+def roll_out(
+    sampler: Sampler,
+    processor: Processor,
+    rows: Sequence[Record],
+    images: Images,
+    config: Grpo,
+    rewards: Rewards,
+    step: int,
+    seed: int,
+) -> list[Group]:
+    """Sample and score G completions for each row."""
+    if not rows:
+        return []
+    prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
+    sampled = sampler.sample(rows, prompts, images, step, seed)
+    written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
+    ask_ahead(
+        [(t, r["problem"], r["answer"], r["reward"]) for r, texts in zip(rows, written, strict=True) for t in texts]
+    )
+    groups = []
+    for row, prompt, completions, texts in zip(rows, prompts, sampled, written, strict=True):
+        scores = [_score(text, row, rewards) for text in texts]
+        lengths = [len(completion.ids) for completion in completions]
+        penalties = [overlong_penalty(length, config.max_new_tokens, config.overlong_buffer) for length in lengths]
+        groups.append(Group(row, prompt, completions, texts, scores, penalties))
+    return groups
+
+
+def _score(text: str, row: Record, rewards: Rewards) -> Scored:
+    return score(text, row["problem"], row["answer"], row["category"], row["reward"], rewards)
+
+
+def until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ranks) -> list[Group]:
+    """The groups, scored again after a pause for as long as too many verdicts of all ranks are unknown.
+
+    Raises:
+        UserError: too many are still unknown after `retries` pauses. They are never counted as wrong.
+    """
+    for attempt in range(outage.retries + 1):
+        unknown = [s.verdict.reason for group in groups for s in group.scores if s.total is None]
+        everyone = gather_objects((unknown, sum(len(group.scores) for group in groups)), ranks)
+        reasons = [reason for found, _ in everyone for reason in found]
+        share = len(reasons) / max(1, sum(total for _, total in everyone))
+        if share <= outage.max_unknown:
+            return groups
+        if attempt < outage.retries:
+            if ranks.first:
+                say(f"grpo: {share:.0%} of the verdicts are unknown ({reasons[0]}); again in {outage.pause_seconds} s")
+            time.sleep(outage.pause_seconds)
+            ask_ahead([_asked(g, i) for g in groups for i, s in enumerate(g.scores) if s.total is None])
+            groups = [replace(g, scores=[_again(g, i, rewards) for i in range(len(g.scores))]) for g in groups]
+    raise UserError(
+        f"grpo: {share:.0%} of a step's verdicts are unknown ({reasons[0]}) after {outage.retries} pauses of "
+        f"{outage.pause_seconds} s; mend the judge or the rows (grpo.outage.max_unknown is {outage.max_unknown}), then "
+        "start again: it goes on from the last checkpoint."
+    )
+
+
+def _asked(group: Group, i: int) -> tuple[str, str, str, str]:
+    return group.texts[i], group.row["problem"], group.row["answer"], group.row["reward"]
+
+
+def _again(group: Group, i: int, rewards: Rewards) -> Scored:
+    return group.scores[i] if group.scores[i].total is not None else _score(group.texts[i], group.row, rewards)
+
+
+def give_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, ranks: Ranks) -> list[Group]:
+    """Advantages from the rewards of all ranks' groups (a batch std needs them all), and which groups teach."""
+    if not any(gather_objects(len(groups), ranks)):
+        return []
+    mine = [
+        (g.place, g.totals, g.known, [s.accuracy or 0.0 for s in g.scores], [s.format for s in g.scores], g.penalties)
+        for g in groups
+    ]
+    table = sorted(entry for found in gather_objects(mine, ranks) for entry in found)
+    places, *columns = zip(*table, strict=True)
+    totals, known, accuracy, form, penalty = (torch.tensor(column) for column in columns)
+    if config.normalize == "components" and config.advantage != "none":
+        weights = [rewards.accuracy_weight, rewards.format_weight, 1.0]
+        advantages = component_advantages([accuracy, form, penalty], weights, known, config.advantage)
+        advantages = torch.where(varied(totals, known).unsqueeze(1), advantages, torch.zeros_like(advantages))
+    else:
+        advantages = group_advantages(totals, known, config.advantage)
+    kept = varied(totals, known)
+    row_of = {place: i for i, place in enumerate(places)}
+    return [replace(g, advantages=advantages[row_of[g.place]], kept=bool(kept[row_of[g.place]])) for g in groups]

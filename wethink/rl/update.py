@@ -1,0 +1,164 @@
+"""The learning half of a step: one optimizer update over groups, whatever ranks and micro-batches they are cut into."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wethink.config.grpo import Grpo
+from wethink.models.batching import Batch, Packed, idle_batch, micro_batches, pack
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.lora import without_adapters
+from wethink.models.policy import Processor
+from wethink.rl.objective import correction, denominator, kl_penalty, log_ratio, spread, surrogate, token_weights
+from wethink.rl.rollouts import Group
+from wethink.training.engine import forwards_must_match
+from wethink.training.ranks import Ranks, all_max, all_sum
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The engine that learns, and the frozen policy that the KL term anchors to (None: no KL, or LoRA's own base)."""
+
+    engine: Any
+    reference: CompletionLogProbs | None
+    processor: Processor
+    old: dict[tuple[str, int], Tensor] = field(default_factory=dict)  # log-probs as the step began, by (row, place)
+
+
+def split(groups: Sequence[Group], updates: int, everyone: Sequence[int]) -> list[list[Group]]:
+    """This rank's share of each update. `everyone` has the places of all ranks' groups, so that the cut, and
+    with it the gradient, does not depend on who holds which group. An update without any group is left out."""
+    order = {place: i for i, place in enumerate(sorted(everyone))}
+    count = min(updates, len(order))
+    return [[g for g in groups if order[g.place] * count // len(order) == update] for update in range(count)]
+
+
+def learn(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> dict[str, float]:
+    """Accumulate the gradient of one update from this rank's groups and return sums over its tokens.
+
+    The denominator counts the tokens (or completions) of all ranks, before anything is cut up; where every
+    rank's passes must match (ZeRO-2 and 3 communicate in each), a rank with fewer makes empty ones.
+    All sums are empty if no completion of any rank carries loss: then nothing moves.
+    """
+    engine, device = policies.engine, ranks.device
+    counts = torch.tensor([0.0, 0.0], device=device)
+    for group in groups:
+        for completion, carries in zip(group.completions, group.learned(config), strict=True):
+            counts += torch.tensor([len(completion.ids), 1.0], device=device) * carries
+    tokens, sequences = (int(count) for count in all_sum(counts).tolist())
+    if tokens == 0:
+        return {}
+    total = denominator(tokens, sequences, config.aggregation, config.max_new_tokens)
+    stats = dict.fromkeys(SUMS, 0.0) | {"is_min": float("inf")}
+    for part, batch in passes(policies, groups, config, ranks):
+        if part is None:  # another rank has one pass more
+            if config.kl:
+                reference_logps(policies, batch, config.temperature)
+            engine.backward(engine(batch, config.temperature)[0].sum() * 0.0)
+            continue
+        completions = [completion for group in part for completion in group.completions]
+        lengths = torch.tensor([len(completion.ids) for completion in completions], device=device)
+        learned = torch.tensor([flag for group in part for flag in group.learned(config)], device=device)
+        weight = token_weights(lengths, learned, config.aggregation)  # [N]
+        counted = spread(learned.float(), lengths)
+        advantages = spread(torch.cat([_advantages(group) for group in part]).to(device), lengths)
+        sampled = torch.tensor([logp for c in completions for logp in c.logps], device=device)
+        logps, entropy = engine(batch, config.temperature)
+        # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
+        old = torch.cat([policies.old[key] for key in map(key_of, part)]) if policies.old else logps.detach()
+        ratio = log_ratio(logps, old, lengths, config.ratio).exp()
+        loss, low, high = surrogate(
+            ratio, advantages, clip_low=config.clip_low, clip_high=config.clip_high, dual_clip=config.dual_clip
+        )
+        trust = correction(old, sampled, lengths, **config.correction.model_dump())
+        if config.correction.mode != "none":
+            loss = loss * trust
+        if config.kl:
+            ref = reference_logps(policies, batch, config.temperature)
+            penalty = kl_penalty(logps, ref, config.kl_estimator, ratio if config.kl_correction else None)
+            loss = loss + config.kl * penalty
+            stats["kl"] += float((penalty.detach() * counted).sum())
+        mean = (loss * weight).sum() / total
+        engine.backward(mean * ranks.world)  # DeepSpeed averages over ranks
+        mismatch = (logps.detach() - sampled) if not policies.old else old - sampled
+        engine_weight = mismatch.clamp(-20, 20).exp()
+        stats["loss"] += float(mean.detach())
+        stats["tokens"] += float(counted.sum())
+        stats["scored"] += len(sampled)
+        stats["entropy"] += float((entropy * counted).sum())
+        stats["clipped_low"] += float((low * counted).sum())
+        stats["clipped_high"] += float((high * counted).sum())
+        stats["dlogp_sum"] += float(mismatch.abs().sum())
+        stats["dlogp_max"] = max(stats["dlogp_max"], float(mismatch.abs().max()))
+        stats["is_sum"] += float(engine_weight.sum())
+        stats["is_square"] += float(engine_weight.square().sum())
+        stats["is_min"] = min(stats["is_min"], float(engine_weight.min()))
+        stats["is_max"] = max(stats["is_max"], float(engine_weight.max()))
+        stats["masked"] += float((trust == 0).sum())
+    if not groups and not forwards_must_match(engine):
+        engine.backward(sum(p.sum() for p in engine.module.parameters()) * 0.0)  # a rank must not miss the reduction
+    return stats
+
+
+SUMS = (
+    "loss", "tokens", "scored", "entropy", "clipped_low", "clipped_high", "kl", "dlogp_sum", "dlogp_max",
+    "is_sum", "is_square", "is_max", "masked",
+)  # fmt: skip
+
+
+def remember(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> Policies:
+    """With several updates per rollout: the log-probs before the first of them, which the ratios compare with."""
+    old: dict[tuple[str, int], Tensor] = {}
+    if config.updates > 1:
+        with torch.no_grad():
+            for part, batch in passes(policies, groups, config, ranks):
+                logps, _ = policies.engine.module(batch, config.temperature)
+                sizes = [sum(len(c.ids) for c in group.completions) for group in part or []]
+                old |= dict(zip(map(key_of, part or []), torch.split(logps, sizes) if part else [], strict=True))
+    return Policies(policies.engine, policies.reference, policies.processor, old)
+
+
+def passes(
+    policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks
+) -> Iterator[tuple[Sequence[Group] | None, Batch | Packed]]:
+    """Micro-batches of whole groups; where ranks must match, empty ones (None) up to the longest rank's number."""
+    # A group weighs its packed tokens, or, without a budget of tokens, its rows.
+    sizes = [
+        len(g.prompt.ids) + sum(len(c.ids) for c in g.completions) if config.optim.micro_tokens else config.group
+        for g in groups
+    ]
+    cuts = micro_batches(sizes, config.optim.micro_tokens or config.optim.micro_batch)
+    parts: list[Sequence[Group] | None] = [groups[cut.start : cut.stop] for cut in cuts]
+    if forwards_must_match(policies.engine):
+        parts += [None] * (all_max(len(parts), ranks) - len(parts))
+    for part in parts:
+        if part:
+            completions = [c.ids for group in part for c in group.completions]
+            packed = pack([g.prompt for g in part], completions, config.group, shared=config.shared_prefix)
+            yield part, packed.to(ranks.device)
+        else:
+            yield None, idle_batch(policies.processor).to(ranks.device)
+
+
+def reference_logps(policies: Policies, batch: Batch | Packed, temperature: float) -> Tensor:
+    """Log-probs [N] of the policy that training started from: a frozen copy, or with LoRA the adapters switched off."""
+    logps: Tensor
+    with torch.no_grad():
+        if policies.reference is not None:
+            logps, _ = policies.reference(batch, temperature)
+        else:
+            with without_adapters(policies.engine.module):
+                logps, _ = policies.engine.module(batch, temperature)
+    return logps
+
+
+def key_of(group: Group) -> tuple[str, int]:
+    return str(group.row["id"]), group.place
+
+
+def _advantages(group: Group) -> Tensor:
+    assert group.advantages is not None, "advantages come before learning"
+    return group.advantages

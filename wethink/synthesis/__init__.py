@@ -1,0 +1,1 @@
+"""Synthesis of question-answer rows by annotator teams, or their import."""

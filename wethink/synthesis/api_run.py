@@ -1,0 +1,123 @@
+"""Annotation by models behind endpoints: what is not in the store of answers is bought, what is in it is free.
+
+The same walk over the same steps serves three purposes: the stage (it assembles rows), `--fill i/n` (it buys the
+answers of one part of the images and forgets the rest, so that parts can run side by side), and `--dry-run`
+(`estimate.py`: answers are made up, and counted).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wethink.clients.chat import Chat, require_keys
+from wethink.clients.ordered import in_order
+from wethink.clients.response_store import AnswerStore
+from wethink.common.errors import TRY_AGAIN_LATER, UserError
+from wethink.common.jsonl import write_json
+from wethink.common.paths import WORK
+from wethink.common.progress import track
+from wethink.config.launch import Endpoint, Launch
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize, Team
+from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.synthesis.endpoint_team import EndpointTeam
+from wethink.synthesis.pipeline import Annotated, annotate_image
+
+WINDOW = 4  # images begun per call that may be in flight: one slow image must not hold up the others
+LEDGER = WORK / "runs" / "synthesize.ledger.json"  # the bill; no output, because it has times in it
+Take = Callable[[ImageRecord, Annotated], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be annotated, and how."""
+
+    stored: ImageSet
+    records: Sequence[ImageRecord]
+    config: Synthesize
+    rewards: Rewards
+    seed: int
+    launch: Launch
+    processes: int = 1  # that divide the endpoints' concurrency
+
+    def team(self) -> Team:
+        """The team's models.
+
+        Raises:
+            UserError: no models are to be asked, or a role's endpoint is not one of launch.endpoints.
+        """
+        if self.config.annotator != "endpoints" or self.config.team is None:
+            raise UserError(
+                f"params.yaml, synthesize.annotator is '{self.config.annotator}', which asks no models; "
+                "set it to 'endpoints'."
+            )
+        for name in ("vision", "reasoner", "adjudicator"):
+            endpoint, known = getattr(self.config.team, name).endpoint, ", ".join(sorted(self.launch.endpoints))
+            if endpoint not in self.launch.endpoints:
+                raise UserError(
+                    f"params.yaml, synthesize.team.{name}.endpoint: launch.endpoints has no '{endpoint}' "
+                    f"(it has: {known or 'none'})."
+                )
+        return self.config.team
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The endpoints that the team uses."""
+        team = self.team()
+        return {
+            role.endpoint: self.launch.endpoints[role.endpoint]
+            for role in (team.vision, team.reasoner, team.adjudicator)
+        }
+
+    def part(self, number: int, parts: int) -> "Work":
+        """Part `number` (from 1) of `parts`: neighbours, which share a shard."""
+        first, last = (len(self.records) * edge // parts for edge in (number - 1, number))
+        return replace(self, records=self.records[first:last], processes=min(parts, self.launch.fill_parallel))
+
+
+def buy(work: Work, take: Take) -> None:
+    """Annotate every image, handing each one on in order.
+
+    Raises:
+        UserError: an endpoint that cannot be used, no budget, or more images than `max_failed` allows that
+            failed for a passing reason (exit code 75; what was answered is kept).
+    """
+    shaky, images, allowed = asyncio.run(_buy(work, take)), len(work.records), work.config.max_failed
+    if shaky > allowed * images:
+        raise UserError(
+            f"{shaky} of {images} images have a call that failed for a passing reason, which is more than "
+            f"synthesize.max_failed ({allowed:g}); what was answered is kept, start again for the rest.",
+            exit_code=TRY_AGAIN_LATER,
+        )
+
+
+async def _buy(work: Work, take: Take) -> int:
+    """How many images have something that failed for a passing reason."""
+    models, endpoints, config = work.team(), work.endpoints(), work.config
+    require_keys(endpoints)
+    calls = sum(max(1, endpoint.concurrency // work.processes) for endpoint in endpoints.values())
+    shaky = 0
+    with AnswerStore(Path(work.launch.answers)) as store:
+        async with Chat(endpoints, store, config.max_cost, work.processes) as chat:
+            team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
+
+            async def annotated(record: ImageRecord) -> tuple[ImageRecord, Annotated]:
+                return record, await annotate_image(record, team, config, work.rewards, work.seed)
+
+            def job(record: ImageRecord) -> Callable[[], Coroutine[Any, Any, tuple[ImageRecord, Annotated]]]:
+                return lambda: annotated(record)
+
+            try:
+                async with aclosing(in_order(map(job, work.records), WINDOW * calls)) as results:
+                    with track(work.records, "synthesize") as bar:
+                        async for record, found in results:
+                            take(record, found)
+                            shaky += any(candidate.get("retryable") for candidate in found.candidates)
+                            bar.set_postfix(bought=chat.bought, cost=f"{chat.cost:.2f}", refresh=False)
+                            bar.update()
+            finally:
+                bill = {"calls": store.ledger(), "cost": store.spent(), "bought_twice": store.bought_twice()}
+                write_json(LEDGER, bill)
+    return shaky

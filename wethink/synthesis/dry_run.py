@@ -1,0 +1,117 @@
+"""`synthesize --dry-run`: at most how many calls, tokens and how much money the images would take. Nothing is sent.
+
+The steps run as they would, over a sample of the images, with made-up replies of the costliest kind: every turn of
+detail mining is used, every question passes its filters, every pair of answers needs the adjudicator, every draw
+without the image is made. What is in the store already costs nothing. Repairs and retries are not foreseen.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wethink.clients.request import Request
+from wethink.clients.response_store import Answer, AnswerStore
+from wethink.config.launch import Endpoint
+from wethink.synthesis.abilities import ABILITIES, REASONING
+from wethink.synthesis.api_run import Work
+from wethink.synthesis.endpoint_team import EndpointTeam
+from wethink.synthesis.pipeline import annotate_image
+
+SAMPLE = 300  # images that are walked through; the figures are scaled up to all of them
+WORDS = "a thing of some colour stands left of another one and says 'word' . "  # of a made-up description
+CUES = "count and read what is left of it, compare it (more than), add it up and list it"
+
+
+@dataclass
+class Estimate:
+    """Counts what is asked, and makes up the replies."""
+
+    store: AnswerStore
+    endpoints: dict[str, Endpoint]
+    work: Work
+    lines: dict[str, Counter[str]] = field(default_factory=dict)  # step → calls, tokens, cost
+
+    async def ask(self, request: Request) -> Answer:
+        """The stored answer, or a made-up one whose bill is noted."""
+        line = self.lines.setdefault(request.role, Counter())
+        if stored := self.store.get(request.key):
+            line["paid"] += 1
+            return stored
+        endpoint, prompt = self.endpoints[request.endpoint], request.prompt_tokens()
+        cost = (prompt * endpoint.price_prompt + request.max_tokens * endpoint.price_completion) / 1e6
+        line.update({"calls": 1, "prompt_tokens": prompt, "completion_tokens": request.max_tokens, "cost": cost})
+        return Answer(json.dumps(self._reply(request)), "stop")
+
+    def _reply(self, request: Request) -> dict[str, Any]:
+        team, config = self.work.team(), self.work.config
+        right, wrong = {"answer": "A"}, {"answer": "B"}  # read as a letter, or as a text
+        match request.role:
+            case "describe" | "merge":
+                return {"description": WORDS * 20}
+            case "mine":
+                return {"questions": [f"what is at place {i} ?" for i in range(team.questions_per_turn)]}
+            case "detail":
+                return {"answers": [WORDS] * team.questions_per_turn}
+            case "write":
+                return {"questions": [self._question(number) for number in range(config.questions_per_image)]}
+            case "filter":
+                return {"reason": "", "answerable": True, "unambiguous": True}
+            case "look":
+                return wrong
+            case "reason" | "adjudicate":
+                return {"reasoning": WORDS * 20, **right}
+            case "blind":
+                return right if request.sample < team.blind.limit - 1 else wrong
+            case "refine":
+                return {"path": WORDS * 10}
+            case _:
+                return right
+
+    def _question(self, number: int) -> dict[str, Any]:
+        team, least = self.work.team(), self.work.config.min_abilities
+        category = team.categories[number % len(team.categories)]
+        needs = [REASONING, *list(ABILITIES)[:least]]
+        return {
+            "question": f"how many things of kind {number} are left of it ?",
+            "category": category,
+            "options": [f"option {i}" for i in range(team.options)] if category == "MC" else [],
+            "needs": [{"ability": ability, "need": CUES} for ability in needs],
+            "steps": [f"step {i}" for i in range(team.min_steps)],
+        }
+
+
+def estimate(work: Work) -> dict[str, Any]:
+    """`images`, `steps` {step: calls, paid, prompt_tokens, completion_tokens, cost} and the `total`, all at most.
+
+    Raises:
+        UserError: the annotator asks no models, or a role's endpoint is not known.
+    """
+    with AnswerStore(Path(work.launch.answers)) as store:
+        counted = Estimate(store, work.endpoints(), work)
+        sample = work.records[:: max(1, len(work.records) // SAMPLE)]
+        team = EndpointTeam(work.stored, work.team(), work.config.min_abilities, counted.ask)
+
+        async def walk() -> None:
+            for record in sample:
+                await annotate_image(record, team, work.config, work.rewards, work.seed)
+
+        asyncio.run(walk())
+        scale, keys = len(work.records) / len(sample), ("calls", "paid", "prompt_tokens", "completion_tokens", "cost")
+        steps = {step: {key: line[key] * scale for key in keys} for step, line in counted.lines.items()}
+        total = {key: sum(line[key] for line in steps.values()) for key in keys}
+        return {"images": len(work.records), "steps": steps, "total": total, "spent": store.spent()}
+
+
+def show(found: dict[str, Any]) -> str:
+    """The estimate as a table for a terminal."""
+    head = f"{'step':<14}{'calls':>10}{'paid':>10}{'prompt tok.':>14}{'reply tok.':>14}{'cost':>12}"
+    lines = [head]
+    for step, line in [*found["steps"].items(), ("at most", found["total"])]:
+        lines.append(
+            f"{step:<14}{line['calls']:>10.0f}{line['paid']:>10.0f}{line['prompt_tokens']:>14.0f}"
+            f"{line['completion_tokens']:>14.0f}{line['cost']:>12.2f}"
+        )
+    return "\n".join([*lines, f"{found['images']} images; nothing was sent; {found['spent']:.2f} spent so far"])

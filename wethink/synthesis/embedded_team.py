@@ -1,0 +1,129 @@
+"""The embedded annotator: a team of fallible readers of a drawn image's truth. No network, no model.
+
+Each reading of an image misreads each part with `error_rate`, independently of every other reading;
+answers and paths follow from what was read. With `slip_rate` a conclusion slips to another plausible
+answer; with `hurry_rate` a path jumps to the answer without listing what is seen. Errors of the
+description are the text reasoner's errors, too: it sees nothing else.
+
+Every choice is seeded by the run's seed, the role, the image and the question: what is written about
+one image depends on no other image and on no order.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol, cast
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import content_id, read_jsonl
+from wethink.config.synthesis import Embedded
+from wethink.data.drawn import SOURCES
+from wethink.data.drawn.questions import DESCRIBE, LETTERS, ImageSource, Kind, Parts, Question
+from wethink.synthesis.team import Refined, Subject
+
+
+class _Asking(Protocol):
+    """What the sources declare beside their functions."""
+
+    @property
+    def KINDS(self) -> Mapping[str, Kind]: ...
+
+
+class EmbeddedAnnotator:
+    """The team of `wethink.synthesis.team.Annotator`, reading `drawn/truth/<source>.jsonl`."""
+
+    def __init__(self, drawn: Path, rates: Embedded, seed: int) -> None:
+        self._truth: dict[str, tuple[str, Parts]] = {}  # image → source that drew it, parts
+        for path in sorted((drawn / "truth").glob("*.jsonl")):
+            self._truth |= {record["image"]: (record["source"], record["parts"]) for record in read_jsonl(path)}
+        self._rates, self._seed = rates, seed
+        self._described = lru_cache(maxsize=16)(self._read_described)  # its few uses follow each other
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {"annotator": "embedded", "rates": content_id(self._rates.model_dump()), "seed": self._seed}
+
+    def knows(self, image: str) -> bool:
+        """Whether it can read that image."""
+        return image in self._truth
+
+    def describe(self, subject: Subject) -> str:
+        return self._source(subject).describe(self._described(subject))
+
+    def ask(self, subject: Subject, description: str, count: int) -> list[Question]:
+        source, seen = self._source(subject), self._described(subject)
+        asked: dict[str, Question] = {}
+        for number in range(count):
+            question = source.ask(seen, self._rng("ask", subject, str(number)), avoid=sorted(asked))
+            if question.kind in asked:
+                break
+            asked[question.kind] = question
+        return list(asked.values())
+
+    def objection(self, subject: Subject, question: Question) -> str | None:
+        """A vision reading to which the question cannot be put: what it asks about is absent or ambiguous."""
+        if question.kind == DESCRIBE:
+            return None
+        kind = cast(_Asking, self._source(subject)).KINDS[question.kind]
+        seen = self._read(subject, "filter", question.problem)
+        return None if question.arguments in kind.arguments(seen) else "asks about something absent or ambiguous"
+
+    def reason(self, subject: Subject, description: str, question: Question) -> str:
+        return self._conclude("reason", subject, question, self._described(subject))[1]
+
+    def look(self, subject: Subject, question: Question) -> str:
+        return self._conclude("look", subject, question, self._read(subject, "look", question.problem))[1]
+
+    def adjudicate(self, subject: Subject, question: Question) -> str:
+        seen = self._read(subject, "adjudicate", question.problem)
+        return self._conclude("adjudicate", subject, question, seen)[1]
+
+    def refine(self, subject: Subject, question: Question, answer: str) -> Refined:
+        """A hurried path takes the answer that it was given; any other looks for itself and may end elsewhere."""
+        if self._rng("hurry", subject, question.problem).random() < self._rates.hurry_rate:
+            return Refined(f"it looks like {answer}", answer)
+        return Refined(*self._conclude("refine", subject, question, self._read(subject, "refine", question.problem)))
+
+    def _conclude(self, role: str, subject: Subject, question: Question, seen: Parts) -> tuple[str, str]:
+        path, answer = self._source(subject).solve(question, seen)
+        rng = self._rng(f"slip {role}", subject, question.problem)
+        if rng.random() < self._rates.slip_rate:
+            answer = self._slip(rng, subject, question, seen, answer)
+        return path, answer
+
+    def _slip(self, rng: Random, subject: Subject, question: Question, seen: Parts, answer: str) -> str:
+        """Another plausible answer: another letter, the contrary, a neighbouring number, another reading's text."""
+        if question.category == "MC":
+            return rng.choice([letter for letter in LETTERS if letter != answer])
+        if answer in ("yes", "no"):
+            return "no" if answer == "yes" else "yes"
+        if answer.isdecimal():
+            return str(rng.choice([number for number in (int(answer) - 1, int(answer) + 1) if number >= 0]))
+        source, parts, slipped = self._source(subject), list(seen), answer
+        while slipped == answer:
+            place = rng.randrange(len(parts))
+            parts[place] = source.misread(parts[place], rng)
+            slipped = source.solve(question, parts)[1]
+        return slipped
+
+    def _read_described(self, subject: Subject) -> Parts:
+        return self._read(subject, "describe", "")
+
+    def _read(self, subject: Subject, role: str, question: str) -> Parts:
+        """One reading of an image: the truth, each part misread with the declared rate."""
+        source, rng = self._source(subject), self._rng(role, subject, question)
+        parts = self._truth[subject.image][1]
+        return [source.misread(part, rng) if rng.random() < self._rates.error_rate else part for part in parts]
+
+    def _source(self, subject: Subject) -> ImageSource:
+        if subject.image not in self._truth:
+            raise UserError(
+                f"source '{subject.source}': image {subject.image[:12]}… is not one that we drew, and the embedded "
+                "annotator reads drawn images only; set synthesize.annotator to 'endpoints' to have models annotate it "
+                "(docs/synthesis.md), or to 'rows' with synthesize.rows, a file of existing rows about it."
+            )
+        return SOURCES[self._truth[subject.image][0]]
+
+    def _rng(self, role: str, subject: Subject, question: str) -> Random:
+        return Random(f"{self._seed} {role} {subject.image} {question}")

@@ -1,0 +1,177 @@
+"""The funnel of synthesis: what became of every image and every candidate, written as it comes and added up.
+
+Files are filled record by record, so that nothing holds the whole set. Counts in = counts out: a funnel that does
+not add up is a defect, and is raised as one before anything is published.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from wethink.common.jsonl import Record, dumps
+from wethink.data.image_store import ImageRecord
+from wethink.synthesis.pipeline import IMAGE, Annotated
+
+FIELDS = ("source", "category", "split", "kind")
+FILES = ("rows", "rejected", "failed", "descriptions")
+
+
+class Funnel:
+    """Counts of candidates and images by outcome."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()  # of candidates
+        self._reasons: dict[str, Counter[str]] = {"rejected": Counter(), "failed": Counter()}
+        self._images: dict[str, Counter[str]] = {"rejected": Counter(), "failed": Counter()}
+        self._by: dict[str, dict[str, Counter[str]]] = {field: {} for field in FIELDS}
+        self._notes: Counter[str] = Counter()
+
+    def add(self, candidate: Record) -> str:
+        """Count one candidate (or an image that has none) and return its outcome: rows, rejected or failed."""
+        outcome = "rows" if candidate["reason"] is None else "failed" if "retryable" in candidate else "rejected"
+        self._notes["retryable"] += bool(candidate.get("retryable"))
+        if candidate["kind"] == IMAGE:
+            self._images[outcome][candidate["reason"]] += 1
+            return outcome
+        self._outcomes[outcome] += 1
+        if outcome != "rows":
+            self._reasons[outcome][candidate["reason"]] += 1
+        decisions = candidate["decisions"]
+        self._notes["with_path"] += outcome == "rows" and bool(candidate["refined_cot"])
+        self._notes["agreed"] += decisions.get("agreed") is True
+        self._notes["adjudicated"] += decisions.get("adjudicator") is not None
+        for field in FIELDS:
+            counts = self._by[field].setdefault(str(candidate[field]), Counter())
+            counts["candidates"] += 1
+            counts["kept"] += outcome == "rows"
+        return outcome
+
+    def figures(self) -> Record:
+        """The funnel as it is published.
+
+        Raises:
+            RuntimeError: it does not add up.
+        """
+        failed, rejected = self._reasons["failed"], self._reasons["rejected"]
+        kept, candidates = self._outcomes["rows"], self._outcomes.total()
+        if kept + rejected.total() + failed.total() != candidates or any(
+            sum(counts["candidates"] for counts in values.values()) != candidates for values in self._by.values()
+        ):
+            raise RuntimeError(f"the funnel does not add up: {kept} + {rejected} + {failed} is not {candidates}")
+        return {
+            "candidates": candidates,
+            "kept": kept,
+            "rejected": _sorted(rejected),
+            "failed": _sorted(failed),
+            "with_path": self._notes["with_path"],
+            "agreed": self._notes["agreed"],
+            "adjudicated": self._notes["adjudicated"],
+            "by": {
+                field: {value: {k: values[value][k] for k in ("candidates", "kept")} for value in sorted(values)}
+                for field, values in self._by.items()
+            },
+        }
+
+    def image_figures(self, images: int, annotated: int) -> Record:
+        """The outcomes of the images; raises RuntimeError if they do not add up."""
+        rejected, failed = self._images["rejected"], self._images["failed"]
+        if annotated + rejected.total() + failed.total() != images:
+            raise RuntimeError(f"images do not add up: {annotated} + {rejected} + {failed} is not {images}")
+        return {"annotated": annotated, "rejected": _sorted(rejected), "failed": _sorted(failed)}
+
+
+def funnel(candidates: Iterable[Record]) -> Record:
+    """Counts of what became of the candidates: overall, by reason, and by source, category and split."""
+    counted = Funnel()
+    for candidate in candidates:
+        counted.add(candidate)
+    return counted.figures()
+
+
+class Outputs:
+    """rows.jsonl, rejected.jsonl, failed.jsonl and descriptions.jsonl, filled as results come. A context manager."""
+
+    def __init__(self, out: Path) -> None:
+        self._stack = ExitStack()
+        self._files = {
+            name: self._stack.enter_context((out / f"{name}.jsonl").open("w", encoding="utf-8")) for name in FILES
+        }
+        self.funnel = Funnel()
+        self._splits: Counter[str] = Counter()
+        self._annotated = self._unasked = 0
+
+    def __enter__(self) -> "Outputs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, record: ImageRecord, found: Annotated) -> None:
+        """One image with all its candidates."""
+        self._splits[record.split] += 1
+        if found.description is not None:
+            self._write("descriptions", found.description)
+        for candidate in found.candidates:
+            self.add_candidate(candidate)
+        self._annotated += all(candidate["kind"] != IMAGE for candidate in found.candidates)
+        self._unasked += found.unasked
+
+    def add_candidate(self, candidate: Record) -> None:
+        """One candidate, into the file of its outcome."""
+        outcome = self.funnel.add(candidate)
+        kept = {key: value for key, value in candidate.items() if key != "reason" or outcome != "rows"}
+        self._write(outcome, kept)
+
+    def figures(self) -> dict[str, Any]:
+        """The funnel of candidates and of images; raises RuntimeError if it does not add up."""
+        images = self._splits.total()
+        return self.funnel.figures() | {
+            "images": _sorted(self._splits),
+            "image_outcomes": self.funnel.image_figures(images, self._annotated),
+            "unasked": self._unasked,  # no further kind of question fits the description
+        }
+
+    def _write(self, name: str, record: Record) -> None:
+        self._files[name].write(dumps(record) + "\n")
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def summary(figures: Record) -> str:
+    """The funnel as a line for a terminal, with the most frequent reason of each outcome.
+
+    >>> summary({"candidates": 3, "kept": 2, "rejected": {"empty answer": 1}, "failed": {}})
+    '2 of 3 pairs kept, 1 pairs rejected (empty answer)'
+    """
+    parts, images = [f"{figures['kept']} of {figures['candidates']} pairs kept"], figures.get("image_outcomes", {})
+    for outcome in ("rejected", "failed"):
+        for what, found in (("pairs", figures[outcome]), ("images", images.get(outcome, {}))):
+            counts: Counter[str] = Counter(found)
+            if counts:
+                ((reason, _),) = counts.most_common(1)
+                parts.append(f"{counts.total()} {what} {outcome} ({reason}{', …' if len(counts) > 1 else ''})")
+    return ", ".join(parts)
+
+
+def table(figures: Record) -> list[Record]:
+    """The funnel as lines {outcome, reason, images, candidates}, for people and for Prefect."""
+    images = figures.get("image_outcomes", {"annotated": 0, "rejected": {}, "failed": {}})
+    lines: list[Record] = [
+        {"outcome": "annotated / kept", "reason": "", "images": images["annotated"], "candidates": figures["kept"]}
+    ]
+    for outcome in ("rejected", "failed"):
+        reasons = sorted({*images[outcome], *figures[outcome]})
+        lines += [
+            {
+                "outcome": outcome,
+                "reason": reason,
+                "images": images[outcome].get(reason, 0),
+                "candidates": figures[outcome].get(reason, 0),
+            }
+            for reason in reasons
+        ]
+    return lines

@@ -1,0 +1,191 @@
+"""Existing rows: a JSONL file with the released dataset's keys, made fit for the pipeline or rejected with a reason.
+
+Quirks of released rows (paper.md, "Dataset") and what becomes of them:
+
+* a `refined_cot` or an `answer` that already holds `<think>`/`<answer>` wrappers is unwrapped;
+* an empty reasoning or answer rejects the row;
+* literal media tags and chat markers would be read as such: `<image>`, `<|im_end|>` become `[image]`, `[im_end]`;
+* multiple-choice answers (`A)`, `(a)`, the option's text) become the letter;
+* other spellings of `category` and `reward` are mapped by `CATEGORY_NAMES` and `REWARD_NAMES`;
+* `image_path` is joined with the ingested images by their origin and never leaves the source's folder.
+
+Every line is accounted for: it is a row or a rejection.
+"""
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id, file_sha256
+from wethink.data.image_store import ImageRecord
+from wethink.data.schema import RELEASED_KEYS, TRAINING_SPLITS
+from wethink.rewards.rules.options import choose
+
+# Spellings without case, spaces and punctuation → ours.
+CATEGORY_NAMES = {
+    **dict.fromkeys(("mc", "mcq", "multiplechoice", "multichoice", "singlechoice", "choice"), "MC"),
+    **dict.fromkeys(("fib", "fillintheblank", "fillinblank", "fillintheblanks", "blank", "shortanswer"), "FIB"),
+    **dict.fromkeys(("des", "desc", "descriptive", "description", "openended", "freeform"), "DES"),
+}
+REWARD_NAMES = {
+    **dict.fromkeys(("rule", "rules", "rulebased", "rulebasedreward", "rulereward", "verifier"), "rule"),
+    **dict.fromkeys(("model", "modelbased", "modelbasedreward", "modelreward", "judge", "llmjudge", "llm"), "model"),
+}
+
+_THINK = re.compile(r"<think>(.*?)(?:</think>|$)", re.DOTALL | re.IGNORECASE)
+_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+_TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+_MEDIA = re.compile(r"<(image|video|audio)>|<\|([a-z0-9_]+)\|>", re.IGNORECASE)
+
+
+def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[[str], bool]) -> list[Record]:
+    """Every line of the file as a row with its `reason` (None: kept, else why it was rejected).
+
+    Args:
+        path: the JSONL file.
+        records: the ingested images.
+        with_path: whether a train image's rows keep their reasoning path (for SFT) or only the answer (for GRPO).
+
+    Raises:
+        UserError: the file is missing or empty, none of its lines is an object, or all of its rows lack a released key.
+    """
+    lines = list(_lines(path))
+    if all(broken for _, _, broken in lines):
+        raise UserError(f"{path}, line {lines[0][0]}: {lines[0][2]}; rows are JSON objects, one a line.")
+    for key in RELEASED_KEYS:
+        if all(given.get(key) is None for _, given, _ in lines):
+            raise UserError(f"{path}: no row has the key '{key}'; rows need {', '.join(RELEASED_KEYS)}.")
+    origins = _by_origin(records)
+    provenance = {"annotator": "rows", "file": file_sha256(path)[:16]}
+    seen: dict[str, int] = {}
+    rows = []
+    for number, given, broken in lines:
+        row = _import(given, origins, with_path) | {"provenance": provenance | {"line": number}}
+        row["reason"] = broken or row["reason"]
+        if row["reason"] is None and seen.setdefault(row["id"], number) != number:
+            row["reason"] = f"same image and problem as line {seen[row['id']]}"
+        rows.append(row)
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Record, str | None]]:
+    """Number, object and, of a line that holds none, why (with an empty object)."""
+    if not path.is_file():
+        raise UserError(f"params.yaml, synthesize.rows: {path} does not exist; name a JSONL file of existing rows.")
+    empty = True
+    with path.open(encoding="utf-8", errors="replace") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
+            empty = False
+            try:
+                given = json.loads(line)
+            except json.JSONDecodeError:
+                yield number, {}, "not JSON"
+            else:
+                yield (number, given, None) if isinstance(given, dict) else (number, {}, "no JSON object")
+    if empty:
+        raise UserError(f"{path} is empty; params.yaml, synthesize.rows must name a file with rows.")
+
+
+def _by_origin(records: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
+    """Images by their path inside the source, and by that path under the source's name."""
+    found: dict[str, list[ImageRecord]] = {}
+    for record in records:
+        for name in (record.origin, f"{record.source}/{record.origin}"):
+            found.setdefault(name, []).append(record)
+    return found
+
+
+def _import(given: Record, origins: dict[str, list[ImageRecord]], with_path: Callable[[str], bool]) -> Record:
+    """One line as a row; the first thing that is wrong with it is its reason."""
+    missing = [key for key in RELEASED_KEYS if given.get(key) is None]
+    record, fault = _image(str(given.get("image_path") or ""), origins)
+    category, reward = _mapped(given.get("category"), CATEGORY_NAMES), _mapped(given.get("reward"), REWARD_NAMES)
+    problem = neutral(_text(given.get("problem"))).strip()
+    answer, path = unwrap_answer(_text(given.get("answer"))), unwrap_path(_text(given.get("refined_cot")))
+    if missing:
+        fault = f"key '{missing[0]}' is missing"
+    elif category is None:
+        fault = f"unknown category {given['category']!r}"
+    elif reward is None:
+        fault = f"unknown reward {given['reward']!r}"
+    elif not problem:
+        fault = "empty problem"
+    elif not answer:
+        fault = "empty answer"
+    elif not path:
+        fault = "empty reasoning"
+    elif category == "MC":
+        letter = choose(answer, problem)
+        fault, answer = fault or (None if letter else "answer names no option of the problem"), letter or answer
+    keeps = record is not None and record.split == "train" and with_path(record.id)
+    return {
+        "problem": problem,
+        "answer": answer,
+        "category": category or _text(given.get("category")),
+        "abilities": _abilities(given.get("abilities")),
+        "refined_cot": path if keeps else "",
+        "image_path": _text(given.get("image_path")),
+        "reward": reward or _text(given.get("reward")),
+        "id": content_id(record.id if record else "", problem),
+        "image": record.id if record else "",
+        "source": record.source if record else "",
+        "split": record.split if record else "",
+        "scene": record.cluster if record else "",
+        "kind": f"imported {category}" if category else "imported",
+        "decisions": {"path": "kept" if keeps else "set aside" if path else "none"},
+        "reason": fault,
+    }
+
+
+def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecord | None, str | None]:
+    """The image that a path names, or why there is none."""
+    clean = posixpath.normpath(path.replace("\\", "/")) if path else ""
+    if clean.startswith(("/", "../")) or clean == "..":
+        return None, "image_path leaves the source's folder"
+    found = {record.id: record for record in origins.get(clean, [])}
+    if len(found) != 1:
+        return None, "image_path names several images" if found else "image_path names no ingested image"
+    record = next(iter(found.values()))
+    return record, None if record.split in TRAINING_SPLITS else f"image is held out ({record.split})"
+
+
+def unwrap_path(text: str) -> str:
+    """A reasoning path without wrappers and answer blocks.
+
+    >>> unwrap_path("<think>two and two</think><answer>4</answer>")
+    'two and two'
+    """
+    inner = _THINK.search(text)
+    return neutral(_TAGS.sub(" ", inner.group(1) if inner else _ANSWER.sub(" ", text))).strip()
+
+
+def unwrap_answer(text: str) -> str:
+    """An answer without wrappers; of a whole response, its answer block."""
+    inner = _ANSWER.search(text)
+    return neutral(_TAGS.sub(" ", inner.group(1) if inner else _THINK.sub(" ", text))).strip()
+
+
+def neutral(text: str) -> str:
+    """Media tags and chat markers as plain words in brackets."""
+    return _MEDIA.sub(lambda match: f"[{match.group(1) or match.group(2)}]", text)
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()  # JSON may escape half a surrogate pair; UTF-8 cannot hold it
+
+
+def _mapped(value: Any, names: dict[str, str]) -> str | None:
+    return names.get(re.sub(r"[^a-z]", "", _text(value).casefold()))
+
+
+def _abilities(value: Any) -> list[str]:
+    """Abilities as a list of lower-case names; released ones may be a list or one string."""
+    names = value if isinstance(value, list) else re.split(r"[,;/]", _text(value))
+    return [name for name in (str(name).strip().casefold() for name in names) if name]

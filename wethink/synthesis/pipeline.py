@@ -1,0 +1,187 @@
+"""From one image to its candidates, step by step in the paper's order; every candidate ends in exactly one outcome.
+
+Kept: `reason` is None. Rejected: `reason` says which filter. Failed: a step brought no usable reply, `reason` says
+which and why, and `retryable` is there and says whether another start may have more luck.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, content_id
+from wethink.config.rewards import Rewards
+from wethink.config.synthesis import Synthesize
+from wethink.data.drawn.questions import Question
+from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.data.schema import TRAINING_SPLITS
+from wethink.rewards.hybrid import check
+from wethink.synthesis.abilities import REASONING, ability_fault
+from wethink.synthesis.team import Draft, StepFailed, Subject, Team, Trace
+
+IMAGE = "image"  # the kind of a record that stands for an image as a whole
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What became of one image: its description (None if it failed before), and all its candidates."""
+
+    description: Record | None
+    candidates: list[Record]
+    unasked: int = 0  # questions that were wanted and not written
+
+
+def to_annotate(stored: ImageSet) -> list[ImageRecord]:
+    """The images to annotate, in stored order.
+
+    Raises:
+        UserError: there is none.
+    """
+    records = [record for record in stored.records if record.split in TRAINING_SPLITS]
+    if not records:
+        raise UserError(
+            f"{stored.folder} has no image of the splits pretrain and train; raise draw.train or add a source."
+        )
+    return records
+
+
+def has_path(image: str, share: float, seed: int) -> bool:
+    """Whether an image is one of the hash-chosen share whose rows carry a reasoning path."""
+    digest = hashlib.sha256(f"path {seed} {image}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64 < share
+
+
+async def annotate_image(record: ImageRecord, team: Team, config: Synthesize, rewards: Rewards, seed: int) -> Annotated:
+    """All steps of one image. An image without candidates has one record of kind 'image', with its reason."""
+    with_path = record.split == "train" and has_path(record.id, config.path_share, seed)
+    subject, trace = Subject(record.id, record.source, record.width * record.height), Trace()
+    described: Record | None = None
+    try:
+        coarse = await team.describe(subject, trace)
+        turns, text = await team.mine(subject, coarse, trace)
+        mined = [{"question": turn.question, "answer": turn.answer} for turn in turns]
+        described = {"coarse": coarse, "turns": mined, "text": text}
+        described = {"image": record.id, "source": record.source, "split": record.split, **described}
+        drafts = await team.write(subject, text, config.questions_per_image, trace)
+    except StepFailed as failure:
+        ends = {"reason": str(failure), "retryable": failure.retryable}
+        return Annotated(described, [_of_image(record, team, trace) | ends])
+    if not drafts:
+        ends = {"reason": "no question fits the description"}
+        return Annotated(described, [_of_image(record, team, trace) | ends], config.questions_per_image)
+    candidates, asked = [], set[str]()
+    for number, draft in enumerate(drafts):
+        own = Trace(dict(trace.steps))
+        row = _row(record, draft.question)
+        if row["id"] in asked:
+            draft = Draft(draft.question, "asked twice about this image")
+            row["id"] = content_id(record.id, draft.question.problem, number)
+        asked.add(row["id"])
+        ends = await _decide(row, subject, text, draft, team, config, rewards, with_path, own)
+        candidates.append(row | {"provenance": _provenance(team, own)} | ends)
+    return Annotated(described, candidates, config.questions_per_image - len(drafts))
+
+
+async def _decide(
+    row: Record,
+    subject: Subject,
+    description: str,
+    draft: Draft,
+    team: Team,
+    config: Synthesize,
+    rewards: Rewards,
+    with_path: bool,
+    trace: Trace,
+) -> Record:
+    """What becomes of a candidate: `answer`, `refined_cot`, `decisions` and `reason`; of a failed one `retryable`."""
+    question, decisions, answer = draft.question, _undecided(), ""
+
+    def same(one: str, other: str) -> bool:
+        verdict = check(one, question.problem, other, question.category, question.reward, rewards.tolerance)
+        return verdict.outcome == "correct"
+
+    def ends(reason: str | None, path: str = "") -> Record:
+        return {"answer": answer, "refined_cot": path, "decisions": decisions, "reason": reason}
+
+    try:
+        fault = draft.fault or ability_fault(row["abilities"], config.min_abilities)
+        if fault or (fault := await team.objection(subject, question, trace)):
+            return ends(fault)
+        reasoned = await team.reason(subject, description, question, trace)
+        seen = await team.look(subject, question, trace)
+        decisions |= {"description": reasoned.answer, "vision": seen, "agreed": same(reasoned.answer, seen)}
+        settled: str | None = reasoned.answer
+        if config.agreement and not decisions["agreed"]:
+            if not config.adjudication:
+                return ends("answers disagree")
+            third = decisions["adjudicator"] = await team.adjudicate(subject, question, trace)
+            settled = next((given for given in (reasoned.answer, seen) if same(third, given)), None)
+            if settled is None:
+                return ends("the adjudicator agrees with neither answer")
+        answer = settled or ""
+        if not same(answer, answer):
+            return ends("an answer that the rules of the reward cannot read")
+        if team.blind_tries and await _answered_blind(subject, question, answer, team, decisions, same, trace):
+            return ends("answered without the image")
+        if not with_path:
+            return ends(None)
+        raw = reasoned.reasoning if answer == reasoned.answer else ""  # it led elsewhere
+        refined, fault = await team.refine(subject, question, answer, raw, trace)
+        if fault or not same(refined.answer, answer):
+            return ends(fault or "path does not lead to the answer", refined.path)
+        return ends(None, refined.path)
+    except StepFailed as failure:
+        return ends(str(failure)) | {"retryable": failure.retryable}
+
+
+async def _answered_blind(
+    subject: Subject, question: Question, answer: str, team: Team, decisions: Record, same: Any, trace: Trace
+) -> bool:
+    """Whether k of n draws without the image are right; it stops as soon as that is settled."""
+    right = tries = 0
+    while right < team.blind_limit <= right + team.blind_tries - tries:
+        right += same(await team.blind(subject, question, tries, trace), answer)
+        tries += 1
+        decisions["blind"] = {"right": right, "tries": tries}
+    return right >= team.blind_limit
+
+
+def _undecided() -> Record:
+    return {"description": None, "vision": None, "adjudicator": None, "agreed": None}
+
+
+def _provenance(team: Team, trace: Trace) -> Record:
+    return team.provenance | ({"steps": trace.steps} if trace.steps else {})
+
+
+def _row(record: ImageRecord, question: Question) -> Record:
+    fields = question.as_record()
+    return fields | {
+        "abilities": [REASONING, *fields["abilities"]],
+        "id": content_id(record.id, question.problem),
+        **_place(record),
+    }
+
+
+def _of_image(record: ImageRecord, team: Team, trace: Trace) -> Record:
+    """A record that stands for a whole image: the keys of a row, those of a question empty."""
+    empty = dict.fromkeys(("problem", "answer", "category", "refined_cot", "reward"), "")
+    return {
+        **empty,
+        "kind": IMAGE,
+        "abilities": [],
+        "id": content_id(record.id, IMAGE),
+        **_place(record),
+        "provenance": _provenance(team, trace),
+        "decisions": _undecided(),
+    }
+
+
+def _place(record: ImageRecord) -> Record:
+    return {
+        "image": record.id,
+        "image_path": f"{record.source}/{record.origin}",
+        "source": record.source,
+        "split": record.split,
+        "scene": record.cluster,
+    }

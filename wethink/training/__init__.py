@@ -1,0 +1,1 @@
+"""Supervised training, the DeepSpeed engine, ranks, checkpoints and launch."""

@@ -1,0 +1,110 @@
+"""`base`: the starting policy. The tiny profile builds a miniature Qwen2.5-VL and pre-trains it; others name one.
+
+Pre-training stands in for a pre-trained checkpoint: descriptions and direct answers of the `pretrain`
+images, written by the annotator team, and a declared share of them in the tagged format (without any
+reasoning in it), so that RL straight from base can be rewarded at all.
+"""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl, write_json
+from wethink.config.launch import Launch
+from wethink.config.training import Base
+from wethink.data.image_store import ImageSet
+from wethink.rewards.format import render
+from wethink.training.supervised import Sample, train
+
+ASSETS = (
+    "pretrain_wordings.txt",
+)  # ways to ask for a description, of many lengths: seeing must not hang on one wording
+
+
+def base(
+    *, images: Path, rows: Path, out: Path, scratch: Path, config: Base, launch: Launch, seed: int
+) -> dict[str, Any]:
+    """Publish the starting policy to `out`.
+
+    Raises:
+        UserError: the named model cannot be loaded, or there is nothing to pre-train a tiny one on.
+    """
+    if config.model != "tiny":
+        return _resolve(config, out)
+    from wethink.models.policy import Processor, chat_template, model_card, read_prompt
+    from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
+    from wethink.models.vision_fast_paths import use_fast_paths
+
+    assert config.tiny is not None and config.optim is not None  # the config's own validator
+    everything = list(read_jsonl(rows / "rows.jsonl"))
+    descriptions = [r for r in read_jsonl(rows / "descriptions.jsonl") if r["split"] == "pretrain"]
+    answers = [row for row in everything if row["split"] == "pretrain"]
+    if not answers or not descriptions:
+        raise UserError(
+            "base.model is 'tiny', which learns to see from the embedded annotator's rows about drawn images (split "
+            "'pretrain'), and there are none; name an existing model in base.model, or set draw.pretrain above 0 and "
+            "synthesize.annotator to embedded."
+        )
+    system = read_prompt("system_tiny.txt")
+    wordings = Path(__file__).with_name(ASSETS[0]).read_text(encoding="utf-8").strip().splitlines()
+    vocabulary = words(
+        [system, *wordings, *(r["text"] for r in descriptions)]
+        + [row[key] for row in everything for key in ("problem", "answer", "refined_cot")]
+        + [str(number) for number in range(100)]
+    )
+    tokenizer = build_tokenizer(vocabulary)
+    tokenizer.chat_template = chat_template(system)
+    size = ImageSet(images).records[0].width
+    processor = Processor(tokenizer, build_image_processor(size, config.tiny.family))
+    model = build_model(config.tiny, tokenizer, seed)
+    use_fast_paths(model)
+    samples = list(_samples(descriptions, answers, wordings, config, seed))
+    card = model_card("base", config.model)
+    if train(model, processor, samples, ImageSet(images), config.optim, launch, scratch, out, seed, "base", card):
+        write_json(
+            out / "metrics.json", {"samples": len(samples), "steps": config.optim.steps, "vocabulary": len(tokenizer)}
+        )
+    return {"samples": len(samples)}
+
+
+def _samples(
+    descriptions: list[Record], answers: list[Record], wordings: list[str], config: Base, seed: int
+) -> Iterator[Sample]:
+    """One sample per described image, its form chosen by a hash.
+
+    Most are dialogues as in instruction data: describe the picture, then answer questions about it. A
+    `direct_share` answers its first question at once and describes afterwards (so that descriptions come at
+    many distances from the image); a `tagged_share` answers with the system prompt and in tags, where the
+    thought is a guess (or, for a description, the description). No sample lists what is seen in order to
+    conclude from it within one answer: that is left to SFT and GRPO.
+    """
+    of_image: dict[str, list[Record]] = {}
+    for row in answers:
+        of_image.setdefault(row["image"], []).append(row)
+    for record in descriptions:
+        image, text, rows = record["image"], record["text"], of_image.get(record["image"], [])
+        wording = wordings[zlib.crc32(f"{seed} wording {image}".encode()) % len(wordings)]
+        form = zlib.crc32(f"{seed} form {image}".encode()) / 2**32
+        if form < config.tagged_share:
+            problem, answer, thought = wording, text, text
+            if rows and form < config.tagged_share / 2:
+                problem, answer, thought = rows[0]["problem"], rows[0]["answer"], f"it looks like {rows[0]['answer']}"
+            yield Sample(problem, image, render(thought, answer))
+        elif rows and form < config.tagged_share + config.direct_share:
+            first, *others = [(row["problem"], row["answer"]) for row in rows]
+            yield Sample(first[0], image, first[1], system="", later=((wording, text), *others))
+        else:
+            yield Sample(wording, image, text, system="", later=tuple((row["problem"], row["answer"]) for row in rows))
+
+
+def _resolve(config: Base, out: Path) -> dict[str, Any]:
+    from wethink.models.policy import chat_template, load_model, load_processor, model_card, read_prompt, save_policy
+
+    model = load_model(config.model, config.revision)
+    processor = load_processor(config.model, config.revision)
+    processor.tokenizer.chat_template = chat_template(read_prompt("system_wethink.txt"))
+    save_policy(model, None, processor, out, model_card("base", config.model))
+    write_json(out / "metrics.json", {"model": config.model, "revision": config.revision})
+    return {"model": config.model}

@@ -1,0 +1,130 @@
+"""What a killed training stage goes on from: checkpoints that are complete or absent, and logs without repeats.
+
+Optimizer shards are DeepSpeed's pickles: they live in local scratch only and are never published.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json, write_json
+from wethink.config.launch import Launch
+from wethink.config.training import Optim
+from wethink.training.engine import deepspeed_config, zero_stage
+from wethink.training.ranks import Ranks, barrier
+
+
+def identity(module: nn.Module, optim: Optim, launch: Launch) -> dict[str, Any]:
+    """What a checkpoint must have in common with the run that loads it; taken before the engine is built."""
+    shapes = "".join(f"{name} {tuple(p.shape)}\n" for name, p in module.named_parameters())
+    return {
+        "weights": hashlib.sha256(shapes.encode()).hexdigest()[:12],
+        "zero stage": zero_stage(launch),
+        "bf16": bool(deepspeed_config(launch).get("bf16", {}).get("enabled")),
+        "optimizer": "AdamW" if optim.muon_lr is None else "Muon",
+        "lora": optim.lora.model_dump() if optim.lora else None,
+        "frozen": list(optim.frozen),
+    }
+
+
+def save_state(
+    engine: Any, scratch: Path, step: int, ranks: Ranks, identity: dict[str, Any], keep: int, cursor: int = 0
+) -> None:
+    """A resumable checkpoint after `step` steps: complete or absent, the last `keep` kept.
+
+    `cursor` is how many rows of the data order have been drawn.
+    """
+    tag = f"step-{step}"
+    engine.save_checkpoint(str(scratch / "state"), tag=tag)
+    barrier()
+    if ranks.first:
+        state = {"step": step, "tag": tag, "world": ranks.world, "cursor": cursor, "identity": identity}
+        write_json(scratch / "state.json", state)  # written last
+        tags = sorted((scratch / "state").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+        for old in tags[:-keep]:
+            shutil.rmtree(old)
+
+
+def restore_state(engine: Any, scratch: Path, ranks: Ranks, identity: dict[str, Any]) -> tuple[int, int]:
+    """Load the last complete checkpoint of this scratch, if any; return how many steps are done, and the cursor.
+
+    Raises:
+        UserError: it was written by another number of processes, or by another kind of run.
+    """
+    path = scratch / "state.json"
+    if not path.exists():
+        return 0, 0
+    state = read_json(path)
+    if state["world"] != ranks.world:
+        raise UserError(
+            f"{path.parent} holds a run of {state['world']} processes, but launch.processes gives {ranks.world}; "
+            f"set launch.processes to {state['world']} to go on, or delete that folder to start over."
+        )
+    theirs = state["identity"]
+    differences = [
+        f"{key} {theirs.get(key)} there, {ours} here" for key, ours in identity.items() if theirs.get(key) != ours
+    ]
+    if differences:
+        raise UserError(
+            f"{path.parent} holds another kind of run ({'; '.join(differences)}); set these back to go on, or delete "
+            "that folder to start over."
+        )
+    engine.load_checkpoint(str(scratch / "state"), tag=state["tag"])
+    return int(state["step"]), int(state["cursor"])
+
+
+def note_skipped(scratch: Path, step: int, rows: list[str], optim: Optim, ranks: Ranks, in_a_row: int) -> None:
+    """Keep the rows of a step whose gradient was not finite.
+
+    Raises:
+        UserError: it is the `max_skipped`-th such step in a row.
+    """
+    if ranks.first:
+        append_log(scratch, {"step": step, "rows": rows}, "skipped.jsonl")
+    if in_a_row >= optim.max_skipped:
+        raise UserError(
+            f"the gradient was not finite in {in_a_row} steps in a row, the last at step {step}; their rows stand in "
+            f"{scratch / 'skipped.jsonl'}. The weights are as before these steps: lower optim.lr or look at the rows, "
+            "then start again."
+        )
+
+
+def append_log(scratch: Path, record: dict[str, Any], name: str = "metrics.jsonl") -> None:
+    """One line of a log that has a `step`: a file first, trackers read it."""
+    with (scratch / name).open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(record) + "\n")
+
+
+def rewind_log(scratch: Path, step: int, name: str = "metrics.jsonl") -> None:
+    """Drop what a killed run logged after its last checkpoint: those steps will be logged again."""
+    path = scratch / name
+    if path.exists():
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        whole = path.with_name(f"{name}.tmp")
+        whole.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(whole, path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")  # a half-written line
+
+
+def write_curves(scratch: Path, out: Path) -> None:
+    """`curves.csv` from the log, without timings: a published file is a function of its inputs only."""
+    import csv
+
+    records = [json.loads(line) for line in (scratch / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    columns = [name for name in (records[0] if records else {}) if "second" not in name]
+    with (out / "curves.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(records)

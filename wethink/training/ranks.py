@@ -1,0 +1,141 @@
+"""Ranks of a training stage: joining, reductions, barriers and per-step seeds."""
+
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from wethink.common.errors import UserError
+from wethink.config.launch import Launch
+from wethink.training.cpp_extensions import EXTENSIONS
+from wethink.training.launch import MEETING, free_port
+
+if TYPE_CHECKING:
+    import torch
+
+PATIENCE = timedelta(minutes=45)  # for another rank: longer than any answer is waited for (30 minutes, for vLLM's)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all: `rank` of `world`."""
+
+    rank: int
+    world: int
+    device: "torch.device"
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+
+def join(launch: Launch) -> Ranks:
+    """Join the process group that the launcher described, or be a group of one.
+
+    Raises:
+        UserError: the profile wants a GPU and this machine has none.
+    """
+    import torch
+
+    # DeepSpeed calls collectives by names that PyTorch 2.13 has renamed: true, and nothing a user can mend.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    if launch.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "launch.device is 'cuda' but this machine has no usable GPU; use the tiny profile "
+            "(`python -m wethink profile tiny`) or run on a machine with GPUs."
+        )
+    if launch.device == "cuda" and launch.processes > torch.cuda.device_count() and not launch.hostfile:
+        raise UserError(
+            f"launch.processes is {launch.processes} but this machine has {torch.cuda.device_count()} GPUs; lower it, "
+            "or name a hostfile (launch.hostfile) for several machines."
+        )
+    os.environ.setdefault("DS_ACCELERATOR", launch.device)
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(EXTENSIONS.resolve()))
+    launched = "RANK" in os.environ
+    alone = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    for name, value in alone.items():
+        os.environ.setdefault(name, value)
+    if launch.device == "cpu":
+        torch.set_num_threads(launch.threads)
+    import deepspeed
+
+    # The shared-memory all-reduce is a C++ extension built for minutes on first use; a killed build leaves a
+    # lock that hangs later runs. Gloo carries these gradients in milliseconds.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        backend = "nccl" if launch.device == "cuda" else "gloo"
+        _meet(backend, launched, launch)
+        deepspeed.init_distributed(backend, timeout=PATIENCE, verbose=False)
+    index = int(os.environ["LOCAL_RANK"])
+    device = torch.device("cuda", index) if launch.device == "cuda" else torch.device("cpu")
+    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), device)
+
+
+def _meet(backend: str, launched: bool, launch: Launch) -> None:
+    """Join PyTorch's process group. On one machine nothing of it listens beyond loopback.
+
+    Its TCP store would listen on every interface, so ranks of one machine meet in a file (`launching.MEETING`).
+    """
+    import psutil
+    import torch.distributed
+    from torch._C._distributed_c10d import FileStore, HashStore, Store
+
+    store: Store | None = None
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if launch.hostfile is None:
+        interfaces = psutil.net_if_addrs().items()
+        loopback = [name for name, found in interfaces if any(one.address == "127.0.0.1" for one in found)]
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0] if loopback else "lo")
+        if not launched:
+            store = HashStore()
+        elif MEETING in os.environ:
+            store = FileStore(os.environ[MEETING], world)
+    torch.distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=world)
+
+
+def all_sum(value: "torch.Tensor") -> "torch.Tensor":
+    """Sum over ranks, in place."""
+    import deepspeed
+
+    deepspeed.comm.all_reduce(value)
+    return value
+
+
+def all_max(value: int, ranks: Ranks) -> int:
+    """The largest of one number per rank."""
+    return max(int(found) for found in gather_objects(value, ranks))
+
+
+def cost_clock(ranks: Ranks) -> float:
+    """Seconds that this rank has cost: on a CPU those of the processor, whatever else keeps the machine busy."""
+    return time.process_time() if ranks.device.type == "cpu" else time.perf_counter()
+
+
+def gather_objects(value: Any, ranks: Ranks) -> list[Any]:
+    """A small Python object from every rank, in rank order, on all ranks."""
+    import torch.distributed
+
+    found: list[Any] = [None] * ranks.world
+    torch.distributed.all_gather_object(found, value)
+    return found
+
+
+def barrier() -> None:
+    import deepspeed
+
+    deepspeed.comm.barrier()
+
+
+def seed_step(seed: int, step: int, ranks: Ranks) -> None:
+    """Seed this rank's generator for one step (dropout in adapters): no generator state has to be saved."""
+    import torch
+
+    torch.manual_seed(seed * 1_000_003 + step * 1_009 + ranks.rank)

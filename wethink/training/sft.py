@@ -1,0 +1,78 @@
+"""`sft`: the warm start on reasoning paths that synthesis and validation kept."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl, write_json
+from wethink.config.launch import Launch
+from wethink.config.training import Sft
+from wethink.data.image_store import ImageSet
+from wethink.models.context_length import fitting
+from wethink.models.policy import load_model, load_processor, model_card
+from wethink.rewards.format import render
+from wethink.training.supervised import Sample, train
+
+
+def path_rows(rows: Path) -> list[Record]:
+    """Train rows with a reasoning path; GRPO trains on the train rows without one."""
+    return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and row["refined_cot"]]
+
+
+def chosen_rows(rows: Path, config: Sft) -> list[Record]:
+    """The rows with a path, of the configured sources."""
+    return [row for row in path_rows(rows) if config.sources is None or row["source"] in config.sources]
+
+
+def completions(chosen: Sequence[Record], rows: Path, config: Sft) -> dict[str, str]:
+    """What SFT imitates, by row id: the refined paths; or, as ablations, raw ones or answers alone.
+
+    A raw path stands in for an unrefined chain: what the text reasoner had before it (its description, errors
+    included), then the path, then the path again. Answers alone are learned without tags and system prompt.
+    """
+    if config.paths == "answers":
+        return {row["id"]: row["answer"] for row in chosen}
+    read: dict[str, str] = {}
+    if config.paths == "raw":
+        read = {record["image"]: record["text"] for record in read_jsonl(rows / "descriptions.jsonl")}
+    return {row["id"]: render(_path(row, read.get(row["image"])), row["answer"]) for row in chosen}
+
+
+def samples_of(chosen: Sequence[Record], written: Mapping[str, str], config: Sft) -> list[Sample]:
+    """Rows and what is written about them, as samples to learn."""
+    system = "" if config.paths == "answers" else None
+    return [Sample(row["problem"], row["image"], written[row["id"]], system) for row in chosen]
+
+
+def _path(row: Record, description: str | None) -> str:
+    path = str(row["refined_cot"])
+    return path if description is None else f"{description} . {path} . {path}"
+
+
+def sft(
+    *, images: Path, rows: Path, base: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
+) -> dict[str, Any]:
+    """Train the base policy on the reasoning paths and publish it to `out`.
+
+    Raises:
+        UserError: no validated row has a reasoning path.
+    """
+    chosen = chosen_rows(rows, config)
+    if not chosen:
+        raise UserError(
+            f"{rows / 'rows.jsonl'} has no train row with a 'refined_cot'; raise synthesize.path_share above 0."
+        )
+    model, processor, dataset = load_model(base), load_processor(base), ImageSet(images)
+    written = completions(chosen, rows, config)
+    kept = fitting(chosen, dataset, processor, model, 1, written)  # 1: the stop token
+    if not kept:
+        raise UserError(
+            f"{rows / 'rows.jsonl'}: all {len(chosen)} paths are too long for the model's context; shorten them."
+        )
+    samples = samples_of(kept, written, config)
+    metrics = {"samples": len(samples), "steps": config.optim.steps, "dropped_overlong": len(chosen) - len(kept)}
+    card = model_card("sft", str(base))
+    if train(model, processor, samples, dataset, config.optim, launch, scratch, out, seed, "sft", card):
+        write_json(out / "metrics.json", metrics)
+    return metrics

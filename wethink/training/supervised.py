@@ -1,0 +1,146 @@
+"""Supervised training on completions: the loop that `base` and `sft` share."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wethink.common.errors import UserError
+from wethink.common.progress import track
+from wethink.config.launch import Launch
+from wethink.config.training import Optim
+from wethink.models.batching import Images, encode_prompts, epoch_order, idle_batch, pack
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor, save_policy
+from wethink.training.checkpoints import (
+    append_log,
+    identity,
+    note_skipped,
+    restore_state,
+    rewind_log,
+    save_state,
+    write_curves,
+)
+from wethink.training.engine import build_engine, forwards_must_match, learning_rate, optimizer_step, policy_state
+from wethink.training.ranks import all_sum, cost_clock, join, seed_step
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question about an image and the completion to learn. `system` as in Processor.prompt_ids.
+
+    `later` are further turns about the same image: the questions are read, the answers are learned.
+    """
+
+    problem: str
+    image: str
+    completion: str
+    system: str | None = None
+    later: tuple[tuple[str, str], ...] = ()
+
+
+def tokenize(sample: Sample, processor: Processor) -> tuple[list[int], list[bool]]:
+    """Tokens of everything after the first question, each answer with its stop token, and which of them to learn."""
+    stop = [processor.tokenizer.eos_token_id]
+    ids = processor.text_ids(sample.completion) + stop
+    learned = [True] * len(ids)
+    for question, answer in sample.later:
+        asked, answered = processor.turn_ids(question), processor.text_ids(answer) + stop
+        ids += asked + answered
+        learned += [False] * len(asked) + [True] * len(answered)
+    return ids, learned
+
+
+def train(
+    model: nn.Module,
+    processor: Processor,
+    samples: Sequence[Sample],
+    images: Images,
+    optim: Optim,
+    launch: Launch,
+    scratch: Path,
+    out: Path,
+    seed: int,
+    title: str,
+    card: str,
+) -> bool:
+    """Minimise −Σ log π(completion) / (global completion tokens of the step), and publish the policy to `out`.
+
+    True on the first rank.
+
+    The denominator is the count over all ranks and micro-batches of one optimizer step (pains P12), so
+    the gradient depends neither on the number of processes nor on the micro-batch size.
+    """
+    ranks = join(launch)
+    if optim.batch < ranks.world:
+        raise UserError(
+            f"{title}: a batch of {optim.batch} leaves some of {ranks.world} processes without work; raise it."
+        )
+    who = identity(model, optim, launch)
+    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
+    done, _ = restore_state(engine, scratch, ranks, who)
+    if ranks.first:
+        rewind_log(scratch, done)
+    skipped, order = 0, islice(epoch_order(len(samples), seed), done * optim.batch, None)
+    for step in track(range(done, optim.steps), title, optim.steps, done, quiet=not ranks.first):
+        start, cost = time.perf_counter(), cost_clock(ranks)
+        seed_step(seed, step, ranks)
+        chosen = [samples[i] for i in islice(order, optim.batch)]
+        completions = [tokenize(sample, processor) for sample in chosen]
+        tokens = sum(sum(learned) for _, learned in completions)
+        mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
+        sums = torch.zeros(2, device=ranks.device)  # loss, cost
+        for begin in range(0, len(mine), optim.micro_batch):
+            part = mine[begin : begin + optim.micro_batch]
+            rows = [sample for sample, _ in part]
+            prompts = encode_prompts(
+                [row.problem for row in rows],
+                [row.image for row in rows],
+                images,
+                processor,
+                [row.system for row in rows],
+            )
+            written, learned = zip(*(completion for _, completion in part), strict=True)
+            batch = pack(prompts, written, learned=learned)
+            logps, _ = engine(batch.to(ranks.device))
+            loss = -logps.sum() / tokens
+            engine.backward(loss * ranks.world)
+            sums[0] += loss.detach()
+        if forwards_must_match(engine):
+            # The first rank has the most. It must not be asked: while it reduces its last pass, it hears nothing else.
+            most, passes = (-(-len(part) // optim.micro_batch) for part in (chosen[:: ranks.world], mine))
+            for _ in range(most - passes):
+                engine.backward(engine(idle_batch(processor).to(ranks.device))[0].sum() * 0.0)
+        norm = optimizer_step(engine, optim, step)
+        broken = not math.isfinite(norm)
+        skipped = skipped + 1 if broken else 0
+        if broken:
+            note_skipped(scratch, step + 1, [f"{s.image} {s.problem}" for s in chosen], optim, ranks, skipped)
+        sums[1] = cost_clock(ranks) - cost
+        all_sum(sums)
+        if ranks.first:
+            append_log(
+                scratch,
+                {
+                    "step": step + 1,
+                    "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
+                    "lr": learning_rate(optim, step),
+                    "grad_norm": 0.0 if broken else norm,
+                    "tokens": tokens,
+                    "skipped": int(broken),
+                    "seconds": round(time.perf_counter() - start, 4),
+                    "cost_seconds": round(float(sums[1]), 4),  # over all ranks
+                },
+            )
+        if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
+            save_state(engine, scratch, step + 1, ranks, who, optim.keep)
+    state = policy_state(engine)
+    if ranks.first:
+        write_curves(scratch, out)
+        save_policy(model, state, processor, out, card)
+    return ranks.first
