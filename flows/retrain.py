@@ -21,7 +21,7 @@ from tasks.execution import retraining
 from tasks.orchestration.approval import ask_a_person
 from tasks.orchestration.local_server import local_server
 from tasks.processes import retries
-from tasks.processes.retries import patiently
+from tasks.processes.retries import retry_while_unavailable
 from tasks.tracking import lineage, model_registry
 from wethink.common.errors import UserError
 from wethink.config.params import load_params
@@ -40,19 +40,21 @@ def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, app
     """
     try:
         retries.refuse_endless_starts()
-        with retraining.alone():
-            champion = patiently(retraining.champion)
+        with retraining.retraining_lock():
+            champion = retry_while_unavailable(retraining.champion)
             arrived = retraining.bring(source, bucket)
-            plan = patiently(retraining.plan, source, arrived, champion)
+            plan = retry_while_unavailable(retraining.plan, source, arrived, champion)
             if plan.done:
                 return Completed(name="Cached", message=plan.done)
-            folder = patiently(retraining.workplace, plan, champion)
+            folder = retry_while_unavailable(retraining.prepare_worktree, plan, champion)
             for step in RETRAIN:
                 retraining.step(step, folder, plan)
-            patiently(lineage.track, folder)
-            decision = patiently(retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None)
-            patiently(retraining.commit, plan, folder, decision)
-            patiently(model_registry.finish, decision["version"], plan.key)
+            retry_while_unavailable(lineage.track, folder)
+            decision = retry_while_unavailable(
+                retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None
+            )
+            retry_while_unavailable(retraining.commit, plan, folder, decision)
+            retry_while_unavailable(model_registry.finish, decision["version"], plan.key)
             return Completed(message=retraining.sentence(plan, decision), data=decision)
     except UserError as failure:
         return Failed(message=str(failure))

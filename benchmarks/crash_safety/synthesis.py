@@ -27,7 +27,7 @@ import psutil
 from PIL import Image
 
 from tests.support.chat_server import chat_server, stats
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.response_store import ResponseStore
 from wethink.common.jsonl import write_json
 from wethink.config.params import load_yaml
 
@@ -109,7 +109,7 @@ def bought(folder: Path) -> int:
     """Answers in the store."""
     if not (folder / ".wethink/answers.sqlite").exists():
         return 0
-    with AnswerStore(folder / ".wethink/answers.sqlite") as store:
+    with ResponseStore(folder / ".wethink/answers.sqlite") as store:
         return int(store._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
 
 
@@ -177,8 +177,8 @@ def chaos(
             print(json.dumps(found), flush=True)
         starts = finish(wild, DOORS["flow" if "flow" in victims else "dvc"])
         seen = stats(url)
-    with AnswerStore(wild / ".wethink/answers.sqlite") as store:
-        twice, outcomes = store.bought_twice(), {}
+    with ResponseStore(wild / ".wethink/answers.sqlite") as store:
+        twice, outcomes = store.duplicate_charges(), {}
         for line in store.ledger():
             outcomes[line["outcome"]] = outcomes.get(line["outcome"], 0) + line["calls"]
     metrics = json.loads(expected["metrics.json"])

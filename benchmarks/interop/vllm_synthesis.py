@@ -23,7 +23,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from benchmarks.crash_safety.synthesis import environment, project
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.response_store import ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER
 from wethink.common.jsonl import read_json, read_jsonl, write_json
 from wethink.config.params import load_yaml
@@ -104,7 +104,7 @@ def check(home: Path, name: str, model: Path, length: int, images: int, tokens: 
         command = [sys.executable, "-m", "wethink", "synthesize"]
         done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
     if done.returncode == TRY_AGAIN_LATER:
-        with AnswerStore(folder / ".wethink/answers.sqlite") as store:
+        with ResponseStore(folder / ".wethink/answers.sqlite") as store:
             calls = {f"{line['role']}: {line['outcome']}": line["calls"] for line in store.ledger()}
         answered = any(key.endswith(": answered") for key in calls)
         sound = not (folder / "data/rows").exists() and not answered and "has not answered for" in done.stderr
@@ -115,7 +115,7 @@ def check(home: Path, name: str, model: Path, length: int, images: int, tokens: 
     ends = metrics["image_outcomes"]
     counted = ends["annotated"] + sum(ends["rejected"].values()) + sum(ends["failed"].values())
     lines = {name: list(read_jsonl(folder / f"data/rows/{name}.jsonl")) for name in ("rows", "rejected", "failed")}
-    with AnswerStore(folder / ".wethink/answers.sqlite") as store:
+    with ResponseStore(folder / ".wethink/answers.sqlite") as store:
         ledger = store.ledger()
     return {
         "model": name,

@@ -24,9 +24,9 @@ from wethink.dag.runner import run_stage
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
 from wethink.evaluation.evaluate import Job, judge_item, run_job
-from wethink.evaluation.summary import difference
+from wethink.evaluation.summary import accuracy_difference
 from wethink.retraining.promotion_gate import decide
-from wethink.retraining.union import bundle
+from wethink.retraining.union import snapshot_main_run
 
 SOURCE = "digits"  # the one that lands later, as in the ablations (wethink/experiments/arms.py, `new_source`)
 DOSES: dict[str, Dose] = {
@@ -54,7 +54,7 @@ def prepare(main: Path, home: Path) -> None:
         scratch.mkdir(exist_ok=True)
         (home / "bundle").mkdir(exist_ok=True)
         given: dict[str, Any] = {"config": params.evaluate, "launch": params.launch, "seed": params.seed}
-        bundle(images=kept, rows=kept, drawn=kept, out=home / "bundle", scratch=scratch, **given)
+        snapshot_main_run(images=kept, rows=kept, drawn=kept, out=home / "bundle", scratch=scratch, **given)
         publish(home / "bundle", home / "old")
     if not (home / "source.jsonl").is_file():
         stored = ImageSet(main / "data/images")
@@ -167,7 +167,7 @@ def _decided(rows: Sequence[Record], params: Params, main: Path, home: Path) -> 
         told[part] = {
             "champion": _accuracy(pair[0]),
             "challenger": _accuracy(pair[1]),
-            "change": difference(pair[1], pair[0], params.evaluate.bootstrap, params.seed),
+            "change": accuracy_difference(pair[1], pair[0], params.evaluate.bootstrap, params.seed),
         }
     return {"decision": decision, "truth": told}
 

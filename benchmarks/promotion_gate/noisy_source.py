@@ -20,7 +20,7 @@ from wethink.data.image_store import ImageSet
 from wethink.data.schema import RELEASED_KEYS
 from wethink.synthesis.embedded_team import EmbeddedAnnotator
 from wethink.synthesis.synthesize import annotate
-from wethink.synthesis.team import Subject
+from wethink.synthesis.team import ImageRef
 
 LETTER = "A"
 
@@ -40,18 +40,18 @@ class Remembering(EmbeddedAnnotator):
         super().__init__(drawn, params.synthesize.embedded, params.seed)
         self.asked: dict[tuple[str, str], Question] = {}
 
-    def ask(self, subject: Subject, description: str, count: int) -> list[Question]:
+    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
         """As the annotator, and remembered."""
         written = super().ask(subject, description, count)
         self.asked |= {(subject.image, question.problem): question for question in written}
         return written
 
-    def true_answer(self, subject: Subject, problem: str) -> str:
+    def true_answer(self, subject: ImageRef, problem: str) -> str:
         """The answer that follows from what is drawn."""
         parts = self._truth[subject.image][1]
         return self._source(subject).solve(self.asked[subject.image, problem], parts)[1]
 
-    def wrong_answer(self, subject: Subject, problem: str, truth: str) -> str:
+    def wrong_answer(self, subject: ImageRef, problem: str, truth: str) -> str:
         """Another plausible answer, never the true one."""
         question, parts = self.asked[subject.image, problem], self._truth[subject.image][1]
         return self._slip(Random(f"wrong {subject.image} {problem}"), subject, question, parts, truth)
@@ -70,7 +70,7 @@ def written(drawn: Path, images: Path, source: str, params: Params) -> list[Reco
     for record in ImageSet(images).records:
         if record.source != source or record.split != "train":
             continue
-        subject = Subject(record.id, record.source)
+        subject = ImageRef(record.id, record.source)
         for row in annotate(record, team, config, params.rewards, params.seed, []):
             if row["reason"] is None:
                 truth = team.true_answer(subject, row["problem"])

@@ -23,8 +23,8 @@ from wethink.generation.sampler import InProcess
 from wethink.models.batching import encode_prompts
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor
-from wethink.rl.rollouts import roll_out
-from wethink.rl.update import Policies, learn
+from wethink.rl.rollouts import generate_rollouts
+from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training.engine import build_engine, optimizer_step
 from wethink.training.ranks import join
 from wethink.training.supervised import Sample, train
@@ -133,7 +133,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
             begun, inside = time.process_time(), Inside()
             groups = _timed_roll_out(sampler, rows_of(prompts, words, step * prompts), config, step, inside)
             with inside():
-                learn(Policies(engine, None, processor), groups, config, ranks)
+                accumulate_gradients(Policies(engine, None, processor), groups, config, ranks)
                 optimizer_step(engine, OPTIM, step)
             sampler.sync(engine.module.model, step + 1)
             seconds.append(time.process_time() - begun)
@@ -156,12 +156,13 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
                 return whole(*arguments)
 
         sampler.sample = timed  # type: ignore[method-assign]
-        groups = roll_out(sampler, processor, rows, images, config, params.rewards, step, 0)
+        groups = generate_rollouts(sampler, processor, rows, images, config, params.rewards, step, 0)
         sampler.sample = whole  # type: ignore[method-assign]
         # Random weights earn nothing; so that every group teaches, as in TRL's run, advantages are drawn instead.
         drawn = torch.from_numpy(np.random.default_rng(step).normal(size=(len(groups), config.group))).float()
         return [
-            replace(g, advantages=a, kept=True, place=i) for i, (g, a) in enumerate(zip(groups, drawn, strict=True))
+            replace(g, advantages=a, has_signal=True, place=i)
+            for i, (g, a) in enumerate(zip(groups, drawn, strict=True))
         ]
 
     def sft() -> dict[str, Any]:

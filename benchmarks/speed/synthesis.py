@@ -56,13 +56,13 @@ def requests(count: int) -> list[Any]:
 def ours(url: str, home: Path) -> tuple[float, float]:
     """Seconds and CPU seconds of our client."""
     from wethink.clients.chat import Chat
-    from wethink.clients.response_store import AnswerStore
+    from wethink.clients.response_store import ResponseStore
     from wethink.config.launch import Endpoint
 
     where = Endpoint.model_validate({"url": f"{url}/v1", "concurrency": CONCURRENCY, "deadline_seconds": 60.0})
 
     async def run() -> tuple[float, float]:
-        with AnswerStore(home / "bench.sqlite") as store:
+        with ResponseStore(home / "bench.sqlite") as store:
             async with Chat({"here": where}, store) as chat:
                 await chat.ask(requests(CALLS + 1)[-1])  # the first call imports and connects
                 wall, cpu = time.monotonic(), time.process_time()

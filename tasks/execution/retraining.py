@@ -41,7 +41,7 @@ Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, 
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
+def retraining_lock() -> Iterator[None]:
     """Hold this checkout's retrains: another one waits, also one that is taken for dead and started again.
 
     Raises:
@@ -119,7 +119,7 @@ def bring(source: str, bucket: str) -> Path:
             raise UserError(f"{folder} is no source; name a folder directly in {bucket}.")
         return folder
     limit = load_params().ingest.max_file_mb
-    found = retries.patiently(s3.sync, s3.client("s3"), bucket, source, SOURCES, limit)
+    found = retries.retry_while_unavailable(s3.sync, s3.client("s3"), bucket, source, SOURCES, limit)
     if not found.fetched + found.kept:
         raise UserError(f"s3://{bucket}/{source}/ holds no usable object; {len(found.quarantined)} are in quarantine.")
     return (SOURCES / source).resolve()
@@ -145,7 +145,7 @@ def _datasets(version: Version) -> Path:
     return version.folder.parent.parent / "datasets"
 
 
-def workplace(plan: Plan, now: Version) -> Path:
+def prepare_worktree(plan: Plan, now: Version) -> Path:
     """The run's worktree, with links to what it starts from."""
     folder = worktrees.checkout(WORK / "retrain" / plan.name, {"retrain.source": plan.source} | _own_params())
     (folder / "retrain").mkdir(exist_ok=True)
@@ -202,7 +202,7 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
 
     `approve` may turn a promotion into a refusal: a person's word (tasks/orchestration/approval.py).
     """
-    from wethink.retraining.challenger import answers
+    from wethink.retraining.challenger import gate_records
 
     params: Params = load_params(folder / "params.yaml")
     store = store or now.folder.parent
@@ -217,7 +217,7 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
     }
     version = model_registry.register(folder / "retrain/challenger", origin, store)
     evaluation = folder / "retrain/evaluation"
-    champion, challenger = (answers(evaluation, model) for model in ("champion", "challenger"))
+    champion, challenger = (gate_records(evaluation, model) for model in ("champion", "challenger"))
     rule, items = params.promotion, held_out(champion)
     found = model_registry.decided(now, version, rule.programme, items)
     if found is None:

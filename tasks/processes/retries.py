@@ -90,7 +90,7 @@ def _deaths(flow_run: str) -> int:
         return sum(state.name == "Lost" for state in client.read_flow_run_states(UUID(flow_run)))
 
 
-def patiently(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def retry_while_unavailable(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of `work`, called again while a service that it needs is away; it must bear being called again.
 
     Raises:

@@ -18,7 +18,7 @@ from tasks.stack.layout import MARK, Stack
 ALIVE = ("RUNNING", "PENDING", "CANCELLING")
 
 
-def go_on(stack: Stack, pool: str) -> int:
+def reschedule_runs(stack: Stack, pool: str) -> int:
     """Let every run of the pool that stands as alive be started again, or be cancelled if that was asked; how many.
 
     Raises:

@@ -95,7 +95,7 @@ def services(stack: Stack) -> list[Service]:
             _worker_is_online,
             f"pool '{deploy.POOL}'",
             phase=2,
-            before=lambda stack: orphaned_runs.go_on(stack, deploy.POOL),
+            before=lambda stack: orphaned_runs.reschedule_runs(stack, deploy.POOL),
         ),
         *(
             [_champion(stack)]

@@ -8,7 +8,7 @@ store; the row that a call led to names it (provenance), and so does the trace.
 from pathlib import Path
 from typing import Any
 
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.response_store import ResponseStore
 from wethink.config.params import load_params
 
 SAMPLE = 20
@@ -27,7 +27,7 @@ def log(client: Any, run_id: str, stage: str) -> int:
     known = client.search_traces(locations=[home], filter_string=f"tags.stage_run = '{run_id}'", max_results=SAMPLE)
     if known:
         return len(known)
-    with AnswerStore(store) as answers:
+    with ResponseStore(store) as answers:
         calls = answers.sample(SAMPLE, JUDGE, stage != "synthesize")
     for call in calls:
         start, end = (int(seconds * 1e9) for seconds in (call["at"] - call["seconds"], call["at"]))

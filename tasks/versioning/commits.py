@@ -106,7 +106,7 @@ def dvc(folder: Path, *arguments: str) -> str:
     Raises:
         UserError: DVC's own last word.
     """
-    return retries.patiently(_run, folder, *dvc_status.DVC, *arguments)
+    return retries.retry_while_unavailable(_run, folder, *dvc_status.DVC, *arguments)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -15,9 +15,9 @@ from tests.support.chat_server import chat_server, stats
 from wethink.clients import chat as client
 from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.circuit_breaker import IN_A_ROW, Breaker
-from wethink.clients.ordered import in_order
+from wethink.clients.ordered import ordered_map
 from wethink.clients.request import Picture, Request
-from wethink.clients.response_store import Answer, AnswerStore, Call
+from wethink.clients.response_store import Answer, Call, ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.config.launch import Endpoint
 
@@ -45,7 +45,7 @@ def ask(store: Path, requests: list[Request], where: Endpoint, **options: Any) -
     """The answer, or the exception, of each request; all asked at once."""
 
     async def run() -> list[Any]:
-        with AnswerStore(store) as answers:
+        with ResponseStore(store) as answers:
             async with Chat({"here": where}, answers, **options) as chat:
                 return await asyncio.gather(*map(chat.ask, requests), return_exceptions=True)
 
@@ -62,8 +62,8 @@ def test_what_passes_is_tried_again_and_every_answer_is_bought_once(tmp_path: Pa
     assert first == again * 2
     assert seen["answered"] == seen["distinct"] == 60 and sum(seen["faults"].values()) > 5
     assert seen["most_in_flight"] <= 8
-    with AnswerStore(tmp_path / "a.sqlite") as store:
-        assert store.bought_twice() == 0
+    with ResponseStore(tmp_path / "a.sqlite") as store:
+        assert store.duplicate_charges() == 0
         outcomes = {line["outcome"]: line["calls"] for line in store.ledger()}
     assert outcomes["answered"] == 60 and sum(outcomes.values()) == seen["received"]
 
@@ -72,7 +72,7 @@ def test_a_failed_call_is_in_the_ledger_and_never_an_answer(tmp_path: Path) -> N
     with chat_server(tmp_path, status=500) as url:
         [found] = ask(tmp_path / "a.sqlite", [request()], endpoint(url, attempts=3))
     assert isinstance(found, Unavailable) and found.retryable and found.reason == "HTTP 500 after 3 attempts"
-    with AnswerStore(tmp_path / "a.sqlite") as store:
+    with ResponseStore(tmp_path / "a.sqlite") as store:
         assert store.get(request().key) is None
         assert [(line["outcome"], line["calls"]) for line in store.ledger()] == [("HTTP 500", 3)]
 
@@ -159,18 +159,18 @@ def test_max_cost_is_never_passed_and_the_run_stops_with_a_sentence(tmp_path: Pa
     answered = [answer for answer in found if isinstance(answer, Answer)]
     stopped = [error for error in found if isinstance(error, UserError)]
     assert answered and len(answered) + len(stopped) == 200 and "max_cost is 2" in str(stopped[0])
-    with AnswerStore(path) as store:
+    with ResponseStore(path) as store:
         assert 0.5 < store.spent() <= 2.0
-        assert store.promise(2.0 - store.spent(), 2.0) is not None, "something is still set aside"
+        assert store.reserve(2.0 - store.spent(), 2.0) is not None, "something is still set aside"
 
 
 def test_processes_that_share_a_store_share_the_budget_and_the_dead_hold_nothing(tmp_path: Path) -> None:
-    with AnswerStore(tmp_path / "a.sqlite") as one, AnswerStore(tmp_path / "a.sqlite") as other:
-        assert one.promise(6.0, 10.0) is not None
-        assert other.promise(6.0, 10.0) is None
+    with ResponseStore(tmp_path / "a.sqlite") as one, ResponseStore(tmp_path / "a.sqlite") as other:
+        assert one.reserve(6.0, 10.0) is not None
+        assert other.reserve(6.0, 10.0) is None
         dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
         one._base.execute("UPDATE promises SET pid = ?", (int(dead.stdout),))
-        assert other.promise(6.0, 10.0) is not None
+        assert other.reserve(6.0, 10.0) is not None
 
 
 @pytest.mark.parametrize("options", [{"key": "another"}, {"status": 403}, {"status": 500}, {"status": 400}])
@@ -240,7 +240,7 @@ def test_an_answer_and_its_bill_are_kept_together_or_not_at_all(tmp_path: Path) 
     environment = os.environ | {"PYTHONPATH": str(Path(client.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.sqlite")], env=environment)
     assert done.returncode == -9
-    with AnswerStore(tmp_path / "a.sqlite") as store:
+    with ResponseStore(tmp_path / "a.sqlite") as store:
         assert store.get("k") is None and store.spent() == 0.0
         store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0, 1, 1, 1.0))
         store.put(Answer("b", "stop"), Call("k", "r", "e", "m", "answered", 1.0, 1, 1, 1.0))
@@ -248,18 +248,18 @@ def test_an_answer_and_its_bill_are_kept_together_or_not_at_all(tmp_path: Path) 
 
 
 def test_the_ledger_tells_a_second_purchase_from_two_calls_on_their_way_at_once(tmp_path: Path) -> None:
-    with AnswerStore(tmp_path / "a.sqlite") as store:
+    with ResponseStore(tmp_path / "a.sqlite") as store:
         store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0))
         store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0))  # sent before the first was stored
-        assert store.bought_twice() == 0
+        assert store.duplicate_charges() == 0
         store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 0.0))  # sent after it
-        assert store.bought_twice() == 1
+        assert store.duplicate_charges() == 1
 
 
 def test_a_file_that_is_no_store_gives_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_text("these are not the answers that you are looking for " * 100)
     with pytest.raises(UserError, match=r"launch\.answers"):
-        AnswerStore(tmp_path / "a.sqlite")
+        ResponseStore(tmp_path / "a.sqlite")
 
 
 def test_results_come_in_order_and_no_more_than_a_window_is_begun() -> None:
@@ -274,7 +274,7 @@ def test_results_come_in_order_and_no_more_than_a_window_is_begun() -> None:
     async def run() -> list[int]:
         nonlocal done, most
         found = []
-        async for number in in_order((lambda n=n: job(n) for n in range(50)), 5):  # type: ignore[misc]
+        async for number in ordered_map((lambda n=n: job(n) for n in range(50)), 5):  # type: ignore[misc]
             most = max(most, begun - done)
             done += 1
             found.append(number)

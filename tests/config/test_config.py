@@ -185,7 +185,7 @@ def test_a_rank_whose_peer_is_gone_says_so_and_does_not_pass_for_the_cause(
     def train(**_: object) -> None:
         raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:10678.")
 
-    monkeypatch.setattr(runner, "HINDSIGHT", 0.0)
+    monkeypatch.setattr(runner, "PEER_FAILURE_GRACE_S", 0.0)
     monkeypatch.setattr(runner, "arguments", lambda stage, params: {})
     monkeypatch.setattr("wethink.training.sft.sft", train)
     with pytest.raises(UserError, match="another rank has ended") as raised:

@@ -20,7 +20,7 @@ from wethink.common.jsonl import file_sha256, read_json, write_json
 from wethink.common.processes import OWNERS
 from wethink.config.params import load_params
 from wethink.dag import runner, workspace
-from wethink.dag.all_stages import OTHERS
+from wethink.dag.all_stages import EXTRA_STAGES
 from wethink.dag.publishing import publish, verify_manifest
 from wethink.dag.stage import Stage
 from wethink.dag.usage import measured
@@ -88,7 +88,7 @@ def test_an_arm_that_was_interrupted_runs_again_and_is_not_taken_for_finished(
     monkeypatch.chdir(tmp_path)
     params = load_params(ROOT / "profiles" / "tiny.yaml")
     toy = Stage("a toy", "tests.dag.test_runner:write_out", "draw", {}, "toy")
-    monkeypatch.setattr(runner, "OTHERS", {"toy": toy})
+    monkeypatch.setattr(runner, "EXTRA_STAGES", {"toy": toy})
     assert runner.run_stage("toy", params, once=True) == {"rows": 1}
     Path("broken").touch()
     other = params.model_copy(update={"seed": params.seed + 1})
@@ -99,7 +99,7 @@ def test_an_arm_that_was_interrupted_runs_again_and_is_not_taken_for_finished(
 
 
 def test_every_control_of_equal_compute_is_made_again_when_what_it_is_compared_with_was() -> None:
-    controls = {name: stage for name, stage in OTHERS.items() if "logs" in stage.inputs}
+    controls = {name: stage for name, stage in EXTRA_STAGES.items() if "logs" in stage.inputs}
     assert {"more_sft", "rejection_sft", "arm_new_source_more_sft"} <= set(controls)
     assert all("rival" in stage.inputs for stage in controls.values())
     assert controls["more_sft"].inputs["rival"] == "models/grpo"

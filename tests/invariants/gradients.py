@@ -24,7 +24,7 @@ from wethink.models.policy import Processor
 from wethink.rewards.hybrid import Scored
 from wethink.rewards.verdict import Verdict
 from wethink.rl.rollouts import Group
-from wethink.rl.update import Policies, learn
+from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training.engine import build_engine, optimizer_step
 from wethink.training.ranks import join
 
@@ -93,7 +93,7 @@ def descent(
     ranks = join(given)
     engine = build_engine(scorer, config.optim, given)
     before = _weights(engine)
-    sums = learn(Policies(engine, reference, made, dict(old or {})), mine, config, ranks)
+    sums = accumulate_gradients(Policies(engine, reference, made, dict(old or {})), mine, config, ranks)
     if sums:
         optimizer_step(engine, config.optim, 0)
     return {name: ((before[name] - value) / STEP).numpy() for name, value in _weights(engine).items()}

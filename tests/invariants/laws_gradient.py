@@ -14,7 +14,7 @@ from tests.invariants.gradients import furthest, gradient, groups, launch, lengt
 from tests.invariants.invariant import Law, planted
 from tests.invariants.worlds import Crash, in_world
 from wethink.rl import update
-from wethink.rl.objective import group_advantages, spread, token_weights
+from wethink.rl.objective import group_advantages, per_token, token_weights
 
 FOLDER = Path(tempfile.mkdtemp(prefix="laws-"))
 FP32 = 1e-5  # per tensor, in units of its largest entry
@@ -35,7 +35,7 @@ def same_gradient(
     mutant: bool, *, stage: int, shares: list[int], micro: int, bf16: bool = False, offload: bool = False
 ) -> None:
     whole, given = reference(), launch(stage, FOLDER, bf16, offload)
-    with planted(mutant, "wethink.rl.update.passes", without_the_last_pass):
+    with planted(mutant, "wethink.rl.update.training_micro_batches", without_the_last_pass):
         found = in_world(len(shares), gradient, given, settings(micro), shares, groups())
     for rank, ours in enumerate(found):
         distance = length_apart(ours, whole) if bf16 else furthest(ours, whole)
@@ -43,7 +43,7 @@ def same_gradient(
         assert distance <= bound, f"rank {rank} is off by {distance:.1e}, more than {bound:.1e}"
 
 
-passes = update.passes
+passes = update.training_micro_batches
 
 
 def without_the_last_pass(*given: Any) -> Any:
@@ -72,7 +72,7 @@ def no_hang(mutant: bool) -> None:
 
 def all_cut_moves_nothing(mutant: bool) -> None:
     cut = [replace(g, completions=[replace(c, finished=False) for c in g.completions]) for g in groups()]
-    with planted(mutant, "wethink.rl.rollouts.Group.learned", lambda self, config: self.known):
+    with planted(mutant, "wethink.rl.rollouts.Group.loss_mask", lambda self, config: self.known):
         (found,) = in_world(1, gradient, launch(0, FOLDER), settings(16, overlong="mask"), [8], cut)
     assert all(float(np.abs(value).max()) == 0 for value in found.values())
 
@@ -87,7 +87,7 @@ def equal_rewards_move_nothing(mutant: bool) -> None:
 def junk_that_is_not_learned_changes_nothing(mutant: bool) -> None:
     lengths, learned = torch.tensor([3, 2, 4]), torch.tensor([True, False, True])
     loss = torch.arange(9, dtype=torch.float32)
-    junk = torch.where(spread(learned, lengths), loss, torch.tensor(1e4))
+    junk = torch.where(per_token(learned, lengths), loss, torch.tensor(1e4))
     if mutant:
         learned = torch.ones_like(learned)
     for aggregation in ("token", "sequence", "constant"):

@@ -46,7 +46,7 @@ def by_tensors(rows: list[Any], o: dict[str, Any], limit: int) -> float:
     now, old, engine, ref = (
         torch.tensor([t[i] for tokens, _, _ in rows for t in tokens], dtype=torch.float64) for i in range(4)
     )
-    advantages = objective.spread(torch.tensor([a for _, a, _ in rows], dtype=torch.float64), lengths)
+    advantages = objective.per_token(torch.tensor([a for _, a, _ in rows], dtype=torch.float64), lengths)
     learned = torch.tensor([flag for _, _, flag in rows])
     ratio = objective.log_ratio(now, old, lengths, o["ratio"]).exp()
     loss, _, _ = objective.surrogate(
@@ -102,7 +102,9 @@ def losses(mutant: bool) -> None:
         ours, theirs = by_tensors(rows, o, 8), by_scalars(rows, o, 8)
         assert math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-6), (ours, theirs)
 
-    with planted(mutant, "wethink.rl.objective.sum_by", lambda values, lengths: values.new_ones(len(lengths))):
+    with planted(
+        mutant, "wethink.rl.objective.per_completion_sum", lambda values, lengths: values.new_ones(len(lengths))
+    ):
         held(test)
 
 

@@ -33,7 +33,7 @@ from wethink.models.policy import Processor, save_policy
 from wethink.rewards.hybrid import Scored
 from wethink.rewards.verdict import Verdict
 from wethink.rl import objective
-from wethink.rl.rollouts import Group, give_advantages
+from wethink.rl.rollouts import Group, assign_advantages
 from wethink.training.ranks import join
 
 BOUND = 1e-4  # per tensor, in units of its largest entry
@@ -239,8 +239,8 @@ def ours(family: Family, setting: Setting) -> dict[str, np.ndarray]:
         groups.append(Group(row, prompt, completions, [""] * GROUP, scores, [0.0] * GROUP, place))
         old[row["id"], place] = torch.tensor([logp for logps in given.logps[place] for logp in logps])
     with mock.patch.object(objective, "EPSILON", 1e-4):
-        groups = give_advantages(groups, config, rewards, ranks)
-    assert all(group.kept for group in groups)
+        groups = assign_advantages(groups, config, rewards, ranks)
+    assert all(group.has_signal for group in groups)
     reference = CompletionLogProbs(other_policy(family), []) if config.kl else None
     return descent(
         CompletionLogProbs(model, []), made, stage, config, groups, reference, old if setting.ratios else None

@@ -19,7 +19,7 @@ from wethink.config.params import Params, load_params
 from wethink.config.retraining import SecondLook
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
-from wethink.retraining.label_check import second_look
+from wethink.retraining.label_check import check_labels
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +109,11 @@ def test_questions_that_the_reader_does_not_know_and_answers_that_only_a_judge_c
     given = [row | {"scene": row["image"], "source": "digits"} for row in given]
     more = (home / "bare/source", SecondLook(rows=100), params.synthesize, params.rewards, params.launch, 0)
     strange = [row | {"problem": f"in this picture, {row['problem']}"} for row in given]
-    assert second_look(strange, images, *more)["unknown"] == 100
+    assert check_labels(strange, images, *more)["unknown"] == 100
     judged = [row | {"reward": "model"} for row in given]
-    assert second_look(judged, images, *more)["rows"] == 0
+    assert check_labels(judged, images, *more)["rows"] == 0
     with pytest.raises(UserError, match="second look stops"):
-        second_look([row | {"reward": "rule"} for row in given], images, *more)
+        check_labels([row | {"reward": "rule"} for row in given], images, *more)
 
 
 def behind(url: str, folder: Path, params: Params) -> tuple[Any, Any]:
@@ -140,12 +140,12 @@ def test_models_behind_endpoints_look_once_and_contradict_what_is_wrong(
     with chat_server(tmp_path) as url:
         synthesize, launch = behind(url, tmp_path, params)
         given = (images, tmp_path, SecondLook(rows=60), synthesize, params.rewards, launch, 0)
-        found = second_look(right, *given)
+        found = check_labels(right, *given)
         assert found["rows"] == 60 and found["unknown"] == 0 and found["share"]["high"] < 0.4
         bought = stats(url)["distinct"]
         assert bought == 60
         with pytest.raises(UserError, match=r"gemini-2.5-pro contradicted 60 of 60 rows"):
-            second_look(wrong, *given)
+            check_labels(wrong, *given)
         assert stats(url)["distinct"] == bought, "the answers were bought twice"
 
 
@@ -159,8 +159,8 @@ def test_a_busy_server_is_no_reason_against_a_source_but_one_to_come_again(
     with chat_server(tmp_path, status=503) as url:
         synthesize, launch = behind(url, tmp_path, params)
         with pytest.raises(UserError, match="failed for a passing reason") as refused:
-            second_look([row], images, tmp_path, SecondLook(), synthesize, params.rewards, launch, 0)
+            check_labels([row], images, tmp_path, SecondLook(), synthesize, params.rewards, launch, 0)
         assert refused.value.exit_code == TRY_AGAIN_LATER
         patient = synthesize.model_copy(update={"max_failed": 1.0})
-        found = second_look([row], images, tmp_path, SecondLook(), patient, params.rewards, launch, 0)
+        found = check_labels([row], images, tmp_path, SecondLook(), patient, params.rewards, launch, 0)
         assert found["unknown"] == 1 and found["contradicted"] == 0 and found["share"] is None

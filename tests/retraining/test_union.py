@@ -60,7 +60,7 @@ def run(folder: Path, params: Params, images: list[str], old: Path) -> Path:
 
 def united(folder: Path, params: Params, old: Path) -> Path:
     """The step `union`."""
-    union.union(
+    union.merge_datasets(
         old=old,
         images=folder / "images",
         rows=folder / "rows",

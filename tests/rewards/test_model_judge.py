@@ -14,7 +14,7 @@ from wethink.config.launch import Endpoint, Launch
 from wethink.config.rewards import Judge, Rewards
 from wethink.rewards import format, hybrid
 from wethink.rewards.judge import calibration, model_judge
-from wethink.rewards.judge.model_judge import connected
+from wethink.rewards.judge.model_judge import judge_connection
 from wethink.rewards.verdict import Verdict
 
 Script = Callable[[dict[str, str]], tuple[int, str, str]]  # what is shown, in parts → status, reply, finish reason
@@ -105,14 +105,14 @@ def score(answer: str, config: Rewards, gold: str = "a red circle and a blue sta
 def test_the_judges_tiers_become_rewards_and_it_sees_the_answer_alone(tmp_path: Path, serve: Any) -> None:
     server = serve(honest)
     config, launch = settings(tmp_path, server.url)
-    with connected(config, launch):
+    with judge_connection(config, launch):
         found = [score(text, config) for text in ("a red circle and a blue star", "a red circle", "a dog")]
         again = score("a dog", config)
     assert [one.total for one in found] == pytest.approx([1.0, 0.65, 0.3]) and again == found[2]
     assert len(server.bodies) == 3  # the fourth was remembered
     assert "secret thoughts" not in json.dumps(server.bodies)
     assert server.bodies[0]["response_format"]["json_schema"]["strict"] is True
-    with connected(config, launch):  # another run pays for nothing again
+    with judge_connection(config, launch):  # another run pays for nothing again
         assert score("a red circle", config).total == pytest.approx(0.65)
     assert len(server.bodies) == 3
 
@@ -131,7 +131,7 @@ def test_what_a_response_makes_of_the_judge_is_wrong_not_unknown(
 ) -> None:
     server = serve(lambda shown: (status, reply, finish))
     config, launch = settings(tmp_path, server.url)
-    with connected(config, launch):
+    with judge_connection(config, launch):
         found = score("a red circle", config)
     assert (found.verdict, found.total) == (Verdict("wrong", reason, 0.0), pytest.approx(0.3))
 
@@ -140,7 +140,7 @@ def test_what_a_response_makes_of_the_judge_is_wrong_not_unknown(
 def test_an_outage_is_unknown_and_not_remembered(tmp_path: Path, serve: Any, status: int) -> None:
     server = serve(lambda shown: (status, "", ""))
     config, launch = settings(tmp_path, server.url)
-    with connected(config, launch):
+    with judge_connection(config, launch):
         found = score("a red circle", config)
         server.script = honest
         later = score("a red circle", config)
@@ -153,7 +153,7 @@ def test_a_request_that_is_refused_is_the_responses_doing_only_where_others_are_
 ) -> None:
     server = serve(lambda shown: (400, "", "") if "bomb" in shown["candidate"] else honest(shown))
     config, launch = settings(tmp_path, server.url)
-    with connected(config, launch):
+    with judge_connection(config, launch):
         assert score("a bomb", config).verdict.outcome == "unknown"  # so far the server may be misconfigured
         assert score("a dog", config).verdict.outcome == "wrong"
         assert score("a bomb", config).verdict.outcome == "wrong"
@@ -162,7 +162,7 @@ def test_a_request_that_is_refused_is_the_responses_doing_only_where_others_are_
 def test_a_key_that_is_refused_stops_the_run(tmp_path: Path, serve: Any) -> None:
     server = serve(lambda shown: (401, "", ""))
     config, launch = settings(tmp_path, server.url)
-    with connected(config, launch), pytest.raises(UserError, match="refuses"):
+    with judge_connection(config, launch), pytest.raises(UserError, match="refuses"):
         score("a red circle", config)
 
 
@@ -176,7 +176,7 @@ def test_several_votes_give_the_median(tmp_path: Path, serve: Any) -> None:
 
     server = serve(script)
     config, launch = settings(tmp_path, server.url, votes=3, temperature=1.0)
-    with connected(config, launch):
+    with judge_connection(config, launch):
         assert score("a red circle", config).accuracy == 0.5
     assert len(server.bodies) == 3
 
@@ -185,8 +185,8 @@ def test_many_answers_are_asked_for_together_and_then_known(tmp_path: Path, serv
     server = serve(honest)
     config, launch = settings(tmp_path, server.url)
     texts = [format.render("a", f"answer {number % 7}") for number in range(40)] + ["no tags"]
-    with connected(config, launch):
-        hybrid.ask_ahead([(text, "describe it", "answer 3", "model") for text in texts])
+    with judge_connection(config, launch):
+        hybrid.prefetch_verdicts([(text, "describe it", "answer 3", "model") for text in texts])
         asked = len(server.bodies)
         found = [hybrid.score(text, "describe it", "answer 3", "DES", "model", config).accuracy for text in texts]
     assert asked == len(server.bodies) == 7
@@ -198,7 +198,7 @@ def test_an_answer_too_long_or_empty_never_reaches_the_judge_nor_does_a_row_with
 ) -> None:
     server = serve(honest)
     config, launch = settings(tmp_path, server.url)
-    with connected(config, launch):
+    with judge_connection(config, launch):
         assert score("x" * 4001, config).verdict.outcome == "wrong"
         assert score("anything", config, gold=" ").verdict.outcome == "unknown"
         assert hybrid.score("no tags", "describe it", "a dog", "DES", "model", config).total == 0.0
@@ -211,7 +211,7 @@ def test_nothing_is_scored_without_the_judge_that_is_named_and_an_unknown_endpoi
         score("a red circle", config)
     with (
         pytest.raises(UserError, match=r"rewards\.judge\.endpoint"),
-        connected(config, launch.model_copy(update={"endpoints": {}})),
+        judge_connection(config, launch.model_copy(update={"endpoints": {}})),
     ):
         pass
 

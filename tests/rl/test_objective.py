@@ -7,7 +7,7 @@ import torch
 
 from wethink.common.errors import UserError
 from wethink.rl.objective import component_advantages, group_advantages, kl_penalty, overlong_penalty, surrogate, varied
-from wethink.rl.trainer import refuse_haven
+from wethink.rl.trainer import stop_on_unverifiable_rewards
 
 
 def test_a_group_with_one_known_member_or_equal_rewards_moves_nothing() -> None:
@@ -50,6 +50,6 @@ def test_training_stops_when_unknown_rewards_rise_with_the_policy_and_only_then(
     def history(*rates: float) -> list[dict[str, Any]]:
         return [{"unknown": rate, "completions": 256} for rate in rates for _ in range(20)]
 
-    refuse_haven(history(0.25, 0.25))  # a faulty gold here and there is no haven
+    stop_on_unverifiable_rewards(history(0.25, 0.25))  # a faulty gold here and there is no haven
     with pytest.raises(UserError, match=r"unknown rewards rose from 0\.0%"):
-        refuse_haven(history(0.0, 0.25))
+        stop_on_unverifiable_rewards(history(0.0, 0.25))

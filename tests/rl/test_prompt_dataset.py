@@ -13,7 +13,7 @@ from wethink.config.params import load_params
 from wethink.rl.heldout_probe import best_step, should_stop
 from wethink.rl.prompt_dataset import PassRates, Prompts, hold_out
 from wethink.rl.rollout_log import rescore, summarise_step
-from wethink.rl.update import split
+from wethink.rl.update import split_by_update
 
 ROWS = [{"id": str(i), "kind": "ab"[i % 2], "image": f"i{i // 2}"} for i in range(10)]
 REWARDS = load_params(Path(__file__).resolve().parents[2] / "profiles/tiny.yaml").rewards
@@ -92,11 +92,11 @@ def test_the_best_step_is_the_earliest_of_the_best_probes_and_none_if_the_start_
 def test_updates_share_the_groups_by_their_place_whoever_holds_them() -> None:
     groups = [SimpleNamespace(place=place) for place in (7, 1, 4, 9)]
     everyone = [0, 1, 4, 5, 7, 9, 11]
-    mine = split(groups, 3, everyone)  # type: ignore[arg-type]
-    other = split([SimpleNamespace(place=place) for place in (0, 5, 11)], 3, everyone)  # type: ignore[misc]
+    mine = split_by_update(groups, 3, everyone)  # type: ignore[arg-type]
+    other = split_by_update([SimpleNamespace(place=place) for place in (0, 5, 11)], 3, everyone)  # type: ignore[misc]
     parts = [sorted(g.place for g in a + b) for a, b in zip(mine, other, strict=True)]
     assert parts == [[0, 1, 4], [5, 7], [9, 11]]
-    assert split(groups[:1], 5, [7]) == [groups[:1]]  # type: ignore[arg-type]
+    assert split_by_update(groups[:1], 5, [7]) == [groups[:1]]  # type: ignore[arg-type]
 
 
 def rollout(text: str, verdict: str, reward: float | None) -> dict[str, Any]:

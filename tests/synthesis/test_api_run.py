@@ -9,7 +9,7 @@ from benchmarks.crash_safety.synthesis import chaos, holds
 from tests.support.chat_server import chat_server, stats
 from tests.synthesis.test_teams import at, photos, synthesized
 from wethink.cli.synthesize import prepare
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.response_store import ResponseStore
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_jsonl
 from wethink.config.params import load_params, load_yaml
@@ -65,7 +65,7 @@ def test_a_budget_stops_the_stage_before_it_is_passed_and_a_raised_one_buys_only
         priced = at(url, store, price_prompt=100.0, price_completion=100.0)
         with pytest.raises(UserError, match=r"synthesize\.max_cost is 1\.5, .* are spent"):
             synthesized(images, tmp_path / "poor", priced, max_cost=1.5)
-        with AnswerStore(store) as answers:
+        with ResponseStore(store) as answers:
             assert 0 < answers.spent() <= 1.5
         bought = stats(url)["answered"]
         rich = synthesized(images, tmp_path / "rich", priced, max_cost=10_000.0)

@@ -23,7 +23,7 @@ from wethink.synthesis.embedded_team import EmbeddedAnnotator
 from wethink.synthesis.funnel import funnel
 from wethink.synthesis.pipeline import has_path
 from wethink.synthesis.synthesize import annotate, synthesize
-from wethink.synthesis.team import Refined, Subject
+from wethink.synthesis.team import ImageRef, Refined
 
 REWARDS = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 RATES = Embedded(error_rate=0.10, hurry_rate=0.35, slip_rate=0.05)
@@ -76,8 +76,8 @@ def rows(world: Path) -> Path:
     return synthesized(world, world / "rows", settings())
 
 
-def subjects(world: Path) -> list[Subject]:
-    return [Subject(record.id, record.source) for record in ImageSet(world / "images").records]
+def subjects(world: Path) -> list[ImageRef]:
+    return [ImageRef(record.id, record.source) for record in ImageSet(world / "images").records]
 
 
 def truths(world: Path) -> dict[str, dict]:

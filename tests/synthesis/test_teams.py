@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.chat_server import chat_server, stats
 from wethink.cli.synthesize import fill
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.response_store import ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.config.data import Ingest, Source
@@ -20,7 +20,7 @@ from wethink.data.ingest import ingest
 from wethink.data.schema import RELEASED_KEYS
 from wethink.synthesis import api_run, prompts, reply_schemas
 from wethink.synthesis.abilities import ABILITIES, REASONING
-from wethink.synthesis.api_run import Work
+from wethink.synthesis.api_run import AnnotationJob
 from wethink.synthesis.constraints import drafted, path_fault
 from wethink.synthesis.dry_run import estimate
 from wethink.synthesis.reply_schemas import Malformed, parse
@@ -67,9 +67,9 @@ def synthesized(images: Path, out: Path, launch: Launch, **changes: Any) -> Path
     return out
 
 
-def work(images: Path, launch: Launch) -> Work:
+def work(images: Path, launch: Launch) -> AnnotationJob:
     stored, config = ImageSet(images), PARAMS.synthesize.model_copy(update={"annotator": "endpoints"})
-    return Work(stored, stored.records, config, PARAMS.rewards, 0, launch)
+    return AnnotationJob(stored, stored.records, config, PARAMS.rewards, 0, launch)
 
 
 # --- accounting --------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_rows_say_who_was_asked_what_and_every_call_is_in_the_store(tmp_path: Pa
     assert "127.0.0.1" not in text and str(tmp_path) not in text
     described = {record["image"]: record for record in read_jsonl(out / "descriptions.jsonl")}
     seen = set()
-    with AnswerStore(tmp_path / "a.sqlite") as store:
+    with ResponseStore(tmp_path / "a.sqlite") as store:
         for row in read_jsonl(out / "rows.jsonl"):
             assert set(RELEASED_KEYS) < set(row)
             assert row["reward"] == ("model" if row["category"] == "DES" else "rule")
@@ -166,14 +166,14 @@ def test_a_changed_prompt_redoes_its_step_and_what_follows_and_nothing_before(
     images = photos(tmp_path, range(10), "images")
     with chat_server(tmp_path) as url:
         synthesized(images, tmp_path / "a", at(url, tmp_path / "a.sqlite"))
-        with AnswerStore(tmp_path / "a.sqlite") as store:
+        with ResponseStore(tmp_path / "a.sqlite") as store:
             before = {line["role"]: line["calls"] for line in store.ledger()}
         real = prompts.load("refine")
         changed = prompts.Prompt(real.name, real.text + " Be brief.", "0" * 12)
         original = prompts.load
         monkeypatch.setattr("wethink.synthesis.endpoint_team.load", lambda s: changed if s == "refine" else original(s))
         out = synthesized(images, tmp_path / "b", at(url, tmp_path / "a.sqlite"))
-        with AnswerStore(tmp_path / "a.sqlite") as store:
+        with ResponseStore(tmp_path / "a.sqlite") as store:
             after = {line["role"]: line["calls"] for line in store.ledger()}
     redone = {step for step in after if after[step] > before[step]}
     assert redone <= {"refine", "conclude"} and after["refine"] == 2 * before["refine"] > 0

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.tracking import mlflow_runs, traces
 from tests.flows.test_pipeline import publish, tracked_runs, write_live
-from wethink.clients.response_store import Answer, AnswerStore, Call
+from wethink.clients.response_store import Answer, Call, ResponseStore
 from wethink.common.jsonl import write_json
 
 
@@ -43,7 +43,7 @@ def test_the_report_is_an_artifact_of_the_pipelines_run_and_nothing_large_is(pro
 def test_a_sample_of_the_paid_calls_is_logged_once_and_says_who_was_asked_and_what_it_said(project: Path) -> None:
     from mlflow import MlflowClient
 
-    with AnswerStore(Path(".wethink/answers.sqlite")) as store:
+    with ResponseStore(Path(".wethink/answers.sqlite")) as store:
         for number in range(30):
             call = Call(f"{number:04x}", "judge" if number % 3 == 0 else "describe", "vision", "model", "answered", 0.5)
             store.put(Answer(f"said {number}", "stop"), call)

@@ -88,28 +88,28 @@ def test_a_service_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     for error in (_lost_database(), ConnectionRefusedError("nobody listens")):
         registry = Registry(error, 3)
-        assert retries.patiently(registry.ask) == "here" and registry.calls == 4
+        assert retries.retry_while_unavailable(registry.ask) == "here" and registry.calls == 4
 
 
 def test_a_service_that_stays_away_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(retries, "PATIENCE", -1.0)
     with pytest.raises(UserError, match=r"ask: a service did not answer .*then Retry: what was done is kept"):
-        retries.patiently(Registry(ConnectionRefusedError(), 9).ask)
+        retries.retry_while_unavailable(Registry(ConnectionRefusedError(), 9).ask)
 
 
 def test_a_defect_and_a_mistake_are_not_waited_for_and_a_full_disk_is_a_sentence() -> None:
     for error in (ValueError("a defect"), UserError("a mistake")):
         registry = Registry(error, 1)
         with pytest.raises(RuntimeError):
-            retries.patiently(registry.ask)
+            retries.retry_while_unavailable(registry.ask)
         assert registry.calls == 1
 
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "checkpoints/weights")
 
     with pytest.raises(UserError, match=r"the disk is full \(checkpoints/weights\); free some space"):
-        retries.patiently(full)
+        retries.retry_while_unavailable(full)
 
 
 def test_a_child_ends_also_where_there_is_no_room_for_its_log() -> None:

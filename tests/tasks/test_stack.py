@@ -319,7 +319,7 @@ def test_runs_that_a_stopped_worker_left_behind_go_on_and_a_cancelled_one_is_can
         return None
 
     monkeypatch.setattr(rest, "call", call)
-    assert orphaned_runs.go_on(Stack(tmp_path, layout.PORTS), "local") == 3
+    assert orphaned_runs.reschedule_runs(Stack(tmp_path, layout.PORTS), "local") == 3
     again = ("SCHEDULED", True)
     assert told == {"running": again, "pending": again, "cancelling": ("CANCELLED", True)}
 

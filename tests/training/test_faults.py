@@ -22,7 +22,7 @@ from wethink.models.policy import load_model
 from wethink.rewards.hybrid import Scored
 from wethink.rewards.verdict import unknown
 from wethink.rl import rollouts as scoring
-from wethink.rl.update import Policies, learn
+from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training import engine as distributed
 from wethink.training import ranks
 from wethink.training.engine import build_engine, optimizer_step
@@ -69,7 +69,7 @@ def _poisoned(stage: int, folder: Path) -> tuple[bool, bool]:
         backward = engine.backward
         engine.backward = lambda loss: backward(loss * math.nan)
     chosen = groups()
-    learn(Policies(engine, None, made), chosen[:5] if ranks.first else chosen[5:], config, ranks)
+    accumulate_gradients(Policies(engine, None, made), chosen[:5] if ranks.first else chosen[5:], config, ranks)
     norm = optimizer_step(engine, config.optim, 0)
     after = distributed.policy_state(engine) or dict(model.named_parameters())
     return math.isfinite(norm), any(not torch.equal(before[name], after[name]) for name in before)
@@ -165,7 +165,14 @@ def test_an_outage_that_stays_stops_training_with_its_checkpoints_kept_and_no_ve
 def test_below_the_limit_an_unknown_reward_is_left_out_and_training_goes_on(workshop: Path) -> None:
     calls = Judge(lambda call: call % 5 == 0)
     assert (
-        told(workshop, "grpo", OUTAGE, rl__rollouts___score=calls, rl__trainer__refuse_haven=lambda history: None) == ""
+        told(
+            workshop,
+            "grpo",
+            OUTAGE,
+            rl__rollouts___score=calls,
+            rl__trainer__stop_on_unverifiable_rewards=lambda history: None,
+        )
+        == ""
     )
     records = list(read_jsonl(workshop / "scratch/rollouts.jsonl"))
     missing = [record for record in records if record["verdict"] == "unknown"]
@@ -182,7 +189,7 @@ def test_a_resume_of_another_kind_is_refused_with_the_difference_and_the_remedy(
         if len(history) == 3:
             raise UserError("stopped here")
 
-    assert told(workshop, "grpo", {}, rl__trainer__refuse_haven=stopped) == "stopped here"
+    assert told(workshop, "grpo", {}, rl__trainer__stop_on_unverifiable_rewards=stopped) == "stopped here"
     world = told(workshop, "grpo", {}, world=2)
     assert "holds a run of 1 processes, but launch.processes gives 2; set launch.processes to 1" in world
     other = {"launch__deepspeed": str(ROOT / "infra/deepspeed/zero2_fp32.json"), "grpo__optim__muon_lr": 0.01}
@@ -267,6 +274,6 @@ def test_a_gpu_without_enough_memory_is_a_sentence_with_what_to_lower(workshop: 
     def learn(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    sentence = told(workshop, "grpo", {}, rl__trainer__learn=learn)
+    sentence = told(workshop, "grpo", {}, rl__trainer__accumulate_gradients=accumulate_gradients)
     assert sentence.startswith("stage 'grpo' needs more memory than this GPU has: lower optim.micro_tokens")
     assert read_json(workshop / "scratch/failure.json")["message"] == sentence

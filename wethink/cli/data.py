@@ -63,10 +63,10 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _passrates(args: argparse.Namespace) -> None:
     from wethink.evaluation.pass_rates import passrates
-    from wethink.rewards.judge.model_judge import connected
+    from wethink.rewards.judge.model_judge import judge_connection
 
     params = load_params()
-    with connected(params.rewards, params.launch):
+    with judge_connection(params.rewards, params.launch):
         counts = passrates(args.model, Path("data/images"), args.rows, args.out, args.samples, params)
     print(f"{args.out}: {counts['rows']:,} rows, {counts['always']:,} always and {counts['never']:,} never solved")
 

@@ -10,7 +10,7 @@ from wethink.cli.data import COMMANDS, add_commands
 from wethink.common.errors import DISK_FULL, UserError, disk_full
 from wethink.common.processes import die_with_owners
 from wethink.config.params import load_params
-from wethink.dag.all_stages import OTHERS
+from wethink.dag.all_stages import EXTRA_STAGES
 from wethink.dag.experiment_stages import ABLATIONS, CONTROLS
 from wethink.dag.main_stages import STAGES
 from wethink.dag.retraining_stages import RETRAIN
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     retrain = commands.add_parser("retrain", help="one step of a retrain, in its worktree; `flows.retrain` runs them")
     retrain.add_argument("step", choices=[*RETRAIN, "bundle"], metavar="STEP", help=f"of {', '.join(RETRAIN)}, bundle")
     rank = commands.add_parser("rank")  # one rank of a training stage; started by the launcher, not by people
-    rank.add_argument("stage", choices=[name for name, stage in (STAGES | OTHERS).items() if stage.ranks])
+    rank.add_argument("stage", choices=[name for name, stage in (STAGES | EXTRA_STAGES).items() if stage.ranks])
     rank.add_argument("--scratch", type=Path, required=True)
     ask = commands.add_parser("ask", help="answer one question about one image, thinking shown")
     ask.add_argument("--image", type=Path, help="an image file")
@@ -117,11 +117,11 @@ def dispatch(args: argparse.Namespace) -> None:
         else:
             ask(args.image, args.question, args.model, args.temperature)
     elif args.command == "rescore":
-        from wethink.rewards.judge.model_judge import connected
+        from wethink.rewards.judge.model_judge import judge_connection
         from wethink.rl.rollout_log import rescore
 
         params = load_params()
-        with connected(params.rewards, params.launch):
+        with judge_connection(params.rewards, params.launch):
             print(json.dumps(rescore(args.file, params.rewards, args.out), indent=2, ensure_ascii=False))
     elif args.command in COMMANDS:
         COMMANDS[args.command](args)

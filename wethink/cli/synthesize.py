@@ -7,16 +7,16 @@ from wethink.common.errors import UserError
 from wethink.config.params import Params
 from wethink.dag.workspace import stage_lock
 from wethink.data.image_store import ImageSet
-from wethink.synthesis.api_run import Work, buy
+from wethink.synthesis.api_run import AnnotationJob, annotate_all
 from wethink.synthesis.pipeline import to_annotate
 
 
-def fill(work: Work, number: int, parts: int) -> None:
+def fill(work: AnnotationJob, number: int, parts: int) -> None:
     """Buy the answers of one part; the stage then finds them in the store. Raises UserError like `buy`."""
     part = work.part(number, parts)
     part.team()
     if part.records:
-        buy(part, lambda record, found: None)
+        annotate_all(part, lambda record, found: None)
 
 
 def prepare(params: Params, part: str | None, dry_run: bool) -> None:
@@ -30,7 +30,7 @@ def prepare(params: Params, part: str | None, dry_run: bool) -> None:
     if not 1 <= number <= parts:
         raise UserError(f"--fill {part}: write it as I/N, with I from 1 to N, for instance 1/4.")
     stored = ImageSet(Path("data/images"))
-    work = Work(stored, to_annotate(stored), params.synthesize, params.rewards, params.seed, params.launch)
+    work = AnnotationJob(stored, to_annotate(stored), params.synthesize, params.rewards, params.seed, params.launch)
     if dry_run:
         from wethink.synthesis.dry_run import estimate, show
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from wethink.clients.circuit_breaker import Breaker
 from wethink.clients.request import Request
-from wethink.clients.response_store import Answer, AnswerStore, Call
+from wethink.clients.response_store import Answer, Call, ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.config.launch import Endpoint
 
@@ -46,7 +46,7 @@ class Chat:
     def __init__(
         self,
         endpoints: Mapping[str, Endpoint],
-        store: AnswerStore,
+        store: ResponseStore,
         max_cost: float | None = None,
         share: int = 1,
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
@@ -154,7 +154,7 @@ class Chat:
         if self._max_cost is None or not dearest:
             yield None
             return
-        promise = self._store.promise(dearest, self._max_cost)
+        promise = self._store.reserve(dearest, self._max_cost)
         if promise is None:
             raise UserError(
                 f"synthesize.max_cost is {self._max_cost:g}, {self._store.spent():.4g} are spent, and the next call "
@@ -163,7 +163,7 @@ class Chat:
         try:
             yield promise
         finally:
-            self._store.withdraw(promise)
+            self._store.release(promise)
 
     async def _send(self, client: "AsyncOpenAI", request: Request, endpoint: Endpoint) -> tuple[Answer, int, int]:
         import openai

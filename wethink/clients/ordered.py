@@ -10,7 +10,7 @@ from wethink.common.errors import UserError
 T = TypeVar("T")
 
 
-async def in_order(jobs: Iterable[Callable[[], Coroutine[Any, Any, T]]], window: int) -> AsyncGenerator[T, None]:
+async def ordered_map(jobs: Iterable[Callable[[], Coroutine[Any, Any, T]]], window: int) -> AsyncGenerator[T, None]:
     """Yield what the jobs return, first job first, with at most `window` of them begun and not yet yielded.
 
     Raises:

@@ -53,7 +53,7 @@ class Call:
     cost: float = 0.0
 
 
-class AnswerStore:
+class ResponseStore:
     """Answers by key. Use as a context manager, from one thread; other processes may have it open as well."""
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class AnswerStore:
         except (sqlite3.Error, OSError) as error:
             raise UserError(f"launch.answers: {path} cannot be opened as a store of answers ({error}).") from None
 
-    def __enter__(self) -> "AnswerStore":
+    def __enter__(self) -> "ResponseStore":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,7 +95,7 @@ class AnswerStore:
         with self._transaction():
             self._bill(call, promise)
 
-    def promise(self, cost: float, limit: float) -> int | None:
+    def reserve(self, cost: float, limit: float) -> int | None:
         """Set `cost` aside, so that no process on this store can pass `limit`; None if it could be passed."""
         with self._transaction():
             for attempt in ("at once", "without the promises of the dead"):
@@ -104,10 +104,10 @@ class AnswerStore:
                     row = self._base.execute("INSERT INTO promises (pid, cost) VALUES (?, ?)", (os.getpid(), cost))
                     return row.lastrowid
                 if attempt == "at once":
-                    self._forget_the_dead()
+                    self._drop_stale_reservations()
         return None
 
-    def withdraw(self, promise: int | None) -> None:
+    def release(self, promise: int | None) -> None:
         """Give back what was set aside for a call that was never answered and never billed."""
         if promise is not None:
             self._base.execute("DELETE FROM promises WHERE id = ?", (promise,))
@@ -143,7 +143,7 @@ class AnswerStore:
         )
         return [dict(zip(columns, row, strict=True)) for row in found]
 
-    def bought_twice(self) -> int:
+    def duplicate_charges(self) -> int:
         """Calls that were sent although their answer was here: never one, whoever was killed when.
 
         The same question on its way twice, from two processes or around a kill, is not meant: nobody had its answer.
@@ -162,9 +162,9 @@ class AnswerStore:
         )
         if call.cost:
             self._base.execute("UPDATE total SET cost = cost + ?", (call.cost,))
-        self.withdraw(promise)
+        self.release(promise)
 
-    def _forget_the_dead(self) -> None:
+    def _drop_stale_reservations(self) -> None:
         """What was set aside by processes that were killed is free again."""
         for (pid,) in self._base.execute("SELECT DISTINCT pid FROM promises").fetchall():
             try:

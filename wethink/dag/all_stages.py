@@ -4,4 +4,4 @@ from wethink.dag.experiment_stages import ABLATIONS, CONTROLS
 from wethink.dag.retraining_stages import BUNDLE, RETRAIN
 from wethink.dag.stage import Stage
 
-OTHERS: dict[str, Stage] = CONTROLS | ABLATIONS | RETRAIN | {"bundle": BUNDLE}  # that DVC does not know
+EXTRA_STAGES: dict[str, Stage] = CONTROLS | ABLATIONS | RETRAIN | {"bundle": BUNDLE}  # that DVC does not know

@@ -5,14 +5,14 @@ from wethink.dag.stage import Stage
 from wethink.experiments.arms import ARMS, MAIN, RESULTS, folder
 
 # Whose compute a control may spend, and the logs that say how much that was.
-_RIVAL = {"logs": ".wethink/runs", "rival": "models/grpo"}
+_BUDGET_INPUTS = {"logs": ".wethink/runs", "rival": "models/grpo"}
 
 CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/experiments/controls.py)
     "more_sft": Stage(
         "control: more SFT for GRPO's compute",
         "wethink.experiments.controls:more_sft",
         "sft",
-        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_RIVAL},
+        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_BUDGET_INPUTS},
         "models/arms/more_sft",
         ranks=True,
     ),
@@ -20,7 +20,7 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/e
         "control: SFT on the policy's own right samples for GRPO's compute",
         "wethink.experiments.controls:rejection_sft",
         "sft",
-        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_RIVAL},
+        {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_BUDGET_INPUTS},
         "models/arms/rejection_sft",
         also=("grpo", "rewards"),
         ranks=True,
@@ -68,7 +68,8 @@ def _ablations() -> dict[str, Stage]:
             f"ablation: {name.replace('_', ' ')}",
             f"wethink.experiments.ablations:train_{name}",
             "sft" if supervised else "grpo",
-            inputs | (_RIVAL | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
+            inputs
+            | (_BUDGET_INPUTS | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
             folder(name),
             also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
             ranks=True,

@@ -21,7 +21,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
     ),
     "union": Stage(
         "retrain: old and new images, rows and held-out items",
-        "wethink.retraining.union:union",
+        "wethink.retraining.union:merge_datasets",
         "retrain",
         {"old": "retrain/old", "images": "retrain/images", "rows": "retrain/rows"},
         "retrain/union",
@@ -45,7 +45,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
     ),
     "versus": Stage(
         "retrain: champion and challenger on the same old and new items",
-        "wethink.retraining.challenger:versus",
+        "wethink.retraining.challenger:evaluate_challenger",
         "evaluate",
         {"union": "retrain/union", "champion": "retrain/champion", "challenger": "retrain/challenger"},
         "retrain/evaluation",
@@ -55,7 +55,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
 
 BUNDLE = Stage(  # what the first champion learned from, in the form of a union
     "the main job's images, rows and held-out items as the old part of a first retrain",
-    "wethink.retraining.union:bundle",
+    "wethink.retraining.union:snapshot_main_run",
     "evaluate",
     {"images": "data/images", "rows": "data/valid", "drawn": "data/drawn"},
     ".wethink/bundle",

@@ -10,7 +10,7 @@ from wethink.common.errors import FAILURE, UserError
 from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import Params
-from wethink.dag.all_stages import OTHERS
+from wethink.dag.all_stages import EXTRA_STAGES
 from wethink.dag.main_stages import STAGES
 from wethink.dag.publishing import publish, verify_manifest
 from wethink.dag.stage import Stage
@@ -18,7 +18,7 @@ from wethink.dag.usage import measured
 from wethink.dag.workspace import discard_scratch, fingerprint, scratch_folder, stage_lock
 
 # Seconds that a bereaved rank waits: the launcher reports whom it first finds ended, who should be the one to blame.
-HINDSIGHT = 5.0
+PEER_FAILURE_GRACE_S = 5.0
 TOO_SMALL = (
     "lower optim.micro_tokens or optim.micro_batch, set optim.checkpointing, name a file with ZeRO-3 or offload in "
     "launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; starting again goes on from there."
@@ -62,10 +62,10 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     """
     from wethink.dag.import_closure import closure
 
-    stage = (STAGES | OTHERS)[name]
+    stage = (STAGES | EXTRA_STAGES)[name]
     for path in stage.inputs.values():
         if not Path(path).exists():
-            maker = next((other for other, entry in (STAGES | OTHERS).items() if entry.out == path), "draw")
+            maker = next((other for other, entry in (STAGES | EXTRA_STAGES).items() if entry.out == path), "draw")
             raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
     inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
     own = [Path(path) for path in own_files(name, params)]
@@ -109,16 +109,16 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     """One rank of a stage: the library function, with this process's share of the work."""
     import importlib
 
-    from wethink.rewards.judge.model_judge import connected
+    from wethink.rewards.judge.model_judge import judge_connection
 
-    stage = (STAGES | OTHERS)[name]
+    stage = (STAGES | EXTRA_STAGES)[name]
     module, function = stage.function.split(":")
     judged = "rewards" in stage.also and "synthesize" not in (stage.section, *stage.also)
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / FAILURE).unlink(missing_ok=True)
     work = getattr(importlib.import_module(module), function)
     try:
-        with connected(params.rewards, params.launch) if judged else nullcontext():
+        with judge_connection(params.rewards, params.launch) if judged else nullcontext():
             work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
@@ -126,6 +126,6 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
         if isinstance(error, UserError):
             write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
         if isinstance(error, RuntimeError) and "by peer" in str(error):  # gloo and NCCL say so when a rank is gone
-            time.sleep(HINDSIGHT)
+            time.sleep(PEER_FAILURE_GRACE_S)
             raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
         raise error

@@ -26,8 +26,8 @@ from wethink.data.image_store import ImageSet
 from wethink.evaluation.summary import summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
-from wethink.rewards.hybrid import ask_ahead, check, score
-from wethink.rewards.judge.model_judge import connected
+from wethink.rewards.hybrid import check, prefetch_verdicts, score
+from wethink.rewards.judge.model_judge import judge_connection
 
 Pixels = Literal["true", "blank", "shuffled"]
 
@@ -46,7 +46,7 @@ class Job:
         return f"{self.checkpoint}-t{self.temperature}-{self.pixels}"
 
 
-class Blank:
+class BlankImages:
     """Stands in for the images: mid-grey of the same size."""
 
     def __init__(self, images: Images) -> None:
@@ -152,7 +152,7 @@ def run_job(
     if job.pixels == "shuffled":
         shown = shuffled(items, seed)
     elif job.pixels == "blank":
-        dataset = Blank(dataset)
+        dataset = BlankImages(dataset)
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
     systems = ["" if job.checkpoint == "base" else None] * config.batch
     answered: list[tuple[Record, str, int]] = []
@@ -168,8 +168,8 @@ def run_job(
         answered.extend(
             (item, processor.decode(c.ids), len(c.ids)) for item, (c,) in zip(part, completions, strict=True)
         )
-    with connected(rewards, launch):
-        ask_ahead([(text, item["problem"], item["answer"], item["reward"]) for item, text, _ in answered])
+    with judge_connection(rewards, launch):
+        prefetch_verdicts([(text, item["problem"], item["answer"], item["reward"]) for item, text, _ in answered])
         records = [judge_item(item, job, text, tokens, rewards) for item, text, tokens in answered]
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 

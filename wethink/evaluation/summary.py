@@ -97,7 +97,9 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
     for after, before in (("sft", "base"), ("grpo", "sft")):
         if after in group and before in group:
             pairs = [
-                difference(settings.get((after, setting), []), settings.get((before, setting), []), resamples, seed)
+                accuracy_difference(
+                    settings.get((after, setting), []), settings.get((before, setting), []), resamples, seed
+                )
                 for setting in ("greedy", "sampled")
             ]
             group[f"{after}_minus_{before}"] = pairs[0] | {"sampled": pairs[1]}
@@ -124,7 +126,7 @@ def _accuracy(records: list[Record], resamples: int, seed: int) -> dict[str, Any
     return {"accuracy": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
-def difference(after: list[Record], before: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+def accuracy_difference(after: list[Record], before: list[Record], resamples: int, seed: int) -> dict[str, Any]:
     """Paired by item and temperature, over the pairs in which both verdicts are known."""
     earlier = {(record["id"], record["temperature"]): record for record in before}
     pairs = [

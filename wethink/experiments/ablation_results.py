@@ -15,7 +15,7 @@ import numpy as np
 from wethink.common.jsonl import Record, read_json, read_jsonl
 from wethink.common.paths import WORK
 from wethink.common.statistics import holm, paired_test
-from wethink.evaluation.summary import by_setting, difference, summarise
+from wethink.evaluation.summary import accuracy_difference, by_setting, summarise
 from wethink.experiments.arms import ARMS, MAIN, RESULTS, folder
 
 SMOOTH = 10  # steps of the moving average in which the target is sought
@@ -208,9 +208,11 @@ def _claim(claim: Claim, records: Mapping[tuple[int, str], Sequence[Record]], re
         )
         for arm in (claim.better, claim.worse)
     ]
-    found = {s: difference(sides[0].get(s, []), sides[1].get(s, []), resamples, 0) for s in ("greedy", "sampled")}
+    found = {
+        s: accuracy_difference(sides[0].get(s, []), sides[1].get(s, []), resamples, 0) for s in ("greedy", "sampled")
+    }
     per_seed = [
-        difference(
+        accuracy_difference(
             [r for r in sides[0]["greedy"] if r["id"].startswith(f"{seed}:")],
             [r for r in sides[1]["greedy"] if r["id"].startswith(f"{seed}:")],
             200,

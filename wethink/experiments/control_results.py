@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wethink.common.jsonl import Record
-from wethink.evaluation.summary import by_setting, difference
+from wethink.evaluation.summary import accuracy_difference, by_setting
 
 CONTROLS = ("more_sft", "rejection_sft", "grpo_from_base")  # what the same compute could have bought
 ARMS = (*CONTROLS, "shuffled_gold")
@@ -24,7 +24,8 @@ def compare(records: Sequence[Record], summary: dict[str, Any], resamples: int, 
 
     def versus(after: str, before: str) -> dict[str, Any]:
         found = {
-            s: difference(grouped[after].get(s, []), grouped[before].get(s, []), resamples, seed) for s in SETTINGS
+            s: accuracy_difference(grouped[after].get(s, []), grouped[before].get(s, []), resamples, seed)
+            for s in SETTINGS
         }
         return found["greedy"] | {"sampled": found["sampled"]}
 
@@ -65,7 +66,8 @@ def pool(seeds: Sequence[tuple[int, Sequence[Record]]], resamples: int) -> dict[
     pairs = [("grpo", name) for name in ("sft", *ARMS)] + [("shuffled_gold", "sft")]
     return {
         f"{after}_minus_{before}": {
-            s: difference(grouped[after].get(s, []), grouped[before].get(s, []), resamples, 0) for s in SETTINGS
+            s: accuracy_difference(grouped[after].get(s, []), grouped[before].get(s, []), resamples, 0)
+            for s in SETTINGS
         }
         for after, before in pairs
     }

@@ -27,7 +27,7 @@ from wethink.models.batching import epoch_order
 from wethink.models.policy import load_model, load_processor, model_card, save_policy
 from wethink.rewards.format import parse, render
 from wethink.rl.prompt_dataset import training_rows
-from wethink.rl.rollouts import roll_out
+from wethink.rl.rollouts import generate_rollouts
 from wethink.rl.trainer import grpo
 from wethink.training.ranks import cost_clock, gather_objects, join
 from wethink.training.sft import chosen_rows, completions, samples_of
@@ -123,7 +123,7 @@ def _sample_accepted(
     batches = [order[i : i + config.optim.batch] for i in range(0, len(order), config.optim.batch)]
     for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
         mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
-        for group in roll_out(sampler, processor, mine, dataset, config, rewards, step, seed):
+        for group in generate_rollouts(sampler, processor, mine, dataset, config, rewards, step, seed):
             for text, scored in zip(group.texts, group.scores, strict=True):
                 parsed = parse(text)
                 if scored.total == 1.0 and parsed.think and parsed.answer:

@@ -15,7 +15,7 @@ from typing import cast
 from wethink.config.synthesis import Embedded
 from wethink.data.drawn.questions import DESCRIBE, Parts, Question
 from wethink.synthesis.embedded_team import EmbeddedAnnotator, _Asking
-from wethink.synthesis.team import Subject
+from wethink.synthesis.team import ImageRef
 
 ATTEMPTS = 12  # other images whose questions are tried before an image is left without a planted one
 
@@ -32,7 +32,7 @@ class FallibleTeam(EmbeddedAnnotator):
         self.asked: dict[tuple[str, str], Question] = {}  # (image, problem) → the question
         self.planted: set[tuple[str, str]] = set()
 
-    def ask(self, subject: Subject, description: str, count: int) -> list[Question]:
+    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
         """The team's questions, some of them replaced by ones that this image cannot answer."""
         written = super().ask(subject, description, count)
         for place, question in enumerate(written):
@@ -57,7 +57,7 @@ class FallibleTeam(EmbeddedAnnotator):
         for image, place in places:
             if len(found) >= share * len(places):
                 break
-            subject = Subject(image, self._truth[image][0])
+            subject = ImageRef(image, self._truth[image][0])
             rng = self._rng("alien", subject, str(place))
             for _ in range(ATTEMPTS):
                 parts = self._truth[rng.choice(pools[subject.source])][1]
@@ -72,15 +72,15 @@ class FallibleTeam(EmbeddedAnnotator):
         if question.kind == DESCRIBE:
             return True
         source, parts = self._truth[image]
-        kinds = cast(_Asking, self._source(Subject(image, source))).KINDS
+        kinds = cast(_Asking, self._source(ImageRef(image, source))).KINDS
         return question.arguments in kinds[question.kind].arguments(parts)
 
     def true_answer(self, image: str, question: Question) -> str:
         """The answer that follows from what is drawn."""
         source, parts = self._truth[image]
-        return self._source(Subject(image, source)).solve(question, parts)[1]
+        return self._source(ImageRef(image, source)).solve(question, parts)[1]
 
-    def _read(self, subject: Subject, role: str, question: str) -> Parts:
+    def _read(self, subject: ImageRef, role: str, question: str) -> Parts:
         if role in ("look", "filter") and self._rng("shared", subject, question).random() < self._correlation:
             return self._described(subject)
         return super()._read(subject, role, question)

@@ -30,7 +30,7 @@ from wethink.data.image_store import ImageRecord
 from wethink.experiments.fallible_team import FallibleTeam
 from wethink.rewards.hybrid import check
 from wethink.synthesis.synthesize import annotate
-from wethink.synthesis.team import Subject
+from wethink.synthesis.team import ImageRef
 
 OUT = Path("reports/quality.json")
 TOGGLES = ((True, True), (True, False), (False, True), (False, False))  # agreement, adjudication
@@ -107,7 +107,7 @@ def follow(
             wrong = partial(_wrong, team, record.id, question, params.rewards.tolerance)
             proposed = row["decisions"]["description"]
             if proposed is None:  # rejected before anybody answered
-                proposed = team.reason(Subject(record.id, record.source), "", question)
+                proposed = team.reason(ImageRef(record.id, record.source), "", question)
             seen = row["decisions"]["vision"]
             found[row["id"]] = Pair(
                 scene=record.cluster,
@@ -141,7 +141,7 @@ def misread_rate(drawn: Path, records: Sequence[ImageRecord], error: float, para
         team = FallibleTeam(drawn, rate, 0.0, {}, params.seed)
         wrong = []
         for record in chosen:
-            subject = Subject(record.id, record.source)
+            subject = ImageRef(record.id, record.source)
             for question in team.ask(subject, "", params.synthesize.questions_per_image):
                 if team.answerable(record.id, question):
                     answer = team.reason(subject, "", question)

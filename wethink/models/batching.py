@@ -243,7 +243,7 @@ class _Grey:
         return Image.new("RGB", (56, 56), (128, 128, 128))
 
 
-def idle_batch(processor: Processor) -> Batch:
+def dummy_batch(processor: Processor) -> Batch:
     """One grey image, one word, one token to score."""
     prompts = encode_prompts(["?"], ["grey"], _Grey(), processor)
     return collate(prompts, [[processor.tokenizer.eos_token_id]], processor.tokenizer.pad_token_id)

@@ -9,7 +9,7 @@ from wethink.data.image_store import ImageSet
 from wethink.models.policy import Processor
 
 
-def fitting(
+def drop_overlong(
     rows: Sequence[Record],
     images: ImageSet,
     processor: Processor,

@@ -42,7 +42,7 @@ def challenger(
     )
 
 
-def versus(
+def evaluate_challenger(
     *,
     union: Path,
     champion: Path,
@@ -62,7 +62,7 @@ def versus(
     return evaluate_checkpoints(both, union / "images", union, out, scratch, greedy, rewards, launch, seed)
 
 
-def answers(evaluation: Path, model: str) -> list[Record]:
+def gate_records(evaluation: Path, model: str) -> list[Record]:
     """One model's records that the gate decides on."""
     every = read_jsonl(evaluation / "items.jsonl")
     return [r for r in every if r["checkpoint"] == model and r["temperature"] == 0 and r["pixels"] == "true"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from wethink.clients.chat import Chat, require_keys
-from wethink.clients.ordered import in_order
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.ordered import ordered_map
+from wethink.clients.response_store import ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.common.jsonl import Record
 from wethink.common.progress import track
@@ -27,16 +27,16 @@ from wethink.data.drawn.questions import Question
 from wethink.data.image_store import ImageSet
 from wethink.data.stratified_sample import draw
 from wethink.rewards.hybrid import check
-from wethink.synthesis.api_run import WINDOW, Work
+from wethink.synthesis.api_run import WINDOW, AnnotationJob
 from wethink.synthesis.embedded_team import EmbeddedAnnotator
 from wethink.synthesis.endpoint_team import EndpointTeam
-from wethink.synthesis.team import StepFailed, Subject, Trace
+from wethink.synthesis.team import ImageRef, StepFailed, Trace
 
 Readings = list[str | None]  # one per row; None: the reader has no answer
 EXAMPLES = 3  # of contradicted rows, in the sentence that stops a source
 
 
-def second_look(
+def check_labels(
     rows: Sequence[Record],
     images: ImageSet,
     source: Path,
@@ -116,7 +116,7 @@ def _read(
 ) -> tuple[str | None, Readings]:
     """Who looked, and what they read; nobody where none of the configured team can see these images."""
     if rows and config.annotator == "endpoints":
-        work = Work(images, [], config, rewards, seed, launch)
+        work = AnnotationJob(images, [], config, rewards, seed, launch)
         return work.team().adjudicator.model, asyncio.run(_ask(rows, work))
     if rows and config.annotator == "embedded" and (source / "truth").is_dir():
         return "the embedded adjudicator", _remember(rows, source, config, seed)
@@ -128,7 +128,7 @@ def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: in
     team = EmbeddedAnnotator(source, config.embedded, seed)
     readings: Readings = []
     for row in rows:
-        subject, asked = Subject(row["image"], row["source"]), list[Question]()
+        subject, asked = ImageRef(row["image"], row["source"]), list[Question]()
         if team.knows(row["image"]):
             asked = team.ask(subject, "", config.questions_per_image)
         known = next((question for question in asked if question.problem == row["problem"]), None)
@@ -136,7 +136,7 @@ def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: in
     return readings
 
 
-async def _ask(rows: Sequence[Record], work: Work) -> Readings:
+async def _ask(rows: Sequence[Record], work: AnnotationJob) -> Readings:
     """The adjudicator's answers; what is in the store of answers is not bought again."""
     models, config = work.team(), work.config
     endpoints = {models.adjudicator.endpoint: work.launch.endpoints[models.adjudicator.endpoint]}
@@ -144,13 +144,13 @@ async def _ask(rows: Sequence[Record], work: Work) -> Readings:
     failed: list[bool] = []  # whether another start may have more luck
     readings: Readings = []
     stored = {record.id: record for record in work.stored.records}
-    with AnswerStore(Path(work.launch.answers)) as store:
+    with ResponseStore(Path(work.launch.answers)) as store:
         async with Chat(endpoints, store, config.max_cost, 1) as chat:
             team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
 
             async def read(row: Record) -> str | None:
                 record = stored[row["image"]]
-                subject = Subject(record.id, record.source, record.width * record.height)
+                subject = ImageRef(record.id, record.source, record.width * record.height)
                 try:
                     return await team.adjudicate(subject, _question(row), Trace())
                 except StepFailed as failure:
@@ -161,7 +161,7 @@ async def _ask(rows: Sequence[Record], work: Work) -> Readings:
                 return lambda: read(row)
 
             calls = sum(endpoint.concurrency for endpoint in endpoints.values())
-            async with aclosing(in_order(map(job, rows), WINDOW * calls)) as results:
+            async with aclosing(ordered_map(map(job, rows), WINDOW * calls)) as results:
                 with track(rows, "second look") as bar:
                     async for reading in results:
                         readings.append(reading)

@@ -19,7 +19,7 @@ from wethink.config.synthesis import Synthesize
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
 from wethink.retraining.known_images import is_held_out
-from wethink.retraining.label_check import second_look
+from wethink.retraining.label_check import check_labels
 from wethink.synthesis.import_rows import import_rows
 
 ITEM = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
@@ -73,7 +73,7 @@ def new_rows(
     if imported:
         given = (config.second_look, synthesize, rewards, launch, seed)
         try:
-            looked = second_look(kept, ImageSet(images), source, *given)
+            looked = check_labels(kept, ImageSet(images), source, *given)
         except UserError as refusal:
             raise UserError(f"source '{config.source}': {refusal}", exit_code=refusal.exit_code) from None
     held = [row for row in kept if is_held_out(row["scene"], config.held_out)]

@@ -27,7 +27,7 @@ from wethink.data.image_store import ImageSet
 from wethink.retraining.known_images import HASHES, hashed, is_held_out, load_hashes, save_hashes, shown_already
 
 
-def bundle(
+def snapshot_main_run(
     *, images: Path, rows: Path, drawn: Path, out: Path, scratch: Path, config: Evaluate, launch: Launch, seed: int
 ) -> dict[str, Any]:
     """What the main job learned from and is asked, in the form of a union, for the first retrain."""
@@ -42,7 +42,7 @@ def bundle(
     return metrics
 
 
-def union(
+def merge_datasets(
     *,
     old: Path,
     images: Path,

@@ -57,7 +57,7 @@ def check(answer: str, problem: str, gold: str, category: str, reward: str, tole
             return unknown(f"unknown reward route {reward!r}")
 
 
-def ask_ahead(asked: Sequence[tuple[str, str, str, str]]) -> None:
+def prefetch_verdicts(asked: Sequence[tuple[str, str, str, str]]) -> None:
     """Ask the connected judge about many responses (response, problem, gold, reward) at once; `score` then remembers.
 
     Without a model judge this does nothing.

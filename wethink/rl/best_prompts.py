@@ -11,7 +11,7 @@ from wethink.config.rewards import Rewards
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images
 from wethink.models.policy import Processor
-from wethink.rl.rollouts import roll_out
+from wethink.rl.rollouts import generate_rollouts
 from wethink.training.ranks import Ranks, gather_objects
 
 
@@ -44,7 +44,7 @@ def best_rows(
         mine = list(rows[ranks.rank :: ranks.world])
         for begin in range(0, len(mine), config.optim.batch):
             part = mine[begin : begin + config.optim.batch]
-            for group in roll_out(sampler, processor, part, images, config, rewards, -1, seed):
+            for group in generate_rollouts(sampler, processor, part, images, config, rewards, -1, seed):
                 found[group.row["id"]] = float(np.mean([s.verdict.outcome == "correct" for s in group.scores]))
         everyone = gather_objects(found, ranks)
         if ranks.first:

@@ -107,7 +107,7 @@ def log_ratio(logps: Tensor, old: Tensor, lengths: Tensor, level: Ratio) -> Tens
         return logps - logps.detach()
     difference = logps - old
     if level == "sequence":
-        difference = spread(sum_by(difference, lengths) / lengths.clamp(min=1), lengths)
+        difference = per_token(per_completion_sum(difference, lengths) / lengths.clamp(min=1), lengths)
     return difference.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
 
 
@@ -156,7 +156,7 @@ def correction(
         return torch.ones_like(old)
     difference = old - sampled
     if level == "sequence":
-        difference = spread(sum_by(difference, lengths), lengths)
+        difference = per_token(per_completion_sum(difference, lengths), lengths)
     weight = difference.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()
     if mode == "truncate":
         return weight.clamp(floor, cap)
@@ -174,7 +174,7 @@ def token_weights(lengths: Tensor, learned: Tensor, aggregation: Aggregation) ->
     weight = learned.float()
     if aggregation == "sequence":
         weight = weight / lengths.clamp(min=1)
-    return spread(weight, lengths)
+    return per_token(weight, lengths)
 
 
 def denominator(tokens: int, sequences: int, aggregation: Aggregation, max_new_tokens: int) -> int:
@@ -191,12 +191,12 @@ def denominator(tokens: int, sequences: int, aggregation: Aggregation, max_new_t
             return sequences * max_new_tokens
 
 
-def sum_by(values: Tensor, lengths: Tensor) -> Tensor:
+def per_completion_sum(values: Tensor, lengths: Tensor) -> Tensor:
     """Sums of [N] values over the S completions: [S]."""
     owner = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), lengths)
     return values.new_zeros(len(lengths)).index_add(0, owner, values)
 
 
-def spread(values: Tensor, lengths: Tensor) -> Tensor:
+def per_token(values: Tensor, lengths: Tensor) -> Tensor:
     """One value per completion [S] to its tokens [N]."""
     return values.repeat_interleave(lengths)

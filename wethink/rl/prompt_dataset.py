@@ -15,7 +15,7 @@ from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
 from wethink.models.batching import epoch_order
-from wethink.models.context_length import fitting
+from wethink.models.context_length import drop_overlong
 from wethink.models.policy import Processor
 
 
@@ -124,7 +124,7 @@ def training_rows(
             "widen grpo.sources and grpo.categories."
         )
     limit = launch.vllm_context if config.sampler == "vllm" else None
-    prompts = fitting(found, images, processor, model, config.max_new_tokens, limit=limit)
+    prompts = drop_overlong(found, images, processor, model, config.max_new_tokens, limit=limit)
     dropped = len(found) - len(prompts)
     if not prompts:
         raise UserError(

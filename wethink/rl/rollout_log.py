@@ -22,7 +22,7 @@ GRADED = ("format", "accuracy", "reward", "verdict", "reason")  # what rescoring
 NEEDED = ("row", "problem", "gold", "category", "route", "text", *GRADED)
 
 
-def evidence(group: Group, step: int) -> list[Record]:
+def rollout_records(group: Group, step: int) -> list[Record]:
     """One record per completion."""
     assert group.advantages is not None, "evidence comes after advantages"
     return [
@@ -44,7 +44,7 @@ def evidence(group: Group, step: int) -> list[Record]:
             "verdict": scored.verdict.outcome,
             "reason": scored.verdict.reason,
             "advantage": float(group.advantages[i]),
-            "kept": group.kept,
+            "kept": group.has_signal,
             "tokens": len(group.completions[i].ids),
             "finish": "stop" if group.completions[i].finished else "length",
         }

@@ -16,7 +16,7 @@ from wethink.generation.in_process import Completion
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, Prompt, encode_prompts
 from wethink.models.policy import Processor
-from wethink.rewards.hybrid import Scored, ask_ahead, score
+from wethink.rewards.hybrid import Scored, prefetch_verdicts, score
 from wethink.rl.objective import component_advantages, group_advantages, overlong_penalty, varied
 from wethink.training.ranks import Ranks, gather_objects
 
@@ -33,7 +33,7 @@ class Group:
     penalties: list[float]  # soft overlong punishment, ≤ 0
     place: int = 0
     advantages: Tensor | None = None  # [G]
-    kept: bool = False  # its total reward varies, so it teaches
+    has_signal: bool = False  # its total reward varies
 
     @property
     def known(self) -> list[bool]:
@@ -44,13 +44,13 @@ class Group:
         """Reward and punishment; 0 where the reward is unknown."""
         return [(s.total or 0.0) + penalty for s, penalty in zip(self.scores, self.penalties, strict=True)]
 
-    def learned(self, config: Grpo) -> list[bool]:
+    def loss_mask(self, config: Grpo) -> list[bool]:
         """Which completions carry loss: reward known and, with `overlong: mask`, not cut at the limit."""
         cut = [config.overlong == "mask" and not completion.finished for completion in self.completions]
         return [known and not out for known, out in zip(self.known, cut, strict=True)]
 
 
-def roll_out(
+def generate_rollouts(
     sampler: Sampler,
     processor: Processor,
     rows: Sequence[Record],
@@ -66,7 +66,7 @@ def roll_out(
     prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
     sampled = sampler.sample(rows, prompts, images, step, seed)
     written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
-    ask_ahead(
+    prefetch_verdicts(
         [(t, r["problem"], r["answer"], r["reward"]) for r, texts in zip(rows, written, strict=True) for t in texts]
     )
     groups = []
@@ -82,7 +82,7 @@ def _score(text: str, row: Record, rewards: Rewards) -> Scored:
     return score(text, row["problem"], row["answer"], row["category"], row["reward"], rewards)
 
 
-def until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ranks) -> list[Group]:
+def rescore_until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ranks) -> list[Group]:
     """The groups, scored again after a pause for as long as too many verdicts of all ranks are unknown.
 
     Raises:
@@ -99,7 +99,7 @@ def until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ra
             if ranks.first:
                 say(f"grpo: {share:.0%} of the verdicts are unknown ({reasons[0]}); again in {outage.pause_seconds} s")
             time.sleep(outage.pause_seconds)
-            ask_ahead([_asked(g, i) for g in groups for i, s in enumerate(g.scores) if s.total is None])
+            prefetch_verdicts([_asked(g, i) for g in groups for i, s in enumerate(g.scores) if s.total is None])
             groups = [replace(g, scores=[_again(g, i, rewards) for i in range(len(g.scores))]) for g in groups]
     raise UserError(
         f"grpo: {share:.0%} of a step's verdicts are unknown ({reasons[0]}) after {outage.retries} pauses of "
@@ -116,7 +116,7 @@ def _again(group: Group, i: int, rewards: Rewards) -> Scored:
     return group.scores[i] if group.scores[i].total is not None else _score(group.texts[i], group.row, rewards)
 
 
-def give_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, ranks: Ranks) -> list[Group]:
+def assign_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, ranks: Ranks) -> list[Group]:
     """Advantages from the rewards of all ranks' groups (a batch std needs them all), and which groups teach."""
     if not any(gather_objects(len(groups), ranks)):
         return []
@@ -135,4 +135,4 @@ def give_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, ran
         advantages = group_advantages(totals, known, config.advantage)
     kept = varied(totals, known)
     row_of = {place: i for i, place in enumerate(places)}
-    return [replace(g, advantages=advantages[row_of[g.place]], kept=bool(kept[row_of[g.place]])) for g in groups]
+    return [replace(g, advantages=advantages[row_of[g.place]], has_signal=bool(kept[row_of[g.place]])) for g in groups]

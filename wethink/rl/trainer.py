@@ -27,9 +27,9 @@ from wethink.rl.best_prompts import best_rows
 from wethink.rl.heldout_probe import accuracy, best_step, replace_folder, should_stop
 from wethink.rl.logprob_check import refuse_disagreement, self_test
 from wethink.rl.prompt_dataset import PassRates, Prompts, training_rows
-from wethink.rl.rollout_log import evidence, summarise_step, write_rollouts
-from wethink.rl.rollouts import Group, give_advantages, roll_out, until_known
-from wethink.rl.update import Policies, learn, remember, split
+from wethink.rl.rollout_log import rollout_records, summarise_step, write_rollouts
+from wethink.rl.rollouts import Group, assign_advantages, generate_rollouts, rescore_until_known
+from wethink.rl.update import Policies, accumulate_gradients, compute_old_logprobs, split_by_update
 from wethink.training.checkpoints import (
     append_log,
     identity,
@@ -87,11 +87,11 @@ def grpo(
     rates.add(_read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     history = _read_log(scratch, "metrics.jsonl")
     sampler = open_sampler(processor, config, launch, scratch, ranks)
-    sampler.sync(acting(engine, whole), done)
-    self_test(sampler, acting(engine, whole), processor, prompts, dataset, config, ranks)
+    sampler.sync(sampling_policy(engine, whole), done)
+    self_test(sampler, sampling_policy(engine, whole), processor, prompts, dataset, config, ranks)
     prompts = best_rows(prompts, sampler, processor, dataset, config, rewards, scratch, seed, ranks)
     stream = Prompts(prompts, seed, cursor)
-    begun = _first_probe(scratch, acting(engine, whole), processor, probed, dataset, config, rewards, ranks)
+    begun = _first_probe(scratch, sampling_policy(engine, whole), processor, probed, dataset, config, rewards, ranks)
     probe, skipped = next((line["probe"] for line in reversed(history) if probed), begun), 0
     for step in track(range(done, optim.steps), "grpo", optim.steps, done, quiet=not ranks.first):
         if should_stop(history, begun, max(1, config.probe.every), config.probe.patience):
@@ -105,22 +105,22 @@ def grpo(
         while missing and rounds <= config.refills:
             drawn = stream.take(missing, config.curriculum_pool, rates, asked)
             mine = drawn[ranks.rank :: ranks.world]
-            found = roll_out(sampler, processor, mine, dataset, config, rewards, step, seed)
+            found = generate_rollouts(sampler, processor, mine, dataset, config, rewards, step, seed)
             first = len(asked) + ranks.rank
             groups += [replace(group, place=first + i * ranks.world) for i, group in enumerate(found)]
-            groups = until_known(groups, rewards, config.outage, ranks)
+            groups = rescore_until_known(groups, rewards, config.outage, ranks)
             asked += [row["id"] for row in drawn]
             # -- filter: a group without variance in its total reward teaches nothing
-            groups = give_advantages(groups, config, rewards, ranks)
-            kept = [group for group in groups if group.kept]
+            groups = assign_advantages(groups, config, rewards, ranks)
+            kept = [group for group in groups if group.has_signal]
             places = [place for part in gather_objects([group.place for group in kept], ranks) for place in part]
             missing, rounds = (optim.batch - len(places) if drawn else 0), rounds + 1
         sampled = time.perf_counter()
         # -- learn: `updates` times; each one's denominator is the global count of its tokens
-        policies = remember(policies, kept, config, ranks)
+        policies = compute_old_logprobs(policies, kept, config, ranks)
         learned, norm, losses = list[dict[str, float]](), 0.0, 0
-        for part in split(kept, config.updates, places):
-            sums = learn(policies, part, config, ranks)
+        for part in split_by_update(kept, config.updates, places):
+            sums = accumulate_gradients(policies, part, config, ranks)
             if sums:
                 found_norm = optimizer_step(engine, optim, step)
                 losses += not math.isfinite(found_norm)
@@ -131,13 +131,13 @@ def grpo(
         if losses:
             note_skipped(scratch, step + 1, asked, optim, ranks, skipped)
         # -- sync: the sampler follows the policy
-        policy = acting(engine, whole)
+        policy = sampling_policy(engine, whole)
         sampler.sync(policy, step + 1)
         # -- probe: held-out rows, against the policy that training started from
         if probed and (step + 1) % config.probe.every == 0:
             probe = accuracy(policy, processor, probed, dataset, config, rewards, ranks)
         # -- log and save
-        records = [record for group in groups for record in evidence(group, step + 1)]
+        records = [record for group in groups for record in rollout_records(group, step + 1)]
         everyone = gather_objects((records, learned, cost_clock(ranks) - cost), ranks)
         rollouts = [record for found_records, _, _ in everyone for record in found_records]
         rates.add(rollouts)
@@ -164,7 +164,7 @@ def grpo(
             append_log(scratch, line)
             for record in rollouts:
                 append_log(scratch, record, "rollouts.jsonl")
-        refuse_haven(history)
+        stop_on_unverifiable_rewards(history)
         if probed and best_step(history, begun, config.probe.every) == step + 1:
             _save_best(engine, processor, scratch, step + 1, str(start), ranks)
         if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
@@ -194,7 +194,7 @@ def grpo(
     return metrics
 
 
-def refuse_haven(history: list[dict[str, Any]]) -> None:
+def stop_on_unverifiable_rewards(history: list[dict[str, Any]]) -> None:
     """Stop if unknown rewards rise with the policy: it would have found answers that nobody can check."""
     alarm = unknown_alarm([(round(line["unknown"] * line["completions"]), line["completions"]) for line in history])
     if alarm:
@@ -204,7 +204,7 @@ def refuse_haven(history: list[dict[str, Any]]) -> None:
         )
 
 
-def acting(engine: Any, whole: torch.nn.Module | None) -> Any:
+def sampling_policy(engine: Any, whole: torch.nn.Module | None) -> Any:
     """The policy to sample from: the engine's own weights, or under ZeRO-3 `whole` with the engine's weights."""
     if whole is None:
         return engine.module.model

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from wethink.config.grpo import Grpo
-from wethink.models.batching import Batch, Packed, idle_batch, micro_batches, pack
+from wethink.models.batching import Batch, Packed, dummy_batch, micro_batches, pack
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.lora import without_adapters
 from wethink.models.policy import Processor
-from wethink.rl.objective import correction, denominator, kl_penalty, log_ratio, spread, surrogate, token_weights
+from wethink.rl.objective import correction, denominator, kl_penalty, log_ratio, per_token, surrogate, token_weights
 from wethink.rl.rollouts import Group
 from wethink.training.engine import forwards_must_match
 from wethink.training.ranks import Ranks, all_max, all_sum
@@ -28,7 +28,7 @@ class Policies:
     old: dict[tuple[str, int], Tensor] = field(default_factory=dict)  # log-probs as the step began, by (row, place)
 
 
-def split(groups: Sequence[Group], updates: int, everyone: Sequence[int]) -> list[list[Group]]:
+def split_by_update(groups: Sequence[Group], updates: int, everyone: Sequence[int]) -> list[list[Group]]:
     """This rank's share of each update. `everyone` has the places of all ranks' groups, so that the cut, and
     with it the gradient, does not depend on who holds which group. An update without any group is left out."""
     order = {place: i for i, place in enumerate(sorted(everyone))}
@@ -36,7 +36,7 @@ def split(groups: Sequence[Group], updates: int, everyone: Sequence[int]) -> lis
     return [[g for g in groups if order[g.place] * count // len(order) == update] for update in range(count)]
 
 
-def learn(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> dict[str, float]:
+def accumulate_gradients(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> dict[str, float]:
     """Accumulate the gradient of one update from this rank's groups and return sums over its tokens.
 
     The denominator counts the tokens (or completions) of all ranks, before anything is cut up; where every
@@ -46,14 +46,14 @@ def learn(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Rank
     engine, device = policies.engine, ranks.device
     counts = torch.tensor([0.0, 0.0], device=device)
     for group in groups:
-        for completion, carries in zip(group.completions, group.learned(config), strict=True):
+        for completion, carries in zip(group.completions, group.loss_mask(config), strict=True):
             counts += torch.tensor([len(completion.ids), 1.0], device=device) * carries
     tokens, sequences = (int(count) for count in all_sum(counts).tolist())
     if tokens == 0:
         return {}
     total = denominator(tokens, sequences, config.aggregation, config.max_new_tokens)
     stats = dict.fromkeys(SUMS, 0.0) | {"is_min": float("inf")}
-    for part, batch in passes(policies, groups, config, ranks):
+    for part, batch in training_micro_batches(policies, groups, config, ranks):
         if part is None:  # another rank has one pass more
             if config.kl:
                 reference_logps(policies, batch, config.temperature)
@@ -61,10 +61,10 @@ def learn(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Rank
             continue
         completions = [completion for group in part for completion in group.completions]
         lengths = torch.tensor([len(completion.ids) for completion in completions], device=device)
-        learned = torch.tensor([flag for group in part for flag in group.learned(config)], device=device)
+        learned = torch.tensor([flag for group in part for flag in group.loss_mask(config)], device=device)
         weight = token_weights(lengths, learned, config.aggregation)  # [N]
-        counted = spread(learned.float(), lengths)
-        advantages = spread(torch.cat([_advantages(group) for group in part]).to(device), lengths)
+        counted = per_token(learned.float(), lengths)
+        advantages = per_token(torch.cat([_advantages(group) for group in part]).to(device), lengths)
         sampled = torch.tensor([logp for c in completions for logp in c.logps], device=device)
         logps, entropy = engine(batch, config.temperature)
         # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
@@ -109,19 +109,19 @@ SUMS = (
 )  # fmt: skip
 
 
-def remember(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> Policies:
+def compute_old_logprobs(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> Policies:
     """With several updates per rollout: the log-probs before the first of them, which the ratios compare with."""
     old: dict[tuple[str, int], Tensor] = {}
     if config.updates > 1:
         with torch.no_grad():
-            for part, batch in passes(policies, groups, config, ranks):
+            for part, batch in training_micro_batches(policies, groups, config, ranks):
                 logps, _ = policies.engine.module(batch, config.temperature)
                 sizes = [sum(len(c.ids) for c in group.completions) for group in part or []]
                 old |= dict(zip(map(key_of, part or []), torch.split(logps, sizes) if part else [], strict=True))
     return Policies(policies.engine, policies.reference, policies.processor, old)
 
 
-def passes(
+def training_micro_batches(
     policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks
 ) -> Iterator[tuple[Sequence[Group] | None, Batch | Packed]]:
     """Micro-batches of whole groups; where ranks must match, empty ones (None) up to the longest rank's number."""
@@ -140,7 +140,7 @@ def passes(
             packed = pack([g.prompt for g in part], completions, config.group, shared=config.shared_prefix)
             yield part, packed.to(ranks.device)
         else:
-            yield None, idle_batch(policies.processor).to(ranks.device)
+            yield None, dummy_batch(policies.processor).to(ranks.device)
 
 
 def reference_logps(policies: Policies, batch: Batch | Packed, temperature: float) -> Tensor:

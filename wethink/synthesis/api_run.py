@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from wethink.clients.chat import Chat, require_keys
-from wethink.clients.ordered import in_order
-from wethink.clients.response_store import AnswerStore
+from wethink.clients.ordered import ordered_map
+from wethink.clients.response_store import ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.common.jsonl import write_json
 from wethink.common.paths import WORK
@@ -32,7 +32,7 @@ Take = Callable[[ImageRecord, Annotated], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class AnnotationJob:
     """What is to be annotated, and how."""
 
     stored: ImageSet
@@ -71,13 +71,13 @@ class Work:
             for role in (team.vision, team.reasoner, team.adjudicator)
         }
 
-    def part(self, number: int, parts: int) -> "Work":
+    def part(self, number: int, parts: int) -> "AnnotationJob":
         """Part `number` (from 1) of `parts`: neighbours, which share a shard."""
         first, last = (len(self.records) * edge // parts for edge in (number - 1, number))
         return replace(self, records=self.records[first:last], processes=min(parts, self.launch.fill_parallel))
 
 
-def buy(work: Work, take: Take) -> None:
+def annotate_all(work: AnnotationJob, take: Take) -> None:
     """Annotate every image, handing each one on in order.
 
     Raises:
@@ -93,13 +93,13 @@ def buy(work: Work, take: Take) -> None:
         )
 
 
-async def _buy(work: Work, take: Take) -> int:
+async def _buy(work: AnnotationJob, take: Take) -> int:
     """How many images have something that failed for a passing reason."""
     models, endpoints, config = work.team(), work.endpoints(), work.config
     require_keys(endpoints)
     calls = sum(max(1, endpoint.concurrency // work.processes) for endpoint in endpoints.values())
     shaky = 0
-    with AnswerStore(Path(work.launch.answers)) as store:
+    with ResponseStore(Path(work.launch.answers)) as store:
         async with Chat(endpoints, store, config.max_cost, work.processes) as chat:
             team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
 
@@ -110,7 +110,7 @@ async def _buy(work: Work, take: Take) -> int:
                 return lambda: annotated(record)
 
             try:
-                async with aclosing(in_order(map(job, work.records), WINDOW * calls)) as results:
+                async with aclosing(ordered_map(map(job, work.records), WINDOW * calls)) as results:
                     with track(work.records, "synthesize") as bar:
                         async for record, found in results:
                             take(record, found)
@@ -118,6 +118,6 @@ async def _buy(work: Work, take: Take) -> int:
                             bar.set_postfix(bought=chat.bought, cost=f"{chat.cost:.2f}", refresh=False)
                             bar.update()
             finally:
-                bill = {"calls": store.ledger(), "cost": store.spent(), "bought_twice": store.bought_twice()}
+                bill = {"calls": store.ledger(), "cost": store.spent(), "bought_twice": store.duplicate_charges()}
                 write_json(LEDGER, bill)
     return shaky

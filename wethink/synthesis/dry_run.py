@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from wethink.clients.request import Request
-from wethink.clients.response_store import Answer, AnswerStore
+from wethink.clients.response_store import Answer, ResponseStore
 from wethink.config.launch import Endpoint
 from wethink.synthesis.abilities import ABILITIES, REASONING
-from wethink.synthesis.api_run import Work
+from wethink.synthesis.api_run import AnnotationJob
 from wethink.synthesis.endpoint_team import EndpointTeam
 from wethink.synthesis.pipeline import annotate_image
 
@@ -29,9 +29,9 @@ CUES = "count and read what is left of it, compare it (more than), add it up and
 class Estimate:
     """Counts what is asked, and makes up the replies."""
 
-    store: AnswerStore
+    store: ResponseStore
     endpoints: dict[str, Endpoint]
-    work: Work
+    work: AnnotationJob
     lines: dict[str, Counter[str]] = field(default_factory=dict)  # step → calls, tokens, cost
 
     async def ask(self, request: Request) -> Answer:
@@ -83,13 +83,13 @@ class Estimate:
         }
 
 
-def estimate(work: Work) -> dict[str, Any]:
+def estimate(work: AnnotationJob) -> dict[str, Any]:
     """`images`, `steps` {step: calls, paid, prompt_tokens, completion_tokens, cost} and the `total`, all at most.
 
     Raises:
         UserError: the annotator asks no models, or a role's endpoint is not known.
     """
-    with AnswerStore(Path(work.launch.answers)) as store:
+    with ResponseStore(Path(work.launch.answers)) as store:
         counted = Estimate(store, work.endpoints(), work)
         sample = work.records[:: max(1, len(work.records) // SAMPLE)]
         team = EndpointTeam(work.stored, work.team(), work.config.min_abilities, counted.ask)

@@ -20,7 +20,7 @@ from wethink.common.jsonl import content_id, read_jsonl
 from wethink.config.synthesis import Embedded
 from wethink.data.drawn import SOURCES
 from wethink.data.drawn.questions import DESCRIBE, LETTERS, ImageSource, Kind, Parts, Question
-from wethink.synthesis.team import Refined, Subject
+from wethink.synthesis.team import ImageRef, Refined
 
 
 class _Asking(Protocol):
@@ -48,10 +48,10 @@ class EmbeddedAnnotator:
         """Whether it can read that image."""
         return image in self._truth
 
-    def describe(self, subject: Subject) -> str:
+    def describe(self, subject: ImageRef) -> str:
         return self._source(subject).describe(self._described(subject))
 
-    def ask(self, subject: Subject, description: str, count: int) -> list[Question]:
+    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
         source, seen = self._source(subject), self._described(subject)
         asked: dict[str, Question] = {}
         for number in range(count):
@@ -61,7 +61,7 @@ class EmbeddedAnnotator:
             asked[question.kind] = question
         return list(asked.values())
 
-    def objection(self, subject: Subject, question: Question) -> str | None:
+    def objection(self, subject: ImageRef, question: Question) -> str | None:
         """A vision reading to which the question cannot be put: what it asks about is absent or ambiguous."""
         if question.kind == DESCRIBE:
             return None
@@ -69,30 +69,30 @@ class EmbeddedAnnotator:
         seen = self._read(subject, "filter", question.problem)
         return None if question.arguments in kind.arguments(seen) else "asks about something absent or ambiguous"
 
-    def reason(self, subject: Subject, description: str, question: Question) -> str:
+    def reason(self, subject: ImageRef, description: str, question: Question) -> str:
         return self._conclude("reason", subject, question, self._described(subject))[1]
 
-    def look(self, subject: Subject, question: Question) -> str:
+    def look(self, subject: ImageRef, question: Question) -> str:
         return self._conclude("look", subject, question, self._read(subject, "look", question.problem))[1]
 
-    def adjudicate(self, subject: Subject, question: Question) -> str:
+    def adjudicate(self, subject: ImageRef, question: Question) -> str:
         seen = self._read(subject, "adjudicate", question.problem)
         return self._conclude("adjudicate", subject, question, seen)[1]
 
-    def refine(self, subject: Subject, question: Question, answer: str) -> Refined:
+    def refine(self, subject: ImageRef, question: Question, answer: str) -> Refined:
         """A hurried path takes the answer that it was given; any other looks for itself and may end elsewhere."""
         if self._rng("hurry", subject, question.problem).random() < self._rates.hurry_rate:
             return Refined(f"it looks like {answer}", answer)
         return Refined(*self._conclude("refine", subject, question, self._read(subject, "refine", question.problem)))
 
-    def _conclude(self, role: str, subject: Subject, question: Question, seen: Parts) -> tuple[str, str]:
+    def _conclude(self, role: str, subject: ImageRef, question: Question, seen: Parts) -> tuple[str, str]:
         path, answer = self._source(subject).solve(question, seen)
         rng = self._rng(f"slip {role}", subject, question.problem)
         if rng.random() < self._rates.slip_rate:
             answer = self._slip(rng, subject, question, seen, answer)
         return path, answer
 
-    def _slip(self, rng: Random, subject: Subject, question: Question, seen: Parts, answer: str) -> str:
+    def _slip(self, rng: Random, subject: ImageRef, question: Question, seen: Parts, answer: str) -> str:
         """Another plausible answer: another letter, the contrary, a neighbouring number, another reading's text."""
         if question.category == "MC":
             return rng.choice([letter for letter in LETTERS if letter != answer])
@@ -107,16 +107,16 @@ class EmbeddedAnnotator:
             slipped = source.solve(question, parts)[1]
         return slipped
 
-    def _read_described(self, subject: Subject) -> Parts:
+    def _read_described(self, subject: ImageRef) -> Parts:
         return self._read(subject, "describe", "")
 
-    def _read(self, subject: Subject, role: str, question: str) -> Parts:
+    def _read(self, subject: ImageRef, role: str, question: str) -> Parts:
         """One reading of an image: the truth, each part misread with the declared rate."""
         source, rng = self._source(subject), self._rng(role, subject, question)
         parts = self._truth[subject.image][1]
         return [source.misread(part, rng) if rng.random() < self._rates.error_rate else part for part in parts]
 
-    def _source(self, subject: Subject) -> ImageSource:
+    def _source(self, subject: ImageRef) -> ImageSource:
         if subject.image not in self._truth:
             raise UserError(
                 f"source '{subject.source}': image {subject.image[:12]}… is not one that we drew, and the embedded "
@@ -125,5 +125,5 @@ class EmbeddedAnnotator:
             )
         return SOURCES[self._truth[subject.image][0]]
 
-    def _rng(self, role: str, subject: Subject, question: str) -> Random:
+    def _rng(self, role: str, subject: ImageRef, question: str) -> Random:
         return Random(f"{self._seed} {role} {subject.image} {question}")

@@ -23,7 +23,7 @@ from wethink.synthesis.constraints import FORMS, drafted, path_fault
 from wethink.synthesis.import_rows import neutral
 from wethink.synthesis.prompts import Verbatim, load
 from wethink.synthesis.reply_schemas import Malformed, Reply
-from wethink.synthesis.team import Draft, Reasoned, Refined, StepFailed, Subject, Trace, Turn
+from wethink.synthesis.team import Draft, ImageRef, Reasoned, Refined, StepFailed, Trace, Turn
 
 Ask = Callable[[Request], Awaitable[Answer]]
 R = TypeVar("R", bound=Reply)
@@ -44,11 +44,11 @@ class EndpointTeam:
         self.provenance: dict[str, Any] = {"annotator": "endpoints"}
         self.blind_tries, self.blind_limit = config.blind.tries, config.blind.limit
 
-    async def describe(self, subject: Subject, trace: Trace) -> str:
+    async def describe(self, subject: ImageRef, trace: Trace) -> str:
         found = await self._step("describe", "vision", reply_schemas.Described, trace, {}, self._picture(subject))
         return neutral(found.description).strip()
 
-    async def mine(self, subject: Subject, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
+    async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
         """Turns end early where the reasoner finds nothing missing; without any, the coarse description is the fine."""
         turns: list[Turn] = []
         for _ in range(self._config.turns):
@@ -71,7 +71,7 @@ class EndpointTeam:
         merged = await self._step("merge", "vision", reply_schemas.Described, trace, known, self._picture(subject))
         return turns, neutral(merged.description).strip()
 
-    async def write(self, subject: Subject, description: str, count: int, trace: Trace) -> list[Draft]:
+    async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
         constraints = {
             "description": description,
             "count": count,
@@ -84,34 +84,34 @@ class EndpointTeam:
         written = await self._step("write", "reasoner", reply_schemas.Questions, trace, constraints)
         return [drafted(one, self._config, self._least) for one in written.questions[:count]]
 
-    async def objection(self, subject: Subject, question: Question, trace: Trace) -> str | None:
+    async def objection(self, subject: ImageRef, question: Question, trace: Trace) -> str | None:
         asked, picture = {"problem": question.problem}, self._picture(subject)
         found = await self._step("filter", "vision", reply_schemas.Checked, trace, asked, picture)
         if not found.answerable:
             return "cannot be answered from the image"
         return None if found.unambiguous else "ambiguous"
 
-    async def reason(self, subject: Subject, description: str, question: Question, trace: Trace) -> Reasoned:
+    async def reason(self, subject: ImageRef, description: str, question: Question, trace: Trace) -> Reasoned:
         asked = {"description": description, **_asked(question)}
         found = await self._step("reason", "reasoner", reply_schemas.Reasoned, trace, asked)
         return Reasoned(_plain(found.answer, question), neutral(found.reasoning))
 
-    async def look(self, subject: Subject, question: Question, trace: Trace) -> str:
+    async def look(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         picture = self._picture(subject)
         found = await self._step("look", "vision", reply_schemas.Answered, trace, _asked(question), picture)
         return _plain(found.answer, question)
 
-    async def adjudicate(self, subject: Subject, question: Question, trace: Trace) -> str:
+    async def adjudicate(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         picture = self._picture(subject)
         found = await self._step("adjudicate", "adjudicator", reply_schemas.Reasoned, trace, _asked(question), picture)
         return _plain(found.answer, question)
 
-    async def blind(self, subject: Subject, question: Question, sample: int, trace: Trace) -> str:
+    async def blind(self, subject: ImageRef, question: Question, sample: int, trace: Trace) -> str:
         found = await self._step("blind", "guesser", reply_schemas.Answered, trace, _asked(question), sample=sample)
         return _plain(found.answer, question)
 
     async def refine(
-        self, subject: Subject, question: Question, answer: str, reasoning: str, trace: Trace
+        self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
     ) -> tuple[Refined, str | None]:
         """The answer is what a reader of the path alone concludes; a path at fault is not read."""
         asked = {"problem": question.problem, "answer": answer, "reasoning": reasoning}
@@ -182,7 +182,7 @@ class EndpointTeam:
             raise StepFailed(step, "refused" if answer.finish == "refusal" else "overlong reply", retryable=False)
         return answer
 
-    def _picture(self, subject: Subject) -> Picture:
+    def _picture(self, subject: ImageRef) -> Picture:
         """The stored image, scaled down to the pixel budget of the endpoints where it is larger."""
         image, budget = subject.image, self._config.max_pixels
         if subject.pixels <= budget:

@@ -17,7 +17,7 @@ from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.data.schema import TRAINING_SPLITS
 from wethink.rewards.hybrid import check
 from wethink.synthesis.abilities import REASONING, ability_fault
-from wethink.synthesis.team import Draft, StepFailed, Subject, Team, Trace
+from wethink.synthesis.team import Draft, ImageRef, StepFailed, Team, Trace
 
 IMAGE = "image"  # the kind of a record that stands for an image as a whole
 
@@ -54,7 +54,7 @@ def has_path(image: str, share: float, seed: int) -> bool:
 async def annotate_image(record: ImageRecord, team: Team, config: Synthesize, rewards: Rewards, seed: int) -> Annotated:
     """All steps of one image. An image without candidates has one record of kind 'image', with its reason."""
     with_path = record.split == "train" and has_path(record.id, config.path_share, seed)
-    subject, trace = Subject(record.id, record.source, record.width * record.height), Trace()
+    subject, trace = ImageRef(record.id, record.source, record.width * record.height), Trace()
     described: Record | None = None
     try:
         coarse = await team.describe(subject, trace)
@@ -84,7 +84,7 @@ async def annotate_image(record: ImageRecord, team: Team, config: Synthesize, re
 
 async def _decide(
     row: Record,
-    subject: Subject,
+    subject: ImageRef,
     description: str,
     draft: Draft,
     team: Team,
@@ -135,7 +135,7 @@ async def _decide(
 
 
 async def _answered_blind(
-    subject: Subject, question: Question, answer: str, team: Team, decisions: Record, same: Any, trace: Trace
+    subject: ImageRef, question: Question, answer: str, team: Team, decisions: Record, same: Any, trace: Trace
 ) -> bool:
     """Whether k of n draws without the image are right; it stops as soon as that is settled."""
     right = tries = 0

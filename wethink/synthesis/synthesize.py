@@ -23,7 +23,7 @@ from wethink.synthesis.embedded_team import EmbeddedAnnotator
 from wethink.synthesis.funnel import Outputs, funnel, summary
 from wethink.synthesis.import_rows import import_rows
 from wethink.synthesis.pipeline import annotate_image, has_path, to_annotate
-from wethink.synthesis.team import Annotator, AtOnce
+from wethink.synthesis.team import Annotator, SyncTeamAdapter
 
 __all__ = ["annotate", "funnel", "has_path", "synthesize"]
 
@@ -53,16 +53,16 @@ def synthesize(
         if config.annotator == "rows":
             metrics = _import(stored, records, outputs, config, seed)
         elif config.annotator == "endpoints":
-            from wethink.synthesis.api_run import Work, buy
+            from wethink.synthesis.api_run import AnnotationJob, annotate_all
 
             assert launch is not None
-            buy(Work(stored, records, config, rewards, seed, launch), outputs.add)
+            annotate_all(AnnotationJob(stored, records, config, rewards, seed, launch), outputs.add)
             metrics = outputs.figures()
         else:
             records = sorted(records, key=lambda record: record.id)
             team = EmbeddedAnnotator(drawn, config.embedded, seed)
             for record in track(records, "synthesize"):
-                outputs.add(record, _at_once(annotate_image(record, AtOnce(team), config, rewards, seed)))
+                outputs.add(record, _at_once(annotate_image(record, SyncTeamAdapter(team), config, rewards, seed)))
             metrics = outputs.figures()
     write_json(out / "metrics.json", metrics)
     say(f"synthesize: {summary(metrics)}; data/rows names each.")
@@ -73,7 +73,7 @@ def annotate(
     record: ImageRecord, team: Annotator, config: Synthesize, rewards: Rewards, seed: int, descriptions: list[Record]
 ) -> Iterator[Record]:
     """Yield every candidate of one image, each with its `reason` (None: kept); append the image's description."""
-    found = _at_once(annotate_image(record, AtOnce(team), config, rewards, seed))
+    found = _at_once(annotate_image(record, SyncTeamAdapter(team), config, rewards, seed))
     if found.description is not None:
         descriptions.append(found.description)
     yield from found.candidates

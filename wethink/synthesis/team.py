@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from wethink.data.drawn.questions import Question
 from wethink.synthesis.abilities import ABILITIES, REASONING, ability_fault
 
-__all__ = ["ABILITIES", "REASONING", "Annotator", "Refined", "Subject", "ability_fault"]
+__all__ = ["ABILITIES", "REASONING", "Annotator", "ImageRef", "Refined", "ability_fault"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class ImageRef:
     """The image that is annotated: its sha256, the name of its source, and its size where somebody needs it."""
 
     image: str
@@ -37,25 +37,25 @@ class Annotator(Protocol):
     def provenance(self) -> dict[str, Any]:
         """Who annotated, so that a row can be told from another team's."""
 
-    def describe(self, subject: Subject) -> str:
+    def describe(self, subject: ImageRef) -> str:
         """A coarse description of the image."""
 
-    def ask(self, subject: Subject, description: str, count: int) -> list[Question]:
+    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
         """`count` questions, written from the description; fewer where no further one can be asked."""
 
-    def objection(self, subject: Subject, question: Question) -> str | None:
+    def objection(self, subject: ImageRef, question: Question) -> str | None:
         """Why the question is invalid for the image as the vision model sees it, or None."""
 
-    def reason(self, subject: Subject, description: str, question: Question) -> str:
+    def reason(self, subject: ImageRef, description: str, question: Question) -> str:
         """The text reasoner's answer, from the description alone."""
 
-    def look(self, subject: Subject, question: Question) -> str:
+    def look(self, subject: ImageRef, question: Question) -> str:
         """The vision model's answer, from the image alone."""
 
-    def adjudicate(self, subject: Subject, question: Question) -> str:
+    def adjudicate(self, subject: ImageRef, question: Question) -> str:
         """A third reader's answer, from the image alone."""
 
-    def refine(self, subject: Subject, question: Question, answer: str) -> Refined:
+    def refine(self, subject: ImageRef, question: Question, answer: str) -> Refined:
         """A reasoning path for the image and the final answer."""
 
 
@@ -110,37 +110,37 @@ class Team(Protocol):
     blind_tries: int  # n of the text-only filter
     blind_limit: int  # k of them reject
 
-    async def describe(self, subject: Subject, trace: Trace) -> str:
+    async def describe(self, subject: ImageRef, trace: Trace) -> str:
         """A coarse description of the image."""
 
-    async def mine(self, subject: Subject, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
+    async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
         """What the description lacked, turn by turn, and the fine description made of both."""
 
-    async def write(self, subject: Subject, description: str, count: int, trace: Trace) -> list[Draft]:
+    async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
         """At most `count` questions, written from the description."""
 
-    async def objection(self, subject: Subject, question: Question, trace: Trace) -> str | None:
+    async def objection(self, subject: ImageRef, question: Question, trace: Trace) -> str | None:
         """Why the question is invalid for the image as the vision model sees it, or None."""
 
-    async def reason(self, subject: Subject, description: str, question: Question, trace: Trace) -> Reasoned:
+    async def reason(self, subject: ImageRef, description: str, question: Question, trace: Trace) -> Reasoned:
         """The text reasoner's answer, from the description alone."""
 
-    async def look(self, subject: Subject, question: Question, trace: Trace) -> str:
+    async def look(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         """The vision model's answer, from the image alone."""
 
-    async def adjudicate(self, subject: Subject, question: Question, trace: Trace) -> str:
+    async def adjudicate(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         """A third model's answer, from the image alone."""
 
-    async def blind(self, subject: Subject, question: Question, sample: int, trace: Trace) -> str:
+    async def blind(self, subject: ImageRef, question: Question, sample: int, trace: Trace) -> str:
         """An answer without image and description, one of several draws."""
 
     async def refine(
-        self, subject: Subject, question: Question, answer: str, reasoning: str, trace: Trace
+        self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
     ) -> tuple[Refined, str | None]:
         """A short path, the answer to which it leads, and what is wrong with its words, or None."""
 
 
-class AtOnce:
+class SyncTeamAdapter:
     """A team that never waits, as one that might: its coroutines run through without an event loop."""
 
     blind_tries = blind_limit = 0  # it has no knowledge of the world to guess from
@@ -149,31 +149,31 @@ class AtOnce:
         self._annotator = annotator
         self.provenance = annotator.provenance
 
-    async def describe(self, subject: Subject, trace: Trace) -> str:
+    async def describe(self, subject: ImageRef, trace: Trace) -> str:
         return self._annotator.describe(subject)
 
-    async def mine(self, subject: Subject, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
+    async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
         return [], coarse  # its description has every part already
 
-    async def write(self, subject: Subject, description: str, count: int, trace: Trace) -> list[Draft]:
+    async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
         return [Draft(question) for question in self._annotator.ask(subject, description, count)]
 
-    async def objection(self, subject: Subject, question: Question, trace: Trace) -> str | None:
+    async def objection(self, subject: ImageRef, question: Question, trace: Trace) -> str | None:
         return self._annotator.objection(subject, question)
 
-    async def reason(self, subject: Subject, description: str, question: Question, trace: Trace) -> Reasoned:
+    async def reason(self, subject: ImageRef, description: str, question: Question, trace: Trace) -> Reasoned:
         return Reasoned(self._annotator.reason(subject, description, question))
 
-    async def look(self, subject: Subject, question: Question, trace: Trace) -> str:
+    async def look(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         return self._annotator.look(subject, question)
 
-    async def adjudicate(self, subject: Subject, question: Question, trace: Trace) -> str:
+    async def adjudicate(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         return self._annotator.adjudicate(subject, question)
 
-    async def blind(self, subject: Subject, question: Question, sample: int, trace: Trace) -> str:
+    async def blind(self, subject: ImageRef, question: Question, sample: int, trace: Trace) -> str:
         raise StepFailed("blind", "the embedded team does not guess", retryable=False)
 
     async def refine(
-        self, subject: Subject, question: Question, answer: str, reasoning: str, trace: Trace
+        self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
     ) -> tuple[Refined, str | None]:
         return self._annotator.refine(subject, question, answer), None

@@ -9,7 +9,7 @@ from wethink.common.jsonl import Record, read_jsonl, write_json
 from wethink.config.launch import Launch
 from wethink.config.training import Sft
 from wethink.data.image_store import ImageSet
-from wethink.models.context_length import fitting
+from wethink.models.context_length import drop_overlong
 from wethink.models.policy import load_model, load_processor, model_card
 from wethink.rewards.format import render
 from wethink.training.supervised import Sample, train
@@ -65,7 +65,7 @@ def sft(
         )
     model, processor, dataset = load_model(base), load_processor(base), ImageSet(images)
     written = completions(chosen, rows, config)
-    kept = fitting(chosen, dataset, processor, model, 1, written)  # 1: the stop token
+    kept = drop_overlong(chosen, dataset, processor, model, 1, written)  # 1: the stop token
     if not kept:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all {len(chosen)} paths are too long for the model's context; shorten them."

@@ -14,7 +14,7 @@ from wethink.common.errors import UserError
 from wethink.common.progress import track
 from wethink.config.launch import Launch
 from wethink.config.training import Optim
-from wethink.models.batching import Images, encode_prompts, epoch_order, idle_batch, pack
+from wethink.models.batching import Images, dummy_batch, encode_prompts, epoch_order, pack
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, save_policy
 from wethink.training.checkpoints import (
@@ -115,7 +115,7 @@ def train(
             # The first rank has the most. It must not be asked: while it reduces its last pass, it hears nothing else.
             most, passes = (-(-len(part) // optim.micro_batch) for part in (chosen[:: ranks.world], mine))
             for _ in range(most - passes):
-                engine.backward(engine(idle_batch(processor).to(ranks.device))[0].sum() * 0.0)
+                engine.backward(engine(dummy_batch(processor).to(ranks.device))[0].sum() * 0.0)
         norm = optimizer_step(engine, optim, step)
         broken = not math.isfinite(norm)
         skipped = skipped + 1 if broken else 0

@@ -15,7 +15,7 @@ from PIL import Image
 
 from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.request import Request
-from wethink.clients.response_store import Answer, AnswerStore
+from wethink.clients.response_store import Answer, ResponseStore
 from wethink.common.jsonl import content_id, dumps
 from wethink.config.launch import Endpoint
 from wethink.evaluation.benchmarks.engines import Query, Reply, System
@@ -86,7 +86,7 @@ class Served:
 
     async def _answer(self, queries: Sequence[Query]) -> list[Reply]:
         endpoints: Mapping[str, Endpoint] = {NAME: self._endpoint}
-        with AnswerStore(self._store) as store:
+        with ResponseStore(self._store) as store:
             async with Chat(endpoints, store) as chat:
                 return list(await asyncio.gather(*(self._one(chat, query) for query in queries)))
 

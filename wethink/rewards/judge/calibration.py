@@ -35,7 +35,7 @@ def calibrate(path: Path, params: Params, out: Path) -> dict[str, Any]:
     if not rows:
         raise UserError(f"{path} is empty; write rows with {', '.join(KEYS)}.")
     asked = [(row["problem"], row["gold"], row["answer"]) for row in rows]
-    with model_judge.connected(params.rewards, params.launch) as model:
+    with model_judge.judge_connection(params.rewards, params.launch) as model:
         ask = (lambda swapped: model.ask(asked, swapped)) if model else _lexical(asked)
         found, swapped = ask(False), ask(True)
         replies = {"replies": {"n": model.replies, "unread": model.unread}} if model else {}

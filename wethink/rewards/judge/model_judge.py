@@ -19,7 +19,7 @@ from statistics import median_low
 
 from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.request import Request
-from wethink.clients.response_store import Answer, AnswerStore
+from wethink.clients.response_store import Answer, ResponseStore
 from wethink.common.errors import UserError
 from wethink.config.launch import Endpoint, Launch
 from wethink.config.rewards import Judge as JudgeConfig
@@ -101,7 +101,7 @@ class Judge:
             )
         self._config = config
         self._endpoints = {config.endpoint: endpoints[config.endpoint]}
-        self._store, self._processes = AnswerStore(store), processes
+        self._store, self._processes = ResponseStore(store), processes
         self._system = Path(__file__).with_name(ASSETS[0]).read_text(encoding="utf-8").strip()
         self._runner, self._stack = asyncio.Runner(), AsyncExitStack()
         self._chat: Chat | None = None
@@ -208,12 +208,12 @@ _connected: Judge | None = None  # this process's judge, while a stage runs that
 
 
 def current() -> Judge | None:
-    """The judge that `connected` has opened in this process."""
+    """The judge that `judge_connection` has opened in this process."""
     return _connected
 
 
 @contextmanager
-def connected(rewards: Rewards, launch: Launch) -> Iterator[Judge | None]:
+def judge_connection(rewards: Rewards, launch: Launch) -> Iterator[Judge | None]:
     """Open the judge that params.yaml names for as long as the block runs; the lexical judge needs none."""
     global _connected
     if rewards.judge == "lexical":
