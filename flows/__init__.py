@@ -1,3 +1,6 @@
-"""The DAG as prose. Imports `tasks` first: it sets the services' environment before Prefect is imported."""
+"""Prefect flows: the main job, synthesis, retraining, evaluation and experiments.
+
+Imports `tasks` first, which sets the services' environment before Prefect is imported.
+"""
 
 import tasks as tasks

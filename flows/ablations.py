@@ -2,11 +2,11 @@
 
     python -m flows.ablations [--seeds 0 1 2] [--only ARM …] [--budget full|short|smoke]
 
-Every seed is a git worktree with the main job in it; an arm trains one thing differently, beside it, and shares its
-data, base and SFT. A finished arm is left alone when the command starts again. Each arm's figures are kept as
-`reports/ablations/seed-<n>/<arm>.json`; `reports/ablations.json` and, to look at, `reports/ablations.html` are written
-after every seed. Two budgets are reduced, and the report says so: `short` trains a third as long and asks half as much
-(profiles/short.yaml), `smoke` proves mechanics and no claim.
+Each seed has a git worktree with a finished main job. An arm changes one training setting and shares that job's data,
+base and SFT checkpoints. A restart skips finished arms. Each arm's figures go to
+`reports/ablations/seed-<n>/<arm>.json`; `reports/ablations.json` and `reports/ablations.html` are rewritten after
+every seed. The report names a reduced budget: `short` trains a third as long on half as many evaluation questions
+(profiles/short.yaml); `smoke` tests mechanics and supports no claim.
 """
 
 import argparse
@@ -38,10 +38,10 @@ REPORT, PAGE, ARM_REPORTS = Path("reports/ablations.json"), Path("reports/ablati
 
 
 def needed(only: list[str]) -> list[str]:
-    """The named arms in the table's order, and the arms from which they start.
+    """List the named arms with their starting arms and controls, in table order.
 
     Raises:
-        UserError: a name is no arm.
+        UserError: a name is not in `ARMS`.
     """
     if unknown := sorted(set(only) - set(ARMS)):
         raise UserError(f"--only {unknown[0]}: no such arm; there are {', '.join(ARMS)}.")
@@ -53,12 +53,15 @@ def needed(only: list[str]) -> list[str]:
 
 
 def folder_of(seed: int, budget: Budget) -> str:
-    """The name of a seed's folders."""
+    """Return the name of a seed's worktree and report folders."""
     return f"seed-{seed}" if budget == "full" else f"seed-{seed}-{budget}"
 
 
 def run_seed(seed: int, arms: list[str], budget: Budget) -> list[dict[str, Any]]:
-    """The main job of a seed, then every arm; yields figures through `reports/ablations/`."""
+    """Run a seed's main job, then every arm; return the arms' figures.
+
+    Each arm's figures are also written to `reports/ablations/` as soon as the arm ends.
+    """
     name = folder_of(seed, budget)
     folder = checkout(HOME / name, {"seed": seed}, [] if budget == "full" else [budget])
     print(f"== {name}: main job", flush=True)
@@ -75,15 +78,15 @@ def run_seed(seed: int, arms: list[str], budget: Budget) -> list[dict[str, Any]]
 
 
 def records_of(seed: int, budget: Budget, arm: str) -> list[Record]:
-    """An arm's evaluation records."""
+    """Read an arm's evaluation records."""
     return list(read_jsonl(HOME / folder_of(seed, budget) / ABLATIONS[f"measure_{arm}"].out / "items.jsonl"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.ablations", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="*", default=[], metavar="ARM", help=f"of {', '.join(ARMS)}")
-    parser.add_argument("--budget", choices=get_args(Budget), default="full", help="smoke: mechanics, no claims")
+    parser.add_argument("--only", nargs="*", default=[], metavar="ARM", help=f"arms to run, of {', '.join(ARMS)}")
+    parser.add_argument("--budget", choices=get_args(Budget), default="full", help="smoke: mechanics only, no claims")
     args = parser.parse_args()
     try:
         arms, found = needed(args.only), list[dict[str, Any]]()
@@ -115,18 +118,19 @@ Seeds = Annotated[list[int], Field(min_length=1, max_length=10)]
 
 @flow(name="ablation", persist_result=False)
 def ablation(arms: list[Arm], seeds: Seeds = [0, 1, 2], budget: Budget = "full") -> State[Any]:  # noqa: B006
-    """Train and measure arms of the ablations, each beside its equal-compute controls.
+    """Train and evaluate ablation arms, with their equal-compute controls.
+
+    A restart skips finished seeds and arms. The report is `reports/ablations.html` on the worker's machine.
 
     Args:
-        arms: which ones (wethink/experiments/arms.py says what each changes); arms that they start from are trained
-        as well.
-        seeds: a git worktree with a main job of its own for each.
-        budget: full; short: a third of the training and half the questions; smoke: mechanics, no claims.
+        arms: arms to train (wethink/experiments/arms.py defines each); arms that they start from are trained too.
+        seeds: random seeds; each has its own git worktree and main job.
+        budget: `full`, `short` (a third of the training, half the questions) or `smoke` (mechanics only, no claims).
     """
     try:
         names = [arm.value for arm in arms]
         minutes = load_params().launch.deadline_minutes
-        for done, seed in enumerate(seeds):  # what is done is left alone, and the report is over all seeds so far
+        for done, seed in enumerate(seeds):  # finished seeds are skipped; the report covers all seeds so far
             told = map(str, seeds[: done + 1])
             chosen = ["--seeds", *told, "--only", *names, "--budget", budget]
             command.run(f"ablations of seed {seed}", "flows.ablations", chosen, 10 * minutes * (3 + len(names)))

@@ -1,9 +1,9 @@
-"""Evaluate a checkpoint on benchmark tables: the champion, the challenger, a version, or a folder.
+"""Benchmark evaluation of a checkpoint: champion, challenger, registered version or folder.
 
     python -m flows.evaluation [champion] [--tsv data/suite/*.tsv]
 
-What `python -m wethink benchmark` does, as a run with a result that can be looked at: resumable item by item, with
-blank and swapped images beside every number. Without tables it takes the held-out suite.
+Runs `python -m wethink benchmark` as a Prefect flow. It resumes item by item and reports blank-image and swapped-image
+controls beside every figure. Without tables it evaluates the held-out suite.
 """
 
 import argparse
@@ -31,12 +31,15 @@ Samples = Annotated[int, Field(ge=0, le=64)]
 
 @flow(name="evaluate-checkpoint", flow_run_name="evaluate {checkpoint}", persist_result=False)
 def evaluate_checkpoint(checkpoint: Checkpoint = "champion", tables: Tables = [], samples: Samples = 0) -> State[Any]:  # noqa: B006
-    """Answer benchmark tables with a checkpoint; what was answered before is kept.
+    """Evaluate a checkpoint on benchmark tables.
+
+    Stored responses are reused, so an interrupted run resumes. The figures, with 95 % intervals and the blank-image and
+    swapped-image controls, are in the run's `evaluation` artifact.
 
     Args:
-        checkpoint: champion, challenger, a version's number, or a checkpoint folder on the worker's machine.
-        tables: files in VLMEvalKit's TSV format; none: the held-out suite of the main job, made if need be.
-        samples: sampled answers per question beside the greedy one, for pass@k.
+        checkpoint: `champion`, `challenger`, a version number, or a checkpoint folder on the worker's machine.
+        tables: TSV files in VLMEvalKit's format. Default: the main job's held-out suite, built first if missing.
+        samples: sampled responses per question beside the greedy one, for pass@k.
     """
     try:
         folder, label = _checkpoint(checkpoint)
@@ -55,7 +58,11 @@ def evaluate_checkpoint(checkpoint: Checkpoint = "champion", tables: Tables = []
 
 
 def _checkpoint(name: str) -> tuple[Path, str]:
-    """The folder of a checkpoint, verified where the registry knows it, and what to call it."""
+    """Return a checkpoint's folder (verified if registered) and its label.
+
+    Raises:
+        UserError: the name matches no alias, version or checkpoint folder, or the checkpoint is damaged.
+    """
     if name.isdecimal():
         return model_registry.verified(model_registry.get(name)), f"version-{name}"
     if name in (model_registry.CHAMPION, model_registry.CHALLENGER):
@@ -69,7 +76,7 @@ def _checkpoint(name: str) -> tuple[Path, str]:
 
 
 def _rows(label: str, names: list[str]) -> list[dict[str, Any]]:
-    """A line per table: the figure that is reported for it, and what the controls say."""
+    """Return one row per table: its reported figure and its control figures."""
     from wethink.evaluation.benchmarks.results import board
 
     rows = []
@@ -90,8 +97,8 @@ def _said(row: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.evaluation", description="Evaluate a checkpoint.")
     parser.add_argument("checkpoint", nargs="?", default="champion", help="champion, challenger, a number or a folder")
-    parser.add_argument("--tsv", nargs="*", default=[], help="tables in VLMEvalKit's format (default: the suite)")
-    parser.add_argument("--samples", type=int, default=0, metavar="K", help="samples per item, for pass@k")
+    parser.add_argument("--tsv", nargs="*", default=[], help="tables in VLMEvalKit's format (default: held-out suite)")
+    parser.add_argument("--samples", type=int, default=0, metavar="K", help="sampled responses per item, for pass@k")
     args = parser.parse_args()
     try:
         load_params()

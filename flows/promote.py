@@ -1,4 +1,4 @@
-"""Who is champion: a command each to see it, to name one by hand, and to go back.
+"""Command line of the model registry: list, register, promote and roll back the champion.
 
     python -m flows.promote first                          # the main job's result becomes the first champion
     python -m flows.promote list
@@ -7,7 +7,7 @@
     python -m flows.promote promote 4 --because "first"    # by hand; the retrain flow decides by the gate
     python -m flows.promote rollback --because "..."
 
-What a person does by hand is kept with its reason, like what the gate decides.
+The registry keeps the reason of every manual promotion and rollback, as it keeps those of the promotion gate.
 """
 
 import argparse
@@ -21,29 +21,29 @@ from tasks.orchestration.local_server import require
 from tasks.tracking import model_registry
 from wethink.common.errors import UserError
 
-STACK = Path(".wethink/stack/postgres")  # `make up` has been here
+STACK = Path(".wethink/stack/postgres")  # exists once `make up` has run
 SHELL = 'eval "$(.venv/bin/python -m tasks.stack env)"'
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m flows.promote", description="The model registry's champion.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("first", help="make what the main job has published the first champion")
-    commands.add_parser("list", help="all versions, with their aliases and decisions")
+    commands.add_parser("first", help="register the main job's checkpoint as the first champion")
+    commands.add_parser("list", help="list all versions with their aliases and decisions")
     for alias in (model_registry.CHAMPION, model_registry.CHALLENGER):
-        commands.add_parser(alias, help=f"print the folder of the {alias}, checked file by file")
-    register = commands.add_parser("register", help="make a published checkpoint a version")
+        commands.add_parser(alias, help=f"print the {alias}'s folder after verifying every file")
+    register = commands.add_parser("register", help="register a published checkpoint as a version")
     register.add_argument("folder", type=Path)
-    promote = commands.add_parser("promote", help="make a version champion by hand")
+    promote = commands.add_parser("promote", help="promote a version to champion by hand")
     promote.add_argument("version")
-    promote.add_argument("--because", required=True, help="why; it is kept with the version")
-    rollback = commands.add_parser("rollback", help="make the champion before this one champion again")
-    rollback.add_argument("--because", required=True, help="why; it is kept with the version that is left")
+    promote.add_argument("--because", required=True, help="reason, stored with the version")
+    rollback = commands.add_parser("rollback", help="restore the previous champion")
+    rollback.add_argument("--because", required=True, help="reason, stored with the version that is rolled back")
     return top
 
 
 def run(args: argparse.Namespace) -> str:
-    """Do what was asked and say what is so now."""
+    """Run the command; return the text to print."""
     match args.command:
         case "list":
             return "\n".join(map(_line, model_registry.every())) or "no checkpoint is registered; `register` one."

@@ -1,11 +1,10 @@
-"""A new source makes a challenger, and the gate decides whether it becomes champion.
+"""Retraining on a new image source, with a promotion gate for the resulting challenger.
 
     python -m flows.retrain SOURCE --bucket NAME     # or --bucket /folder, a watched folder of this machine
 
-Nobody need start it: the watcher does (tasks/sources/watcher.py). Every run has a git worktree of its own, with the
-DVC cache
-of this checkout; what it made and what was decided is a commit on a branch of its own. The same source twice does
-nothing.
+The watcher (tasks/sources/watcher.py) starts it when a source closes. Each run has its own git worktree, which shares
+this checkout's DVC cache, and commits its outputs and the gate's decision to its own branch. A repeated run on the
+same source changes nothing.
 """
 
 import argparse
@@ -30,13 +29,16 @@ from wethink.dag.retraining_stages import RETRAIN
 
 @flow(name="retrain", flow_run_name="retrain on {source}", persist_result=False)
 def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, approval: bool = False) -> State[Any]:
-    """A closed source in; a challenger promoted, or refused with its reasons.
+    """Train a challenger on a new source; promote it if it passes the gate.
+
+    The run's message and its `decision-<source>` artifact give the verdict and the reasons. A source that was already
+    used ends the run as `Cached`.
 
     Args:
-        source: its name: the first part of its keys in the bucket.
-        bucket: the bucket, or the absolute path of a watched folder on the worker's machine.
-        event_id: of the event that started this run; leave it empty when you start one by hand.
-        approval: whether a challenger that passed the gate waits for a person before it becomes champion.
+        source: the source's name: the first part of its keys in the bucket.
+        bucket: the S3 bucket, or the absolute path of a watched folder on the worker's machine.
+        event_id: id of the event that started this run; leave it empty for a manual start.
+        approval: whether a challenger that passed the gate waits for a person's approval before promotion.
     """
     try:
         retries.refuse_endless_starts()
@@ -61,9 +63,9 @@ def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, app
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="Retrain on a new source, and decide.")
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="Retrain on a new source.")
     parser.add_argument("source")
-    parser.add_argument("--bucket", required=True, help="a bucket, or the absolute path of a folder")
+    parser.add_argument("--bucket", required=True, help="S3 bucket, or absolute path of a watched folder")
     args = parser.parse_args()
     try:
         load_params()

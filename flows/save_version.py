@@ -1,11 +1,11 @@
-"""The main job's data and checkpoints as a version: pushed to DVC's remote, committed, tagged `data/<name>`.
+"""Data versions: the main job's data and checkpoints in DVC's remote and a git tag `data/<name>`.
 
-    python -m flows.save_version NAME                             # after `make demo` or `dvc repro`
-    dvc metrics diff data/ONE data/OTHER                     # what changed between two of them
+    python -m flows.save_version NAME                        # after `make demo` or `dvc repro`
+    dvc metrics diff data/ONE data/OTHER                     # compare the metrics of two versions
     git clone -b data/NAME … && dvc pull                     # on another machine; `dvc repro` then has nothing to do
 
-Pushed first: whoever has the commit can pull what it points to. The run cache goes along, so that another machine
-fetches what was run before instead of running it.
+The push precedes the commit, so every commit can be pulled. DVC's run cache is pushed too: another machine fetches
+finished stages instead of running them.
 """
 
 import argparse
@@ -22,9 +22,9 @@ VersionName = Annotated[str, Field(pattern=f"^{commits.NAME}$", examples=["2026-
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.save_version", description="Keep the main job's data by a name."
+        prog="python -m flows.save_version", description="Save the main job's data under a version name."
     )
-    parser.add_argument("name", help="of the version: letters, digits, . and -")
+    parser.add_argument("name", help="version name: letters, digits, . and -")
     name = parser.parse_args().name
     try:
         commits.ready(name)

@@ -2,9 +2,9 @@
 
     python -m flows.seeds [--seeds 0 1 2] [--error-rates 0.1 0.0 0.3]
 
-The seed is a line in params.yaml, so every worktree is an ordinary checkout that can be looked into.
-Everything is resumable: DVC skips finished stages, and a finished arm is left alone. Results go to
-reports/seeds.json and, to look at, reports/seeds.html, after every seed: a stopped run leaves what it has.
+The seed is a line in params.yaml, so every worktree is an ordinary checkout. A restart resumes: finished DVC stages
+and finished arms are skipped. reports/seeds.json and reports/seeds.html are rewritten after every seed, so a stopped
+run keeps the results so far.
 """
 
 import argparse
@@ -30,7 +30,7 @@ REPORT, PAGE = Path("reports/seeds.json"), Path("reports/seeds.html")
 
 @dataclass(frozen=True)
 class Variant:
-    """One worktree: a seed, and an annotator error rate other than the declared one (None: as declared)."""
+    """One worktree: a seed and an annotator error rate (None: the one in params.yaml)."""
 
     seed: int
     error_rate: float | None = None
@@ -46,7 +46,7 @@ class Variant:
 
 
 def run(variant: Variant) -> dict[str, Any]:
-    """The main job and the controls of one variant; its summary with `controls` and `headline`."""
+    """Run a variant's main job and controls; return its figures as `collect` does."""
     folder = checkout(HOME / variant.name, variant.changes)
     for name, command in {
         "main": MAIN_JOB,
@@ -58,7 +58,7 @@ def run(variant: Variant) -> dict[str, Any]:
 
 
 def collect(variant: Variant, folder: Path) -> dict[str, Any]:
-    """A finished variant's figures."""
+    """Collect a finished variant's figures."""
     config = load_params(folder / "params.yaml")
     summary: dict[str, Any] = read_json(folder / STAGES["evaluate"].out / "metrics.json")
     records = arm_records(folder)
@@ -83,7 +83,7 @@ def collect(variant: Variant, folder: Path) -> dict[str, Any]:
 
 
 def arm_records(folder: Path) -> list[Record]:
-    """Evaluation records of the arms and of the main job's checkpoints, on the same items."""
+    """Read the evaluation records of the main job's checkpoints and of the arms."""
     return [
         r
         for stage in (STAGES["evaluate"], CONTROLS["evaluate_arms"])
@@ -95,7 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.seeds", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--error-rates", type=float, nargs="*", default=[0.1, 0.0, 0.3], help="beside the declared one, first seed"
+        "--error-rates", type=float, nargs="*", default=[0.1, 0.0, 0.3], help="beside the declared one; first seed only"
     )
     args = parser.parse_args()
     variants = [Variant(seed) for seed in args.seeds] + [Variant(args.seeds[0], rate) for rate in args.error_rates]

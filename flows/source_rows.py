@@ -1,10 +1,10 @@
-"""The rows of one source, to look at before anything is trained on them.
+"""Synthesis and validation of one image source's rows, for inspection before training.
 
     python -m flows.source_rows SOURCE --bucket NAME     # or --bucket /folder, a watched folder of this machine
 
-`draw` to `validate` of the main job, with this source in place of the others, in a git worktree of its own. A source
-that brings `rows.jsonl` is imported, one that does not is annotated by the models behind launch.endpoints; answers
-that were paid for once are not bought again.
+Runs the main job's stages `draw` to `validate` on this source alone, in its own git worktree. A source with
+`rows.jsonl` is imported; any other is annotated by the models behind launch.endpoints. Stored responses are reused;
+only misses are sent and billed.
 """
 
 import argparse
@@ -33,10 +33,12 @@ Bucket = Annotated[str, Field(examples=["images", "/srv/incoming"])]
 
 @flow(name="synthesize-source", flow_run_name="synthesize {source}", persist_result=False)
 def synthesize_source(source: SourceName, bucket: Bucket) -> State[Any]:
-    """Annotate or import one source and validate its rows; nothing is trained.
+    """Annotate or import one source and validate its rows, without training.
+
+    A gallery of every image and row is linked from the run's artifact.
 
     Args:
-        source: its name: the first part of its keys in the bucket (lower-case letters, digits, - and _).
+        source: the source's name: the first part of its keys in the bucket (lower-case letters, digits, - and _).
         bucket: the S3 bucket, or the absolute path of a watched folder on the worker's machine.
     """
     try:
@@ -55,7 +57,7 @@ def synthesize_source(source: SourceName, bucket: Bucket) -> State[Any]:
 
 
 def _workplace(source: str, arrived: Path) -> Path:
-    """A worktree whose only source is this one."""
+    """Prepare a worktree whose only source is this one; return its folder."""
     rows = arrived / "rows.jsonl"
     images = arrived / "images" if (arrived / "images").is_dir() else arrived
     settings: dict[str, Any] = {

@@ -1,9 +1,9 @@
-"""From images to rows by models behind endpoints: parts fill the store of answers side by side, DVC assembles.
+"""Row synthesis through LLM endpoints: parallel parts fill the response store, DVC assembles rows.
 
     python -m flows.synthesis
 
-Runs `draw`, `ingest` and `synthesize` of the main job (flows/pipeline.py), which uses the same sub-flow. How many
-parts, and how many of them at a time, stands in params.yaml, `launch.fill_shards` and `launch.fill_parallel`.
+Runs the stages `draw`, `ingest` and `synthesize` of the main job; flows/pipeline.py calls the same sub-flow.
+`launch.fill_shards` in params.yaml sets the number of parts, `launch.fill_parallel` how many run at a time.
 """
 
 import sys
@@ -24,9 +24,10 @@ from wethink.config.params import load_params
 
 
 def annotated(plan: Plan, images: State[str], drawn: State[str]) -> State[str]:
-    """The synthesize stage; where models annotate and something has changed, the store is filled first.
+    """Run the synthesize stage, filling the response store first if needed.
 
-    Not where stages are shared: what another machine has bought is fetched by the stage, and only else bought by it.
+    The store is filled first if the annotator is `endpoints` and the stage has changed. With `plan.shared` it is not:
+    the stage fetches rows that another machine has pushed and sends requests only if there are none.
     """
     params = load_params()
     if params.synthesize.annotator == "endpoints" and "synthesize" in plan.changed and not plan.shared:
@@ -41,23 +42,32 @@ def annotated(plan: Plan, images: State[str], drawn: State[str]) -> State[str]:
 
 @flow(name="fill", flow_run_name="fill {parts} parts", persist_result=False)
 def fill_store(parts: int, deadline_minutes: float) -> State[Any]:
-    """Buy all answers, part by part; parts that fail are tried again alone.
+    """Send all model requests in parallel parts and store the responses.
+
+    A failed part is retried alone; its stored responses are not sent or billed again.
 
     Raises:
-        UserError: a part failed for good; the message is its own sentence.
+        UserError: a part failed after all retries; the message is that part's.
     """
     numbers = list(range(1, parts + 1))
     futures = fill_part.map(numbers, parts, deadline_minutes)
     wait(futures)
     failed = [future.state.message for future in futures if not future.state.is_completed()]
     if failed:
-        raise UserError(failed[0] or "a part of the answers could not be bought.")
-    return Completed(message=f"{parts} parts are in the store")
+        raise UserError(failed[0] or "a part of the model requests failed.")
+    return Completed(message=f"all {parts} parts are in the response store")
 
 
 @flow(name="wethink-synthesis", persist_result=False)
 def synthesis(experiment: str = "wethink") -> State[Any]:
-    """Images in, rows out."""
+    """Synthesise question rows from the configured images through LLM endpoints.
+
+    Runs `draw`, `ingest` and `synthesize`; unchanged stages are Cached. Stored responses are reused; only misses are
+    sent and billed.
+
+    Args:
+        experiment: the MLflow experiment that records the run.
+    """
     finished = False
     try:
         plan = prepare(experiment)
@@ -72,7 +82,7 @@ def synthesis(experiment: str = "wethink") -> State[Any]:
 
 
 def main() -> int:
-    """Run the flow in the current folder; a failure's sentence is the last line, without a traceback."""
+    """Run the flow in the current folder; print a failure without a traceback."""
     try:
         load_params()
         with local_server():
@@ -81,7 +91,7 @@ def main() -> int:
         print(f"wethink: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nwethink: stopped; what was paid for is kept, the same command goes on.", file=sys.stderr)
+        print("\nwethink: stopped; the stored responses are kept, the same command goes on.", file=sys.stderr)
         return 130
     print(f"wethink: {state.message}", file=sys.stderr)
     return 0 if state.is_completed() else 2

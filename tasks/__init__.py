@@ -1,8 +1,8 @@
-"""The adapters: one file per outside service. Nothing in here knows data, models or maths.
+"""Adapters to outside services (Prefect, MLflow, DVC, git, S3), free of data, model and maths code.
 
-Importing this package sets the services' environment, before any of them is imported: whoever starts
-the flow (a terminal, a Prefect worker, a test) gets the same local, offline, silent set-up. A variable
-that is already set wins: a shared Prefect server is PREFECT_API_URL, a shared tracker MLFLOW_TRACKING_URI.
+Importing this package sets the services' environment variables before any service library is imported, so a flow has
+the same local, offline set-up without telemetry in a terminal, a Prefect worker and a test. Variables that are already
+set win: PREFECT_API_URL selects a shared Prefect server, MLFLOW_TRACKING_URI a shared tracker.
 """
 
 import os
@@ -14,13 +14,13 @@ ENVIRONMENT = {
     "PREFECT_HOME": str(ROOT / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the default of 20 is too short on a busy machine
-    # A run survives (tests/fault_injection): a restarted server, a database that is away, a killed worker.
+    # With these a run survives a restarted server, an unavailable database and a killed worker (tests/fault_injection).
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing pauses, about four minutes in all
-    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what the server says while its database is away
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # the server's code while its database is unavailable
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; infra/automations.yaml waits for it
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",  # not in memory
     "PREFECT_WORKER_QUERY_SECONDS": "5",
-    "AWS_RETRY_MODE": "standard",  # also for DVC's client: a store that answers 503 now and then is slow, not down
+    "AWS_RETRY_MODE": "standard",  # also read by DVC's S3 client: an occasional 503 is retried
     "AWS_MAX_ATTEMPTS": "10",
     "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlflow.db'}",
     "MLFLOW_DISABLE_TELEMETRY": "true",

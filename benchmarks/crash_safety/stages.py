@@ -1,10 +1,10 @@
-"""kill -9 in the middle of every stage: is nothing left behind, and does the job end with the same bytes?
+"""Crash-safety test of the main job: kill -9 in every stage, then compare the outputs byte by byte.
 
     python -m benchmarks.crash_safety.stages [--victims flow dvc worker]
 
-Runs the smoke overlay in clones of HEAD: once undisturbed, then once per victim with one kill in every stage.
-The victim is the flow, the DVC child of a stage, or one worker of it (a rank, where the stage has ranks).
-A killed flow is started again by us; what else is killed, the flow itself must bring to its end.
+Runs the smoke overlay in clones of HEAD: once undisturbed, then once per victim with one kill in every stage. The
+victim is the flow, a stage's DVC child, or a stage's worker (a rank, if it has ranks). The test restarts a killed flow;
+the flow must recover from the other kills itself. No process of a victim may survive `PATIENCE` seconds.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import psutil
 from wethink.common.jsonl import file_sha256, read_json
 from wethink.dag.main_stages import STAGES
 
-PATIENCE = 10.0  # seconds within which everything that a victim leaves behind must be gone
+PATIENCE = 10.0  # seconds in which all processes of a victim must end
 VICTIMS = ("flow", "dvc", "worker")
 
 
@@ -40,7 +40,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def processes_in(folder: Path) -> dict[psutil.Process, list[str]]:
-    """Everything alive that was started in this folder, whoever its parent is now."""
+    """Map the live processes working in `folder`, orphans included, to command lines."""
     found = {}
     for process in psutil.process_iter():
         try:
@@ -52,7 +52,7 @@ def processes_in(folder: Path) -> dict[psutil.Process, list[str]]:
 
 
 def find(folder: Path, stage: str, victim: str) -> psutil.Process | None:
-    """The process to kill, once the stage is at work; the youngest where several would do."""
+    """Find the process to kill, the youngest if several match; None: not running yet."""
     alive = processes_in(folder)
     at_work = [p for p, line in alive.items() if line[1:4] == ["-m", "wethink", stage]]
     ranks = [p for p, line in alive.items() if line[-5:-2] == ["wethink", "rank", stage]]
@@ -62,13 +62,13 @@ def find(folder: Path, stage: str, victim: str) -> psutil.Process | None:
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
-    """Stage → hash of what it published; the manifest has the hash of every file of a folder."""
+    """Map each stage to its output's hash (for a folder, that of its manifest)."""
     outs = {name: folder / stage.out for name, stage in STAGES.items()}
     return {name: file_sha256(out if out.is_file() else out / "manifest.json") for name, out in outs.items()}
 
 
 def wait_for(folder: Path, flow: subprocess.Popen[bytes], stage: str, victim: str, seconds: float) -> psutil.Process:
-    """The victim, half-way through the stage."""
+    """Wait until half-way through the stage; return the victim's process."""
     while True:
         if flow.poll() is not None:
             sys.exit(f"the flow ended with code {flow.returncode} before {stage}; see {folder / 'flow.log'}")
@@ -83,7 +83,7 @@ def wait_for(folder: Path, flow: subprocess.Popen[bytes], stage: str, victim: st
 
 
 def disturbed(folder: Path, victim: str, seconds: dict[str, float]) -> None:
-    """One run with a kill in every stage."""
+    """Run the flow to its end with one kill in every stage."""
     flow = start(folder)
     for stage in STAGES:
         target = wait_for(folder, flow, stage, victim, seconds[stage])

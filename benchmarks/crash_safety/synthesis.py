@@ -1,12 +1,11 @@
-"""Kill the synthesis of 200 images 20 times: does it end with the same bytes, and was no stored answer bought twice?
+"""Crash-safety test of synthesis: 20 kills over 200 images; equal output, no response billed twice.
 
     python -m benchmarks.crash_safety.synthesis [--images 200] [--kills 20] [--victims flow dvc worker]
 
-A scripted server on loopback answers (tests/support/chat_server.py): 30 % of the requests meet a transport fault, 10
-% a
-content fault. Once without transport faults and undisturbed, then with both and with kills at random moments of a
-live stage; the victims take turns: the flow, the DVC child, the process that buys. The flow and DVC are started
-again by us; what their children die of, they must cope with themselves. Writes reports/synth_chaos.json.
+A scripted server on loopback responds (tests/support/chat_server.py). The first run has content faults (10 % of the
+requests) only; the second also has transport faults (30 %) and kills at random moments of a live stage. The victims
+take turns: the flow, the DVC child, the process that sends requests. The test restarts the flow and DVC, which must
+handle the deaths of their children themselves. Writes reports/synth_chaos.json.
 """
 
 import argparse
@@ -36,8 +35,8 @@ COPIED = ("wethink", "tasks", "flows", "tests", "profiles", ".dvc", "params.yaml
 MADE = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
 PUBLISHED = ("rows.jsonl", "rejected.jsonl", "failed.jsonl", "descriptions.jsonl", "metrics.json")
 CONCURRENCY = 4  # per endpoint, of three
-PATIENCE = 15.0  # seconds within which everything that a victim leaves behind must be gone
-DOORS = {  # who is killed → what is running
+PATIENCE = 15.0  # seconds in which all processes of a victim must end
+DOORS = {  # victim → running command
     "flow": ["-m", "flows.synthesis"],
     "dvc": ["-m", "dvc", "repro", "--single-item", "synthesize"],
     "worker": ["-m", "dvc", "repro", "--single-item", "synthesize"],
@@ -45,7 +44,7 @@ DOORS = {  # who is killed → what is running
 
 
 def project(folder: Path, images: int, url: str) -> Path:
-    """A copy of the project with photos of its own, and endpoints at `url`."""
+    """Create a copy of the project with generated photos and endpoints at `url`."""
     from ruamel.yaml import YAML
 
     folder.mkdir()
@@ -93,7 +92,7 @@ def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def workers(folder: Path) -> list[psutil.Process]:
-    """The processes that buy or assemble, at work in this folder, youngest first."""
+    """List the synthesize processes of this folder, youngest first."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -106,7 +105,7 @@ def workers(folder: Path) -> list[psutil.Process]:
 
 
 def bought(folder: Path) -> int:
-    """Answers in the store."""
+    """Count the responses in the store."""
     if not (folder / ".wethink/answers.sqlite").exists():
         return 0
     with ResponseStore(folder / ".wethink/answers.sqlite") as store:
@@ -114,15 +113,23 @@ def bought(folder: Path) -> int:
 
 
 def kill_once(folder: Path, victim: str, moment: random.Random, longest: float, buying: bool) -> dict[str, Any] | None:
-    """Start, kill at a random moment of a live stage, see everything gone; None if it had ended before.
+    """Start a run, kill the victim at a random moment, and wait for its processes.
 
-    `buying`: only once it has bought something since it was started, else from the moment when its process exists.
+    Args:
+        folder: the project.
+        victim: a key of `DOORS`.
+        moment: source of the random delay.
+        longest: the longest delay in seconds.
+        buying: start the delay at the run's first stored response, not at its process's start.
+
+    Returns:
+        Facts of the kill, or None if the run ended before it.
     """
     door, before, starts = start(folder, DOORS[victim]), bought(folder), 1
     while not workers(folder) or (buying and bought(folder) == before):
         if door.poll() == 0:
             return None
-        if door.poll() is not None:  # it came to grief by itself, for instance over a server of Prefect's that was slow
+        if door.poll() is not None:  # it failed by itself, for instance on a slow Prefect server
             if starts == 5:
                 sys.exit(f"{victim}: it did not start in {starts} attempts; see {folder / 'chaos.log'}")
             door, starts = start(folder, DOORS[victim]), starts + 1
@@ -134,7 +141,7 @@ def kill_once(folder: Path, victim: str, moment: random.Random, longest: float, 
     target = alive[0] if victim == "worker" and alive else door
     killed = time.monotonic()
     target.send_signal(signal.SIGKILL)
-    if victim == "worker":  # what started it must cope: DVC ends with an error, by itself
+    if victim == "worker":  # its parent must handle it: DVC ends with an error by itself
         door.wait(timeout=120)
     else:
         door.wait()
@@ -146,7 +153,7 @@ def kill_once(folder: Path, victim: str, moment: random.Random, longest: float, 
 
 
 def finish(folder: Path, arguments: Sequence[str], starts: int = 8) -> int:
-    """Start until it ends well; how many starts that took."""
+    """Start the run until it succeeds; return the number of starts."""
     for number in range(1, starts + 1):
         if start(folder, arguments).wait(timeout=1200) == 0:
             return number
@@ -160,7 +167,11 @@ def published(folder: Path) -> dict[str, bytes]:
 def chaos(
     home: Path, images: int, kills: int, victims: Sequence[str], latency: float, longest: float
 ) -> dict[str, Any]:
-    """The whole experiment; raises SystemExit where something does not end."""
+    """Run the whole experiment; return its figures.
+
+    Raises:
+        SystemExit: a run does not end, or a process survives a kill.
+    """
     with chat_server(home, content=0.1) as url:
         calm = project(home / "calm", images, url)
         finish(calm, DOORS["dvc"], starts=1)
@@ -201,7 +212,10 @@ def chaos(
 
 
 def holds(found: dict[str, Any]) -> bool:
-    """Whether the laws held."""
+    """Return whether outputs are identical and requests were repeated within bounds.
+
+    A stored response must never be billed twice; `most_allowed` bounds other repeats.
+    """
     repeats = found["answers_sent_more_than_once"] <= found["most_allowed"]
     return bool(found["identical"] and not found["stored_answers_bought_twice"] and repeats)
 

@@ -1,15 +1,17 @@
-"""How well does the contamination gate find a benchmark's pictures and questions, and what does it find by mistake?
+"""`make contamination`: recall and false positives of the benchmark contamination gate.
 
-`make contamination` (or: python -m benchmarks.data_quality.contamination [FOLDER …]) writes
-`reports/contamination.json`. The gate
-itself runs: pictures are written into a TSV file as VLMEvalKit has it, and streamed past a collection.
+    python -m benchmarks.data_quality.contamination [FOLDER …]
 
-* photos: pictures that come with scikit-learn and Matplotlib, and those of the folders named (yours; scikit-image's
-  `skimage/data`), cut into tiles that do not overlap. Every other tile is ours; the rest are others' photos.
-* drawings: the three drawn sources, every other scene ours.
+Writes reports/contamination.json. Each image is written to a TSV file in VLMEvalKit's format and checked by the gate
+itself against a collection.
 
-Recall is over our pictures under each disguise; false positives are others' pictures that the gate takes for one of
-ours. Intervals: bootstrap over whole photos (tiles of one are alike), over scenes; Wilson's where nothing varies.
+* photos: images of scikit-learn, Matplotlib and the given folders (yours; scikit-image's `skimage/data`), cut into
+  tiles that do not overlap. Every other tile is in the collection.
+* drawings: the three drawn sources. Every other scene is in the collection.
+
+Recall is the share of the collection's images that are found again, per disguise; a false positive is any other image
+that the gate matches. Intervals: cluster bootstrap over photos (tiles of one are alike) or scenes; Wilson's if all
+outcomes are equal.
 """
 
 import base64
@@ -52,7 +54,7 @@ def resized(scale: float) -> Callable[[Image.Image, Random], Image.Image]:
 
 
 def cropped(share: float) -> Callable[[Image.Image, Random], Image.Image]:
-    """Cut a share of width and of height off, at sides that chance decides."""
+    """Return a disguise that crops a share of width and height at random sides."""
 
     def cut(image: Image.Image, rng: Random) -> Image.Image:
         width, height = round(image.width * (1 - share)), round(image.height * (1 - share))
@@ -79,7 +81,7 @@ DISGUISES: dict[str, Callable[[Image.Image, Random], Image.Image]] = {
 
 
 def photos(folders: Sequence[Path]) -> list[Picture]:
-    """Tiles of every photo at hand, at most twelve of each."""
+    """Cut every available photo into at most twelve tiles."""
     import matplotlib
     from sklearn.datasets import load_sample_images
 
@@ -99,7 +101,7 @@ def photos(folders: Sequence[Path]) -> list[Picture]:
                 box = (x * image.width // across, y * image.height // down)
                 far = ((x + 1) * image.width // across, (y + 1) * image.height // down)
                 tile = image.crop((*box, *far))
-                if np.asarray(tile.convert("L")).std() > 8:  # an empty tile shows nothing that could be known again
+                if np.asarray(tile.convert("L")).std() > 8:  # skip empty tiles, which cannot be recognised
                     tiles.append((name, tile))
     return tiles
 
@@ -118,7 +120,7 @@ def drawings() -> list[Picture]:
 
 
 def gate(ours: Collection, pictures: Sequence[Image.Image], asked: Callable[[int], Record]) -> Iterator[Benchmark]:
-    """Stream each picture past the collection in a TSV file of its own row, through the gate itself."""
+    """Run the gate on each picture, in a TSV file of one row."""
     with tempfile.TemporaryDirectory() as folder:
         for number, picture in enumerate(pictures):
             buffer = io.BytesIO()
@@ -133,7 +135,7 @@ def gate(ours: Collection, pictures: Sequence[Image.Image], asked: Callable[[int
 
 
 def measure(kind: str, pictures: Sequence[Picture], resamples: int = 1000) -> Record:
-    """Recall per disguise, false positives, and planted questions of one kind of picture."""
+    """Measure recall per disguise, false positives and planted questions for one kind."""
     mine, others = pictures[::2], pictures[1::2]
     ids = [f"{number:04d}" for number in range(len(mine))]
     rows = {
@@ -182,7 +184,7 @@ def measure(kind: str, pictures: Sequence[Picture], resamples: int = 1000) -> Re
 
 
 def problem(number: int) -> str:
-    """A question whose words differ from its neighbours' as much as questions about pictures do."""
+    """Return a question that differs from its neighbours as real image questions do."""
     things = ("boats", "people", "windows", "trees", "cars", "birds", "signs", "lamps", "doors", "tables", "flags")
     places = (
         "left of the tower",

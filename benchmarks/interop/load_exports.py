@@ -1,10 +1,10 @@
-"""Do LLaMA-Factory, verl and TRL read our exports with their own dataset code? Run by hand, where they are installed.
+"""Compatibility check of dataset exports with LLaMA-Factory's, verl's and TRL's dataset code.
 
     python benchmarks/interop/load_exports.py llamafactory|verl|trl FOLDER
 
-FOLDER is what `python -m wethink export sharegpt|verl|trl` wrote. It prints what the library's own code made of the
-first row and how many rows it read, and fails where it read none. The libraries need not be installed with their
-dependencies (`pip install --no-deps --target DIR`, then PYTHONPATH=DIR): only their dataset code is used.
+FOLDER is the output of `python -m wethink export sharegpt|verl|trl`. Prints the first row as the library reads it and
+the number of rows; fails if there are none. Run it by hand where the library is installed; its dependencies are not
+needed (`pip install --no-deps --target DIR`, then PYTHONPATH=DIR), because only its dataset code is used.
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def llamafactory(folder: Path) -> int:
-    """Its parser of dataset_info.json, and its ShareGPT converter over the file that this names."""
+    """Parse dataset_info.json and convert its ShareGPT file; return the row count."""
     from datasets import load_dataset
     from llamafactory.data.converter import align_dataset
     from llamafactory.data.parser import get_dataset_list
@@ -38,7 +38,7 @@ def llamafactory(folder: Path) -> int:
 
 
 def verl(folder: Path) -> int:
-    """Its RLHFDataset: reads the Parquet file and puts the pictures into the messages."""
+    """Read the Parquet file and its images with RLHFDataset; return the row count."""
     from omegaconf import OmegaConf
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
@@ -54,7 +54,7 @@ def verl(folder: Path) -> int:
 
 
 def trl(folder: Path) -> int:
-    """Its recognition of conversational examples, and its placing of pictures in messages."""
+    """Check TRL's conversational format and image placement; return the row count."""
     from datasets import load_dataset
     from trl.data_utils import is_conversational, prepare_multimodal_messages
 

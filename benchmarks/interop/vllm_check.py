@@ -1,8 +1,8 @@
-"""Is a published checkpoint accepted by plain Transformers' AutoProcessor and by real vLLM? Run in .venv-vllm.
+"""Compatibility check of a published checkpoint with plain Transformers and real vLLM.
 
     .venv-vllm/bin/python benchmarks/interop/vllm_check.py models/grpo
 
-Asks both the same questions about images of data/images, greedily, and prints how often they agree.
+Both answer the same held-out questions on images of data/images by greedy decoding; prints how often they agree.
 """
 
 import io
@@ -19,7 +19,7 @@ LIMIT = 48
 
 
 def questions(count: int) -> list[tuple[object, str]]:
-    """The first held-out items with their images."""
+    """Load the first held-out items with their images."""
     import pyarrow.parquet as pq
     from PIL import Image
 

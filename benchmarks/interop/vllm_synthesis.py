@@ -1,11 +1,11 @@
-"""Synthesis against a real vLLM server, with images: its models know nothing, and everything must be accounted for.
+"""Accounting check of row synthesis with images against a real vLLM server with untrained models.
 
     python -m benchmarks.interop.vllm_synthesis [--model models/grpo] [--images 6]
 
-Two models are served in turn by `.venv-vllm`: a checkpoint of the tiny profile, whose vocabulary has no braces, so that
-it cannot write JSON at all and vLLM 0.32 answers HTTP 500 throughout: an outage, which must end with a sentence and
-publish nothing; and random weights over bytes, which under a schema write JSON of noise and get further.
-Writes reports/vllm_synthesis.json.
+`.venv-vllm` serves two models in turn. The first is a checkpoint of the tiny profile, whose vocabulary has no braces:
+it cannot write JSON, so vLLM 0.32 returns HTTP 500 to every request; synthesis must end with an error message and
+publish nothing. The second has random weights over bytes and writes random JSON under a schema; every image must have
+an outcome. Writes reports/vllm_synthesis.json.
 """
 
 import argparse
@@ -35,7 +35,7 @@ PATIENCE = 1500.0  # seconds until a server on a busy machine is ready
 
 
 def noise(folder: Path) -> Path:
-    """A miniature Qwen2.5-VL with random weights and one token per byte, published like any other."""
+    """Build and save a tiny Qwen2.5-VL with random weights and one token per byte."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -49,13 +49,20 @@ def noise(folder: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token=PAD, eos_token=EOS, model_max_length=8192)
     tokenizer.chat_template = chat_template("")
     shape = TinyModel(
-        hidden=128, layers=2, heads=4, kv_heads=2, ff=128, vision_depth=2, vision_hidden=64, initializer_range=0.02
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=128,
+        vision_depth=2,
+        vision_hidden_size=64,
+        initializer_range=0.02,
     )
     save_policy(
         build_model(shape, tokenizer, 0), None, Processor(tokenizer, build_image_processor(56)), folder, "noise"
     )
     config = read_json(folder / "config.json")
-    for part in (config, config.get("text_config", {})):  # rotary positions: any length will do
+    for part in (config, config.get("text_config", {})):  # rotary positions allow any length
         part["max_position_embeddings"] = 8192
     write_json(folder / "config.json", config)
     return folder
@@ -63,7 +70,7 @@ def noise(folder: Path) -> Path:
 
 @contextmanager
 def served(model: Path, length: int, log: Path) -> Iterator[str]:
-    """vLLM's own server on loopback; yields its address once it is ready."""
+    """Start vLLM's server on loopback; yield its URL once it is ready."""
     command = [str(ROOT / ".venv-vllm/bin/python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(PORT), "--dtype", "float32"]
     command += ["--max-model-len", str(length), "--enforce-eager", "--limit-mm-per-prompt", '{"image": 1, "video": 0}']
@@ -89,7 +96,7 @@ def served(model: Path, length: int, log: Path) -> Iterator[str]:
 
 
 def check(home: Path, name: str, model: Path, length: int, images: int, tokens: int) -> dict[str, Any]:
-    """Annotate `images` photos; counts of images, candidates and calls, which must add up."""
+    """Annotate `images` photos; return the counts and whether they add up (`adds_up`)."""
     from ruamel.yaml import YAML
 
     begin = time.monotonic()

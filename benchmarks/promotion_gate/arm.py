@@ -1,8 +1,9 @@
-"""One arm of `make gate`, in a process of its own: a source arrives with its dose, and the product does what it does.
+"""One arm of the promotion gate study (`make gate`): retraining on a source with label noise.
 
-The steps are those of flows/retrain.py, in a folder laid out as its worktrees are: import, union, validation, training.
-Champion and challenger then answer the union's held-out items, and the gate decides by the golds that the source
-brought, wrong ones among them: nobody would know better. What was true is read afterwards, for the report only.
+It runs in its own process and takes the steps of flows/retrain.py (import, union, validation, training) in a folder
+with a worktree's layout. Champion and challenger then answer the union's held-out items. The gate decides by the
+source's golds, wrong ones included, because a real run has no others. The true answers are read afterwards, for the
+report only.
 """
 
 import os
@@ -28,7 +29,7 @@ from wethink.evaluation.summary import accuracy_difference
 from wethink.retraining.promotion_gate import decide
 from wethink.retraining.union import snapshot_main_run
 
-SOURCE = "digits"  # the one that lands later, as in the ablations (wethink/experiments/arms.py, `new_source`)
+SOURCE = "digits"  # the source that arrives later, as in the ablations (wethink/experiments/arms.py, `new_source`)
 DOSES: dict[str, Dose] = {
     "useful": Dose(),
     "wrong_05": Dose(wrong=0.05),
@@ -38,14 +39,17 @@ DOSES: dict[str, Dose] = {
     "letter_60": Dose(letter=0.60),
     "letter_100": Dose(letter=1.0),
 }
-FIRST = "useful"  # the arm that the others share images and the champion's answers with
+FIRST = "useful"  # the arm whose images and champion responses the others reuse
 CHAMPION = "models/arms/two_sources"  # of the main job's folder: SFT and GRPO without SOURCE
 LOOK = 1
 STOPS = {"new_images": "ingest", "new_rows": "the second look", "union": "the union", "union_valid": "validation"}
 
 
 def prepare(main: Path, home: Path) -> None:
-    """What the arms of a seed share: the champion's data without SOURCE, the new images, and rows with their truth."""
+    """Write a seed's shared inputs.
+
+    They are the champion's data without SOURCE, the new images, and rows with their true answers.
+    """
     params = load_params(main / "params.yaml")
     if not (home / "old" / "manifest.json").is_file():
         kept = home / "without"
@@ -66,9 +70,9 @@ def prepare(main: Path, home: Path) -> None:
 
 
 def _without(data: Path, out: Path, params: Params) -> None:
-    """The main job's images, valid rows and items of all sources but SOURCE.
+    """Copy the main job's images, valid rows and items of all sources but SOURCE.
 
-    What the base was pre-trained on stays away: no later training reads it, and each arm would validate it again.
+    Pretraining data is left out: no later training reads it, and each arm would validate it again.
     """
 
     def kept(record: Record) -> bool:
@@ -89,7 +93,7 @@ def _without(data: Path, out: Path, params: Params) -> None:
 
 
 def run_arm(arm: str, main: Path, home: Path) -> dict[str, Any]:
-    """From the source to the decision; `result.json` in the arm's folder."""
+    """Run an arm from the source to the decision; write and return its `result.json`."""
     began = _spent()
     rows = dosed(list(read_jsonl(home / "source.jsonl")), DOSES[arm], load_params(main / "params.yaml").seed)
     folder = _laid_out(arm, rows, main, home)
@@ -113,7 +117,7 @@ def run_arm(arm: str, main: Path, home: Path) -> dict[str, Any]:
 
 
 def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
-    """The arm's folder, as flows/retrain.py lays out a worktree."""
+    """Create the arm's folder with the layout of a worktree of flows/retrain.py."""
     folder = home / arm
     (folder / "retrain").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(main / "params.yaml", folder / "params.yaml")
@@ -123,7 +127,7 @@ def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
     links = {"source/images": home / "images", "source/truth": main / "data/drawn/truth", "infra": main / "infra"}
     links |= {f"retrain/{name}": target for name, target in (("old", home / "old"), ("champion", champion))}
     links |= {"retrain/start": champion, "retrain/source": folder / "source"}
-    if arm != FIRST:  # the same images in every arm
+    if arm != FIRST:  # every arm has the same images
         links |= {"retrain/images": home / FIRST / "retrain/images"}
     for name, target in links.items():
         (folder / name).unlink(missing_ok=True)
@@ -132,9 +136,9 @@ def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
 
 
 def _caught(rows: Sequence[Record], stopped: bool) -> dict[str, Any]:
-    """How many of the source's rows there are, how many of them are wrong, and what each filter took, wrong ones apart.
+    """Count the source's rows and wrong rows, in all and per filter that dropped them.
 
-    A run that validation stops has caught every row: none is learned from.
+    If validation stopped the run, every remaining row counts as caught: none is trained on.
     """
     bad, ids = wrong(rows), {row["id"] for row in rows}
     dropped: dict[str, set[str]] = {}
@@ -152,7 +156,7 @@ def _caught(rows: Sequence[Record], stopped: bool) -> dict[str, Any]:
 
 
 def _decided(rows: Sequence[Record], params: Params, main: Path, home: Path) -> dict[str, Any]:
-    """The gate's decision on the source's golds, and what the same answers are worth against the truth."""
+    """Decide by the source's golds; measure accuracies against the true answers."""
     items = list(read_jsonl(Path("retrain/union/items") / f"{params.evaluate.split}.jsonl"))
     truth = {row["id"]: row["truth"] for row in rows}
     champion = answered(home / "champion", "champion", main / CHAMPION, items, 0.0, params.seed, params)
@@ -175,7 +179,7 @@ def _decided(rows: Sequence[Record], params: Params, main: Path, home: Path) -> 
 def answered(
     where: Path, name: str, model: Path, items: Sequence[Record], temperature: float, seed: int, params: Params
 ) -> dict[str, Record]:
-    """A model's answers to the items by item id; asked once and kept in `where`."""
+    """Return a model's responses by item id; generated once and kept in `where`."""
     job = Job(name, model, temperature, "true")
     kept = where / f"{seed}-{job.name}.jsonl"
     if not kept.is_file():
@@ -187,7 +191,7 @@ def answered(
 
 
 def judged(items: Sequence[Record], answers: Mapping[str, Record], params: Params) -> list[Record]:
-    """Answers against the items' golds, as an evaluation records them."""
+    """Judge responses against the items' golds; return evaluation records."""
     found = []
     for item in items:
         given = answers[item["id"]]
@@ -207,7 +211,10 @@ def _spent() -> float:
 
 
 def main() -> int:
-    """`python -m benchmarks.promotion_gate.arm HOME ARM`: HOME has the main job in `main`; ARM may be prepare."""
+    """Run `python -m benchmarks.promotion_gate.arm HOME ARM`.
+
+    HOME has the main job in `main`; ARM is an arm's name or `prepare`.
+    """
     die_with_owners()
     home, arm = Path(sys.argv[1]).resolve(), sys.argv[2]
     if arm == "prepare":

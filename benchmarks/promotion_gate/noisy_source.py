@@ -1,9 +1,9 @@
-"""A new source for `make gate`: drawn images with rows whose truth is known, and the same with wrong answers.
+"""Image source with controlled label noise for `make gate`: drawn images, rows with true answers.
 
-The rows are what the main job's own annotator writes about these images, with its declared errors and filters. A dose
-raises the share of wrong answers to a declared one; another plausible answer stands in for the right one (the
-contrary, a neighbouring number, another letter). A bias gives a share of the multiple-choice rows the letter A. Which
-rows, a hash decides, and a larger dose has all the wrong rows of a smaller one.
+The main job's annotator writes the rows, with its declared errors and filters. A dose raises the share of wrong
+answers to a declared value by plausible replacements (the opposite, a neighbouring number, another letter). A bias
+sets a share of the multiple-choice answers to A. A hash selects the rows; a larger dose contains all wrong rows of a
+smaller one.
 """
 
 import hashlib
@@ -27,43 +27,44 @@ LETTER = "A"
 
 @dataclass(frozen=True)
 class Dose:
-    """What is wrong with a source: a share of all its answers, or a share of its choices that became LETTER."""
+    """Label noise: share of wrong answers, or of MC answers set to LETTER."""
 
     wrong: float | None = None  # None: as the annotator wrote them
     letter: float = 0.0
 
 
 class Remembering(EmbeddedAnnotator):
-    """The main job's annotator, which also tells what it asked, what is true, and another plausible answer."""
+    """Annotator that keeps its questions, to give true and wrong answers to them."""
 
     def __init__(self, drawn: Path, params: Params) -> None:
         super().__init__(drawn, params.synthesize.embedded, params.seed)
         self.asked: dict[tuple[str, str], Question] = {}
 
     def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
-        """As the annotator, and remembered."""
+        """Ask as the annotator does, and keep the questions."""
         written = super().ask(subject, description, count)
         self.asked |= {(subject.image, question.problem): question for question in written}
         return written
 
     def true_answer(self, subject: ImageRef, problem: str) -> str:
-        """The answer that follows from what is drawn."""
+        """Derive the true answer from the drawn scene."""
         parts = self._truth[subject.image][1]
         return self._source(subject).solve(self.asked[subject.image, problem], parts)[1]
 
     def wrong_answer(self, subject: ImageRef, problem: str, truth: str) -> str:
-        """Another plausible answer, never the true one."""
+        """Return a plausible answer that is not the true one."""
         question, parts = self.asked[subject.image, problem], self._truth[subject.image][1]
         return self._slip(Random(f"wrong {subject.image} {problem}"), subject, question, parts, truth)
 
 
 def written(drawn: Path, images: Path, source: str, params: Params) -> list[Record]:
-    """The rows that the annotator keeps about a drawn source's train images, each with its `truth` and a `slip`.
+    """Annotate a drawn source's train images; add `truth` and `slip` to each kept row.
 
-    Every row has a path, as released rows have. `id` is the one that an import will give it.
+    `truth` is the true answer, `slip` a plausible wrong one. Every row has a reasoning path, as released rows have, and
+    the `id` that an import will give it.
 
     Raises:
-        UserError: nothing was drawn of that name.
+        UserError: no train image of that source exists.
     """
     team, config = Remembering(drawn, params), params.synthesize.model_copy(update={"path_share": 1.0})
     rows: list[Record] = []
@@ -83,10 +84,10 @@ def written(drawn: Path, images: Path, source: str, params: Params) -> list[Reco
 
 
 def dosed(rows: Sequence[Record], dose: Dose, seed: int) -> list[Record]:
-    """The rows with the dose's wrong answers; order and number stay.
+    """Return the rows with the dose's wrong answers, in the same order and number.
 
     Raises:
-        UserError: the annotator's own errors are more than the dose.
+        UserError: the annotator's own errors exceed the dose.
     """
     answers = {row["id"]: row["answer"] for row in rows}
     order = sorted(rows, key=lambda row: hashlib.sha256(f"dose {seed} {row['id']}".encode()).digest())
@@ -103,11 +104,11 @@ def dosed(rows: Sequence[Record], dose: Dose, seed: int) -> list[Record]:
 
 
 def write_source(folder: Path, rows: Sequence[Record]) -> None:
-    """`rows.jsonl` as a source brings it: the released keys, and nothing that tells right from wrong."""
+    """Write the source's `rows.jsonl` with the released keys only, without `truth`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / "rows.jsonl", ({key: row[key] for key in RELEASED_KEYS} for row in rows))
 
 
 def wrong(rows: Sequence[Record]) -> set[str]:
-    """The ids of the rows whose answer is not the true one."""
+    """Return the ids of the rows with a wrong answer."""
     return {row["id"] for row in rows if row["answer"] != row["truth"]}

@@ -1,10 +1,10 @@
-"""How often does the gate promote one that is just as good? A policy against itself, 200 times.
+"""False-positive rate of the promotion gate: 200 comparisons of a policy with itself.
 
     python -m benchmarks.promotion_gate.null_rate FOLDER [--model models/grpo] [--new digits]
 
-FOLDER is a checkout with a finished main job. The policy answers every held-out item SAMPLINGS times at T = 1. In each
-trial scenes are drawn anew with replacement, and for each item two of its answers: one for the champion, another for
-the challenger. Both are then the same policy, and whatever is promoted is promoted by luck. Nothing is trained.
+FOLDER is a checkout with a finished main job. The policy answers every held-out item SAMPLINGS times at T = 1. Each
+trial resamples scenes with replacement and draws two different responses per item, one for the champion and one for
+the challenger. Both sides are the same policy, so every promotion is a false positive. Nothing is trained.
 """
 
 import argparse
@@ -25,11 +25,14 @@ from wethink.retraining.alpha_spending import level
 from wethink.retraining.promotion_gate import Decision, decide
 
 SAMPLINGS, TRIALS, RESAMPLES = 4, 200, 2000
-Round = dict[str, Record]  # item → the record of one evaluation
+Round = dict[str, Record]  # item id → its record in one evaluation
 
 
 def rounds_of(model: Path, where: Path) -> list[Round]:
-    """The policy's evaluations at T = 1, each from random numbers of its own; kept in `where`. In a checkout."""
+    """Evaluate the policy SAMPLINGS times at T = 1 with different seeds.
+
+    Records are kept in `where`. The current folder must be a checkout with a finished main job.
+    """
     params = load_params()
     items = list(read_jsonl(Path("data/drawn/items") / f"{params.evaluate.split}.jsonl"))
     found = []
@@ -45,7 +48,7 @@ def rounds_of(model: Path, where: Path) -> list[Round]:
 
 
 def resampled(rounds: Sequence[Round], new: str, rng: np.random.Generator) -> tuple[list[Record], list[Record]]:
-    """Two evaluations of the same policy: scenes drawn anew within the old and within the new part."""
+    """Resample two evaluations of one policy, by scene within old and new part."""
     scenes: dict[bool, dict[str, list[str]]] = {False: defaultdict(list), True: defaultdict(list)}
     for item, record in sorted(rounds[0].items()):
         scenes[record["source"] == new][record["scene"]].append(item)
@@ -61,7 +64,7 @@ def resampled(rounds: Sequence[Round], new: str, rng: np.random.Generator) -> tu
 
 
 def equals(rounds: Sequence[Round], new: str, rule: Promotion, trials: int = TRIALS) -> dict[str, Any]:
-    """How often the gate promotes: with all of alpha spent on one look, and at the level of a declared look."""
+    """Count promotions with alpha in one look, and at the declared look's level."""
     whole, rng = rule.model_copy(update={"looks": 1, "resamples": RESAMPLES}), np.random.default_rng(2026)
     found: list[Decision] = []
     for trial in range(trials):
@@ -74,7 +77,7 @@ def equals(rounds: Sequence[Round], new: str, rule: Promotion, trials: int = TRI
         "evaluations": trials,
         "promoted": sum(decision.promoted for decision in found),
         "promoted_at_the_declared_look": sum(s and p <= declared for s, p in zip(safe, shown, strict=True)),
-        "gain_alone": sum(p <= rule.alpha for p in shown),  # had there been no margins
+        "gain_alone": sum(p <= rule.alpha for p in shown),  # ignoring the margins
         "within_all_margins": sum(safe),
         "level": rule.alpha,
         "declared_level": round(declared, 6),
@@ -87,7 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.promotion_gate.null_rate", description=__doc__)
     parser.add_argument("folder", type=Path, help="a checkout with a finished main job")
     parser.add_argument("--model", type=Path, default=Path("models/grpo"))
-    parser.add_argument("--new", default="digits", help="the source that plays the new part")
+    parser.add_argument("--new", default="digits", help="the source that counts as new")
     parser.add_argument("--out", type=Path, default=Path("reports/gate_equals"))
     args = parser.parse_args()
     out = args.out.resolve()
@@ -99,7 +102,7 @@ def main() -> int:
 
 
 def sentence(same: Record) -> str:
-    """The figures in words."""
+    """Describe the counts in one sentence."""
     return (
         f"Equals ({same['evaluations']} resampled evaluations of one policy, {same['items']:,} items, "
         f"{same['scenes']:,} scenes): promoted {same['promoted']} times with all of alpha ({same['level']:.0%}) in one "

@@ -1,13 +1,13 @@
-"""`make gate`: is the promotion gate a wall, or a door for anybody? Measured with real training of the tiny profile.
+"""`make gate`: sensitivity and specificity of the promotion gate, by training the tiny profile.
 
     python -m benchmarks.promotion_gate.study [--seeds 0 1 2] [--arms ARM …]
 
-Per seed a champion is trained by the main job without one image source. That source then arrives: as the annotator
-writes it, with declared shares of wrong answers, and with a bias to an answer letter
-(benchmarks/promotion_gate/noisy_source.py). Each
-arm goes the way of flows/retrain.py and is decided on. Equals are compared 200 times. The rule is the one that
-params.yaml declares; nothing here changes it. Seeds and arms that are finished are kept; every arm's figures stand in
-`.wethink/gate/seed-<n>/<arm>/result.json`, all of them in `reports/gate.json`, `gate.md` and, as a page, `gate.html`.
+Per seed, the main job trains a champion without one image source. In each arm that source arrives as the annotator
+writes it, with a declared share of wrong answers, or with a bias to one answer letter
+(benchmarks/promotion_gate/noisy_source.py); the steps of flows/retrain.py then lead to a decision. A policy is also
+compared with itself 200 times. The gate's rule is the one in params.yaml. A restart skips finished seeds and arms. Each
+arm's figures are in `.wethink/gate/seed-<n>/<arm>/result.json`, all of them in `reports/gate.json`, `gate.md` and
+`gate.html`.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from wethink.config.retraining import Promotion
 
 HOME = Path(".wethink/gate")
 REPORT = Path("reports/gate.json")
-STAGES = ["arm_sft_two_sources", "arm_two_sources"]  # the champion's training, as in `make ablations`
+STAGES = ["arm_sft_two_sources", "arm_two_sources"]  # train the champion, as in `make ablations`
 EQUALS = Path("equals/equals.json")
-WORKERS = 2  # arms side by side, each on one rank
+WORKERS = 2  # arms in parallel, each on one rank
 HOURS = 6
 
 
 def champion(seed: int) -> None:
-    """The main job of a seed up to its base, and on it the champion that never learned from SOURCE."""
+    """Run a seed's main job up to its base, then train the champion without SOURCE."""
     folder = HOME / f"seed-{seed}" / "main"
     if not (folder / "models/base/manifest.json").is_file():
         run_in(folder, [*dvc_status.DVC, "repro", "validate", "base"], f"gate-{seed}-main")
@@ -48,10 +48,10 @@ def champion(seed: int) -> None:
 
 
 def job(seed: int, what: str) -> None:
-    """One arm (or `prepare`) in a process of its own.
+    """Run one arm (or `prepare`) in its own process, unless it is finished.
 
     Raises:
-        UserError: it failed; its log has the reason.
+        UserError: the process failed; the message names its log.
     """
     home = HOME / f"seed-{seed}"
     if (home / what / "result.json").is_file():
@@ -71,7 +71,10 @@ def _python(module: Sequence[str], log: Path) -> None:
 
 
 def run(seeds: Sequence[int], arms: Sequence[str]) -> None:
-    """Everything that is not done yet. The first arm of a seed asks the champion; the others read its answers."""
+    """Run everything that is not finished.
+
+    The first arm of a seed generates the champion's responses; the other arms read them.
+    """
     for seed in seeds:
         if not (HOME / f"seed-{seed}" / "main").is_dir():
             checkout(HOME / f"seed-{seed}" / "main", {"seed": seed, "launch.processes": 1})
@@ -88,7 +91,7 @@ def run(seeds: Sequence[int], arms: Sequence[str]) -> None:
 
 
 def result(seeds: Sequence[int]) -> dict[str, Any]:
-    """`reports/gate.json`: the rule, every arm, the comparison of equals, and whether the promises hold."""
+    """Build `reports/gate.json`: rule, arms, self-comparison and promises."""
     rule: Promotion = load_params().promotion
     found = [
         read_json(HOME / f"seed-{seed}" / arm / "result.json")
@@ -118,7 +121,7 @@ def _promoted(arm: Record) -> bool:
 
 
 def table(whole: Record) -> str:
-    """The arms as a markdown table, one line per arm and seed, and the equals."""
+    """Format a Markdown table, one line per arm and seed, and the self-comparison."""
     lines = [
         "| the new source | seed | wrong answers in it | caught by filters | gain that the gate saw (mix) | p "
         "| decision | true change, old | true change, new |",

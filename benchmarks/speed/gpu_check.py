@@ -1,10 +1,10 @@
-"""Ten minutes of the product's own code on whatever device and torch are at hand: `make gpu-check`.
+"""`make gpu-check`: ten-minute numerical check of the training code on this device and torch version.
 
-    python -m benchmarks.speed.gpu_check [--device cpu|cuda] [--large]
+    python -m benchmarks.speed.gpu_check [--device cpu|cuda]
 
-Needs torch, transformers and numpy; DeepSpeed and no network. Every check compares two ways to the same number, so a
-kernel that is wrong on this device shows. Prints a table and writes reports/gpu_check.json; docs/hardware.md says
-what has run where. On a CPU it runs the CPU's code paths and says so: that shows nothing about a GPU.
+Needs torch, transformers, numpy and DeepSpeed, and no network. Checks compare two computations of one number, so a
+wrong kernel on this device is found. Prints a table and writes reports/gpu_check.json; docs/hardware.md lists results.
+On a CPU it runs the CPU's code paths and prints that they prove nothing about a GPU.
 """
 
 import argparse
@@ -36,10 +36,24 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES: tuple[Family, ...] = ("qwen2_5_vl", "qwen3_vl")
 SHAPE = TinyModel(
-    hidden=256, layers=4, heads=4, kv_heads=2, ff=512, vision_depth=2, vision_hidden=64, initializer_range=0.05
-)  # head size 64: flex attention's kernels want at least 16
+    hidden_size=256,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=512,
+    vision_depth=2,
+    vision_hidden_size=64,
+    initializer_range=0.05,
+)  # head size 64: flex attention's kernels need at least 16
 LARGE = SHAPE.model_copy(
-    update={"hidden": 1024, "layers": 24, "heads": 16, "kv_heads": 8, "ff": 3072, "vision_hidden": 256}
+    update={
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "intermediate_size": 3072,
+        "vision_hidden_size": 256,
+    }
 )
 GROUP = 4
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2}  # of the largest gradient; CUDA sums in another order
@@ -77,12 +91,15 @@ def gradient(model: Any, processor: Processor, batch: Any, device: torch.device)
 
 
 def worst(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """The largest difference of two gradients, relative to the largest entry of its tensor."""
+    """Return the largest gradient difference, relative to its tensor's maximum."""
     return max(float((one[n] - other[n]).abs().max() / one[n].abs().max().clamp(min=1e-12)) for n in one)
 
 
 def shared_prefix(family: Family, dtype: torch.dtype, device: torch.device) -> tuple[bool, str]:
-    """Packed with a shared prefix, packed without, and padded through the stock attention."""
+    """Compare gradients: packed with shared prefix, packed without, and padded.
+
+    The padded batch runs through the stock attention.
+    """
     model, processor = policy(SHAPE.model_copy(update={"family": family}), device, dtype)
     asked, texts = prompts_of(processor, 5), written(5 * GROUP)
     shared = gradient(model, processor, pack(asked, texts, GROUP), device)
@@ -105,7 +122,7 @@ def chunked_logits(family: Family, dtype: torch.dtype, device: torch.device) -> 
 
 
 def sampler(family: Family, dtype: torch.dtype, device: torch.device) -> tuple[bool, str]:
-    """The sampler's log-probs against a forward pass over what it wrote."""
+    """Compare the sampler's log-probs with a forward pass over its completions."""
     model, processor = policy(SHAPE.model_copy(update={"family": family}), device, dtype)
     asked = prompts_of(processor, 6)
     draws = np.concatenate([uniforms(0, 0, str(i), GROUP, 24) for i in range(len(asked))])
@@ -119,7 +136,7 @@ def sampler(family: Family, dtype: torch.dtype, device: torch.device) -> tuple[b
 
 
 def learning(family: Family, dtype: torch.dtype, device: torch.device) -> tuple[bool, str]:
-    """Eight steps on one batch through DeepSpeed: the loss falls."""
+    """Check that the loss falls in eight DeepSpeed steps on one batch."""
     from wethink.training.engine import build_engine, optimizer_step
     from wethink.training.ranks import join
 
@@ -129,12 +146,12 @@ def learning(family: Family, dtype: torch.dtype, device: torch.device) -> tuple[
     )
     join(launch)
     model, processor = policy(SHAPE.model_copy(update={"family": family}), device, torch.float32)
-    optim = Optim(lr=2e-3, steps=8, batch=1, warmup=0.0, schedule="constant")
+    optim = Optim(lr=2e-3, max_steps=8, train_batch_size=1, warmup_ratio=0.0, lr_scheduler_type="constant")
     engine = build_engine(CompletionLogProbs(model.train(), processor.banned), optim, launch)
     batch, losses = pack(prompts_of(processor, 4), written(4 * GROUP), GROUP).to(device), []
     if dtype == torch.bfloat16:
         batch = dataclasses.replace(batch, pixels=batch.pixels.to(dtype))
-    for step in range(optim.steps):
+    for step in range(optim.max_steps):
         loss = -engine(batch)[0].mean()
         engine.backward(loss)
         optimizer_step(engine, optim, step)
@@ -143,7 +160,10 @@ def learning(family: Family, dtype: torch.dtype, device: torch.device) -> tuple[
 
 
 def large(dtype: torch.dtype, device: torch.device) -> tuple[bool, str]:
-    """A step of a model of 0.4 B: prompts of 1,000 tokens, G = 8, completions of 256. A GPU only."""
+    """Time a step of a 0.4 B model on a GPU.
+
+    Prompts have 1,000 tokens, completions 256; G = 8.
+    """
     model, processor = policy(LARGE.model_copy(update={"family": "qwen3_vl"}), device, dtype)
     model.model.language_model.config.max_position_embeddings = 4096
     asked = prompts_of(processor, 4, 1000)
@@ -151,7 +171,7 @@ def large(dtype: torch.dtype, device: torch.device) -> tuple[bool, str]:
     seconds, peaks = [], []
     for shared in (True, False):
         batch = pack(asked, texts, 8, shared=shared)
-        gradient(model, processor, batch, device)  # compiles
+        gradient(model, processor, batch, device)  # warm up: compiles the kernels
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
         begun = time.perf_counter()
@@ -187,14 +207,14 @@ def main() -> int:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}; torch {torch.__version__}, Python {sys.version.split()[0]}")
     if device.type == "cpu":
-        print("no GPU here: these are the CPU's code paths, and say nothing about a GPU")
+        print("no GPU here: these are the CPU's code paths and prove nothing about a GPU")
     torch.backends.cuda.matmul.allow_tf32 = False
     rows = []
     for label, check in checks(device, (torch.float32, torch.bfloat16)):
         begun = time.perf_counter()
         try:
             passed, note = check()
-        except Exception as error:  # the table goes on: the next check may say more
+        except Exception as error:  # a failed check does not stop the others
             passed, note = False, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         seconds = time.perf_counter() - begun
         rows.append({"name": label, "passed": passed, "note": note, "seconds": round(seconds, 1)})

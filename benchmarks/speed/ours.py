@@ -1,4 +1,4 @@
-"""Our side of `make bench`: the steps of the trainer itself, and the samplers that they can choose from."""
+"""wethink's side of `make bench`: training steps and samplers."""
 
 import pkgutil
 import resource
@@ -29,11 +29,19 @@ from wethink.training.engine import build_engine, optimizer_step
 from wethink.training.ranks import join
 from wethink.training.supervised import Sample, train
 
-OPTIM = Optim(lr=1e-4, steps=REPEATS, batch=1, warmup=0.0, schedule="constant", micro_batch=64, micro_tokens=4096)
+OPTIM = Optim(
+    lr=1e-4,
+    max_steps=REPEATS,
+    train_batch_size=1,
+    warmup_ratio=0.0,
+    lr_scheduler_type="constant",
+    micro_batch_size=64,
+    max_token_len_per_gpu=4096,
+)
 
 
 class Endless(Processor):
-    """Stop tokens are banned, so that every completion has the length that was asked for."""
+    """Processor that bans stop tokens, so that completions have the requested length."""
 
     @property
     def banned(self) -> list[int]:
@@ -41,7 +49,7 @@ class Endless(Processor):
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        return (self.image_token_id,)  # which is banned
+        return (self.image_token_id,)  # banned, so never sampled
 
 
 class Pictures:
@@ -64,7 +72,7 @@ def rows_of(count: int, words: int, first: int = 0) -> list[Record]:
 
 
 class Inside:
-    """CPU seconds spent where the model computes."""
+    """Timer of CPU seconds spent in model computation."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -76,7 +84,7 @@ class Inside:
         self.seconds += time.process_time() - begun
 
 
-PARTS = {  # of a GRPO step, none within another: what it is, and the function that does it
+PARTS = {  # disjoint parts of a GRPO step: name → function
     "encode prompts and images": "wethink.rl.rollouts.encode_prompts",
     "sample: read the prompts": "wethink.generation.decoding.Decoder.__init__",
     "sample: a token for each row": "wethink.generation.decoding.Decoder.step",
@@ -90,7 +98,7 @@ PARTS = {  # of a GRPO step, none within another: what it is, and the function t
 
 @contextmanager
 def parts() -> Iterator[dict[str, float]]:
-    """CPU seconds of each part while the context lasts."""
+    """Measure the CPU seconds of each part while the context lasts."""
     import deepspeed  # noqa: F401 - its engine is among the parts
 
     spent = dict.fromkeys(PARTS, 0.0)
@@ -121,9 +129,15 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
     images = Pictures()
 
     def grpo(name: str, prompts: int, group: int, words: int, length: int, budget: int) -> dict[str, Any]:
-        optim = OPTIM.model_copy(update={"micro_tokens": budget})
+        optim = OPTIM.model_copy(update={"max_token_len_per_gpu": budget})
         config = params.grpo.model_copy(
-            update={"optim": optim, "group": group, "max_new_tokens": length, "kl": 0.0, "temperature": 1.0}
+            update={
+                "optim": optim,
+                "num_generations": group,
+                "max_completion_length": length,
+                "kl_coef": 0.0,
+                "temperature": 1.0,
+            }
         )
         engine = build_engine(CompletionLogProbs(load_model(folder / "model"), processor.banned), OPTIM, launch)
         sampler = InProcess(processor, config, ranks.device)
@@ -142,7 +156,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         return {"seconds": seconds[1:], "whole": sum(seconds), "outside": outside[1:], "peak_mb": peak}
 
     def profile(**setting: Any) -> dict[str, Any]:
-        """CPU seconds of each part of a step, a mean over all steps."""
+        """Measure each part's mean CPU seconds over all steps."""
         with parts() as spent:
             whole = grpo(**setting)["whole"]
         seconds = {part: value / REPEATS for part, value in spent.items()}
@@ -158,7 +172,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         sampler.sample = timed  # type: ignore[method-assign]
         groups = generate_rollouts(sampler, processor, rows, images, config, params.rewards, step, 0)
         sampler.sample = whole  # type: ignore[method-assign]
-        # Random weights earn nothing; so that every group teaches, as in TRL's run, advantages are drawn instead.
+        # Random weights earn no reward. Random advantages give every group a gradient, as in TRL's run.
         drawn = torch.from_numpy(np.random.default_rng(step).normal(size=(len(groups), config.group))).float()
         return [
             replace(g, advantages=a, has_signal=True, place=i)
@@ -167,7 +181,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
 
     def sft() -> dict[str, Any]:
         samples = [Sample(question(i, 12), str(i), question(i, SFT_WORDS)) for i in range(SFT_BATCH * REPEATS)]
-        optim = OPTIM.model_copy(update={"batch": SFT_BATCH, "micro_tokens": None})
+        optim = OPTIM.model_copy(update={"train_batch_size": SFT_BATCH, "max_token_len_per_gpu": None})
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
             train(
@@ -176,7 +190,9 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
             return {"seconds": [line["cost_seconds"] for line in read_jsonl(scratch / "metrics.jsonl")][1:]}
 
     base = GRPO[0]
-    config = params.grpo.model_copy(update={"group": base.group, "max_new_tokens": base.length, "temperature": 1.0})
+    config = params.grpo.model_copy(
+        update={"num_generations": base.group, "max_completion_length": base.length, "temperature": 1.0}
+    )
     rows = rows_of(base.prompts, base.words)
 
     def encoded() -> Any:
@@ -188,7 +204,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         return {"seconds": _repeated(lambda: sampler.sample(rows, encoded(), images, 0, 0))}
 
     def generate() -> dict[str, Any]:
-        """`model.generate` as people call it: left padding, every row with its own copy of prompt and image."""
+        """Measure `model.generate` with left padding and one prompt and image per row."""
         model = load_model(folder / "model").eval()
 
         def once() -> Any:
@@ -234,7 +250,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
 
 
 def _repeated(work: Callable[[], Any], others: Callable[[], float] = lambda: 0.0) -> list[float]:
-    """CPU seconds of this process and `others`, the first time left out."""
+    """Measure CPU seconds of this process and `others` per call, dropping the first."""
     found = []
     for _ in range(REPEATS):
         begun = time.process_time() + others()

@@ -1,9 +1,9 @@
-"""How much processor time does scoring by rules take? 10,000 mixed responses, 1 % of them hostile.
+"""CPU time of rule-based rewards over 10,000 mixed responses, 1 % of them hostile.
 
     python -m benchmarks.speed.rewards
 
-Right answers in every form of the attack suite, wrong ones, and hostile ones of every family, in a seeded order.
-Counted is the processor time of this process and of the child that compares expressions, its start included.
+The responses are right answers in every form of the attack suite, wrong answers, and hostile ones of every family, in
+a seeded order. The CPU time includes the child process that compares expressions and its start.
 """
 
 import random
@@ -19,7 +19,7 @@ from wethink.config.rewards import Rewards
 from wethink.rewards.hybrid import score
 from wethink.rewards.rules.math_client import COMPARER
 
-RESPONSES, HOSTILE, LIMIT = 10_000, 100, 20.0  # seconds of processor time
+RESPONSES, HOSTILE, LIMIT = 10_000, 100, 20.0  # the limit in CPU seconds
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 
 
@@ -31,7 +31,7 @@ def mixed(seed: int = 0) -> list[Case]:
     by_rule = {rule: [case for case in right if case.rule == rule] for rule in rules}
     honest = [rng.choice(by_rule[rng.choice(rules)]) for _ in range(RESPONSES - HOSTILE)]
     wrong = [target for target in TARGETS if target.category != "DES"]
-    for place in range(0, len(honest), 3):  # a third answers wrongly: another row's gold
+    for place in range(0, len(honest), 3):  # a third are wrong: another row's gold
         other = rng.choice(wrong)
         honest[place] = replace(honest[place], response=wrap(other.wrong))
     families = sorted({case.family for case in tricks})
@@ -50,7 +50,7 @@ def main() -> None:
         outcomes[found.verdict.outcome] += 1
     own, wall = time.process_time() - start, time.perf_counter() - clock
     asked, timeouts = COMPARER.asked, COMPARER.timeouts
-    COMPARER.close()  # waits for it, so that its time is counted
+    COMPARER.close()  # waits for the child, so that its time is counted
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = used.ru_utime + used.ru_stime
     distinct = len({(case.response, case.gold) for case in cases})

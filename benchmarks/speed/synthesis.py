@@ -1,14 +1,14 @@
-"""What the client costs beside the bare `openai` client, whether memory stays flat, and how fast 'done' is said.
+"""Synthesis benchmark: client overhead against the bare `openai` client, memory growth, no-op time.
 
     python -m benchmarks.speed.synthesis [client] [memory] [done] [--images 100000]
 
-* client: 1,000 calls at a fixed latency of 1 s and a concurrency of 50, ours (store, ledger, breaker and all) and
-  the bare client, against the same server: share of the ideal C / L, and CPU seconds of the client's process.
-* memory: the whole stage without the wire (made-up answers behind a real store) over 1,000 and over 100,000 stub
-  images; the growth of its resident memory.
-* done: nothing has changed, 100,000 images: seconds until the library and DVC say so.
+* client: 1,000 calls at a latency of 1 s and a concurrency of 50 with wethink's client (store, ledger, circuit breaker)
+  and the bare client, against the same server: share of the ideal throughput C / L, and CPU seconds of the client.
+* memory: the whole stage without network (scripted responses, a real store) over 1,000 and 100,000 stub images: growth
+  of its peak resident memory.
+* done: an unchanged stage with 100,000 images: seconds until the library and DVC report that it is up to date.
 
-Rows {name, setting, ours, theirs, ratio, unit} go into reports/bench.json, those of other benchmarks stay.
+Rows {name, setting, ours, theirs, ratio, unit} are merged into reports/bench.json; other benchmarks' rows stay.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def requests(count: int) -> list[Any]:
 
 
 def ours(url: str, home: Path) -> tuple[float, float]:
-    """Seconds and CPU seconds of our client."""
+    """Measure seconds and CPU seconds of wethink's client."""
     from wethink.clients.chat import Chat
     from wethink.clients.response_store import ResponseStore
     from wethink.config.launch import Endpoint
@@ -73,7 +73,10 @@ def ours(url: str, home: Path) -> tuple[float, float]:
 
 
 def bare(url: str, home: Path) -> tuple[float, float]:
-    """Seconds and CPU seconds of the `openai` client with a semaphore, its way of asking for JSON and parsing it."""
+    """Measure seconds and CPU seconds of the bare `openai` client.
+
+    It uses a semaphore, requests JSON in the client's own way and parses it.
+    """
     from openai import AsyncOpenAI
 
     async def run() -> tuple[float, float]:
@@ -96,7 +99,7 @@ def bare(url: str, home: Path) -> tuple[float, float]:
 
 
 def apart(name: str, *arguments: str) -> Any:
-    """Run a function of this module in a process of its own; its result."""
+    """Run a function of this module in its own process; return its result."""
     call = f"import json, sys; from benchmarks.speed import synthesis as b; print(json.dumps(b.{name}(*sys.argv[1:])))"
     done = subprocess.run([sys.executable, "-c", call, *arguments], capture_output=True, text=True)
     if done.returncode:
@@ -131,7 +134,7 @@ def ours_(url: str, home: str) -> tuple[float, float]:
 
 
 def stubs(folder: Path, count: int) -> Path:
-    """`count` tiny images in shards, as `ingest` would store them."""
+    """Write `count` tiny images in shards, as `ingest` does."""
     from wethink.dag.publishing import write_manifest
     from wethink.data.image_shards import Shards
     from wethink.data.image_store import ImageRecord
@@ -149,7 +152,7 @@ def stubs(folder: Path, count: int) -> Path:
 
 
 def stage_(folder: str) -> dict[str, float]:
-    """The whole stage in a project folder, without the wire; seconds, CPU seconds and peak resident MiB."""
+    """Run the whole stage without network; return seconds, CPU seconds and peak MiB."""
     os.chdir(folder)
     from wethink.clients.chat import Chat
     from wethink.clients.response_store import Answer
@@ -169,7 +172,7 @@ def stage_(folder: str) -> dict[str, float]:
 
 
 def done_(folder: str) -> float:
-    """Seconds until the library says that nothing has changed."""
+    """Measure the seconds until the library reports an unchanged stage."""
     os.chdir(folder)
     from wethink.config.params import load_params
     from wethink.dag.runner import run_stage
@@ -180,7 +183,7 @@ def done_(folder: str) -> float:
 
 
 def prepared(home: Path, images: int) -> Path:
-    """A project whose data/images are stubs."""
+    """Create a project with stub images in data/images."""
     home.mkdir(exist_ok=True)
     folder = project(home / f"stubs-{images}", 1, "http://127.0.0.1:9")
     subprocess.run(["rm", "-rf", str(folder / "data/images")], check=True)
@@ -201,7 +204,10 @@ def memory(home: Path, images: int) -> list[dict[str, Any]]:
 
 
 def done(home: Path, images: int) -> list[dict[str, Any]]:
-    """With existing rows, one of each image: who wrote them makes no difference to saying that nothing has changed."""
+    """Measure an unchanged stage by the library and by DVC.
+
+    The stage has one imported row per image: the check does not depend on the annotator.
+    """
     from ruamel.yaml import YAML
 
     folder, setting = prepared(home / "done", images), f"{images} images, nothing has changed"
@@ -230,7 +236,7 @@ def done(home: Path, images: int) -> list[dict[str, Any]]:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float, float]:
-    """What `work` returns, the CPU seconds of the processes that it waited for, and wall seconds."""
+    """Call `work`; return its result, its children's CPU seconds, and wall seconds."""
 
     def spent() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -244,7 +250,10 @@ def timed(work: Callable[[], T]) -> tuple[T, float, float]:
 def row(
     name: str, setting: str, mine: float, theirs: float | None, unit: str, ratio: float | None = None
 ) -> dict[str, Any]:
-    """One line of the report; `theirs` is the bare client, or the limit that is to hold; ratio > 1: ours is better."""
+    """Build a row of the report; a ratio above 1 favours wethink.
+
+    `theirs` is the bare client's figure or the required limit.
+    """
     ratio = ratio if ratio is not None else theirs / mine if theirs and mine > 0 else None
     rounded = {"ours": round(mine, 3), "theirs": theirs and round(theirs, 3), "ratio": ratio and round(ratio, 3)}
     return {"name": name, "setting": setting, "unit": unit} | rounded

@@ -1,11 +1,11 @@
-"""How fast is it, against TRL 1.16, `model.generate` and vLLM, on one core? `make bench` writes reports/bench.json.
+"""`make bench`: training and sampling speed on one core against TRL 1.16, `model.generate` and vLLM.
 
     .venv/bin/python -m benchmarks.speed.trainers
 
-Both sides train the same miniature on the same prompts with one thread, in processes that take turns; figures are
-medians of CPU seconds (of all threads and children), so that a busy machine slows both alike. A ratio above 1 means
-that ours is better. The work is the trainers' own: prompts encoded, completions of a fixed length sampled and scored,
-forward, backward, clipping and AdamW.
+Both sides train the same tiny model on the same prompts with one thread, in processes that take turns. Figures are
+medians of CPU seconds (all threads and children), so a busy machine slows both alike. A ratio above 1 favours wethink.
+A step encodes prompts, samples and scores completions of a fixed length, and runs forward, backward, clipping and
+AdamW. Writes reports/bench.json.
 """
 
 import argparse
@@ -30,7 +30,7 @@ GROWTH = tuple(Setting(f"{n}x prompts", prompts=8 * n, budget=2048) for n in (1,
 
 
 def build(folder: Path) -> None:
-    """The tiny profile's model with random weights, as a folder that plain Transformers loads."""
+    """Save the tiny profile's model with random weights for plain Transformers."""
     from wethink.config.params import load_params
     from wethink.models.policy import Processor, chat_template, save_policy
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
@@ -43,7 +43,7 @@ def build(folder: Path) -> None:
     save_policy(build_model(shape, tokenizer, 0), None, processor, folder, "a model to measure with")
 
 
-# -- the two sides, each in a process that answers one line of JSON with another
+# -- the two sides, each a process that answers each line of JSON with another
 
 
 def serve(side: Callable[[Path], dict[str, Callable[..., Any]]], folder: Path, answers: IO[str]) -> None:
@@ -55,7 +55,7 @@ def serve(side: Callable[[Path], dict[str, Callable[..., Any]]], folder: Path, a
 
 
 class Worker:
-    """One side's process."""
+    """Client of one side's process."""
 
     def __init__(self, python: Path, side: str, folder: Path) -> None:
         self.log = (folder / f"{side}.log").open("w")
@@ -86,7 +86,7 @@ class Worker:
 
 
 def turns(ours: Callable[[], list[float]], theirs: Callable[[], list[float]]) -> tuple[float, float]:
-    """Medians of both, measured in turns: ours, theirs, ours, theirs."""
+    """Return both medians, measured in turns: ours, theirs, ours, theirs."""
     found: tuple[list[float], list[float]] = ([], [])
     for _ in range(2):
         for seconds, measure in zip(found, (ours, theirs), strict=True):
@@ -102,7 +102,7 @@ def row(name: str, setting: str, ours: float, theirs: float, unit: str, more_is_
 
 
 def profile(ours: Worker, setting: Setting) -> dict[str, float]:
-    """What our step is made of, in CPU seconds."""
+    """Print and return the parts of wethink's step in CPU seconds."""
     found: dict[str, float] = ours("profile", **vars(setting))["parts"]
     whole = sum(found.values())
     print(f"\nour step, {setting.name}: {whole:.3f} CPU s", flush=True)
@@ -139,7 +139,7 @@ def measure(folder: Path) -> None:
             rows.append(row("peak memory against 1x", setting.name, peak, base[1], "MiB"))
     profiles = {setting.name: profile(ours, setting) for setting in GRPO}
     write(rows, profiles)
-    if (ROOT / ".venv-vllm/.installed").exists():  # last: what it says of itself is worth having without it
+    if (ROOT / ".venv-vllm/.installed").exists():  # last, so that the other rows are written without it
         peer = statistics.median(ours("vllm")["seconds"])
         rows.append(row("rollout against vLLM on the CPU", "base", tokens / mine, tokens / peer, "tokens/CPU s", True))
         write(rows, profiles)
@@ -163,7 +163,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.side:
         answers = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)  # what libraries print is no answer
+        os.dup2(2, 1)  # keep libraries' prints off the answers' pipe
         if chosen.side == "ours":
             from benchmarks.speed.ours import side
         else:

@@ -1,4 +1,4 @@
-"""TRL's side of `make bench`: its GRPOTrainer and SFTTrainer on the same model and prompts. Runs in .venv-trl."""
+"""TRL's side of `make bench`: GRPOTrainer and SFTTrainer on the same workload. Runs in .venv-trl."""
 
 import tempfile
 import time
@@ -29,7 +29,7 @@ COMMON: dict[str, Any] = {
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """CPU seconds from the end of one step to the end of the next; the first warms up."""
+    """Timer of CPU seconds per step, without the first (warm-up) step."""
 
     def __init__(self) -> None:
         self.marks: list[float] = []

@@ -1,4 +1,4 @@
-"""The workload that both trainers are measured on."""
+"""Workload of the trainer benchmark: prompts, images and step sizes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,10 @@ TEXT = "how many things are red or blue and what is the level of the green circl
 
 @dataclass(frozen=True)
 class Setting:
-    """A GRPO step: `prompts` × `group` completions of `length` tokens; a question of `words` words."""
+    """A GRPO step: `prompts` × `group` completions.
+
+    A completion has `length` tokens, a question `words` words.
+    """
 
     name: str
     prompts: int = 8
@@ -33,7 +36,7 @@ def question(i: int, words: int) -> str:
 
 
 def picture(i: int) -> Any:
-    """Noise, 84 × 84: nine image tokens."""
+    """Return an 84 × 84 noise image: nine image tokens."""
     import numpy as np
     from PIL import Image
 

@@ -1,8 +1,9 @@
-"""`make kit-agreement`: our scoring against VLMEvalKit's own functions, item by item, on 2,000 predictions per family.
+"""`make kit-agreement`: agreement of wethink's scoring with VLMEvalKit, item by item.
 
-Under its own protocol ours must agree everywhere, apart from the options that the kit draws at random when a judge
-does not help. Then each departure is switched on alone, and the items that it changes are counted. One scripted judge
-on loopback answers both sides the same. Writes reports/kit_agreement.json; `--record` renews the fixture of the tests.
+2,000 generated predictions per family are scored by both. Under VLMEvalKit's protocol (`KIT`) wethink must agree on
+every item, except for options that the kit draws at random after a useless judge reply. Then each departure from that
+protocol is enabled alone and the changed items are counted. Both sides use one scripted judge on loopback. Writes
+reports/kit_agreement.json; `--record` rewrites the tests' fixture.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from wethink.evaluation.benchmarks.tsv import Item
 PYTHON = Path(".venv-vlmeval/bin/python")
 FIXTURE = Path("tests/fixtures/kit_verdicts.json")
 REPORT = Path("reports/kit_agreement.json")
-JUDGED = 240  # rows of a family that are also put to the judge (kit_verdicts.py)
+JUDGED = 240  # rows of a family that the judge scores too; the same as in verdicts.py
 ENTRIES = {
     "choice": Benchmark("choice", "choice", "choice"),
     "circular": Benchmark("circular", "circular", "choice", circular=True),
@@ -38,12 +39,12 @@ ENTRIES = {
 
 
 def item_of(row: dict[str, str]) -> Item:
-    """A generated row as the reader would bring it: without its empty cells."""
+    """Convert a generated row to an item as the TSV reader does, without empty cells."""
     return Item(row["index"], {name: cell for name, cell in row.items() if cell and name != "prediction"}, "")
 
 
 def verdicts(family: str, rows: list[dict[str, str]], protocol: Protocol) -> dict[str, bool]:
-    """Ours, by unit: an item, or a circular group (by its first rotation)."""
+    """Score rows with wethink; return hits by item, or by circular group."""
     hits = {
         row["index"]: score(item_of(row), row["prediction"], ENTRIES[family], protocol).verdict.outcome == "correct"
         for row in rows
@@ -61,7 +62,7 @@ def _by_unit(family: str, hits: dict[str, bool]) -> dict[str, bool]:
 
 
 def scripted(prompt: str) -> str:
-    """What the judge says: a function of the answer that is put to it; sometimes nothing of use."""
+    """Derive the judge's reply from the answer in the prompt; some are useless."""
     answer = prompt.rpartition("Answer: ")[2].partition("\nYour output")[0]
     place = hashlib.sha256(answer.encode()).digest()[0]
     if "Yes / No" in prompt:
@@ -70,7 +71,7 @@ def scripted(prompt: str) -> str:
 
 
 class Judge(http.server.BaseHTTPRequestHandler):
-    """Chat completions, scripted."""
+    """Scripted chat-completions endpoint."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -87,7 +88,11 @@ class Judge(http.server.BaseHTTPRequestHandler):
 
 
 def judged(family: str, rows: list[dict[str, str]]) -> tuple[dict[str, bool], set[str]]:
-    """Ours with the same judge where nothing was found; and the units for which it was of no use (the kit draws)."""
+    """Score rows with wethink and the scripted judge for undecided answers.
+
+    Returns:
+        Hits by unit, and the units with a useless judge reply, for which the kit draws an option at random.
+    """
     hits: dict[str, bool] = {}
     useless: set[str] = set()
     for row in rows:
@@ -110,7 +115,7 @@ def judged(family: str, rows: list[dict[str, str]]) -> tuple[dict[str, bool], se
 
 
 def kit_verdicts(families: dict[str, list[dict[str, str]]], python: Path = PYTHON) -> dict[str, Any]:
-    """VLMEvalKit's own, from a child process in its environment."""
+    """Return VLMEvalKit's verdicts, computed by a child process in its environment."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1/chat/completions"

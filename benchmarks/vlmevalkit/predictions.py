@@ -1,6 +1,6 @@
-"""Generated predictions for the agreement between our scoring and VLMEvalKit's own: what models write, and worse.
+"""Generated predictions for the VLMEvalKit agreement benchmark: typical and adversarial responses.
 
-Seeded: the same 2,000 of each family every time. `rows` are a benchmark table's cells and a `prediction` each.
+Seeded: every run makes the same 2,000 rows per family. A row has a benchmark table's cells and a `prediction`.
 """
 
 import random
@@ -36,7 +36,7 @@ THOUGHT = "<think>It could be A. Or B, yes. No, wait.</think>"
 
 
 def predictions(family: str, count: int = COUNT) -> list[dict[str, Any]]:
-    """`count` rows of a family."""
+    """Generate `count` rows of a family."""
     rng = random.Random(f"kit {family}")
     make = {"choice": _choice, "circular": _choice, "open": _open, "yes_no": _yes_no, "ocr": _ocr}[family]
     rows = [make(rng, number) for number in range(count)]
@@ -111,7 +111,7 @@ def _choice(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 def _open(rng: random.Random, number: int) -> dict[str, Any]:
-    """As MMMU: open questions, without options, among choices."""
+    """Generate an MMMU-like row: every second one is open, without options."""
     row = _choice(rng, number)
     if number % 2:
         return row

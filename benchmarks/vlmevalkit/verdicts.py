@@ -1,7 +1,7 @@
-"""VLMEvalKit's own verdicts on given predictions. Run in .venv-vlmeval: `kit_verdicts.py IN.json OUT.json URL|-`.
+"""VLMEvalKit's verdicts on predictions. Run in .venv-vlmeval: `verdicts.py IN.json OUT.json URL|-`.
 
-IN: family → rows (table cells and a prediction). OUT: family → index → hit (1 or 0), without a judge and, where a
-judge's URL is given, with it; beside it the log that the kit keeps of a verdict.
+IN: family → rows (table cells and a prediction). OUT: family → setting (`no judge`, and `judge` if a URL is given) →
+index → [hit (1 or 0), the kit's log of the verdict].
 """
 
 import json
@@ -19,15 +19,15 @@ from vlmeval.dataset.utils.yorn import YOrN_auxeval, YOrN_Extraction
 
 os.environ["PRED_FORMAT"] = "tsv"
 
-JUDGED = 240  # rows of a family that are also put to the judge
+JUDGED = 240  # rows of a family that the judge scores too; the same as in agreement.py
 
 
 def frame(rows: list[dict[str, str]], folder: Path) -> pd.DataFrame:
-    """The rows as the kit reads its tables: through pandas, which takes `None` and `N/A` for empty."""
+    """Read rows as the kit reads tables: pandas parses `None` and `N/A` as empty."""
     path = folder / "table.tsv"
     pd.DataFrame(rows).to_csv(path, sep="\t", index=False)
     data = pd.read_csv(path, sep="\t")
-    data["prediction"] = [row["prediction"] for row in rows]  # a prediction never went through a table
+    data["prediction"] = [row["prediction"] for row in rows]  # the kit does not read predictions from a table
     data["answer"] = [row["answer"] for row in rows]
     return data
 
@@ -57,7 +57,7 @@ def yes_no(rows: list[dict[str, str]], judge: object) -> dict[str, list[object]]
 
 
 def ocr(rows: list[dict[str, str]], folder: Path) -> dict[str, list[object]]:
-    """One item at a time: the kit's function returns sums only."""
+    """Score items one at a time, since the kit's function returns only sums."""
     found = {}
     path = folder / "ocr.pkl"
     for row in rows:

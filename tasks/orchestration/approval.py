@@ -1,8 +1,8 @@
-"""A person's word before a challenger becomes champion, where that is asked for: a form in Prefect's UI.
+"""Human approval of a promotion, through a form in Prefect's UI.
 
-The run is suspended: its process ends, and nobody else waits for it. When the form is sent, the run starts anew, finds
-every step done and the gate's decision taken, and gets the answer. The form belongs to one challenger and one
-champion: an answer given to one is never taken for another.
+The flow run is suspended: its process ends. When the form is submitted, Prefect starts the run again; it skips the
+finished steps, reuses the recorded decision and receives the answer. The form's key holds the digests of champion and
+challenger, so an answer never applies to another pair.
 """
 
 from prefect.context import FlowRunContext
@@ -16,23 +16,26 @@ from wethink.common.jsonl import Record
 
 
 class Approval(RunInput):
-    """The form."""
+    """The approval form."""
 
     approve: bool = Field(default=False, title="Make it champion", description="Off: the champion stays.")
     because: str = Field(min_length=3, title="Why", description="It is kept with the version.")
 
 
 def ask_a_person(champion: Version, challenger: Version, decision: Record) -> Record:
-    """The gate's decision to promote, confirmed or refused by a person; suspends the run until there is an answer.
+    """Suspend the run until a person confirms or refuses the promotion.
+
+    Returns:
+        The decision with the person's reason added; `promoted` is false after a refusal.
 
     Raises:
-        UserError: nobody can be asked, because the run belongs to no deployment.
+        UserError: the run belongs to no deployment, so it cannot be suspended.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         raise UserError(
             f"version {challenger.number} passed the gate and needs approval, for which a run on a terminal cannot "
-            f"wait; `python -m flows.promote promote {challenger.number} --because WHY` is it."
+            f"wait; approve with `python -m flows.promote promote {challenger.number} --because WHY`."
         )
     reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
     asked = Approval.with_initial_data(

@@ -1,4 +1,4 @@
-"""Registration of infra/automations.yaml with Prefect's server; safe to repeat, since it goes by their names."""
+"""Registration of the Prefect automations in infra/automations.yaml, idempotent by name."""
 
 import sys
 from pathlib import Path
@@ -12,16 +12,18 @@ FILE = tasks.ROOT / "infra" / "automations.yaml"
 
 
 def declared(path: Path = FILE) -> list[dict[str, Any]]:
-    """What the repository declares."""
+    """Read the declared automations."""
     found: list[dict[str, Any]] = load_yaml(path)["automations"]
     return found
 
 
 def apply(path: Path = FILE) -> list[str]:
-    """Create what is missing and bring the others up to date; their names. One that was switched off stays off.
+    """Create or update every declared automation; return their names.
+
+    An automation that was disabled on the server stays disabled.
 
     Raises:
-        UserError: Prefect's server is away, or refuses one.
+        UserError: Prefect's server is unavailable or rejects an automation.
     """
     from prefect.client.orchestration import get_client
     from prefect.events.schemas.automations import AutomationCore
@@ -37,7 +39,7 @@ def apply(path: Path = FILE) -> list[str]:
                 else:
                     client.create_automation(body)
                 names.append(wanted["name"])
-    except Exception as error:  # a process boundary: the server's refusal is told in its own words
+    except Exception as error:  # process boundary: pass on the server's own message
         raise UserError(f"{path.name} could not be applied: {error}") from error
     return names
 

@@ -1,6 +1,6 @@
-"""A Prefect server for the time of one run, where none is configured: its UI can be watched, and it dies with the run.
+"""Temporary local Prefect server with UI for a run without PREFECT_API_URL; it ends with the run.
 
-Prefect would start one by itself, but that one outlives a flow that is killed, and serves no UI.
+Prefect's own ephemeral server serves no UI and outlives a killed flow.
 """
 
 import atexit
@@ -19,16 +19,17 @@ from wethink.common.errors import UserError
 from wethink.common.paths import WORK
 from wethink.common.processes import die_with_owners
 
-PORT = 4200  # Prefect's own; another one if it is taken
+PORT = 4200  # Prefect's default; any free port if it is taken
 LOG = WORK / "logs" / "prefect-server.log"
 
 
 @contextlib.contextmanager
 def local_server(patience: float = 120) -> Iterator[None]:
-    """Run the block against the configured Prefect server (PREFECT_API_URL), or against one of its own.
+    """Run the block against PREFECT_API_URL, or else against a temporary server.
 
     Raises:
-        UserError: the server ended or did not answer within `patience` seconds, or the configured one is not there.
+        UserError: the temporary server ended or did not answer within `patience` seconds, or the configured one is
+            unreachable.
     """
     if configured := PREFECT_API_URL.value():
         require(configured, "PREFECT_API_URL")
@@ -42,12 +43,12 @@ def local_server(patience: float = 120) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Where its pages look for it; they would ask Prefect's own port otherwise.
+            # The UI's pages call this URL; by default they call Prefect's default port.
             env=os.environ | {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"},
-            pass_fds=[listener.fileno()],  # bound before: nobody else's server can be taken for ours
+            pass_fds=[listener.fileno()],  # bound here, so no other server can answer on this port
             start_new_session=True,
         )
-    atexit.register(_stop, process)  # not sooner: when this process ends, Prefect sends its last logs
+    atexit.register(_stop, process)  # not earlier: Prefect sends its last logs when this process ends
     api = f"http://127.0.0.1:{port}/api"
     _wait_for(f"{api}/health", process, patience)
     with temporary_settings({PREFECT_API_URL: api}):
@@ -55,10 +56,18 @@ def local_server(patience: float = 120) -> Iterator[None]:
 
 
 def require(url: str, name: str, patience: float = 30) -> None:
-    """Whether anybody listens where a variable points to; told before libraries try for minutes, with tracebacks.
+    """Check that the server at `url` accepts connections.
+
+    Libraries would retry for minutes and print tracebacks. URLs without a host or port, and those behind a proxy, are
+    not checked.
+
+    Args:
+        url: the value of the environment variable `name`.
+        name: used in the message.
+        patience: seconds to keep trying.
 
     Raises:
-        UserError: nobody did for `patience` seconds, or it is no address.
+        UserError: no server accepts connections within `patience` seconds, or `url` cannot be parsed.
     """
     try:
         place = urllib.parse.urlsplit(url)
@@ -67,7 +76,7 @@ def require(url: str, name: str, patience: float = 30) -> None:
         raise UserError(f"{name} is no address that can be used; write it as http://HOST:PORT…") from None
     proxied = place.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host or "")
     if host is None or port is None or proxied:
-        return  # a file, a database at its usual place, somebody else's way there
+        return  # a file, a database at its default port, or a proxy
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -110,11 +119,11 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", patience: float) -> 
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5):
             return
         time.sleep(0.2)
-    raise UserError(f"Prefect's local server did not start; {LOG} says why.")
+    raise UserError(f"Prefect's local server did not start; see {LOG}.")
 
 
 def main() -> None:
-    """Serve until told to stop, or until whoever started this process is gone."""
+    """Serve until a signal or the end of the starting process."""
     import uvicorn
     from prefect.server.api.server import create_app
 

@@ -1,1 +1,1 @@
-"""Child processes with deadlines, and retries of failures that pass."""
+"""Child processes with deadlines, and retries of transient failures."""

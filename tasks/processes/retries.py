@@ -1,9 +1,8 @@
-"""What kind of failure it was decides whether another try is worth it, and when: not all of them are the same.
+"""Retry policy: classification of failures, retries with backoff, waiting for unavailable services.
 
-A child that was killed (most often for want of memory) gets two more tries at once, one that met another DVC's lock
-or a busy endpoint gets more of them with growing pauses. A service that does not answer (registry, Prefect's API,
-bucket) is waited for. A full disk, a mistake and a defect stay what they are however often they are tried: a person is
-needed, and the message says for what.
+A killed child (usually out of memory) gets two retries; DVC's lock and a busy endpoint get five, all with growing
+pauses. A call to an unavailable service (registry, Prefect's API, bucket) is repeated for `PATIENCE` seconds. A full
+disk, a user's mistake and a defect are not retried; the message names the remedy.
 """
 
 import errno
@@ -19,15 +18,15 @@ from prefect.client.schemas.objects import State
 
 from wethink.common.errors import TRY_AGAIN_LATER, UserError, disk_full
 
-DVC_FAILED = 255  # DVC's exit code, of whatever it was
+DVC_FAILED = 255  # DVC's exit code for every kind of failure
 RANK_LOST = 75  # a stage's exit code when one of its ranks ended without a reason of its own
-INTERRUPTED, LOCKED, BUSY = "Interrupted", "Locked", "Busy"  # names of a failed state: the kinds worth another try
-TRIES = {INTERRUPTED: 2, LOCKED: 5, BUSY: 5}  # more of them, after the first
+INTERRUPTED, LOCKED, BUSY = "Interrupted", "Locked", "Busy"  # names of failed states that are retried
+TRIES = {INTERRUPTED: 2, LOCKED: 5, BUSY: 5}  # retries after the first attempt
 RETRIES = max(TRIES.values())
-PAUSES: list[float] = [1, 10, 30, 60, 120]  # seconds between them
-STARTS = 5  # of one flow run that dies
-PATIENCE = 600.0  # seconds for which a service may be away
-AWAY = {  # package → exceptions that say so; named, since importing them takes seconds
+PAUSES: list[float] = [1, 10, 30, 60, 120]  # seconds between attempts
+STARTS = 5  # starts of one flow run whose process keeps dying
+PATIENCE = 600.0  # seconds that a service may be unavailable
+AWAY = {  # package → exceptions that mean "unavailable"; by name, since importing the packages takes seconds
     "botocore": {"EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError"},
     "httpx": {"ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError", "WriteError"},
     "prefect": {"PrefectHTTPStatusError"},
@@ -41,11 +40,11 @@ T = TypeVar("T")
 
 
 def kind(code: int, output: str) -> str:
-    """The name of the state in which a child's failure ends: one of those worth another try, or `Failed`.
+    """Classify a child's failure as a state name: one that is retried, or `Failed`.
 
     Args:
-        code: its exit code: of `dvc repro`, which tells that of the stage in its output, or of a stage itself.
-        output: the last part of what it wrote.
+        code: exit code of the stage itself or of `dvc repro`, whose output holds the stage's code.
+        output: the end of the child's output.
     """
     if "Unable to acquire lock" in output or "it is being blocked by:" in output:
         return LOCKED
@@ -58,20 +57,22 @@ def kind(code: int, output: str) -> str:
 
 
 def remote_away(output: str) -> bool:
-    """Whether DVC or git says that it cannot reach its remote now."""
+    """Return whether DVC's or git's output reports an unreachable remote."""
     return any(word in output for word in REMOTE_AWAY)
 
 
 def another_try(task: Task[..., Any], task_run: Any, state: State[Any]) -> bool:
-    """Whether Prefect should run a task once more (its `retry_condition_fn`)."""
+    """Return whether Prefect should retry a task (its `retry_condition_fn`)."""
     return bool(task_run.run_count <= TRIES.get(state.name or "", 0))
 
 
 def refuse_endless_starts() -> None:
-    """End a flow run that dies whenever it is started: the automation would start it for ever (infra/automations.yaml).
+    """Stop a flow run that dies at every start.
+
+    The automation for lost runs (infra/automations.yaml) would otherwise restart it for ever.
 
     Raises:
-        UserError: it has been started too often.
+        UserError: the run was started more than `STARTS` times and lost at least `STARTS` times.
     """
     from prefect.runtime import flow_run
 
@@ -83,7 +84,7 @@ def refuse_endless_starts() -> None:
 
 
 def _deaths(flow_run: str) -> int:
-    """How often a run was lost; a worker that was stopped on purpose does not count."""
+    """Count the run's `Lost` states; a worker stopped on purpose leaves none."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -91,10 +92,10 @@ def _deaths(flow_run: str) -> int:
 
 
 def retry_while_unavailable(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of `work`, called again while a service that it needs is away; it must bear being called again.
+    """Call idempotent `work`, repeating it while a service is unavailable.
 
     Raises:
-        UserError: the service stayed away for `PATIENCE` seconds, or the disk is full.
+        UserError: the service was unavailable for `PATIENCE` seconds, or the disk is full.
     """
     begin = time.monotonic()
     for pause in _pauses():
@@ -124,7 +125,7 @@ def _pauses() -> Iterator[int]:
 
 
 def away(error: BaseException) -> bool:
-    """Whether an exception, or one that led to it, says that a service cannot be reached now.
+    """Return whether an exception or one of its causes means an unavailable service.
 
     >>> away(ConnectionRefusedError())
     True

@@ -1,1 +1,1 @@
-"""Image sources in S3 buckets and folders: sync, watcher, closing, events."""
+"""Image sources in S3 buckets and folders: sync, watcher, completeness, events."""

@@ -1,8 +1,8 @@
-"""Which sources are closed now: by a marker, or because nothing of them has changed for a while.
+"""Detection of closed (complete) image sources, by a marker object or by a quiet period.
 
-A bucket is asked for the names of its sources (one request for a thousand) and for their markers; objects are listed
-only of a source that has no marker and may be at rest. So a hundred thousand objects that are there already cost a
-handful of requests a look, and no memory. Rest is measured by what was seen to change, on a clock that does not jump.
+A scan lists source names (one request per thousand) and requests their markers; it lists the objects of a source only
+if that has no marker and may have been quiet long enough. So a bucket of 100,000 known objects costs a handful of
+requests and constant memory. Quiet periods are measured between observed changes, on a monotonic clock.
 """
 
 import hashlib
@@ -17,31 +17,36 @@ DAY = 24 * 3600.0
 
 
 class Rest:
-    """Sources without a marker, and since when each has been seen not to change."""
+    """Tracker of quiet periods: sources without a marker, and when each last changed."""
 
     def __init__(self, quiet: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`quiet`: seconds without a change that close a source; None: only a marker does."""
+        """Start with no known sources.
+
+        Args:
+            quiet: seconds without a change that close a source; None: only a marker closes one.
+            clock: monotonic time in seconds.
+        """
         self._quiet, self._clock = quiet, clock
         self._since: dict[str, tuple[str | None, float]] = {}  # source → (content as last listed, when it changed)
-        self._told: dict[str, float] = {}  # source → when it may be looked at again
+        self._told: dict[str, float] = {}  # source → time of its next allowed listing
 
     def stirred(self, source: str) -> None:
-        """Something of a source has changed just now."""
+        """Record that a source has changed now."""
         if self._quiet is not None:
             self._since[source] = (None, self._clock())
             self._told.pop(source, None)
 
     def due(self) -> list[str]:
-        """Sources that have been heard to stir, and not since for long enough: worth a listing."""
+        """List the changed sources whose quiet period has passed."""
         now, quiet = self._clock(), self._quiet
         return [] if quiet is None else sorted(name for name, (_, since) in self._since.items() if now - since >= quiet)
 
     def wants(self, source: str) -> bool:
-        """Whether a source without a marker is worth a listing: not for a day after it was told of."""
+        """Return whether to list a source's objects: not within a day of its report."""
         return self._quiet is not None and self._clock() >= self._told.get(source, 0.0)
 
     def closes(self, source: str, content: str) -> bool:
-        """Whether a source with this content has been at rest for long enough."""
+        """Record a source's content; return whether its quiet period has passed."""
         assert self._quiet is not None
         now = self._clock()
         known, since = self._since.get(source, (content, now))
@@ -50,13 +55,13 @@ class Rest:
         return now - since >= self._quiet
 
     def told(self, source: str) -> None:
-        """A source was told of; it is looked at again when it stirs, or tomorrow."""
+        """Record that a source was reported; its next listing follows a change or a day."""
         self._since.pop(source, None)
         self._told[source] = self._clock() + DAY
 
 
 def in_bucket(store: Any, bucket: str, rest: Rest) -> Iterator[Closed]:
-    """Every source of a bucket that is closed."""
+    """Yield every closed source of a bucket."""
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Delimiter="/"):
         for found in page.get("CommonPrefixes", []):
             source = found["Prefix"].removesuffix("/")
@@ -67,7 +72,7 @@ def in_bucket(store: Any, bucket: str, rest: Rest) -> Iterator[Closed]:
 
 
 def of_bucket(store: Any, bucket: str, source: str, rest: Rest) -> Iterator[Closed]:
-    """One source of a bucket, if it is closed."""
+    """Yield one source of a bucket, if it is closed."""
     for name in MARKERS:
         etag = _etag(store, bucket, f"{source}/{name}")
         if etag is not None:
@@ -78,7 +83,7 @@ def of_bucket(store: Any, bucket: str, source: str, rest: Rest) -> Iterator[Clos
 
 
 def in_folder(root: Path, rest: Rest) -> Iterator[Closed]:
-    """Every source of a watched folder that is closed; links are left out."""
+    """Yield every closed source of a watched folder, ignoring symbolic links."""
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
         if not is_source(folder.name):
             passed_over(folder.name)
@@ -93,12 +98,12 @@ def in_folder(root: Path, rest: Rest) -> Iterator[Closed]:
 
 
 def is_source(name: str) -> bool:
-    """Whether a prefix or folder of this name can be a source."""
+    """Return whether a prefix or folder of this name can be a source."""
     return NAME.fullmatch(name) is not None and f"{name}/" != QUARANTINE
 
 
 def _at_rest(found: Iterable[Object], bucket: str, source: str, rest: Rest) -> Iterator[Closed]:
-    """One pass over the objects, in bounded memory."""
+    """Yield the source if its quiet period has passed; one pass, constant memory."""
     digest, anything = hashlib.sha256(), False
     for item in found:
         if not item.key.endswith("/") and not closes(item.key):

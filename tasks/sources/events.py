@@ -1,9 +1,9 @@
-"""Events for Prefect's server: a closed source is told to it, and counts as told only when its run is there.
+"""Events to Prefect's server for closed sources, confirmed by the flow run that each one starts.
 
-The client library would say yes to a server that is down, and the server keeps an event in memory for a moment
-before it acts on it. So the event is posted to the API, which reports failure, and then the run that the automation
-(infra/prefect.yaml) makes of it is waited for. The event's id follows from what closed the source, so telling it
-twice is one event and one run.
+Prefect's client library reports no failure if the server is down, and the server holds an event in memory before it
+acts on it. So the event is posted to the HTTP API, and `tell` waits for the run that the automation
+(infra/prefect.yaml) creates. The event's id is derived from the closing object, so a repeated report is one event and
+one run.
 """
 
 import datetime
@@ -20,21 +20,29 @@ DEPLOYMENT = "retrain"
 
 
 class NotAccepted(Exception):
-    """The event is not known to have led to a run; tell it again."""
+    """The event has no confirmed run; report it again."""
 
 
 class MadeNoRun(NotAccepted):
-    """The server took the event, and nothing came of it."""
+    """The server accepted the event but created no run."""
 
 
 def tell(closed: Closed, api: str, attempt: int = 0, patience: float = 30.0, every: float = 0.5) -> str:
-    """Make sure that a run exists for this event, and return its id.
+    """Post the event unless it has a run, wait for the run, and return the run's id.
 
-    The server acts on an event id once in half an hour, also where acting failed (its database was away). So a later
-    attempt has an id of its own; should the server have been slow instead, the second run finds nothing to do.
+    The server acts on an event id once in half an hour, even if acting failed (its database was unavailable). So each
+    later attempt has its own id; if the server was only slow, the second run ends as `Cached`.
+
+    Args:
+        closed: the source to report.
+        api: Prefect's API URL.
+        attempt: 0 for the first; any other number gives the event another id.
+        patience: seconds to wait for the run.
+        every: seconds between checks for the run.
 
     Raises:
-        NotAccepted: the server is down, refuses the event, or made no run of it within `patience` seconds.
+        NotAccepted: the server is down or rejects the event.
+        MadeNoRun: the server created no run within `patience` seconds.
     """
     found = run_of(closed.event_id, api)
     if found is not None:
@@ -53,7 +61,7 @@ def tell(closed: Closed, api: str, attempt: int = 0, patience: float = 30.0, eve
 
 
 def event(closed: Closed, attempt: int = 0) -> dict[str, Any]:
-    """A closed source as Prefect wants it; what the run is told does not depend on the attempt."""
+    """Build Prefect's event for a closed source; the payload ignores the attempt."""
     return {
         "id": str(uuid.uuid5(uuid.UUID(closed.event_id), str(attempt))) if attempt else closed.event_id,
         "occurred": datetime.datetime.now(datetime.UTC).isoformat(),
@@ -70,7 +78,7 @@ def event(closed: Closed, attempt: int = 0) -> dict[str, Any]:
 
 
 def run_of(event_id: str, api: str) -> str | None:
-    """The run that was made of an event, if there is one."""
+    """Return the id of the run that an event started, or None."""
     wanted = {
         "deployments": {"name": {"any_": [DEPLOYMENT]}},
         "sort": "EXPECTED_START_TIME_DESC",

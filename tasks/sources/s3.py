@@ -1,12 +1,11 @@
-"""Image sources that arrive by themselves: a prefix of an S3 bucket, or a folder, that its owner has closed.
+"""S3 access: queue notifications, object listing, sync of image sources to disk, quarantine.
 
-A source is closed by a marker (`_SUCCESS` or `manifest.json`), or by not having changed for a while. Notifications in a
-queue say so, and looking says so (tasks.sources.closing). Both lead to the same `Closed`, whose event id is a
-function of
-bucket, key and etag: heard of twice, it is one event still.
+A source is a prefix of a bucket, or a folder. It is closed by a marker (`_SUCCESS` or `manifest.json`) or by a quiet
+period. Queue notifications and scans (tasks.sources.closing) give the same `Closed`, whose event id is a function of
+bucket, key and etag, so a source that both report is one event.
 
-What comes from a bucket is data from outside. Keys name files only below the source's own folder, and an object that
-cannot be a file there is moved to `quarantine/` with a file that says why. The only module that makes boto3 clients.
+Bucket contents are untrusted. A key names a file only below its source's own folder; an object that cannot be a file
+there is moved to `quarantine/` with its reason. No other module creates boto3 clients.
 """
 
 import functools
@@ -29,14 +28,14 @@ from wethink.common.jsonl import read_json, write_json
 LOG = logging.getLogger("wethink.watcher")
 MARKERS = ("_SUCCESS", "manifest.json")
 QUARANTINE = "quarantine/"
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # of a source: wethink.config.Source
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # of a source; the same as wethink.config.Source
 EVENTS = uuid.uuid5(uuid.NAMESPACE_URL, "wethink:source-closed")
-LONGEST = 255  # bytes of a file name, on the file systems that we know
+LONGEST = 255  # bytes of a file name on common file systems
 
 
 @dataclass(frozen=True)
 class Closed:
-    """A source that is complete. `key` and `etag` are those of what closed it."""
+    """A complete source. `key` and `etag` are those of the closing object."""
 
     source: str  # its name: the first part of its keys
     bucket: str  # or the absolute path of the watched folder
@@ -45,19 +44,19 @@ class Closed:
 
     @property
     def event_id(self) -> str:
-        """The same for the same closing object, whoever saw it and when."""
+        """Derive the id from bucket, key and etag: equal for every sighting of one object."""
         return str(uuid.uuid5(EVENTS, f"{self.bucket}/{self.key}#{self.etag}"))
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message of the queue: what it says, and what deletes it. `fault`: why it is none of ours."""
+    """A queue message. `fault`: why it is not an S3 notification."""
 
     closed: tuple[Closed, ...]
     receipt: str
     body: str
     fault: str | None = None
-    stirred: frozenset[str] = frozenset()  # sources of which something has changed
+    stirred: frozenset[str] = frozenset()  # sources with a changed object that closes nothing
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ class Object:
 
 
 def client(service: str, endpoint: str | None = None) -> Any:
-    """A boto3 client that tries again, with backoff; credentials come from the environment.
+    """Create a boto3 client with up to ten attempts and backoff.
 
-    A store that answers 503 to every fifth request is slow, not down.
+    Credentials come from the environment. Ten attempts tolerate a store that returns 503 to every fifth request.
     """
     import boto3
     from botocore.config import Config
@@ -85,13 +84,19 @@ def client(service: str, endpoint: str | None = None) -> Any:
 
 
 def receive(queue: Any, url: str, wait: int = 10, hidden: int = 120) -> list[Message]:
-    """Messages of the queue, waiting up to `wait` seconds; each comes again after `hidden` seconds, unless deleted."""
+    """Receive up to ten messages, waiting up to `wait` seconds.
+
+    A message is delivered again after `hidden` seconds unless it is deleted.
+    """
     answer = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, VisibilityTimeout=hidden)
     return [parse(found["Body"], found["ReceiptHandle"]) for found in answer.get("Messages", [])]
 
 
 def parse(body: str, receipt: str = "") -> Message:
-    """What a notification says. Test events and objects that close nothing say nothing; nonsense has a fault."""
+    """Parse an S3 notification; a malformed body gives a message with a `fault`.
+
+    A test event has no closed sources; an object that is no marker only adds its source to `stirred`.
+    """
     try:
         said = json.loads(body)
         if said.get("Event") == "s3:TestEvent":
@@ -114,13 +119,13 @@ def parse(body: str, receipt: str = "") -> Message:
 
 @functools.cache
 def passed_over(name: str) -> None:
-    """Say once that a prefix or folder cannot be a source by its name."""
+    """Log once that a prefix's or folder's name cannot name a source."""
     if f"{name}/" != QUARANTINE:
         LOG.warning("%r is no source: its name may have a-z, 0-9, - and _, and begins with a letter or digit", name)
 
 
 def closes(key: str) -> bool:
-    """Whether an object of this key closes a source: a marker directly in a prefix that can be a source."""
+    """Return whether a key is `<source>/<marker>` with a valid source name."""
     parts = key.split("/")
     return len(parts) == 2 and NAME.fullmatch(parts[0]) is not None and parts[1] in MARKERS
 
@@ -130,7 +135,7 @@ def delete(queue: Any, url: str, message: Message) -> None:
 
 
 def show_again(queue: Any, url: str, message: Message, seconds: int = 10) -> None:
-    """Let a message that could not be acted on come again soon."""
+    """Make a message visible again after `seconds`."""
     queue.change_message_visibility(QueueUrl=url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds)
 
 
@@ -138,33 +143,33 @@ def show_again(queue: Any, url: str, message: Message, seconds: int = 10) -> Non
 
 
 def objects(store: Any, bucket: str, prefix: str = "") -> Iterator[Object]:
-    """Every object below a prefix in the order of their keys; one page of a thousand is held in memory."""
+    """Yield the objects below a prefix in key order, in pages of 1,000."""
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for found in page.get("Contents", []):
             yield Object(found["Key"], found["ETag"].strip('"'), found["Size"], found["LastModified"].timestamp())
 
 
-# --- bringing a source here ------------------------------------------------------------------------------------------
+# --- copying a source to disk -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Synced:
-    """How the objects of a source ended: found = fetched + kept + quarantined."""
+    """Counts of a source's objects: found = fetched + kept + quarantined."""
 
     found: int
     fetched: int
-    kept: int  # here already, by etag
+    kept: int  # on disk already with the same etag
     quarantined: dict[str, str]  # key → reason
 
 
 def sync(store: Any, bucket: str, source: str, home: Path, max_file_mb: int) -> Synced:
-    """Make `home/<source>/` what the bucket has below `<source>/`; the objects that cannot be are quarantined.
+    """Mirror `<source>/` of a bucket to `home/<source>/`; quarantine unusable objects.
 
-    A file appears whole or not at all, and files that are no longer in the bucket go. A second call fetches only
-    what has changed. What closed the source is no part of it.
+    Files are written atomically; files that are no longer in the bucket are deleted. A second call fetches
+    only changed objects. Markers are not copied.
 
     Raises:
-        UserError: the name cannot be a source's.
+        UserError: `source` is not a valid source name.
     """
     if not NAME.fullmatch(source):
         raise UserError(f"'{source}' cannot be the name of a source: lower-case letters, digits, - and _ only.")
@@ -176,7 +181,7 @@ def sync(store: Any, bucket: str, source: str, home: Path, max_file_mb: int) -> 
     fetched = found = 0
     for item in objects(store, bucket, f"{source}/"):
         if item.key.endswith("/") or closes(item.key):
-            continue  # folders that consoles make; markers
+            continue  # folder objects, which S3 consoles create, and markers
         found += 1
         name = item.key.removeprefix(f"{source}/")
         fault = misnamed(name) or clash(name, have)
@@ -190,7 +195,7 @@ def sync(store: Any, bucket: str, source: str, home: Path, max_file_mb: int) -> 
             _fetch(store, bucket, item, root / name)
             fetched += 1
         have[name] = item.etag
-    for key, fault in quarantined.items():  # after the listing: it must not change while it is read
+    for key, fault in quarantined.items():  # after the listing, which must not change while it is read
         quarantine(store, bucket, key, fault)
     for path in sorted(root.rglob("*"), reverse=True):
         if path.is_symlink() or (path.is_file() and path.relative_to(root).as_posix() not in have):
@@ -202,7 +207,7 @@ def sync(store: Any, bucket: str, source: str, home: Path, max_file_mb: int) -> 
 
 
 def misnamed(name: str) -> str | None:
-    """Why a key cannot be a file below its source, or None.
+    """Return why a key cannot be a file below its source, or None.
 
     >>> misnamed("a/../../b.png")
     'the key leads out of its source'
@@ -218,14 +223,17 @@ def misnamed(name: str) -> str | None:
 
 
 def clash(name: str, have: dict[str, str]) -> str | None:
-    """Why a key cannot stand beside those that are here: in a bucket, `a` and `a/b` may both be objects."""
+    """Return why a key conflicts with stored files, or None.
+
+    A bucket may hold both `a` and `a/b`; a file system cannot.
+    """
     if any(str(parent) in have for parent in PurePosixPath(name).parents):
         return "the key lies below another object of the source"
     return None
 
 
 def _make_way(root: Path, name: str) -> None:
-    """The folders of a file, real ones: a link or a file in their place goes, and a folder in the file's own."""
+    """Create a file's parent folders, deleting links, files and folders in the way."""
     path = root
     for part in name.split("/")[:-1]:
         path = path / part
@@ -237,7 +245,12 @@ def _make_way(root: Path, name: str) -> None:
 
 
 def _fetch(store: Any, bucket: str, item: Object, path: Path) -> None:
-    """Write one object to `path`, if it is still what was listed."""
+    """Write an object to `path` atomically.
+
+    Raises:
+        ConnectionError: fewer bytes arrived than were listed.
+        botocore.exceptions.ClientError: the object has changed since the listing.
+    """
     staged = path.with_name(f".{hashlib.sha256(item.key.encode()).hexdigest()[:16]}.part")
     answer = store.get_object(Bucket=bucket, Key=item.key, IfMatch=item.etag)
     with staged.open("wb") as handle:
@@ -251,7 +264,7 @@ def _fetch(store: Any, bucket: str, item: Object, path: Path) -> None:
 
 
 def quarantine(store: Any, bucket: str, key: str, reason: str) -> None:
-    """Move an object to `quarantine/` with a file beside it that says why; once more changes nothing."""
+    """Move an object to `quarantine/` and write its reason beside it; idempotent."""
     place = f"{QUARANTINE}{key.replace('..', '__').lstrip('/')}"
     said = json.dumps({"key": key, "reason": reason}, sort_keys=True, ensure_ascii=False)
     store.put_object(Bucket=bucket, Key=f"{place}.reason.json", Body=said.encode("utf-8", "replace"))
@@ -260,7 +273,7 @@ def quarantine(store: Any, bucket: str, key: str, reason: str) -> None:
 
 
 def put_aside(store: Any, bucket: str, message: Message) -> None:
-    """Keep a message that says nothing we know in the quarantine, with the reason."""
+    """Store a malformed message in the quarantine with its reason."""
     name = hashlib.sha256(message.body.encode()).hexdigest()[:16]
     said = json.dumps({"message": message.body, "reason": message.fault}, sort_keys=True)
     store.put_object(Bucket=bucket, Key=f"{QUARANTINE}messages/{name}.reason.json", Body=said.encode())

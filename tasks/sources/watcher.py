@@ -1,12 +1,11 @@
-"""The watcher: hears of closed sources and tells Prefect, each once, and forgets none.
+"""Watcher of S3 buckets and folders that starts one Prefect run per closed image source.
 
-    python -m tasks.sources.watcher --bucket wethink --queue https://sqs.../wethink-closed   # looks over once a day
-    python -m tasks.sources.watcher --bucket wethink                    # a look every --every seconds
+    python -m tasks.sources.watcher --bucket wethink --queue https://sqs.../wethink-closed   # full scan once a day
+    python -m tasks.sources.watcher --bucket wethink                    # full scan every --every seconds
     python -m tasks.sources.watcher --folder incoming                   # the same for a folder of this machine
 
-A message is deleted only after Prefect has recorded the run (tasks.sources.events); until then it comes again. What
-was told
-is noted in a file, so that a look, which finds every source that ever was, tells only what is new.
+A queue message is deleted only after Prefect has created the run (tasks.sources.events); until then SQS delivers it
+again. Reported event ids are kept in a file, because a full scan finds every closed source, old ones included.
 """
 
 import argparse
@@ -28,17 +27,17 @@ from wethink.common.errors import UserError
 from wethink.common.paths import WORK
 
 LOG = logging.getLogger("wethink.watcher")
-Tell = Callable[[Closed, int], object]  # (what, how often it made no run before); raises events.NotAccepted
+Tell = Callable[[Closed, int], object]  # (source, earlier attempts without a run) → run id; raises events.NotAccepted
 
 
 class Told:
-    """Event ids that led to a run: a file with one a line, appended to when the run is there."""
+    """Persistent set of event ids that have a run: a file with one id a line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        self._ids = {line for line in text.splitlines() if len(line) == 36}  # the last one may be half written
+        self._ids = {line for line in text.splitlines() if len(line) == 36}  # the last line may be incomplete
 
     def __contains__(self, closed: Closed) -> bool:
         return closed.event_id in self._ids
@@ -54,7 +53,7 @@ class Told:
 
 
 class Teller:
-    """Tells what was not told yet. What is not accepted waits here, and is told again."""
+    """Reporter of closed sources to Prefect; keeps rejected events for a retry."""
 
     def __init__(self, told: Told, tell: Tell, rest: Rest) -> None:
         self.told, self.tell, self.rest = told, tell, rest
@@ -62,7 +61,7 @@ class Teller:
         self._attempts = Counter[str]()
 
     def __call__(self, found: Iterable[Closed]) -> bool:
-        """Whether all of it is told now."""
+        """Report new sources; return whether Prefect has a run for every one."""
         complete = True
         for closed in found:
             if closed not in self.told and not self._told_now(closed):
@@ -72,7 +71,7 @@ class Teller:
         return complete
 
     def again(self) -> None:
-        """Tell what was not accepted before."""
+        """Retry the events that were not accepted."""
         self(list(self.waiting.values()))
 
     def _told_now(self, closed: Closed) -> bool:
@@ -90,9 +89,11 @@ class Teller:
 
 
 def drain(queue: Any, url: str, store: Any, bucket: str, teller: Teller, wait: int = 10) -> int:
-    """Take what the queue has, and delete what is done; return how many messages there were.
+    """Process up to ten queue messages; return how many were received.
 
-    A message that is none of ours is kept in the bucket's quarantine: it would come back for ever.
+    A message is deleted once Prefect has a run for each of its sources; otherwise it is delivered again.
+
+    A malformed message moves to the bucket's quarantine; left in the queue, it would be delivered for ever.
     """
     messages = s3.receive(queue, url, wait)
     for message in messages:
@@ -109,11 +110,11 @@ def drain(queue: Any, url: str, store: Any, bucket: str, teller: Teller, wait: i
 
 
 def watch(args: argparse.Namespace, stop: threading.Event) -> None:
-    """Until told to stop. A bucket that does not answer is asked again."""
-    alive = WORK / "watcher" / "alive"  # touched every round: who looks after this process knows that it goes on
+    """Watch until `stop` is set, retrying after every network error."""
+    alive = WORK / "watcher" / "alive"  # touched every round: the supervisor's health check
     rest = Rest(args.quiet)
 
-    begin = int(time.time())  # the server remembers the attempts of a watcher that was here before
+    begin = int(time.time())  # Prefect remembers the attempt ids of an earlier watcher process
 
     def tell(closed: Closed, attempt: int) -> object:
         return events.tell(closed, args.api, attempt and begin + attempt)
@@ -133,7 +134,7 @@ def watch(args: argparse.Namespace, stop: threading.Event) -> None:
                 for source in rest.due():
                     teller(of_bucket(store, args.bucket, source, rest))
             teller.again()
-        except Exception as error:  # a process boundary: whatever the network does, the next round tries again
+        except Exception as error:  # process boundary: the next round retries any error
             LOG.warning("%s: %s; trying again.", type(error).__name__, error)
             stop.wait(5)
         if args.once:
@@ -144,17 +145,17 @@ def watch(args: argparse.Namespace, stop: threading.Event) -> None:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="python -m tasks.sources.watcher", description="Tell Prefect of closed image sources."
+        prog="python -m tasks.sources.watcher", description="Report closed image sources to Prefect."
     )
     place = top.add_mutually_exclusive_group(required=True)
     place.add_argument("--bucket")
     place.add_argument("--folder", type=Path)
     top.add_argument("--queue", help="URL of the SQS queue that gets the bucket's notifications")
-    top.add_argument("--endpoint", help="of an S3-compatible store other than AWS")
+    top.add_argument("--endpoint", help="URL of an S3-compatible store other than AWS")
     top.add_argument("--api", default=os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api"))
-    top.add_argument("--every", type=float, default=60.0, help="seconds between looks where there is no queue")
-    top.add_argument("--quiet", type=float, help="a source without a marker is closed after so many seconds of rest")
-    top.add_argument("--once", action="store_true", help="one round, then end")
+    top.add_argument("--every", type=float, default=60.0, help="seconds between full scans without a queue")
+    top.add_argument("--quiet", type=float, help="seconds without a change that close a source without a marker")
+    top.add_argument("--once", action="store_true", help="run one round and exit")
     return top
 
 

@@ -1,6 +1,5 @@
-"""`make up`: everything that the flywheel needs, on one host, as local processes on loopback.
+"""`make up`: the local service stack, as processes on one host's loopback interface.
 
-supervisord (https://supervisord.org) starts each service in a process group of its own, keeps its output, starts it
-again when it ends, and stops the group. What is ours is what it does not do: in which order, when a service counts
-as healthy, and what must exist before the next one may start.
+supervisord (https://supervisord.org) starts each service in its own process group, logs its output, restarts it and
+stops the group. This package adds the start order, the health checks, and the set-up between services.
 """

@@ -1,9 +1,9 @@
-"""The stack's commands: `make up` and `make down`, and one service at a time.
+"""Command line of the local service stack, behind `make up` and `make down`.
 
-python -m tasks.stack up                # start what does not run, and wait until it is healthy
-python -m tasks.stack status            # how each service is; a sentence and exit code 1 if one is not well
+python -m tasks.stack up                # start the stopped services and wait until all are healthy
+python -m tasks.stack status            # state of each service; exit code 1 if one is unhealthy
 python -m tasks.stack restart worker    # or stop, start
-python -m tasks.stack env               # what a client needs: eval "$(python -m tasks.stack env)"
+python -m tasks.stack env               # a client's environment: eval "$(python -m tasks.stack env)"
 python -m tasks.stack down
 """
 
@@ -19,21 +19,21 @@ from wethink.common.errors import UserError
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m tasks.stack", description="All services on this host.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    up = commands.add_parser("up", help="start what does not run, and wait until it is healthy")
+    up = commands.add_parser("up", help="start the stopped services and wait until all are healthy")
     up.add_argument(
-        "--any-ports", action="store_true", help="free ports, not the usual ones: for a stack to throw away"
+        "--any-ports", action="store_true", help="use any free ports instead of the usual ones, for a temporary stack"
     )
-    commands.add_parser("down", help="end everything, whole process groups, watcher and worker first")
-    commands.add_parser("status", help="how each service is")
+    commands.add_parser("down", help="stop all services and their process groups")
+    commands.add_parser("status", help="show the state of each service")
     commands.add_parser("env", help="print the environment that a client of this stack needs")
-    commands.add_parser("rotate", help="give the database another password, and restart what uses it")
+    commands.add_parser("rotate", help="change the database's password and restart its clients")
     for name, summary in {
         "backup": "write databases, checkpoints and bucket to",
-        "restore": "bring them back from",
+        "restore": "restore databases, checkpoints and bucket from",
     }.items():
         one = commands.add_parser(name, help=f"{summary} a folder")
         one.add_argument("folder", type=Path)
-    for name, summary in {"start": "start", "stop": "end", "restart": "end and start"}.items():
+    for name, summary in {"start": "start", "stop": "stop", "restart": "restart"}.items():
         one = commands.add_parser(name, help=f"{summary} one service")
         one.add_argument("service")
     return top
@@ -65,7 +65,7 @@ def main() -> int:
                     print(f"{args.folder / name}: {size / 2**20:.1f} MB")
             case "restore":
                 backup.restore(up_down.known(folder), args.folder)
-                print(f"databases, files and bucket are what {args.folder} holds")
+                print(f"databases, files and bucket are restored from {args.folder}")
             case "stop":
                 up_down.stop(up_down.known(folder), args.service)
             case "start":

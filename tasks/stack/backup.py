@@ -1,8 +1,8 @@
-"""Backup and restore of a stack: both databases, the checkpoints and data that versions name, and the local bucket.
+"""Backup and restore of a stack: databases, registered checkpoints and data sets, local bucket.
 
-Taken while everything runs: checkpoints and unions are kept by content and only ever added, so they are read after the
-databases that name them. A restore replaces the databases and the bucket and adds files. Paths in MLflow's database are
-absolute, so it goes to the place that the backup came from.
+A backup runs beside the live services: the databases are dumped before the checkpoints and data sets that they name,
+which are content-addressed and never deleted. A restore replaces the databases and the bucket and adds files. MLflow's
+database holds absolute paths, so a backup can only be restored to the folder that it came from.
 """
 
 import io
@@ -20,19 +20,19 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import file_sha256, read_json, write_json
 
 FILES = (".wethink/checkpoints", ".wethink/datasets", ".wethink/watcher/told.txt", ".wethink/stack/mlflow")
-CLIENTS = ("worker", "watcher", "champion", "mlflow", "prefect")  # of the databases, in the order in which they stop
+CLIENTS = ("worker", "watcher", "champion", "mlflow", "prefect")  # services that use the databases, in stop order
 
 
 def backup(stack: Stack, folder: Path) -> dict[str, Any]:
-    """Write a backup to a folder, which appears whole or not at all; return what is in it.
+    """Write a backup to a new folder atomically; return file name → size in bytes.
 
     Raises:
-        UserError: the folder exists, or PostgreSQL refuses.
+        UserError: the folder exists, or a PostgreSQL program failed.
     """
     if folder.exists():
         raise UserError(f"{folder} exists; name a new folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".backup-", dir=folder.parent))  # only its owner may look into it
+    staged = Path(tempfile.mkdtemp(prefix=".backup-", dir=folder.parent))  # mkdtemp: readable by its owner only
     try:
         for name in postgres.DATABASES:
             postgres.client(stack, "pg_dump", ["--format=custom", f"--file={staged / name}.dump", name])
@@ -51,10 +51,12 @@ def backup(stack: Stack, folder: Path) -> dict[str, Any]:
 
 
 def restore(stack: Stack, folder: Path) -> None:
-    """Bring databases, files and bucket back to what a backup holds. What uses them is stopped meanwhile.
+    """Restore databases, files and bucket from a backup.
+
+    The services that use the databases are stopped meanwhile.
 
     Raises:
-        UserError: this is no backup of this project, it was changed, or PostgreSQL refuses.
+        UserError: the folder is no backup of this project, it was changed, or a PostgreSQL program failed.
     """
     _check(stack, folder)
     names = [service for service in CLIENTS if up_down.has(stack, service)]
@@ -66,7 +68,7 @@ def restore(stack: Stack, folder: Path) -> None:
         dump = str(folder / f"{name}.dump")
         postgres.client(stack, "pg_restore", ["--exit-on-error", "--no-owner", f"--dbname={name}", dump])
     with tarfile.open(folder / "files.tar") as archive:
-        archive.extractall(stack.folder, filter="data")  # nothing outside, no links that lead out
+        archive.extractall(stack.folder, filter="data")  # refuses paths and links that leave the folder
     if stack.local_store and (folder / "bucket.tar").is_file():
         _fill_bucket(stack, folder / "bucket.tar")
     for service in reversed(names):
@@ -85,7 +87,7 @@ def _check(stack: Stack, folder: Path) -> None:
 
 
 def _save_bucket(stack: Stack, path: Path) -> None:
-    """Every object as a member that has its key for a name; keys are never paths here."""
+    """Write every object to a tar file, as a member named by its key."""
     store = _store(stack)
     with tarfile.open(path, "w") as archive:
         for item in objects(store, stack.bucket):
@@ -95,7 +97,7 @@ def _save_bucket(stack: Stack, path: Path) -> None:
 
 
 def _fill_bucket(stack: Stack, path: Path) -> None:
-    """Make the bucket what it was. Closing objects come last, as their owners put them."""
+    """Replace the bucket's contents, writing markers last, as their owners do."""
     store = _store(stack)
     have = {item.key for item in objects(store, stack.bucket)}
     with tarfile.open(path) as archive:

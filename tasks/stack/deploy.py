@@ -1,7 +1,7 @@
-"""What must exist in Prefect and MLflow before the first run: work pool, queues, deployments, automation, experiments.
+"""Deployment to Prefect and MLflow: work pool, queues, deployments, automations, experiments.
 
-Applied again only when what they follow from has changed, or when the server lacks any of them: a schedule that
-somebody has switched on stays on.
+Applied again only if the declaring files have changed or the server lacks a deployment or automation, so a schedule
+that was enabled in the UI stays enabled.
 """
 
 import hashlib
@@ -17,13 +17,16 @@ from wethink.common.errors import UserError
 from wethink.config.params import load_yaml
 
 POOL, WORKER = "local", "local"
-QUEUES = {"training": 1}  # of the pool, and how many runs of it may go on at a time
+QUEUES = {"training": 1}  # queue → concurrency limit
 FILE, AUTOMATIONS = "infra/prefect.yaml", "infra/automations.yaml"
 EXPERIMENTS = ("wethink", "promotion")
 
 
 def experiments(stack: Stack) -> None:
-    """The experiments of MLflow, with their artifacts where the server finds them and `make clean` does not."""
+    """Create MLflow's experiments, with artifacts below the stack's folder.
+
+    The server can read that folder, and `make clean` does not delete it.
+    """
     api = f"{stack.url('mlflow')}/api/2.0/mlflow/experiments"
     found = http.call("POST", f"{api}/search", {"max_results": 1000}).get("experiments", [])
     for name in sorted(set(EXPERIMENTS) - {experiment["name"] for experiment in found}):
@@ -32,10 +35,10 @@ def experiments(stack: Stack) -> None:
 
 
 def apply(stack: Stack) -> None:
-    """Bring the work pool, its queues, the deployments and the automation to what the repository says.
+    """Create or update the work pool, its queues, the deployments and the automations.
 
     Raises:
-        UserError: Prefect refuses; the message has its last line.
+        UserError: Prefect rejects one; the message has its last line.
     """
     digest = _digest(stack)
     stamp = stack.home / "deployed"
@@ -49,7 +52,7 @@ def apply(stack: Stack) -> None:
 
 
 def _missing(stack: Stack) -> set[str]:
-    """Names of deployments and automations that the repository declares and the server has not."""
+    """List declared deployments and automations that the server lacks."""
     api = f"{stack.url('prefect')}/api"
     found: set[str] = set()
     for what, file in (("deployments", FILE), ("automations", AUTOMATIONS)):
@@ -59,7 +62,13 @@ def _missing(stack: Stack) -> set[str]:
 
 
 def _run(stack: Stack, *command: str) -> None:
-    """A Python module against the stack's server; one that has just started may answer 500."""
+    """Run a Python module in the stack's environment, up to three times.
+
+    Three, because a server that has just started may return 500.
+
+    Raises:
+        UserError: the last attempt failed.
+    """
     log = stack.home / "logs" / "deploy.log"
     for last_try in (False, False, True):
         ended = subprocess.run(
@@ -72,22 +81,22 @@ def _run(stack: Stack, *command: str) -> None:
             return
         if not last_try:
             time.sleep(5)
-    last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no word"]
+    last = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["no output"]
     raise UserError(f"{' '.join(command[:3])} failed: {last[0]} (all of it: {log}).")
 
 
 def _digest(stack: Stack) -> str:
-    """Of all that the deployments follow from: the file, the flows' parameters, this database."""
+    """Hash a deployment's inputs: declaring files, flow code, database, folder."""
     declared = [stack.folder / name for name in (FILE, AUTOMATIONS)]
     files = [*declared, *sorted((stack.folder / "flows").glob("*.py"))]
-    cluster = stack.home / "postgres" / "global" / "pg_control"  # made with the cluster; its first bytes name it
+    cluster = stack.home / "postgres" / "global" / "pg_control"  # its first eight bytes are the cluster's identifier
     parts = [path.read_bytes() for path in files]
     identity = cluster.read_bytes()[:8] if cluster.is_file() else b""
     return hashlib.sha256(b"\0".join([str(stack.folder).encode(), identity, *parts])).hexdigest()
 
 
 def _pool(stack: Stack) -> None:
-    """The work pool and its queues."""
+    """Create the work pool and its queues, unless they exist."""
     pools = f"{stack.url('prefect')}/api/work_pools"
     _create(f"{pools}/", {"name": POOL, "type": "process"})
     for name, limit in QUEUES.items():
@@ -98,5 +107,5 @@ def _create(url: str, body: dict[str, Any]) -> None:
     try:
         http.call("POST", url, body)
     except urllib.error.HTTPError as error:
-        if error.code != 409:  # it is there: what somebody has set in the UI stays
+        if error.code != 409:  # it exists: keep the settings made in the UI
             raise UserError(f"{url} refuses {body}: {error}") from None

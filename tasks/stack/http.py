@@ -1,4 +1,4 @@
-"""JSON over HTTP, for the few questions that a stack asks of its services before their libraries are of use."""
+"""JSON over HTTP with the standard library, for set-up and health checks of the services."""
 
 import contextlib
 import json
@@ -10,10 +10,10 @@ from wethink.common.errors import UserError
 
 
 def call(method: str, url: str, body: Any = None) -> Any:
-    """The JSON that a server answers; None where it says nothing.
+    """Send a request; return the parsed JSON response, None for an empty one.
 
     Raises:
-        OSError: the server is not there, or refuses (urllib.error.HTTPError, with its code).
+        OSError: the server is unreachable, or returns an error status (urllib.error.HTTPError).
     """
     sent = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, sent, {"Content-Type": "application/json"}, method=method)
@@ -23,11 +23,11 @@ def call(method: str, url: str, body: Any = None) -> Any:
 
 
 def ask(method: str, url: str, body: Any = None, tries: int = 4) -> Any:
-    """The same of a server that runs, but may just have started: what it cannot answer yet is asked again.
+    """Do as `call`, with retries every two seconds for a server that is starting.
 
     Raises:
-        UserError: it does not answer.
-        urllib.error.HTTPError: it refuses (a code below 500).
+        UserError: the server is unreachable or returns a status of 500 or above at each of `tries` attempts.
+        urllib.error.HTTPError: an error status below 500.
     """
     for number in range(1, tries + 1):
         try:
@@ -41,7 +41,7 @@ def ask(method: str, url: str, body: Any = None, tries: int = 4) -> Any:
 
 
 def answers(url: str) -> bool:
-    """Whether a server says 200."""
+    """Return whether a GET returns status 200."""
     with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
         return bool(answer.status == 200)
     return False

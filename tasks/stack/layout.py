@@ -1,8 +1,7 @@
-"""Where a stack lives: its folder, its ports, and the environment that its services and clients share.
+"""A stack's folder, ports, and the environment of its services and clients.
 
-Everything is below `.wethink/stack/`. Ports are chosen once and kept: Prefect's, MLflow's and PostgreSQL's own where
-they are free. The database's password stands in a `pgpass` file that only its owner can read, so it is in no
-command line, no address and no log.
+All files are below `.wethink/stack/`. Ports are chosen once and kept: the usual ones in `PORTS` if they are free. The
+database's password is in a `pgpass` file that only its owner can read, so no command line, URL or log contains it.
 """
 
 import contextlib
@@ -20,14 +19,14 @@ from wethink.common.jsonl import read_json, write_json
 
 PORTS = {"postgres": 5433, "prefect": 4200, "mlflow": 5000, "store": 9000, "champion": 8000}
 HOST = "127.0.0.1"
-ROLE = "wethink"  # of the database
+ROLE = "wethink"  # the database's user
 BUCKET, QUEUE = "images", "closed"
-MARK = "WETHINK_STACK"  # in the environment of all that belongs to a stack: what is left over can be found
+MARK = "WETHINK_STACK"  # set in every process of a stack, so that orphans can be found
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack's place and ports; all else follows from them."""
+    """A stack's folder and ports."""
 
     folder: Path  # the project's root, absolute
     ports: Mapping[str, int]
@@ -41,51 +40,54 @@ class Stack:
         return self.home / "pgpass"
 
     def url(self, service: str) -> str:
-        """The address of a service that speaks HTTP."""
+        """Return the base URL of an HTTP service."""
         return f"http://{HOST}:{self.ports[service]}"
 
     def database(self, driver: str, name: str) -> str:
-        """A database's address, without its password (PGPASSFILE has it)."""
+        """Return a database's SQLAlchemy URL, without the password (see PGPASSFILE)."""
         return f"postgresql+{driver}://{ROLE}@{HOST}:{self.ports['postgres']}/{name}"
 
     @property
     def bucket(self) -> str:
-        """The bucket that is watched: $WETHINK_BUCKET, or that of the local store."""
+        """The watched bucket: $WETHINK_BUCKET, or the local store's."""
         return os.environ.get("WETHINK_BUCKET", BUCKET)
 
     @property
     def queue(self) -> str | None:
-        """The queue with the bucket's notifications; None: a bucket of one's own without a queue, which is listed."""
+        """URL of the bucket's notification queue; None: the watcher lists the bucket."""
         if self.local_store:
             return f"{self.url('store')}/123456789012/{QUEUE}"
         return os.environ.get("WETHINK_QUEUE")
 
     @property
     def local_store(self) -> bool:
-        """Whether images come from the store of this stack, and not from $WETHINK_BUCKET."""
+        """Whether the stack runs its own S3 store ($WETHINK_BUCKET is not set)."""
         return "WETHINK_BUCKET" not in os.environ
 
     def client_environment(self) -> dict[str, str]:
-        """What a client of the stack needs in its environment; no secrets in it."""
+        """Return the environment variables for a client of the stack; none is secret."""
         own = {
             "PREFECT_API_URL": f"{self.url('prefect')}/api",
             # MLflow's server refuses versions whose checkpoints are local folders, so clients speak to its database.
             "MLFLOW_TRACKING_URI": self.database("psycopg2", "mlflow"),
             "PGPASSFILE": str(self.password_file),
         }
-        if self.local_store:  # it takes any key; these are no secrets
+        if self.local_store:  # moto accepts any key; these are no secrets
             own |= {"AWS_ENDPOINT_URL": self.url("store"), "AWS_DEFAULT_REGION": "us-east-1"}
             own |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         return own
 
     def environment(self) -> dict[str, str]:
-        """The environment of the services: that of this process without what belongs to other servers, and ours."""
+        """Return the services' environment.
+
+        It is this process's, without the variables that point to other servers, plus the stack's own.
+        """
         foreign = ("PREFECT_", "MLFLOW_", "PG") + (("AWS_",) if self.local_store else ())
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         own = {
             "PATH": path,
-            "PWD": str(self.folder),  # infra/prefect.yaml asks for it
+            "PWD": str(self.folder),  # infra/prefect.yaml reads it
             "PREFECT_HOME": str(self.folder / ".prefect"),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database("asyncpg", "prefect"),
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # its defaults, 10 and 5, make a busy machine's server answer 500
@@ -97,22 +99,24 @@ class Stack:
 
 
 def load(folder: Path) -> Stack | None:
-    """The stack of a project, if it ever had one."""
+    """Load a project's stack, running or not; None if it never had one."""
     stack = Stack(folder.resolve(), {})
     saved = stack.home / "ports.json"
     return Stack(stack.folder, read_json(saved)) if saved.is_file() else None
 
 
 def plan(folder: Path, usual_ports: bool = True) -> Stack:
-    """The stack of a project that is not running: ports it had before or usual ones, others where those are taken.
+    """Choose and save the ports of a stack that is not running; create its password.
+
+    It keeps its earlier ports, or takes the usual ones; a taken port is replaced by a free one.
 
     Args:
         folder: the project's root.
-        usual_ports: False: any free ones, for a stack that is thrown away.
+        usual_ports: False: any free ports, for a temporary stack.
     """
     known = load(folder)
     wanted = known.ports if known is not None else (PORTS if usual_ports else dict.fromkeys(PORTS, 0))
-    with contextlib.ExitStack() as held:  # all at once, or two services could get the same one
+    with contextlib.ExitStack() as held:  # hold all ports at once, or two services could get the same one
         stack = Stack(folder.resolve(), {name: _free(port, held) for name, port in {**PORTS, **wanted}.items()})
     stack.home.mkdir(parents=True, exist_ok=True)
     write_json(stack.home / "ports.json", dict(stack.ports))
@@ -122,7 +126,7 @@ def plan(folder: Path, usual_ports: bool = True) -> Stack:
 
 
 def keep_password(stack: Stack, password: str) -> None:
-    """Write the password to where libpq and asyncpg look for it."""
+    """Write the password to the pgpass file, which libpq and asyncpg read."""
     staged = stack.password_file.with_suffix(".new")
     staged.unlink(missing_ok=True)
     with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:

@@ -1,8 +1,8 @@
-"""`python -m tasks.stack.local_s3 PORT`: an S3-compatible store with a queue, as one service of a local stack.
+"""In-memory S3 store with a queue for a local stack: `python -m tasks.stack.local_s3 PORT`.
 
-moto's server, in memory: what is in the bucket is gone when it ends (`make down`, a crash). It is what the story needs
-to run on one host; a bucket that lasts is $WETHINK_BUCKET, at AWS or any server that $AWS_ENDPOINT_URL names. It
-checks no keys, and listens on loopback only.
+It runs moto's server; the bucket's contents are lost when it ends (`make down`, a crash). For a durable bucket set
+$WETHINK_BUCKET, at AWS or at the server that $AWS_ENDPOINT_URL names. It checks no keys and listens on loopback unless
+`--host` is given.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from tasks.stack.layout import BUCKET, HOST, QUEUE
 
 
 def prepare(endpoint: str) -> None:
-    """The bucket, the queue, and the notifications of the one to the other; once more changes nothing."""
+    """Create the bucket, the queue, and the bucket's notifications to it; idempotent."""
     store, queue = client("s3", endpoint), client("sqs", endpoint)
     url = queue.create_queue(QueueName=QUEUE)["QueueUrl"]
     arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     store.create_bucket(Bucket=BUCKET)
     told = []
-    for marker in MARKERS:  # a message for what closes a source, not one for each of its images (infra/terraform, too)
+    for marker in MARKERS:  # notify of markers only, not of every image (as infra/terraform does)
         ends = {"Key": {"FilterRules": [{"Name": "suffix", "Value": f"/{marker}"}]}}
         told.append({"Id": marker, "QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": ends})
     configuration = {"QueueConfigurations": told}
@@ -34,7 +34,7 @@ def main() -> int:
         prog="python -m tasks.stack.local_s3", description="A bucket with a queue, in memory."
     )
     parser.add_argument("port", type=int)
-    parser.add_argument("--host", default=HOST, help="another address than loopback is for a container of its own")
+    parser.add_argument("--host", default=HOST, help="listening address; one other than loopback is for containers")
     args = parser.parse_args()
     server = ThreadedMotoServer(ip_address=args.host, port=args.port, verbose=False)
     server.start()

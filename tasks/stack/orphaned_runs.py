@@ -1,7 +1,7 @@
-"""What a worker has left behind: processes of its runs are ended, and then each of the runs goes on.
+"""Orphaned flow runs of a stopped worker: kill their processes and reschedule the runs.
 
-A worker that dies is noticed by an automation (infra/automations.yaml). One that we stop ourselves, before keys are
-rotated or a backup is brought back, would leave runs that stand as Running for ever, and hold their place in the queue.
+An automation (infra/automations.yaml) handles a worker that dies. A worker that the stack stops itself, before a
+password rotation or a restore, would leave runs as Running for ever, and they would hold their queue's slots.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ ALIVE = ("RUNNING", "PENDING", "CANCELLING")
 
 
 def reschedule_runs(stack: Stack, pool: str) -> int:
-    """Let every run of the pool that stands as alive be started again, or be cancelled if that was asked; how many.
+    """Reschedule the pool's live runs and cancel the cancelling ones; return how many.
 
     Raises:
         UserError: Prefect's server does not answer.
@@ -33,17 +33,17 @@ def reschedule_runs(stack: Stack, pool: str) -> int:
             state: dict[str, Any] = {"type": "CANCELLED", "message": "its worker was stopped"}
         else:
             now = datetime.datetime.now(datetime.UTC).isoformat()
-            state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "its worker was stopped; it goes on"}
+            state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "its worker was stopped; it will resume"}
             state |= {"state_details": {"scheduled_time": now}}
-        with contextlib.suppress(urllib.error.HTTPError):  # deleted just now
+        with contextlib.suppress(urllib.error.HTTPError):  # the run was deleted meanwhile
             http.ask("POST", f"{api}/{run['id']}/set_state", {"state": state, "force": True})
     return len(runs)
 
 
 def end_orphans(stack: Stack) -> int:
-    """Kill what belongs to the stack and to none of its services; return how many there were.
+    """Kill the stack's processes that descend from no service; return how many.
 
-    A run has a session of its own, which outlives a worker; its stage dies with it.
+    A flow run has its own session, which outlives the worker; its stage ends with the run.
     """
     pid = stack.home / "supervisord.pid"
     try:
@@ -51,7 +51,7 @@ def end_orphans(stack: Stack) -> int:
         family = {top.pid, *(child.pid for child in top.children(recursive=True)), os.getpid()}
         family |= {parent.pid for parent in psutil.Process().parents()}
     except (OSError, ValueError, psutil.Error):
-        return 0  # no supervisord: `up` sweeps
+        return 0  # no supervisord runs: `up` calls sweep()
     orphans = [found for found in psutil.process_iter() if found.pid not in family and belongs(found, stack)]
     for process in orphans:
         with contextlib.suppress(psutil.Error):
@@ -61,10 +61,10 @@ def end_orphans(stack: Stack) -> int:
 
 
 def belongs(process: psutil.Process, stack: Stack) -> bool:
-    """Whether a process was started by the stack, at whatever remove: its environment says so."""
+    """Return whether a process's environment has the stack's marker variable."""
     if process.pid == os.getpid():
         return False
     try:
         return bool(process.environ().get(MARK) == str(stack.home) and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.Error, OSError):  # it has ended, or belongs to somebody else
+    except (psutil.Error, OSError):  # it has ended, or belongs to another user
         return False

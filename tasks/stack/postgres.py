@@ -1,7 +1,7 @@
-"""PostgreSQL: a cluster of the stack's own, with one database for Prefect and one for MLflow.
+"""PostgreSQL cluster of a stack, with one database for Prefect and one for MLflow.
 
-Debian's binaries, on loopback, with a password (scram). PostgreSQL refuses to run as root: where we are root, the
-cluster belongs to Debian's user `postgres`.
+It uses Debian's binaries, listens on loopback and requires a password (scram). PostgreSQL refuses to run as root; for
+root, the cluster belongs to Debian's user `postgres`.
 """
 
 import os
@@ -19,7 +19,7 @@ DATABASES = ("prefect", "mlflow")
 
 
 def binary(name: str) -> str:
-    """The path of one of PostgreSQL's programs: on the PATH, or the newest of Debian's.
+    """Find a PostgreSQL program: the newest of Debian's, or the one on the PATH.
 
     Raises:
         UserError: PostgreSQL is not installed.
@@ -32,7 +32,7 @@ def binary(name: str) -> str:
 
 
 def owner() -> str | None:
-    """Whom the cluster must belong to; None: to whoever we are."""
+    """Return the user who must own the cluster; None: the current user."""
     return "postgres" if os.geteuid() == 0 else None
 
 
@@ -41,22 +41,22 @@ def data(stack: Stack) -> Path:
 
 
 def command(stack: Stack) -> tuple[str, ...]:
-    """What runs the server: loopback only, no socket in the file system."""
+    """Build the server's command: loopback only, no Unix socket."""
     settings = {"listen_addresses": HOST, "port": stack.ports["postgres"], "unix_socket_directories": ""}
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     return (binary("postgres"), "-D", str(data(stack)), *flags)
 
 
 def create(stack: Stack) -> None:
-    """Make the cluster, unless it is there.
+    """Create the cluster unless it exists.
 
     Raises:
-        UserError: PostgreSQL is not installed, or its user cannot reach the folder.
+        UserError: PostgreSQL is not installed, its user cannot enter the folder, or initdb failed.
     """
     if (data(stack) / "PG_VERSION").is_file():
         return
     folder, secret = data(stack), stack.home / "initdb.password"
-    shutil.rmtree(folder, ignore_errors=True)  # a half-made one
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed initdb
     folder.mkdir(mode=0o700)
     secret.touch(mode=0o600)
     secret.write_text(layout.password(stack), encoding="utf-8")
@@ -78,7 +78,7 @@ def create(stack: Stack) -> None:
         secret.unlink()
     if made.returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
-        last = made.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
+        last = made.stderr.strip().splitlines()[-1:] or ["it ended without output"]
         raise UserError(f"initdb could not make {folder}: {last[0]}")
 
 
@@ -89,26 +89,28 @@ def _as_owner(*command: str) -> "subprocess.CompletedProcess[str]":
 
 
 def answers(stack: Stack) -> bool:
-    """Whether the server takes connections."""
+    """Return whether the server accepts connections."""
     port = str(stack.ports["postgres"])
     return subprocess.run([binary("pg_isready"), "-q", "-h", HOST, "-p", port, "-t", "3"]).returncode == 0
 
 
 def ask(stack: Stack, sql: str) -> list[str]:
-    """Run SQL and return the lines of its answer. It goes through stdin: a command line can be seen by others.
+    """Run SQL and return the lines of its output.
+
+    The SQL is sent through stdin, because other users can read command lines.
 
     Raises:
-        UserError: PostgreSQL's own words.
+        UserError: psql failed; the message has its error.
     """
     options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
     return client(stack, "psql", [*options, "--dbname", "postgres"], sql).splitlines()
 
 
 def client(stack: Stack, program: str, arguments: Sequence[str], stdin: str = "") -> str:
-    """Run one of PostgreSQL's client programs against this cluster and return what it printed.
+    """Run a PostgreSQL client program against this cluster; return its stdout.
 
     Raises:
-        UserError: it failed; the message has its own words.
+        UserError: the program failed; the message has its error.
     """
     place = ["--host", HOST, "--port", str(stack.ports["postgres"]), "--username", ROLE, "--no-password"]
     environment = os.environ | {"PGPASSFILE": str(stack.password_file)}
@@ -116,13 +118,13 @@ def client(stack: Stack, program: str, arguments: Sequence[str], stdin: str = ""
         [binary(program), *place, *arguments], env=environment, input=stdin, capture_output=True, text=True
     )
     if ended.returncode != 0:
-        lines = ended.stderr.strip().splitlines() or ["it ended without a word"]
+        lines = ended.stderr.strip().splitlines() or ["it ended without output"]
         raise UserError(f"{program}: {next((line for line in lines if 'FATAL' in line or 'error' in line), lines[-1])}")
     return ended.stdout
 
 
 def create_databases(stack: Stack) -> None:
-    """Make the databases that are missing."""
+    """Create the missing databases."""
     known = ask(stack, "SELECT datname FROM pg_database")
     for name in DATABASES:
         if name not in known:
@@ -130,7 +132,7 @@ def create_databases(stack: Stack) -> None:
 
 
 def rotate_password(stack: Stack) -> None:
-    """Give the role another password. Who is connected stays so; new connections need the new one."""
+    """Change the role's password; open connections stay valid."""
     new = secrets.token_urlsafe(24)
     ask(stack, f"ALTER ROLE {ROLE} PASSWORD '{new}'")
     layout.keep_password(stack, new)

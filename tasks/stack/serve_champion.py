@@ -1,7 +1,7 @@
-"""`python -m tasks.stack.serve_champion PORT`: the champion behind vLLM's OpenAI API, and the next one when it changes.
+"""vLLM server of the champion, restarted when it changes: `python -m tasks.stack.serve_champion PORT`.
 
-The registry is asked every few seconds. The model is called `wethink`, whoever is champion; which version that is
-stands in the log. While another one is loaded, nobody answers (half a minute and more).
+It polls the registry every `EVERY` seconds. The served model's name is always `wethink`; the log has its version.
+While a new champion loads (half a minute or more), the server is down.
 """
 
 import json
@@ -23,12 +23,12 @@ from wethink.config.launch import Launch
 from wethink.config.params import load_params
 
 LOG = logging.getLogger("wethink.champion")
-WAITING = WORK / "stack" / "champion.waiting"  # touched while there is none
-EVERY = 10.0  # seconds between questions to the registry
+WAITING = WORK / "stack" / "champion.waiting"  # touched while there is no champion
+EVERY = 10.0  # seconds between polls of the registry
 
 
 def command(folder: Path, launch: Launch, port: int) -> list[str]:
-    """What serves a checkpoint: the settings of the sampler that training uses, on a port of loopback."""
+    """Build vLLM's command for a checkpoint, with the settings of training's sampler."""
     own = ["--model", str(folder), "--served-model-name", MODEL, "--host", HOST, "--port", str(port)]
     own += ["--max-model-len", str(_context(folder, launch)), "--generation-config", "vllm", "--seed", "0"]
     own += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0})]
@@ -46,10 +46,10 @@ def _context(folder: Path, launch: Launch) -> int:
 
 
 def start(version: Version, launch: Launch, port: int) -> "subprocess.Popen[bytes]":
-    """Serve a version, after its files have been checked.
+    """Start a server for a version after verifying its files.
 
     Raises:
-        UserError: its checkpoint is not whole.
+        UserError: the checkpoint is missing or was changed.
     """
     quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
     if launch.device == "cpu":
@@ -61,7 +61,7 @@ def start(version: Version, launch: Launch, port: int) -> "subprocess.Popen[byte
 
 
 def stop(child: "subprocess.Popen[bytes]") -> None:
-    """End a server; its engine ends with it."""
+    """Stop a server and its engine."""
     child.send_signal(signal.SIGTERM)
     try:
         child.wait(30)
@@ -90,8 +90,8 @@ def main() -> int:
                     WAITING.touch()
             except UserError:
                 raise
-            except Exception as error:  # a process boundary: a registry that does not answer changes nothing
-                LOG.warning("%s: %s; who is served stays so.", type(error).__name__, str(error).splitlines()[0])
+            except Exception as error:  # process boundary: while the registry is unavailable, keep serving
+                LOG.warning("%s: %s; the served version stays.", type(error).__name__, str(error).splitlines()[0])
             time.sleep(EVERY)
     except UserError as error:
         print(f"wethink champion: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""The services of a stack as a table: what runs each, when it counts as healthy, and what must be so before it starts.
+"""Table of the stack's services: command, health check, address and start order of each.
 
-The order is that in which they start; they stop in the opposite one: without its server a worker takes long to end.
+Services stop in reverse order, because a worker without its server takes long to end.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from wethink.common.errors import UserError
 from wethink.config.params import load_params
 
 PYTHON = (sys.executable, "-m")
-FRESH = 90  # seconds: a sign of life that is older is none
+FRESH = 90  # seconds: an older heartbeat does not count
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Service:
     program: Program
     healthy: Callable[[Stack, Process], bool]
     address: str
-    phase: int  # those of one phase start side by side, those of the next when they are healthy
-    patience: float = 300  # seconds; much, for the first start migrates databases, maybe on a busy machine
-    before: Callable[[Stack], object] = lambda stack: None  # what must be done before it starts
-    after: Callable[[Stack], None] = lambda stack: None  # what must be done once it is healthy
+    phase: int  # services of a phase start together, once the phase before is healthy
+    patience: float = 300  # seconds; the first start migrates databases, perhaps on a busy machine
+    before: Callable[[Stack], object] = lambda stack: None  # runs before the service starts
+    after: Callable[[Stack], None] = lambda stack: None  # runs once it is healthy
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class Service:
 
 
 def services(stack: Stack) -> list[Service]:
-    """The services of this stack, in the order in which they start."""
+    """List the services of this stack in start order."""
     port = {name: str(number) for name, number in stack.ports.items()}
     prefect = (*PYTHON, "prefect")
     server = (*prefect, "server", "start", "--host", HOST, "--port", port["prefect"])
@@ -106,7 +106,7 @@ def services(stack: Stack) -> list[Service]:
 
 
 def _champion(stack: Stack) -> Service:
-    """vLLM with the champion, where vLLM is installed; without a champion it waits for the first."""
+    """Define the vLLM service of the champion; it waits until there is a champion."""
     return Service(
         Program("champion", (*PYTHON, "tasks.stack.serve_champion", str(stack.ports["champion"]))),
         lambda stack, process: (
@@ -114,12 +114,12 @@ def _champion(stack: Stack) -> Service:
         ),
         f"{stack.url('champion')}/v1",
         phase=2,
-        patience=900,  # vLLM compiles, and loads a model
+        patience=900,  # vLLM compiles and loads a model
     )
 
 
 def explain(stack: Stack, process: Process) -> str:
-    """One sentence on a service that is not well."""
+    """Describe an unhealthy service in one sentence, with its log and last line."""
     path = log(stack, process.name)
     lines = [line.strip() for line in _tail(path).splitlines() if line.strip()]
     last = f" Its last line: {lines[-1][:200]}" if lines else ""
@@ -131,7 +131,7 @@ def wait_until_healthy(stack: Stack, service: Service, state: Callable[[], Proce
     """Wait until a service is healthy.
 
     Raises:
-        UserError: it gave up, or its patience ended; the sentence names its log and its last line.
+        UserError: supervisord gave up on it, or `service.patience` ran out; the message has its log and last line.
     """
     deadline = time.monotonic() + service.patience
     while True:
@@ -146,10 +146,10 @@ def wait_until_healthy(stack: Stack, service: Service, state: Callable[[], Proce
 
 
 def _ours(stack: Stack, process: Process, path: str) -> bool:
-    """Whether a service answers, and not somebody else's server that took the port before it could.
+    """Return whether the service itself answers on its port.
 
     Raises:
-        UserError: it is somebody else's.
+        UserError: another process answers on the port.
     """
     port = stack.ports[process.name]
     if not http.answers(f"{stack.url(process.name)}{path}"):
@@ -160,11 +160,11 @@ def _ours(stack: Stack, process: Process, path: str) -> bool:
         listening = {
             found.laddr.port for member in family for found in member.net_connections("tcp") if not found.raddr
         }
-    except psutil.Error:  # it has just ended, or is started again
+    except psutil.Error:  # it has just ended, or is being restarted
         return False
     if port not in listening and process.alive:
         raise UserError(
-            f"port {port} of '{process.name}' is taken by another process, which was faster; `make down`, then "
+            f"port {port} of '{process.name}' is taken by another process; `make down`, then "
             "`make up`, takes a free one."
         )
     return port in listening
@@ -179,13 +179,13 @@ def _tail(path: Path, size: int = 4000) -> str:
 
 
 def _touched(path: Path, process: Process) -> bool:
-    """Whether a file was touched since a process started, and not long ago."""
+    """Return whether a file was touched since the process started and is fresh."""
     last = path.stat().st_mtime if path.is_file() else 0.0
     return last >= process.started and time.time() - last < FRESH
 
 
 def _worker_is_online(stack: Stack, process: Process) -> bool:
-    """Whether Prefect's server has heard of the worker since its process started, and not long ago."""
+    """Return whether Prefect has a fresh heartbeat of the worker's current process."""
     url = f"{stack.url('prefect')}/api/work_pools/{deploy.POOL}/workers/filter"
     with contextlib.suppress(OSError):
         for worker in http.call("POST", url, {}):

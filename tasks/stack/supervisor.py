@@ -1,7 +1,7 @@
-"""supervisord: its configuration as text, and its answers over a socket that only its owner can open.
+"""supervisord adapter: its configuration file, and control over a socket that only its owner can open.
 
-The only module that imports it. Services are started by us, one after the other (autostart is off), and started again
-by supervisord when they end, with growing pauses.
+No other module imports supervisor. This project starts the services in order (autostart is off); supervisord restarts
+them with growing pauses.
 """
 
 import contextlib
@@ -23,29 +23,29 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, write_json
 
 STEADY = 2  # seconds that a process must live to count as started
-STOPPING = 40  # seconds until a group that was asked to end is killed
+STOPPING = 40  # seconds from the stop signal to SIGKILL of the group
 
 
 @dataclass(frozen=True)
 class Program:
-    """A service as supervisord sees it."""
+    """A service's `[program]` section."""
 
     name: str
     command: tuple[str, ...]
     user: str | None = None
     signal: str = "TERM"
-    whole_group: bool = True  # ask the whole group to end, not its first process only
+    whole_group: bool = True  # send the stop signal to the whole group, not only to its first process
 
 
 @dataclass(frozen=True)
 class Process:
-    """How a service is: RUNNING, STARTING, BACKOFF (it ended and is tried again), FATAL, EXITED or STOPPED."""
+    """A service's process. States: RUNNING, STARTING, BACKOFF, FATAL, EXITED, STOPPED."""
 
     name: str
     state: str
     pid: int
     started: float  # seconds since the epoch
-    said: str  # supervisord's word on why it is not running
+    said: str  # supervisord's reason why it is not running
 
     @property
     def alive(self) -> bool:
@@ -53,12 +53,12 @@ class Process:
 
 
 def log(stack: Stack, name: str) -> Path:
-    """The file with a service's output."""
+    """Return the path of a service's log."""
     return stack.home / "logs" / f"{name}.log"
 
 
 def configuration(stack: Stack, programs: Iterable[Program], socket: Path) -> str:
-    """supervisord.conf."""
+    """Render supervisord.conf."""
     home = stack.home
     lines = [
         "[supervisord]",
@@ -81,7 +81,7 @@ def configuration(stack: Stack, programs: Iterable[Program], socket: Path) -> st
             "autostart=false",
             "autorestart=true",
             f"startsecs={STEADY}",
-            "startretries=12",  # the pauses grow by a second: about 80 s in all
+            "startretries=12",  # each pause is one second longer: about 80 s in all
             f"stopsignal={program.signal}",
             f"stopasgroup={str(program.whole_group).lower()}",
             "killasgroup=true",
@@ -99,13 +99,13 @@ def _text(value: object) -> str:
 
 
 def launch(stack: Stack, programs: Iterable[Program]) -> None:
-    """Start supervisord, with nothing running in it.
+    """Start supervisord without starting a service.
 
     Raises:
-        UserError: it does not start.
+        UserError: supervisord does not start.
     """
     (stack.home / "logs").mkdir(parents=True, exist_ok=True)
-    # A socket's path may have 107 bytes, fewer than the project's may.
+    # A socket's path is limited to 107 bytes; the project's folder may be longer.
     place = Path(tempfile.mkdtemp(prefix="wethink-stack-")) / "supervisor.sock"
     conf = stack.home / "supervisord.conf"
     conf.write_text(configuration(stack, programs, place), encoding="utf-8")
@@ -123,7 +123,7 @@ def launch(stack: Stack, programs: Iterable[Program]) -> None:
 
 
 def running(stack: Stack) -> bool:
-    """Whether this stack's supervisord answers."""
+    """Return whether this stack's supervisord answers."""
     try:
         return bool(_server(stack).getState()["statename"] == "RUNNING")
     except (OSError, Fault):
@@ -131,15 +131,15 @@ def running(stack: Stack) -> bool:
 
 
 def processes(stack: Stack) -> list[Process]:
-    """All services as they are now."""
+    """List the current state of all services."""
     return [_process(found) for found in _server(stack).getAllProcessInfo()]
 
 
 def process(stack: Stack, name: str) -> Process:
-    """One service as it is now.
+    """Return the current state of one service.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no service has that name.
     """
     try:
         return _process(_server(stack).getProcessInfo(name))
@@ -149,21 +149,21 @@ def process(stack: Stack, name: str) -> Process:
 
 
 def start(stack: Stack, name: str) -> None:
-    """Start a service, unless it runs; whether it becomes healthy is another question."""
+    """Start a service unless it runs, without waiting for its health."""
     if process(stack, name).state not in ("RUNNING", "STARTING"):
-        with contextlib.suppress(Fault):  # it is being started already
+        with contextlib.suppress(Fault):  # supervisord is starting it already
             _server(stack).startProcess(name, False)
 
 
 def stop(stack: Stack, name: str) -> None:
-    """End a service and its process group; one that does not run stays as it is."""
+    """Stop a service and its process group, if it runs."""
     process(stack, name)
     with contextlib.suppress(Fault):
         _server(stack).stopProcess(name, True)
 
 
 def shut_down(stack: Stack) -> None:
-    """End supervisord and whatever still runs in it."""
+    """Stop supervisord and all of its services."""
     pid = int(_server(stack).getPID())
     _server(stack).shutdown()
     deadline = time.monotonic() + STOPPING + 20

@@ -1,4 +1,4 @@
-"""Up and down: services in their order, each waited for until it is healthy, and nothing left over at the end."""
+"""Start, stop and status of the stack's services, with health checks and removal of orphans."""
 
 import contextlib
 import itertools
@@ -25,12 +25,12 @@ def _silent(line: str) -> None:
 
 
 def up(folder: Path, usual_ports: bool = True, say: Say = _silent) -> Stack:
-    """Bring every service of a project up; what runs and is healthy is left alone.
+    """Start every service of a project that does not run, and wait for its health.
 
     Args:
         folder: the project's root: a git checkout with this code in it.
-        usual_ports: False: any free ports, for a stack that is thrown away.
-        say: gets a line for each service that is up.
+        usual_ports: False: any free ports, for a temporary stack.
+        say: called with a line for each healthy service.
 
     Raises:
         UserError: a service did not become healthy in time; the others keep running.
@@ -38,7 +38,7 @@ def up(folder: Path, usual_ports: bool = True, say: Say = _silent) -> Stack:
     stack = layout.load(folder)
     if stack is None or not supervisor.running(stack):
         stack = layout.plan(folder, usual_ports)
-        sweep(stack)  # of a supervisord that was killed
+        sweep(stack)  # processes of a killed supervisord
         supervisor.launch(stack, [service.program for service in services(stack)])
     for _, phase in itertools.groupby(services(stack), key=lambda service: service.phase):
         members, begin = list(phase), time.monotonic()
@@ -52,14 +52,17 @@ def up(folder: Path, usual_ports: bool = True, say: Say = _silent) -> Stack:
 
 
 def down(folder: Path, say: Say = _silent) -> None:
-    """End every service, the last started first, and whatever is left of the stack; no stack is no fault."""
+    """Stop every service in reverse order and kill the stack's remaining processes.
+
+    A project without a stack is no error.
+    """
     stack = layout.load(folder)
     if stack is None:
         say("there is no stack here")
         return
     if supervisor.running(stack):
         for service in reversed(services(stack)):
-            with contextlib.suppress(UserError):  # one that this supervisord does not know
+            with contextlib.suppress(UserError):  # a service that this supervisord does not know
                 supervisor.stop(stack, service.name)
             say(f"{service.name} has ended")
         supervisor.shut_down(stack)
@@ -72,7 +75,7 @@ def start(stack: Stack, name: str) -> None:
     """Start one service and wait until it is healthy.
 
     Raises:
-        UserError: there is none of that name, or it did not become healthy.
+        UserError: no service has that name, or it did not become healthy.
     """
     service = _service(stack, name)
     _start(stack, service)
@@ -81,24 +84,24 @@ def start(stack: Stack, name: str) -> None:
 
 
 def stop(stack: Stack, name: str) -> None:
-    """End one service and its process group. It stays down until it is started (or `up` is called).
+    """Stop one service and its process group until `start` or `up` is called.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no service has that name.
     """
     supervisor.stop(stack, _service(stack, name).name)
 
 
 def has(stack: Stack, name: str) -> bool:
-    """Whether this stack has a service of that name."""
+    """Return whether this stack has a service of that name."""
     return any(service.name == name for service in services(stack))
 
 
 def known(folder: Path) -> Stack:
-    """The stack that runs in a project.
+    """Return a project's running stack.
 
     Raises:
-        UserError: none does.
+        UserError: no stack runs there.
     """
     stack = layout.load(folder)
     if stack is None or not supervisor.running(stack):
@@ -107,7 +110,7 @@ def known(folder: Path) -> Stack:
 
 
 def rotate(folder: Path) -> None:
-    """Another password for the database, and a restart of what keeps connections to it."""
+    """Change the database's password and restart the services that connect to it."""
     stack = known(folder)
     postgres.rotate_password(stack)
     users = [name for name in ("worker", "watcher", "champion", "mlflow", "prefect") if has(stack, name)]
@@ -118,7 +121,7 @@ def rotate(folder: Path) -> None:
 
 
 def faults(stack: Stack) -> list[str]:
-    """A sentence for each service that is not well."""
+    """List a sentence for each unhealthy service."""
     found = []
     for service in services(stack):
         process = supervisor.process(stack, service.name)
@@ -134,7 +137,7 @@ def faults(stack: Stack) -> list[str]:
 
 
 def table(stack: Stack) -> str:
-    """The services, a line each: how it is, where it answers, its process and its log."""
+    """Format the services, one a line: name, state, process id, address, log."""
     lines = []
     for service in services(stack):
         process = supervisor.process(stack, service.name)
@@ -144,9 +147,9 @@ def table(stack: Stack) -> str:
 
 
 def sweep(stack: Stack) -> int:
-    """Kill every process that was started by this stack and outlived it; return how many there were.
+    """Kill every process that this stack has started; return how many there were.
 
-    They are found by a variable of their environment, which also stages in sessions of their own inherit.
+    They are found by an environment variable, which stages in their own sessions inherit too.
     """
     left = [found for found in psutil.process_iter() if belongs(found, stack)]
     for process in left:
@@ -173,5 +176,5 @@ def _wait(stack: Stack, service: Service) -> None:
 
 
 def _record(stack: Stack) -> None:
-    """Process ids, for people and scripts."""
+    """Write the process ids to pids.json."""
     write_json(stack.home / "pids.json", {found.name: found.pid for found in supervisor.processes(stack)})

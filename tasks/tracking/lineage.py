@@ -1,7 +1,6 @@
-"""Where a decision comes from: the data by DVC's hashes, the sources, and who wrote the rows by which prompts.
+"""Lineage of a promotion decision: DVC hashes, sources, and the models and prompts of the rows.
 
-It stands on the decision's page and in the registry, so that a champion can be traced to what it learned from after
-the folder in which it was trained is gone.
+The decision page and the registry hold it, so a champion can be traced to its training data after the worktree is gone.
 """
 
 from collections import Counter
@@ -12,20 +11,20 @@ from tasks.versioning import commits
 from wethink.common.jsonl import Record, read_json, read_jsonl
 from wethink.config.params import load_yaml
 
-TRACKED = ("union", "challenger")  # what of a retrain DVC keeps
+TRACKED = ("union", "challenger")  # outputs of a retrain that DVC tracks
 
 
 def track(folder: Path) -> None:
-    """Let DVC hash and keep a retrain's union and challenger; what it has already is left alone.
+    """Add a retrain's union and challenger to DVC; idempotent.
 
     Raises:
-        UserError: DVC refuses; its own last words.
+        UserError: DVC failed; the message has its last line.
     """
     commits.dvc(folder, "add", *(f"retrain/{name}" for name in TRACKED))
 
 
 def lineage(folder: Path) -> Record:
-    """What the challenger in a retrain's folder comes from, in words for a page; `track` comes first."""
+    """Describe a challenger's lineage for the decision page; call `track` first."""
     sources = read_json(folder / "retrain/union/sources.json")
     return {
         "data, by DVC": ", ".join(f"{name} {_md5(folder / f'retrain/{name}.dvc')}" for name in TRACKED),
@@ -36,7 +35,7 @@ def lineage(folder: Path) -> Record:
 
 
 def writers(rows: Iterable[Record]) -> list[str]:
-    """Who wrote the rows, with how many: models with the hashes of their prompts, files, the embedded annotator."""
+    """Count the rows by writer: model and prompt hash, file, or embedded annotator."""
     counts: Counter[str] = Counter()
     for row in rows:
         made = row.get("provenance") or {}
@@ -50,12 +49,12 @@ def writers(rows: Iterable[Record]) -> list[str]:
 
 
 def _second_look(metrics: Path) -> str:
-    from wethink.retraining.label_check import sentence  # a run that has nothing to do should not pay for its imports
+    from wethink.retraining.label_check import sentence  # lazy: a run without work should not load it
 
     found = read_json(metrics).get("second_look") if metrics.is_file() else None
     return sentence(found) if found else "none: the configured annotator wrote the rows"
 
 
 def _md5(pointer: Path) -> str:
-    """The hash in a `.dvc` file; 'none' where DVC does not keep it."""
+    """Read the hash in a `.dvc` file; 'none' if there is no such file."""
     return str(load_yaml(pointer)["outs"][0]["md5"]) if pointer.is_file() else "none"

@@ -1,9 +1,9 @@
-"""MLflow, fed from files: one run per pipeline, a nested run per stage, checkpoints as registered versions.
+"""MLflow logging from metrics files: a run per pipeline, a nested run per stage, model versions.
 
-A stage writes its metrics to a file; this adapter reads them from there, while the stage runs and once
-more when it has ended. A stage's run is remembered by the stage's fingerprint in `.wethink/tracking/`, so
-that a resumed stage continues it, from the last step that it has: nothing is logged twice.
-A tracker that is down or broken stops nothing: one warning, and the next start catches up from the files.
+A stage writes its metrics to a file; this adapter reads it while the stage runs and once more when it has ended. A
+stage's run id is kept with the stage's fingerprint in `.wethink/tracking/`, so a resumed stage continues its run from
+the last logged step and nothing is logged twice. An unavailable tracker causes one warning and stops no stage; the
+next start logs the rest from the files.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from wethink.dag.runner import settings
 
 MODEL = "wethink"  # the registered model; base, SFT and GRPO checkpoints are its versions
 SAMPLES = 20  # steps between sampled completions that people can read in MLflow
-GROUPS = 4  # prompts of such a step, with all their completions
+GROUPS = 4  # prompts shown of such a step, with all their completions
 P = ParamSpec("P")
 Memory = dict[str, Any]  # {key, run_id, status} of the pipeline's run or of a stage's
 
 
 @dataclass(frozen=True)
 class Run:
-    """A stage's run in MLflow, and the last step that it has of every metric."""
+    """A stage's MLflow run and the last logged step of every metric."""
 
     id: str
     logged: dict[str, int]
@@ -47,7 +47,7 @@ class Run:
 
 
 def harmless(function: Callable[P, None]) -> Callable[P, bool]:
-    """Turn any failure of the tracker into one warning and False."""
+    """Decorate a function to turn any tracker failure into one warning and False."""
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> bool:
@@ -68,9 +68,9 @@ def harmless(function: Callable[P, None]) -> Callable[P, bool]:
 
 @contextlib.contextmanager
 def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
-    """Yield a function that logs what the stage has written since; call it now and then while the stage runs.
+    """Yield a function that logs a running stage's new metrics; call it repeatedly.
 
-    From the first step on, MLflow's own monitor adds how busy processor, memory, disk and GPU are.
+    From the first step on, MLflow's system monitor logs the use of CPU, memory, disk and GPU.
     """
     live, started = True, time.time()
     run: Run | None = None
@@ -91,7 +91,7 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
 
     def watch() -> None:
         nonlocal live
-        live = live and log_new_steps()  # after one failure it leaves a broken tracker alone
+        live = live and log_new_steps()  # after one failure the tracker is not called again
 
     try:
         yield watch
@@ -103,11 +103,11 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
 
 @harmless
 def catch_up(stage: str, experiment: str) -> None:
-    """Log whatever of a stage's last finished run is not logged yet, and register its checkpoint."""
+    """Log the rest of a stage's last finished run and register its checkpoint."""
     record = _record(stage)
     memory = _memory(stage)
     if "metrics" not in record or (memory.get("key") == record["fingerprint"] and memory["status"] == "FINISHED"):
-        return  # never finished, or all told
+        return  # never finished, or fully logged
     run = _open_run(stage, record["fingerprint"], experiment)
     if _log(stage).is_file():
         _log_steps(run, _read(_log(stage)))
@@ -118,7 +118,7 @@ def catch_up(stage: str, experiment: str) -> None:
     _log_steps(run, [{"step": 1, **headlines}])
     if stage_is_checkpoint(stage):
         _register(stage, run.id)
-    if stage == "report":  # for people, a page of its own; data and weights are never uploaded
+    if stage == "report":  # the report page is uploaded; data and weights never are
         _client().log_artifact(_pipeline_run(experiment), STAGES[stage].out, "report")
     traces.log(_client(), run.id, stage)
     _client().set_terminated(run.id)
@@ -127,7 +127,10 @@ def catch_up(stage: str, experiment: str) -> None:
 
 @harmless
 def close(finished: bool) -> None:
-    """End the pipeline's run; an interrupted one is continued by the next start with the same parameters."""
+    """End the pipeline's run.
+
+    The next start with the same parameters continues an interrupted run.
+    """
     for name in ("pipeline", *STAGES):
         memory = _memory(name)
         if memory and memory["status"] == "RUNNING":
@@ -141,7 +144,7 @@ def stage_is_checkpoint(stage: str) -> bool:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, float]:
-    """Numbers of a nested mapping under dotted names; everything else is left out.
+    """Flatten a nested mapping's numbers to dotted names, dropping other values.
 
     >>> flatten({"sft": {"accuracy": 0.5}, "name": "x"})
     {'sft.accuracy': 0.5}
@@ -154,20 +157,20 @@ def flatten(value: Any, prefix: str = "") -> dict[str, float]:
 
 
 def _log(stage: str) -> Path:
-    """The stage's metrics, a line a step: of the run in progress, else of the last finished one."""
+    """Return the metrics.jsonl of the stage's current or last finished run."""
     return WORK / "runs" / f"{stage}.metrics.jsonl"
 
 
 def _read(log: Path) -> list[dict[str, Any]]:
     records = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # the last line may be half written
+        with contextlib.suppress(json.JSONDecodeError):  # the last line may be incomplete
             records.append(json.loads(line))
     return records
 
 
 def _open_run(stage: str, key: str, experiment: str) -> Run:
-    """The nested run of this stage with this fingerprint: a new one, or the one that was interrupted."""
+    """Continue the stage's nested run with this fingerprint, or create one."""
     client = _client()
     parent = _pipeline_run(experiment)
     memory = _memory(stage)
@@ -189,14 +192,17 @@ def _open_run(stage: str, key: str, experiment: str) -> Run:
 
 
 def _logged(run_id: str) -> dict[str, int]:
-    """The last step of every metric of a run, asked of the tracker: a killed flow could not note what it had logged."""
+    """Fetch the last logged step of every metric from the tracker.
+
+    A file would be unreliable: a killed flow cannot record its last steps.
+    """
     client = _client()
     names = client.get_run(run_id).data.metrics
     return {name: max(metric.step for metric in client.get_metric_history(run_id, name)) for name in names}
 
 
 def _pipeline_run(experiment: str) -> str:
-    """The pipeline's run: the interrupted one if its parameters are still the same, else a new one."""
+    """Continue the interrupted pipeline run with the same parameters, or create one."""
     params = load_params().model_dump(mode="json", by_alias=True)
     key = hashlib.sha256(dumps([experiment, params]).encode()).hexdigest()[:16]
     memory = _memory("pipeline")
@@ -220,7 +226,7 @@ def _pipeline_run(experiment: str) -> str:
 
 
 def _log_steps(run: Run, records: list[dict[str, Any]]) -> None:
-    """Log what lies beyond the last logged step of each metric."""
+    """Log the steps after each metric's last logged step."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -237,7 +243,7 @@ def _log_steps(run: Run, records: list[dict[str, Any]]) -> None:
 
 
 def _rollouts(stage: str) -> list[dict[str, Any]]:
-    """What GRPO has sampled: of the run in progress, else of the finished one; nothing for other stages."""
+    """Read the GRPO rollouts of the current or last finished run, if any."""
     live = _log(stage).resolve().parent / "rollouts.jsonl"
     if live.is_file():
         return _read(live)
@@ -251,7 +257,7 @@ def _rollouts(stage: str) -> list[dict[str, Any]]:
 
 
 def _log_samples(run: Run, rollouts: list[dict[str, Any]]) -> None:
-    """Completions of every `SAMPLES`-th step as a JSON artifact each; one that is there already is left alone."""
+    """Log the missing JSON artifacts: completions of every `SAMPLES`-th step."""
     client = _client()
     there = {Path(entry.path).name for entry in client.list_artifacts(run.id, "rollouts")}
     by_step: dict[int, list[dict[str, Any]]] = {}
@@ -277,7 +283,7 @@ def _parameters(sections: dict[str, Any], prefix: str = "") -> list[Any]:
 
 
 def _log_inputs(stage: str, run_id: str) -> None:
-    """The stage's inputs as MLflow datasets, by the hash of their manifests."""
+    """Log the stage's inputs as MLflow datasets with the hashes of their manifests."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     inputs = []
@@ -292,11 +298,11 @@ def _log_inputs(stage: str, run_id: str) -> None:
 
 
 def _register(stage: str, run_id: str) -> None:
-    """Register a published checkpoint: a pointer and its hashes, never the weights. The same content adds nothing."""
+    """Register a published checkpoint by path and hashes, not weights; idempotent."""
     from mlflow.exceptions import MlflowException
 
     folder = Path(STAGES[stage].out)
-    verify_manifest(folder)  # the registry itself would accept a pointer to nothing
+    verify_manifest(folder)  # MLflow itself would accept a path to nothing
     digest = file_sha256(folder / MANIFEST)
     client = _client()
     with contextlib.suppress(MlflowException):  # it exists
@@ -335,7 +341,7 @@ def _record(stage: str) -> dict[str, Any]:
 
 
 def _place(name: str) -> Path:
-    """Where is remembered what this tracker has been told; another tracker is told from the start."""
+    """Return the path of the run id file, one per tracking URI."""
     tracker = hashlib.sha256(os.environ["MLFLOW_TRACKING_URI"].encode()).hexdigest()[:8]
     return WORK / "tracking" / tracker / f"{name}.json"
 

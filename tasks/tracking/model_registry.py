@@ -1,9 +1,8 @@
-"""MLflow's model registry as the place where champion and challenger are named.
+"""Model registry: champion and challenger aliases in MLflow over content-addressed checkpoints.
 
-A version points to a checkpoint in a store that is addressed by content: `<store>/<sha256 of its manifest>/`.
-A published `models/<stage>` is replaced by the next run; what a version names is not. The registry would accept a
-pointer to nothing, so a checkpoint is verified before it is registered, and again before an alias is given to it or
-it is handed out. The commands over this module are `python -m flows.promote`.
+A version points to a checkpoint in a content-addressed store, `<store>/<sha256 of its manifest>/`. The next run
+replaces a published `models/<stage>`, but never a stored checkpoint. MLflow accepts a path to nothing, so a checkpoint
+is verified before it is registered, receives an alias or is returned. Command line: `python -m flows.promote`.
 """
 
 import contextlib
@@ -24,11 +23,11 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, dumps, file_sha256, read_json
 from wethink.dag.publishing import MANIFEST, verify_manifest
 
-STORE = ROOT / ".wethink" / "checkpoints"  # `make clean` leaves it alone: a champion lives here
+STORE = ROOT / ".wethink" / "checkpoints"  # `make clean` does not delete it: the champion is here
 EXPERIMENT = "promotion"  # one run per decision, with its page
 CHAMPION, CHALLENGER = "champion", "challenger"
-DONE = "retrain_done"  # tag of a challenger: the key of the run that has come to its end
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # in MLflow's words; a database that is away is another
+DONE = "retrain_done"  # tag of a challenger: the key of its finished retrain
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for "not found"
 PREVIOUS = "previous_champion"  # tag of a champion: the version that it replaced
 
 
@@ -43,10 +42,10 @@ class Version:
 
 
 def keep(folder: Path, store: Path = STORE) -> Path:
-    """Copy a published checkpoint into the store, unless it is there; return its place.
+    """Copy a published checkpoint to the store unless it is there; return its folder.
 
     Raises:
-        UserError: the folder is not what was published.
+        UserError: the folder has no manifest or does not match it.
     """
     if not (folder / MANIFEST).is_file():
         raise UserError(
@@ -59,13 +58,13 @@ def keep(folder: Path, store: Path = STORE) -> Path:
     store.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=".keeping-", dir=store))
     try:
-        names = [MANIFEST, *read_json(folder / MANIFEST)]  # what the manifest does not name is no part of it
+        names = [MANIFEST, *read_json(folder / MANIFEST)]  # only the manifest's files belong to a checkpoint
         for name in names:
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, staged / name)
         verify_manifest(staged)
         staged.chmod(0o755)
-        with contextlib.suppress(OSError):  # somebody else kept the same content meanwhile
+        with contextlib.suppress(OSError):  # another process has stored the same content meanwhile
             os.rename(staged, kept)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -73,12 +72,12 @@ def keep(folder: Path, store: Path = STORE) -> Path:
 
 
 def register(folder: Path, lineage: Mapping[str, Any], store: Path = STORE) -> Version:
-    """The version of this checkpoint: the one it has, or a new one with its lineage as tags.
+    """Register a checkpoint with its lineage as tags, or return its version.
 
-    Two retrains that came to the same weights are two versions: each has its own data and its own decision.
+    Two retrains with equal weights are two versions: each has its own data and its own decision.
 
     Raises:
-        UserError: as `keep`.
+        UserError: see `keep`.
     """
     kept = keep(folder, store)
     client = _client()
@@ -95,7 +94,7 @@ def register(folder: Path, lineage: Mapping[str, Any], store: Path = STORE) -> V
 
 
 def named(alias: str) -> Version | None:
-    """The version that has this alias, if any."""
+    """Return the version with this alias, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -107,10 +106,10 @@ def named(alias: str) -> Version | None:
 
 
 def get(number: str) -> Version:
-    """A version by its number.
+    """Return the version with this number.
 
     Raises:
-        UserError: there is none.
+        UserError: no version has this number.
     """
     from mlflow.exceptions import MlflowException
 
@@ -125,7 +124,7 @@ def get(number: str) -> Version:
 
 
 def every() -> list[Version]:
-    """All versions with a checkpoint in a store, oldest first."""
+    """List all versions with a content-addressed checkpoint, oldest first."""
     _ensure_model()
     found = [_version(v) for v in _client().search_model_versions(f"name = '{MODEL}'")]
     addressed = [version for version in found if version.folder.name == version.digest]
@@ -133,10 +132,10 @@ def every() -> list[Version]:
 
 
 def verified(version: Version) -> Path:
-    """The checkpoint's folder, checked file by file.
+    """Verify every file of a version's checkpoint; return its folder.
 
     Raises:
-        UserError: the checkpoint is gone, was changed, or is not kept by its content.
+        UserError: the checkpoint is missing, was changed, or is not content-addressed.
     """
     if version.folder.name != version.digest or not (version.folder / MANIFEST).is_file():
         raise UserError(
@@ -150,23 +149,27 @@ def verified(version: Version) -> Path:
 
 
 def challenge(version: Version) -> None:
-    """Name a version challenger."""
+    """Give a version the alias `challenger`.
+
+    Raises:
+        UserError: see `verified`.
+    """
     verified(version)
     _client().set_registered_model_alias(MODEL, CHALLENGER, version.number)
 
 
 def promote(version: Version, because: str) -> Version | None:
-    """Make a version champion and return the one that it replaces; the same one again changes nothing.
+    """Make a version champion and return the previous champion; idempotent.
 
     Raises:
-        UserError: its checkpoint is not whole.
+        UserError: see `verified`.
     """
     verified(version)
     client, before = _client(), named(CHAMPION)
     if before is not None and before.number == version.number:
         return before
     tags = {"promoted_because": because} | ({PREVIOUS: before.number} if before else {})
-    for key, value in tags.items():  # before the alias: a champion always knows whom it replaced
+    for key, value in tags.items():  # before the alias, so that every champion has its predecessor's tag
         client.set_model_version_tag(MODEL, version.number, key, value)
     client.set_registered_model_alias(MODEL, CHAMPION, version.number)
     challenger = named(CHALLENGER)
@@ -176,10 +179,10 @@ def promote(version: Version, because: str) -> Version | None:
 
 
 def rollback(because: str) -> tuple[Version, Version]:
-    """Give the champion's place back to the version that it replaced; return (left, champion now).
+    """Restore the previous champion; return (rolled-back version, champion).
 
     Raises:
-        UserError: there is no champion, it replaced nobody, or the earlier checkpoint is not whole.
+        UserError: there is no champion or no previous one, or the latter's checkpoint is missing or was changed.
     """
     now = named(CHAMPION)
     if now is None or PREVIOUS not in now.tags:
@@ -194,12 +197,18 @@ def rollback(because: str) -> tuple[Version, Version]:
 
 
 def finish(number: str, key: str) -> None:
-    """Note that the run with this key has nothing left to do; said last, so that a killed one goes on instead."""
+    """Tag a version with the key of its finished retrain.
+
+    Call it as the run's last step: a killed run then resumes.
+    """
     _client().set_model_version_tag(MODEL, number, DONE, key)
 
 
 def decided(champion: Version, challenger: Version, programme: str, held_out: str) -> Record | None:
-    """The decision that was taken on these two and these items, if any: asking again must not spend another look."""
+    """Return the recorded decision on this pair and these held-out items, or None.
+
+    Reusing it keeps a resumed run from spending another look of the programme.
+    """
     tags = {
         "champion_digest": champion.digest,
         "challenger_digest": challenger.digest,
@@ -217,7 +226,7 @@ def decided(champion: Version, challenger: Version, programme: str, held_out: st
 
 
 def looks(programme: str) -> int:
-    """How many decisions a programme has taken."""
+    """Count the recorded decisions of a programme."""
     filtered = f"tags.programme = '{programme}' and attributes.status = 'FINISHED'"
     return len(_client().search_runs([_experiment()], filtered, max_results=10_000))
 
@@ -225,7 +234,19 @@ def looks(programme: str) -> int:
 def record_decision(
     champion: Version, challenger: Version, programme: str, held_out: str, decision: Record, page: str
 ) -> str:
-    """Keep a decision with its evidence: a run of the experiment `promotion`, and tags of the challenger."""
+    """Record a decision as an MLflow run of `promotion` and as tags of the challenger.
+
+    Args:
+        champion: the version that was compared against.
+        challenger: the version that the decision is about.
+        programme: the test programme whose looks the decision counts towards.
+        held_out: id of the held-out items.
+        decision: the gate's decision; stored as decision.json.
+        page: the decision page's HTML.
+
+    Returns:
+        The MLflow run's id.
+    """
     client = _client()
     verdict = "promoted" if decision["promoted"] else "refused"
     tags = {
@@ -243,14 +264,14 @@ def record_decision(
     if decision["gain"]:
         for key in ("mean", "low", "high"):
             client.log_metric(run.info.run_id, f"gain.{key}", decision["gain"][key])
-    client.set_terminated(run.info.run_id)  # last: an unfinished record is none
+    client.set_terminated(run.info.run_id)  # last: an unfinished run does not count as a record
     client.set_model_version_tag(MODEL, challenger.number, "decision_run", run.info.run_id)
     tell(challenger, decision)
     return str(run.info.run_id)
 
 
 def tell(challenger: Version, decision: Record) -> None:
-    """Keep a decision and its reasons as tags of the version that it is about."""
+    """Tag a version with a decision and its reasons."""
     verdict = "promoted" if decision["promoted"] else "refused"
     for key, value in {"decision": verdict, "reasons": " ".join(decision["reasons"])[:4000]}.items():
         _client().set_model_version_tag(MODEL, challenger.number, key, value)

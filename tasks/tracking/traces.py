@@ -1,8 +1,8 @@
-"""A sample of the calls that a stage paid for, as MLflow traces: who was asked, what it said, how long it took.
+"""MLflow traces of a sample of a stage's LLM calls: model, response, tokens, cost, latency.
 
-Taken from the store of answers, so nothing is in the way of the calls themselves. Calls are named by a hash of their
-content: the first of them in that order are a random sample, and the same one whoever takes it. Prompts are not in the
-store; the row that a call led to names it (provenance), and so does the trace.
+Traces are made from the response store afterwards, so they do not slow the calls. Call keys are content hashes; the
+first keys in order are therefore a random but reproducible sample. The store has no prompts; a trace and a row's
+provenance share the call's key.
 """
 
 from pathlib import Path
@@ -13,11 +13,15 @@ from wethink.config.params import load_params
 
 SAMPLE = 20
 STAGES_WITH_CALLS = ("synthesize", "grpo", "evaluate")
-JUDGE = "judge"  # the role of the calls of GRPO and evaluation; all others are synthesis's
+JUDGE = "judge"  # role of the calls in GRPO and evaluation; other roles belong to synthesis
 
 
 def log(client: Any, run_id: str, stage: str) -> int:
-    """Log a sample of the stage's calls as traces of its run, unless they are there; how many there are now."""
+    """Log a sample of the stage's calls as traces of its run, unless it has some.
+
+    Returns:
+        The run's number of traces, at most `SAMPLE`.
+    """
     store = Path(load_params().launch.answers)
     if stage not in STAGES_WITH_CALLS or not store.is_file():
         return 0

@@ -1,6 +1,6 @@
-"""What was made as a commit: first DVC's remote has the data, then git has the pointers, then there is a name for it.
+"""Data versions as commits: push to DVC's remote, commit the pointers, tag `data/<version>`.
 
-In that order, so that whoever has the commit can pull what it points to. The name is a tag `data/<version>`.
+The push comes first, so every commit's data can be pulled.
 """
 
 import re
@@ -12,22 +12,25 @@ from tasks.processes import retries
 from tasks.versioning import dvc_status
 from wethink.common.errors import UserError
 
-DATA = ("dvc.yaml", "dvc.lock", "params.yaml")  # what a version of the main job's data consists of, for git
-NAME = "[A-Za-z0-9][A-Za-z0-9-]*([.][A-Za-z0-9-]+)*"  # of a version
+DATA = ("dvc.yaml", "dvc.lock", "params.yaml")  # the files in git that define a version of the main job's data
+NAME = "[A-Za-z0-9][A-Za-z0-9-]*([.][A-Za-z0-9-]+)*"  # of a version name
 
 
 def save(folder: Path, files: Sequence[str], message: str, tag: str, branch: str | None = None) -> bool:
-    """Push to DVC's remote, commit these files, tag; return whether there is a remote. Once more changes nothing.
+    """Push to DVC's remote, commit `files` and set `tag`; idempotent.
 
     Args:
         folder: a checkout or a worktree.
-        files: relative to it; also ignored ones.
-        message: of the commit.
-        tag: for it; it moves where it was set before.
-        branch: made (or moved) for the commit; None: whichever is checked out.
+        files: paths relative to `folder`; git-ignored ones are added too.
+        message: the commit message.
+        tag: an existing tag of this name moves to the commit.
+        branch: created or moved for the commit; None: the current branch.
+
+    Returns:
+        Whether DVC has a default remote, to which the data was pushed.
 
     Raises:
-        UserError: DVC or git refuses.
+        UserError: a DVC or git command failed.
     """
     pushed = has_remote(folder)
     if pushed:
@@ -44,10 +47,10 @@ def save(folder: Path, files: Sequence[str], message: str, tag: str, branch: str
 
 
 def ready(version: str) -> None:
-    """Whether what comes out of this checkout can be kept by that name: asked before the work, not after it.
+    """Check before a job that its result can be saved as `version`.
 
     Raises:
-        UserError: the name is none for git or has been given, this is no git checkout, or the code is not what git has.
+        UserError: the name is invalid or taken, this is no git checkout, or there are uncommitted code changes.
     """
     if re.fullmatch(NAME, version) is None or version.endswith(".lock"):
         raise UserError(f"'{version}' cannot name a version; use letters, digits, . and -.")
@@ -66,7 +69,7 @@ def ready(version: str) -> None:
 
 
 def same(version: str, files: Sequence[str] = DATA) -> bool | None:
-    """Whether these files are what a version has; None: there is none of that name."""
+    """Return whether these files equal a version's; None: the version does not exist."""
     tag = f"refs/tags/data/{version}"
     if dvc_status.git("rev-parse", "--verify", "--quiet", tag) is None:
         return None
@@ -78,42 +81,42 @@ def _of(version: str) -> str | None:
 
 
 def save_data(version: str) -> str:
-    """The data and checkpoints of the main job as a version that others can pull; what was done, in a sentence.
+    """Save the main job's data and checkpoints as a version; return a summary line.
 
     Raises:
-        UserError: the main job is not finished, the name stands for another version, or DVC or git refuses.
+        UserError: the main job is not finished, the name is taken, or a DVC or git command failed.
     """
     folder = Path.cwd()
     if changed := sorted(dvc_status.changed_stages()):
         raise UserError(f"not all is up to date ({', '.join(changed)}); run `make demo` first.")
     if same(version):
         return f"data/{version} is commit {_of(version)} already, and nothing has changed since."
-    ready(version)  # once more, for hours may have passed; a name that stands for another version is refused there
+    ready(version)  # again, since hours may have passed; raises if the name is taken
     pushed = save(folder, DATA, f"Data {version}", f"data/{version}")
     where = "pushed to DVC's remote" if pushed else "here only: DVC has no remote (dvc remote add --default NAME URL)"
     return f"data/{version} is commit {git(folder, 'rev-parse', '--short', 'HEAD')}; its data is {where}."
 
 
 def has_remote(folder: Path) -> bool:
-    """Whether DVC has a default remote there."""
+    """Return whether DVC has a default remote in `folder`."""
     asked = subprocess.run([*dvc_status.DVC, "config", "core.remote"], cwd=folder, capture_output=True, text=True)
     return asked.returncode == 0 and bool(asked.stdout.strip())
 
 
 def dvc(folder: Path, *arguments: str) -> str:
-    """Run DVC; its lock and a remote that is away are waited for.
+    """Run DVC and return its output; retry while its lock or remote is unavailable.
 
     Raises:
-        UserError: DVC's own last word.
+        UserError: DVC failed; the message holds its last line.
     """
     return retries.retry_while_unavailable(_run, folder, *dvc_status.DVC, *arguments)
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git and return its answer.
+    """Run git and return its output.
 
     Raises:
-        UserError: git's own last word.
+        UserError: git failed; the message holds its last line.
     """
     return _run(folder, "git", *arguments)
 
@@ -123,9 +126,9 @@ def _run(folder: Path, *command: str) -> str:
     if ended.returncode == 0:
         return ended.stdout.strip()
     said = (ended.stderr or ended.stdout).strip()
-    last = (said.splitlines() or ["no word"])[-1]
+    last = (said.splitlines() or ["no output"])[-1]
     if retries.kind(ended.returncode, said) == retries.LOCKED or retries.remote_away(said):
-        raise ConnectionError(last)  # tried again
+        raise ConnectionError(last)  # retry_while_unavailable retries it
     if "No space left on device" in said:
         raise UserError(f"the disk is full ({folder}); free some space, the same command goes on.")
     called = ("dvc", *command[3:]) if command[:3] == dvc_status.DVC else command

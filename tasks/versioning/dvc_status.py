@@ -1,4 +1,4 @@
-"""DVC: which stages have changed, the command that brings one up to date, and the versions of its outputs."""
+"""DVC status: changed stages, the `dvc repro` command of a stage, and the hashes of its outputs."""
 
 import json
 import re
@@ -14,15 +14,15 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 def repro(stage: str, pull: bool = False) -> list[str]:
-    """The command that runs one stage if, and only if, DVC's hashes say that it must.
+    """Build the command that runs one stage if DVC's hashes have changed.
 
-    With `pull`, what another machine has run and pushed is fetched from DVC's remote instead.
+    With `pull`, outputs that another machine has pushed are fetched from DVC's remote instead.
     """
     return [*DVC, "repro", "--single-item", *(["--pull"] if pull else []), stage]
 
 
 def prepare() -> None:
-    """A downloaded archive is no git repository: tell DVC, in its local settings, that this is fine."""
+    """Set DVC's `core.no_scm` locally where this is no git repository."""
     local = Path(".dvc/config.local")
     told = local.is_file() and "no_scm" in local.read_text(encoding="utf-8")
     if git("rev-parse", "--git-dir") is None and not told:
@@ -30,10 +30,10 @@ def prepare() -> None:
 
 
 def changed_stages() -> frozenset[str]:
-    """Stages that may have to run: what `dvc status` mentions, and whatever is downstream of it.
+    """List the stages that may have to run, with one call of `dvc status`.
 
-    One question instead of one child process per stage. If DVC cannot answer (another DVC holds its
-    lock), every stage counts as changed: `dvc repro` then decides, stage by stage.
+    They are the stages that `dvc status` names and all stages downstream of them. If DVC fails (another DVC holds its
+    lock), every stage counts as changed and `dvc repro` decides stage by stage.
     """
     asked = subprocess.run([*DVC, "status", "--json"], capture_output=True, text=True)
     try:
@@ -49,21 +49,21 @@ def changed_stages() -> frozenset[str]:
 
 
 def failure(stage: str, code: int, output: str) -> str:
-    """The one sentence that explains why `dvc repro` of a stage failed, from its output."""
+    """Extract the reason why `dvc repro` of a stage failed, as one sentence."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", output) if line.strip()]
     said = [line for line in lines if line.startswith(f"wethink {stage}: ")]
     if said:
         return said[-1].removeprefix("wethink ")
     if retries.kind(code, output) == retries.INTERRUPTED:
-        return f"{stage}: it was killed, most often for want of memory; starting again goes on from what it has saved."
+        return f"{stage}: it was killed, most often for lack of memory; a restart resumes from its last checkpoint."
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     others = [line for line in lines if not line.startswith("ERROR: ")]
     last = errors[-1:] if errors and "exited with" not in errors[-1] else others[-1:]
-    return f"{stage}: {(last or ['it ended without a word'])[0]}"
+    return f"{stage}: {(last or ['it ended without output'])[0]}"
 
 
 def out_md5(stage: str) -> str | None:
-    """DVC's hash of a stage's output, if dvc.lock knows it."""
+    """Return DVC's hash of a stage's output, or None if dvc.lock has none."""
     if not Path("dvc.lock").is_file():
         return None
     outs = load_yaml(Path("dvc.lock")).get("stages", {}).get(stage, {}).get("outs", [])
@@ -71,7 +71,7 @@ def out_md5(stage: str) -> str | None:
 
 
 def git(*arguments: str) -> str | None:
-    """The answer of a git command, or None where there is no git or no repository."""
+    """Return a git command's output, or None if it fails or git is missing."""
     try:
         asked = subprocess.run(["git", *arguments], capture_output=True, text=True)
     except FileNotFoundError:

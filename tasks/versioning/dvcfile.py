@@ -1,8 +1,7 @@
-"""`python -m tasks.versioning.dvcfile` writes dvc.yaml from the table of stages, so that the two cannot disagree.
+"""Generator of dvc.yaml from the table of stages: `python -m tasks.versioning.dvcfile`.
 
-A stage depends on its inputs, on the files of its import closure, on its own parameters and on the
-lock file; never on where it runs (`launch`) and never on the table itself. What params.yaml names as
-the user's own (folders of images, a file of rows, a model folder) is an input as well.
+A stage depends on its inputs, the files of its import closure, its own parameters, the lock file, and the user's files
+that params.yaml names (image folders, a rows file, a model folder). It depends neither on `launch` nor on the table.
 """
 
 import io
@@ -32,7 +31,7 @@ PLOTS: list[dict[str, Any]] = [
 
 
 def entry(name: str, stage: Stage, params: Params) -> dict[str, Any]:
-    """One stage as DVC wants it."""
+    """Build a stage's entry for dvc.yaml."""
     code = [str(path) for path in closure(stage.module)]
     return {
         "desc": stage.summary,
@@ -44,7 +43,7 @@ def entry(name: str, stage: Stage, params: Params) -> dict[str, Any]:
 
 
 def dvcfile(params: Params) -> str:
-    """The text of dvc.yaml."""
+    """Render dvc.yaml."""
     document = {
         "stages": {name: entry(name, stage, params) for name, stage in STAGES.items()},
         "metrics": ["reports/evaluation/headline.json"],
@@ -59,7 +58,7 @@ def dvcfile(params: Params) -> str:
 
 
 def update(params: Params) -> bool:
-    """Write dvc.yaml if it is not what the table says; return whether it was not."""
+    """Write dvc.yaml if it differs from the table; return whether it did."""
     text = dvcfile(params)
     stale = not DVCFILE.is_file() or DVCFILE.read_text(encoding="utf-8") != text
     if stale:

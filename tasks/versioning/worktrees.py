@@ -1,7 +1,7 @@
-"""Worktrees: a checkout of its own for every run that changes params.yaml, with the DVC cache of this one.
+"""Git worktrees for runs that change params.yaml, sharing this checkout's DVC cache.
 
-Two runs never write in one folder, every run can be looked into as an ordinary checkout, and what one of them has
-made the others find in the shared cache.
+Two runs never write to one folder, each run can be inspected as an ordinary checkout, and outputs of one run are
+cache hits for the others.
 """
 
 import shutil
@@ -18,19 +18,22 @@ from wethink.common.errors import UserError
 from wethink.common.paths import WORK
 from wethink.config.params import load_params, load_yaml
 
-MAIN_JOB = [*dvc_status.DVC, "repro", "--no-run-cache", "report"]  # the cache has no logs: what steps cost
+MAIN_JOB = [*dvc_status.DVC, "repro", "--no-run-cache", "report"]  # the run cache lacks the logs of step costs
 
 
 def checkout(folder: Path, settings: Mapping[str, Any], overlays: Sequence[str] = ()) -> Path:
-    """A worktree of HEAD in `folder` with some lines of params.yaml set; an older one there is brought to HEAD.
+    """Create a worktree of HEAD, or move an existing one to HEAD, and set parameters.
 
     Args:
-        folder: where; what DVC and the stages made there stays.
+        folder: the worktree; outputs of DVC and the stages in it stay.
         settings: dotted key → value, e.g. `{"seed": 1, "grpo.optim.lr": 0.0001}`; the key must exist.
-        overlays: profiles to switch to before.
+        overlays: profiles to apply before `settings`.
+
+    Returns:
+        The worktree's absolute path.
 
     Raises:
-        UserError: this is no git checkout, it differs from HEAD, or params.yaml has no such key.
+        UserError: this is no git checkout, it has uncommitted changes, or params.yaml lacks a key.
     """
     if dvc_status.git("rev-parse", "--git-dir") is None:
         raise UserError("this needs a git checkout: every run gets a worktree of its own.")
@@ -38,7 +41,7 @@ def checkout(folder: Path, settings: Mapping[str, Any], overlays: Sequence[str] 
         raise UserError("there are uncommitted changes; commit them first, so that every run has the same code.")
     head = str(dvc_status.git("rev-parse", "HEAD"))
     if folder.exists() and not _is_worktree(folder):
-        shutil.rmtree(folder)  # it was killed while it was made; git would take it for a part of this checkout
+        shutil.rmtree(folder)  # left by a killed `git worktree add`; git would treat it as part of this checkout
     if not folder.exists():
         subprocess.run(["git", "worktree", "prune"], check=True)
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(folder), head], check=True)
@@ -60,14 +63,14 @@ def _is_worktree(folder: Path) -> bool:
 
 
 def _unlock(folder: Path) -> None:
-    """Take away the lock of a git that was killed here: a worktree has one writer, and that is us now."""
+    """Delete a killed git's index lock; this process is the only writer here."""
     lock = dvc_status.git("-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
     if lock is not None:
         Path(lock).unlink(missing_ok=True)
 
 
 def set_params(path: Path, settings: Mapping[str, Any]) -> None:
-    """Set dotted keys of a params.yaml; order and remarks of the rest stay.
+    """Set dotted keys of a params.yaml, keeping its order and comments.
 
     Raises:
         UserError: a key does not exist.
@@ -75,7 +78,7 @@ def set_params(path: Path, settings: Mapping[str, Any]) -> None:
     yaml = YAML()
     yaml.width = 200
     params = yaml.load(path)
-    if params.fa.flow_style():  # JSON is YAML, but URLs in what becomes of it are not for DVC's reader
+    if params.fa.flow_style():  # a JSON file; kept in flow style, its URLs would break DVC's YAML reader
         params = load_yaml(path)
     for name, value in settings.items():
         *sections, key = name.split(".")
@@ -89,10 +92,12 @@ def set_params(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def run_in(folder: Path, command: Sequence[str], name: str) -> None:
-    """Run a command in a worktree, with ten times the deadline of a stage; its output goes to a log of that name.
+    """Run a command in a worktree with ten times a stage's deadline.
+
+    Its output goes to `.wethink/logs/<name>.log`.
 
     Raises:
-        UserError: it ended with another code than 0.
+        UserError: the command's exit code is not 0.
     """
     minutes = load_params().launch.deadline_minutes
     ended = child_process.run(["env", "-C", str(folder), *command], WORK / "logs" / f"{name}.log", 10 * minutes * 60)

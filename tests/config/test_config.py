@@ -47,7 +47,9 @@ def wethink(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 KEY = "sk-123456789"
 MISTAKES: dict[str, Callable[[Any], object]] = {
-    "unknown key 'grpo.gruop'. Did you mean 'group'?": lambda p: p["grpo"].update(gruop=p["grpo"].pop("group")),
+    "unknown key 'grpo.temprature'. Did you mean 'temperature'?": lambda p: p["grpo"].update(
+        temprature=p["grpo"].pop("temperature")
+    ),
     "unknown key 'sead'. Did you mean 'seed'?": lambda p: p.update(sead=0),
     "unknown key 'launch.endpoints.vision.api_key'": lambda p: p["launch"]["endpoints"]["vision"].update(api_key=KEY),
     "unknown key 'launch.endpoints.vision.concurency'. Did you mean 'concurrency'?": lambda p: p["launch"]["endpoints"][
@@ -57,8 +59,14 @@ MISTAKES: dict[str, Callable[[Any], object]] = {
         url=f"http://{KEY}@127.0.0.1/v1"
     ),
     "key 'launch.endpoints.vision.key_env': ": lambda p: p["launch"]["endpoints"]["vision"].update(key_env=[KEY]),
-    "key 'grpo.group'": lambda p: p["grpo"].update(group="8"),
-    "key 'grpo.group': input should be greater than or equal to 2": lambda p: p["grpo"].update(group=1),
+    "key 'grpo.num_generations'": lambda p: p["grpo"].update(num_generations="8"),
+    "key 'grpo.num_generations': input should be greater than or equal to 2": lambda p: p["grpo"].update(
+        num_generations=1
+    ),
+    "key 'grpo.group' is called 'num_generations' now": lambda p: p["grpo"].update(group=8),
+    "key 'sft.optim.steps' is called 'max_steps' now": lambda p: p["sft"]["optim"].update(steps=9),
+    "key 'base.tiny.hidden' is called 'hidden_size' now": lambda p: p["base"]["tiny"].update(hidden=64),
+    "key 'evaluate.batch' is called 'batch_size' now": lambda p: p["evaluate"].update(batch=64),
     "key 'base.optim.lr'": lambda p: p["base"]["optim"].update(lr="fast"),
     "key 'seed' is missing": lambda p: p.pop("seed"),
     "must sum to 1": lambda p: p["rewards"].update(accuracy_weight=0.9),
@@ -83,16 +91,25 @@ def test_a_mistake_in_the_parameters_is_one_sentence_and_exit_code_2(folder: Pat
 
 
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
-    "'normalize: components' changes nothing with 'advantage: none'": {"normalize": "components", "advantage": "none"},
-    "'ratio: none' needs 'updates: 1'": {"ratio": "none", "updates": 2},
-    "'kl_correction' needs 'kl' above 0": {"kl": 0.0, "kl_correction": True},
-    "'kl_correction' needs a 'ratio'": {"kl_correction": True, "ratio": "none"},
-    "'kl_estimator: k1' needs 'kl_correction'": {"kl_estimator": "k1"},
-    "'dual_clip' must be 0 or above 1 + 'clip_high'": {"dual_clip": 1.2},
-    "'overlong_buffer' must be below 'max_new_tokens'": {"overlong_buffer": 48},
-    "'updates' must not exceed 'optim.batch'": {"updates": 33},
+    "'multi_objective_aggregation: normalize_then_sum' changes nothing with 'scale_rewards: none'": {
+        "multi_objective_aggregation": "normalize_then_sum",
+        "scale_rewards": "none",
+    },
+    "'importance_sampling_level: none' needs 'steps_per_generation: 1'": {
+        "importance_sampling_level": "none",
+        "steps_per_generation": 2,
+    },
+    "'use_bias_correction_kl' needs 'kl_coef' above 0": {"kl_coef": 0.0, "use_bias_correction_kl": True},
+    "'use_bias_correction_kl' needs an 'importance_sampling_level'": {
+        "use_bias_correction_kl": True,
+        "importance_sampling_level": "none",
+    },
+    "'kl_estimator: k1' needs 'use_bias_correction_kl'": {"kl_estimator": "k1"},
+    "'clip_ratio_c' must be 0 or above 1 + 'clip_ratio_high'": {"clip_ratio_c": 1.2},
+    "'overlong_buffer_len' must be below 'max_completion_length'": {"overlong_buffer_len": 48},
+    "'steps_per_generation' must not exceed 'optim.train_batch_size'": {"steps_per_generation": 33},
     "'floor' must be at most 1 and 'cap' at least 1": {
-        "correction": {"mode": "mask", "level": "token", "floor": 0.0, "cap": 0.5}
+        "rollout_correction": {"mode": "mask", "level": "token", "floor": 0.0, "cap": 0.5}
     },
     "'patience' needs 'every' above 0": {"probe": {"every": 0, "images": 64, "patience": 2}},
 }
@@ -110,7 +127,7 @@ def test_an_objective_that_is_impossible_is_refused_by_the_names_of_both_keys(se
 @pytest.mark.parametrize(
     ("optim", "sentence"),
     [
-        ({"lora": {"rank": 4, "alpha": 8}, "frozen": ["visual"]}, "'lora' and 'frozen' exclude each other"),
+        ({"lora": {"rank": 4, "alpha": 8}, "frozen_parameters": ["visual"]}, "'lora' and 'frozen_parameters' exclude each other"),
         ({"lora": {"rank": 4, "alpha": 8}, "muon_lr": 0.01}, "'lora' and 'muon_lr' exclude each other"),
     ],
 )
@@ -231,10 +248,10 @@ def test_an_overlay_keeps_the_comments_of_what_it_leaves_alone(folder: Path) -> 
 
 
 def test_later_overlays_win(folder: Path) -> None:
-    Path("profiles/mine.yaml").write_text("profile: mine\ngrpo: {group: 6}\n")
+    Path("profiles/mine.yaml").write_text("profile: mine\ngrpo: {num_generations: 6}\n")
     profiles.switch(["smoke", "mine"])
     params = load_params()
-    assert (params.profile, params.grpo.group, params.launch.processes) == ("mine", 6, 1)
+    assert (params.profile, params.grpo.num_generations, params.launch.processes) == ("mine", 6, 1)
 
 
 def test_an_unknown_or_wrong_profile_says_so_and_changes_nothing(folder: Path) -> None:

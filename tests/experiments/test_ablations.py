@@ -86,7 +86,7 @@ def imitated(rows: Path, config: Sft) -> list[Sample]:
 
 
 def test_sft_imitates_refined_paths_raw_ones_or_answers(tmp_path: Path) -> None:
-    optim = Optim(lr=0.1, steps=1, batch=1)
+    optim = Optim(lr=0.1, max_steps=1, train_batch_size=1)
     refined = imitated(paths(tmp_path), Sft(optim=optim))
     assert [parse(sample.completion).think for sample in refined] == ["two things . 2", "one . 1"]
     raw = imitated(tmp_path, Sft(optim=optim, paths="raw", sources=("scenes",)))
@@ -111,8 +111,8 @@ def test_prompts_are_chosen_by_source_type_and_route_and_all_by_default() -> Non
 
     assert chosen_rows(ROWS, grpo_config()) == ROWS
     assert ids(sources=("charts",)) == "12" and ids(categories=("FIB",)) == "13"
-    assert ids(route="rule") == "013" and ids(route="model") == "0123"
-    assert {row["reward"] for row in chosen_rows(ROWS, grpo_config(route="model"))} == {"model"}
+    assert ids(reward_route="rule") == "013" and ids(reward_route="model") == "0123"
+    assert {row["reward"] for row in chosen_rows(ROWS, grpo_config(reward_route="model"))} == {"model"}
 
 
 def test_the_best_prompts_are_those_that_are_right_half_of_the_time() -> None:

@@ -132,9 +132,9 @@ def _params() -> dict[str, Any]:
 
     params = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
     params["validate"] |= {"min_rows": 5, "max_quarantined": 0.9, "max_answer_share": 1.0}
-    params["grpo"]["optim"] |= {"batch": 4, "save_every": 1}
-    params["grpo"] |= {"group": 4, "max_new_tokens": 8}
-    params["evaluate"] |= {"max_new_tokens": 8, "batch": 16, "bootstrap": 50}
+    params["grpo"]["optim"] |= {"train_batch_size": 4, "save_steps": 1}
+    params["grpo"] |= {"num_generations": 4, "max_completion_length": 8}
+    params["evaluate"] |= {"max_new_tokens": 8, "batch_size": 16, "bootstrap": 50}
     params["retrain"] |= {"steps": 20}  # some of them are seen on the way
     params["promotion"] |= {"min_scenes": 2, "resamples": 800, "looks": 40, "alpha": 0.5}
     params["launch"] |= {"processes": 1, "deadline_minutes": 10}

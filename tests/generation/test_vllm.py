@@ -76,7 +76,7 @@ def fake() -> Iterator[tuple[Fake, str]]:
 
 def sampler(url: str | None, scratch: Path, **launch: Any) -> tuple[Vllm, Any, Any]:
     params = load_params(ROOT / "profiles/tiny.yaml")
-    config = params.grpo.model_copy(update={"group": 2, "temperature": 0.8, "max_new_tokens": 16})
+    config = params.grpo.model_copy(update={"num_generations": 2, "temperature": 0.8, "max_completion_length": 16})
     made = processor()
     changed = params.launch.model_copy(update={"vllm_url": url, "vllm_context": 256} | launch)
     (prompt,) = prompts(made, 1, ("a",))

@@ -1,7 +1,7 @@
-"""The gradient of one GRPO update as the product computes it, whatever the world, the ZeRO stage and the micro-batches.
+"""Gradient of one GRPO update through DeepSpeed, for any world size, ZeRO stage and micro-batch size.
 
-AdamW with an enormous ε is plain gradient descent (Δw = −lr/ε · g), so the update shows the gradient
-through DeepSpeed's reduction, sharding and casting, and nothing has to be read out of its buffers.
+AdamW with a very large ε is plain gradient descent (Δw = −lr/ε · g), so the update of the weights gives the gradient
+after DeepSpeed's reduction, sharding and casting, without reading its buffers.
 """
 
 import json
@@ -35,9 +35,17 @@ def settings(micro: int = 8, **changes: Any) -> Grpo:
     """The tiny profile's GRPO with an optimizer whose update is the gradient."""
     grpo = load_params(ROOT / "params.yaml").grpo
     optim = grpo.optim.model_copy(
-        update={"lr": EPS * STEP, "warmup": 0.0, "schedule": "constant", "max_grad_norm": 0.0, "micro_batch": micro}
+        update={
+            "lr": EPS * STEP,
+            "warmup_ratio": 0.0,
+            "lr_scheduler_type": "constant",
+            "max_grad_norm": 0.0,
+            "micro_batch_size": micro,
+        }
     )
-    return grpo.model_copy(update={"optim": optim, "group": 2, "kl": 0.0, "max_new_tokens": 12} | changes)
+    return grpo.model_copy(
+        update={"optim": optim, "num_generations": 2, "kl_coef": 0.0, "max_completion_length": 12} | changes
+    )
 
 
 def groups(count: int = 8) -> list[Group]:

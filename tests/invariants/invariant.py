@@ -1,4 +1,4 @@
-"""A law and its mutant: `check(False)` must pass, and `check(True)`, with a planted defect, must fail."""
+"""Invariants with mutants: `check(False)` must pass; `check(True)`, with a planted defect, must fail."""
 
 import contextlib
 from collections.abc import Callable, Iterator

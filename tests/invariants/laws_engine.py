@@ -1,6 +1,7 @@
-"""Laws of the vLLM sampler, with the real engine on the CPU: it means the policy that was pushed last, or is refused.
+"""Invariants of the vLLM sampler with the real engine on the CPU: it samples the last pushed policy.
 
-They need `.venv-vllm` (`make .venv-vllm/.installed`) and about a minute for each engine that they start.
+A sampler that does not is rejected. The laws need `.venv-vllm` (`make .venv-vllm/.installed`) and about a minute for
+each engine that they start.
 """
 
 import json
@@ -39,7 +40,9 @@ PUSHES = 4
 HELD = ExitStack()  # engines that laws share
 RANKS = Ranks(0, 1, torch.device("cpu"))
 # Head sizes that vLLM's kernels take.
-POLICY = SHAPE.model_copy(update={"hidden": 64, "heads": 2, "kv_heads": 1, "vision_hidden": 64})
+POLICY = SHAPE.model_copy(
+    update={"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "vision_hidden_size": 64}
+)
 ROWS = [{"id": str(i), "image": f"noise {i}", "problem": " ".join(TEXT.split()[3 : 6 + i % 5])} for i in range(8)]
 
 
@@ -47,7 +50,7 @@ def settings(**changes: Any) -> tuple[Grpo, Launch]:
     params = load_params(ROOT / "profiles/tiny.yaml")
     python = str(ROOT / ".venv-vllm/bin/python")
     launch = {"vllm_python": python, "vllm_context": 256, "threads": 1, "processes": 1} | changes
-    return params.grpo.model_copy(update={"max_new_tokens": 24}), params.launch.model_copy(update=launch)
+    return params.grpo.model_copy(update={"max_completion_length": 24}), params.launch.model_copy(update=launch)
 
 
 def policy(family: Family) -> Any:
@@ -113,7 +116,7 @@ def refuses_a_stale_engine(mutant: bool) -> None:
     sampler, model = running("qwen2_5_vl")
     sampler.sync(model, 10)
     move(model, 10)  # and no push
-    config = sampler.config.model_copy(update={"max_dlogp": 1e3} if mutant else {})
+    config = sampler.config.model_copy(update={"max_logprob_diff": 1e3} if mutant else {})
     try:
         self_test(sampler, model, processor(), ROWS, NoiseImages(), config, RANKS)
     except UserError as refusal:

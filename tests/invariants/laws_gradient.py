@@ -1,4 +1,4 @@
-"""The gradient of a step depends on its rollouts only, and what must not move does not."""
+"""Invariance of a step's gradient to everything but its rollouts; frozen weights do not move."""
 
 import signal
 import tempfile
@@ -73,7 +73,7 @@ def no_hang(mutant: bool) -> None:
 def all_cut_moves_nothing(mutant: bool) -> None:
     cut = [replace(g, completions=[replace(c, finished=False) for c in g.completions]) for g in groups()]
     with planted(mutant, "wethink.rl.rollouts.Group.loss_mask", lambda self, config: self.known):
-        (found,) = in_world(1, gradient, launch(0, FOLDER), settings(16, overlong="mask"), [8], cut)
+        (found,) = in_world(1, gradient, launch(0, FOLDER), settings(16, mask_truncated_completions=True), [8], cut)
     assert all(float(np.abs(value).max()) == 0 for value in found.values())
 
 
@@ -90,7 +90,7 @@ def junk_that_is_not_learned_changes_nothing(mutant: bool) -> None:
     junk = torch.where(per_token(learned, lengths), loss, torch.tensor(1e4))
     if mutant:
         learned = torch.ones_like(learned)
-    for aggregation in ("token", "sequence", "constant"):
+    for aggregation in ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"):
         weight = token_weights(lengths, learned, aggregation)  # type: ignore[arg-type]
         assert (loss * weight).sum() == (junk * weight).sum()
 

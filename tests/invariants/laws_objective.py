@@ -1,4 +1,4 @@
-"""The losses equal a reference written from the formulas with loops over scalars, over random shapes."""
+"""Parity of the losses with scalar reference loops from the papers' formulas, over random shapes."""
 
 import math
 import statistics
@@ -11,12 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.invariants.invariant import Law, planted
+from wethink.common.paths import ROOT
+from wethink.config.grpo import Correction, Grpo
+from wethink.config.params import load_params
 from wethink.config.training import Family
 from wethink.rl import objective
 
 EXAMPLES = settings(
     deadline=None, max_examples=120, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
+TINY = load_params(ROOT / "profiles/tiny.yaml").grpo
 logps = st.floats(-6, 0)
 token = st.tuples(logps, logps, logps, logps)  # current, old, engine, reference
 completion = st.tuples(st.lists(token, min_size=1, max_size=6), st.floats(-3, 3), st.booleans())
@@ -25,14 +29,14 @@ completion = st.tuples(st.lists(token, min_size=1, max_size=6), st.floats(-3, 3)
 @st.composite
 def options(draw: st.DrawFn) -> dict[str, Any]:
     return {
-        "ratio": draw(st.sampled_from(["token", "sequence", "none"])),
-        "aggregation": draw(st.sampled_from(["token", "sequence", "constant"])),
-        "clip_low": draw(st.floats(1e-4, 0.5)),
-        "clip_high": draw(st.floats(1e-4, 0.5)),
-        "dual_clip": draw(st.sampled_from([0.0, 3.0])),
-        "kl": draw(st.sampled_from([0.0, 0.01, 1.0])),
+        "importance_sampling_level": draw(st.sampled_from(["token", "sequence", "none"])),
+        "loss_agg_mode": draw(st.sampled_from(["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"])),
+        "clip_ratio_low": draw(st.floats(1e-4, 0.5)),
+        "clip_ratio_high": draw(st.floats(1e-4, 0.5)),
+        "clip_ratio_c": draw(st.sampled_from([0.0, 3.0])),
+        "kl_coef": draw(st.sampled_from([0.0, 0.01, 1.0])),
         "kl_estimator": draw(st.sampled_from(["k1", "k3"])),
-        "kl_correction": draw(st.booleans()),
+        "use_bias_correction_kl": draw(st.booleans()),
         "mode": draw(st.sampled_from(["none", "truncate", "mask"])),
         "level": draw(st.sampled_from(["token", "sequence"])),
         "floor": draw(st.sampled_from([0.0, 0.5])),
@@ -41,22 +45,28 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def by_tensors(rows: list[Any], o: dict[str, Any], limit: int) -> float:
-    """The loss as `learning.learn` puts it together."""
+    """The loss of `objective.policy_loss`, aggregated over all tokens at once."""
     lengths = torch.tensor([len(tokens) for tokens, _, _ in rows])
     now, old, engine, ref = (
         torch.tensor([t[i] for tokens, _, _ in rows for t in tokens], dtype=torch.float64) for i in range(4)
     )
     advantages = objective.per_token(torch.tensor([a for _, a, _ in rows], dtype=torch.float64), lengths)
-    learned = torch.tensor([flag for _, _, flag in rows])
-    ratio = objective.log_ratio(now, old, lengths, o["ratio"]).exp()
-    loss, _, _ = objective.surrogate(
-        ratio, advantages, clip_low=o["clip_low"], clip_high=o["clip_high"], dual_clip=o["dual_clip"]
-    )
-    loss = loss * objective.correction(old, engine, lengths, o["mode"], o["level"], o["floor"], o["cap"])
-    loss = loss + o["kl"] * objective.kl_penalty(now, ref, o["kl_estimator"], ratio if o["kl_correction"] else None)
-    tokens, sequences = int((lengths * learned).sum()), int(learned.sum())
-    below = objective.denominator(tokens, sequences, o["aggregation"], limit)
-    return float((loss * objective.token_weights(lengths, learned, o["aggregation"])).sum() / max(1, below))
+    carries = torch.tensor([flag for _, _, flag in rows])
+    config = configured(o)
+    terms = objective.policy_loss(now, old, engine, ref, advantages, lengths, config)
+    tokens, sequences = int((lengths * carries).sum()), int(carries.sum())
+    below = objective.denominator(tokens, sequences, config.loss_agg_mode, limit)
+    return float((terms.loss * objective.token_weights(lengths, carries, config.loss_agg_mode)).sum() / max(1, below))
+
+
+def configured(o: dict[str, Any]) -> Grpo:
+    """The tiny profile's GRPO with the drawn options."""
+    names = (
+        "importance_sampling_level", "loss_agg_mode", "clip_ratio_low", "clip_ratio_high", "clip_ratio_c", "kl_coef",
+        "kl_estimator", "use_bias_correction_kl",
+    )  # fmt: skip
+    correction = Correction.model_construct(**{name: o[name] for name in ("mode", "level", "floor", "cap")})
+    return TINY.model_copy(update={name: o[name] for name in names} | {"rollout_correction": correction})
 
 
 def by_scalars(rows: list[Any], o: dict[str, Any], limit: int) -> float:
@@ -69,10 +79,10 @@ def by_scalars(rows: list[Any], o: dict[str, Any], limit: int) -> float:
         whole = math.exp(sum(now - old for now, old, _, _ in steps) / len(steps))
         product = math.exp(min(20.0, max(-20.0, sum(old - engine for _, old, engine, _ in steps))))
         for now, old, engine, ref in steps:
-            rho = {"token": math.exp(now - old), "sequence": whole, "none": 1.0}[o["ratio"]]
-            value = min(rho * advantage, min(max(rho, 1 - o["clip_low"]), 1 + o["clip_high"]) * advantage)
-            if o["dual_clip"] and advantage < 0:
-                value = max(value, o["dual_clip"] * advantage)
+            rho = {"token": math.exp(now - old), "sequence": whole, "none": 1.0}[o["importance_sampling_level"]]
+            value = min(rho * advantage, min(max(rho, 1 - o["clip_ratio_low"]), 1 + o["clip_ratio_high"]) * advantage)
+            if o["clip_ratio_c"] and advantage < 0:
+                value = max(value, o["clip_ratio_c"] * advantage)
             weight = math.exp(old - engine) if o["level"] == "token" else product
             if o["mode"] == "none":
                 weight = 1.0
@@ -81,9 +91,11 @@ def by_scalars(rows: list[Any], o: dict[str, Any], limit: int) -> float:
             elif not o["floor"] <= weight <= o["cap"]:
                 weight = 0.0
             divergence = now - ref if o["kl_estimator"] == "k1" else math.exp(ref - now) - (ref - now) - 1
-            own += -weight * value + o["kl"] * divergence * (rho if o["kl_correction"] else 1.0)
-        total += own / len(steps) if o["aggregation"] == "sequence" else own
-    below = {"token": tokens, "sequence": sequences, "constant": sequences * limit}[o["aggregation"]]
+            own += -weight * value + o["kl_coef"] * divergence * (rho if o["use_bias_correction_kl"] else 1.0)
+        total += own / len(steps) if o["loss_agg_mode"] == "seq-mean-token-mean" else own
+    below = {"token-mean": tokens, "seq-mean-token-mean": sequences, "seq-mean-token-sum-norm": sequences * limit}[
+        o["loss_agg_mode"]
+    ]
     return total / max(1, below)
 
 

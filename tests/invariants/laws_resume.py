@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends with the bytes of one that was left alone."""
+"""Resume invariant: a killed and restarted run ends with the bytes of an undisturbed one."""
 
 import shutil
 import tempfile
@@ -25,9 +25,9 @@ def settings(stage: str, zero: int) -> dict[str, Any]:
     """Six steps, a checkpoint after every second, and everything switched on that moves the data cursor."""
     muon = {"sft__optim__muon_lr": None} if zero == 3 else {}
     return muon | {
-        f"{stage}__optim__steps": STEPS,
-        f"{stage}__optim__save_every": 2,
-        "grpo__refills": 2,
+        f"{stage}__optim__max_steps": STEPS,
+        f"{stage}__optim__save_steps": 2,
+        "grpo__max_resample_rounds": 2,
         "grpo__curriculum_pool": 2,
         "launch__deepspeed": str(ROOT / f"infra/deepspeed/zero{zero}_fp32.json"),
     }
@@ -51,9 +51,7 @@ def survives(mutant: bool, *, stage: str, zero: int, world: int = 1) -> None:
             time.sleep(0.002)
         end(children)  # SIGKILL
         assert (home / "killed/state.json").exists(), "nothing was there to go on from"
-        with planted(
-            mutant, f"wethink.{'training.supervised' if stage == 'sft' else 'rl.trainer'}.restore_state", forgets
-        ):
+        with planted(mutant, f"wethink.{'training.supervised' if stage == 'sft' else 'rl.run'}.restore_state", forgets):
             in_world(world, rank, folder, stage, home / "killed", given)
         whole, ours = published(home / "whole"), published(home / "killed")
         assert [row["step"] for row in ours["log"]] == list(range(1, STEPS + 1)), "a step is missing or logged twice"

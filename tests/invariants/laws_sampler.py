@@ -1,4 +1,4 @@
-"""The in-process sampler writes what `model.generate` writes, and its log-probs are those of the learning pass."""
+"""Parity of the in-process sampler: tokens of `model.generate`, log-probs of the training pass."""
 
 import numpy as np
 import torch
@@ -83,11 +83,13 @@ def logps_as_teacher_forced(mutant: bool) -> None:
 def written_in_passes_as_at_once(mutant: bool) -> None:
     made, prompts = _prompts(12)
     model, _ = _policies(False)
-    config = load_params(ROOT / "profiles/tiny.yaml").grpo.model_copy(update={"group": 4, "max_new_tokens": LENGTH})
+    config = load_params(ROOT / "profiles/tiny.yaml").grpo.model_copy(
+        update={"num_generations": 4, "max_completion_length": LENGTH}
+    )
     rows, stream, found = [{"id": str(i)} for i in range(12)], np.random.default_rng(0), []
     with planted(mutant, "wethink.generation.sampler.uniforms", lambda *given: stream.random((4, LENGTH))):
         for budget in (None, 200):  # tokens: three prompts or so a pass
-            optim = config.optim.model_copy(update={"micro_tokens": budget})
+            optim = config.optim.model_copy(update={"max_token_len_per_gpu": budget})
             sampler = InProcess(made, config.model_copy(update={"optim": optim}), torch.device("cpu"))
             sampler.sync(model, 0)
             groups = sampler.sample(rows, prompts, NoiseImages(), 0, 0)

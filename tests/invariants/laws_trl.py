@@ -1,7 +1,7 @@
-"""TRL's GRPOTrainer, with the same rollouts and the matching options, computes the same gradient: rewards to weights.
+"""Gradient parity with TRL's GRPOTrainer on the same rollouts and options, from rewards to weights.
 
-It needs `.venv-trl` (`make .venv-trl/.installed`). Two of TRL's habits are matched, because they are choices and not
-mistakes: its ε beside the std is 1e-4, and it scores with the whole vocabulary, banned tokens included.
+Needs `.venv-trl` (`make .venv-trl/.installed`). Two choices of TRL are matched: its ε beside the std is 1e-4, and its
+log-probs are over the whole vocabulary, banned tokens included.
 """
 
 import json
@@ -76,54 +76,56 @@ SETTINGS = (
     Setting(
         "token mean, group std, truncated ones masked",
         {"loss_type": "dapo", "beta": 0.0, "mask_truncated_completions": True},
-        {"aggregation": "token", "advantage": "group", "overlong": "mask"},
+        {"loss_agg_mode": "token-mean", "scale_rewards": "group", "mask_truncated_completions": True},
         "population std instead of n − 1", "wethink.rl.objective.centre", _population,
     ),
     Setting(
         "sequence mean, k3 penalty, T = 0.7",
         {"loss_type": "grpo", "beta": 0.5, "use_bias_correction_kl": False, "temperature": 0.7},
-        {"aggregation": "sequence", "kl": 0.5, "kl_estimator": "k3", "temperature": 0.7},
-        "k1 instead of k3", "wethink.rl.update.kl_penalty", lambda logps, ref, _, ratio: _kl(logps, ref, "k1", ratio),
+        {"loss_agg_mode": "seq-mean-token-mean", "kl_coef": 0.5, "kl_estimator": "k3", "temperature": 0.7},
+        "k1 instead of k3", "wethink.rl.objective.kl_penalty",
+        lambda logps, ref, _, ratio: _kl(logps, ref, "k1", ratio),
     ),
     Setting(
         "constant length, no std, corrected penalty",
         {"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.5, "use_bias_correction_kl": True},
-        {"aggregation": "constant", "advantage": "none", "kl": 0.5, "kl_estimator": "k3", "kl_correction": True},
-        "no ratio on the penalty", "wethink.rl.update.kl_penalty", lambda logps, ref, k, _: _kl(logps, ref, k),
+        {"loss_agg_mode": "seq-mean-token-sum-norm", "scale_rewards": "none", "kl_coef": 0.5, "kl_estimator": "k3",
+         "use_bias_correction_kl": True},
+        "no ratio on the penalty", "wethink.rl.objective.kl_penalty", lambda logps, ref, k, _: _kl(logps, ref, k),
     ),
     Setting(
         "GSPO's ratio of whole completions",
         {"loss_type": "grpo", "importance_sampling_level": "sequence", "beta": 0.0},
-        {"aggregation": "sequence", "ratio": "sequence"},
-        "nothing is clipped", "wethink.rl.update.surrogate", _unclipped,
+        {"loss_agg_mode": "seq-mean-token-mean", "importance_sampling_level": "sequence"},
+        "nothing is clipped", "wethink.rl.objective.surrogate", _unclipped,
         clip=(0.03, 0.04),
     ),
     Setting(
         "batch std",
         {"loss_type": "dapo", "scale_rewards": "batch", "beta": 0.0},
-        {"aggregation": "token", "advantage": "batch"},
-        "nothing is clipped", "wethink.rl.update.surrogate", _unclipped,
+        {"loss_agg_mode": "token-mean", "scale_rewards": "batch"},
+        "nothing is clipped", "wethink.rl.objective.surrogate", _unclipped,
     ),
     Setting(
         "components normalised before the sum",
         {"loss_type": "dapo", "multi_objective_aggregation": "normalize_then_sum", "beta": 0.0},
-        {"aggregation": "token", "advantage": "batch", "normalize": "components"},
+        {"loss_agg_mode": "token-mean", "scale_rewards": "batch", "multi_objective_aggregation": "normalize_then_sum"},
         "the sum is normalised", "wethink.rl.rollouts.component_advantages", _sum_first,
     ),
     Setting(
         "engine's log-probs, weights truncated per token",
         {"loss_type": "dapo", "beta": 0.0, "vllm_importance_sampling_mode": "token_truncate",
          "vllm_importance_sampling_clip_max": 1.1},
-        {"correction": {"mode": "truncate", "level": "token", "floor": 0.0, "cap": 1.1}},
-        "no correction", "wethink.rl.update.correction", lambda old, *_, **__: torch.ones_like(old),
+        {"rollout_correction": {"mode": "truncate", "level": "token", "floor": 0.0, "cap": 1.1}},
+        "no correction", "wethink.rl.objective.correction", lambda old, *_, **__: torch.ones_like(old),
         ratios=False,
     ),
     Setting(
         "engine's log-probs, whole completions masked",
         {"loss_type": "dapo", "beta": 0.0, "vllm_importance_sampling_mode": "sequence_mask",
          "vllm_importance_sampling_clip_max": 1.2, "vllm_importance_sampling_clip_min": 0.5},
-        {"correction": {"mode": "mask", "level": "sequence", "floor": 0.5, "cap": 1.2}},
-        "no correction", "wethink.rl.update.correction", lambda old, *_, **__: torch.ones_like(old),
+        {"rollout_correction": {"mode": "mask", "level": "sequence", "floor": 0.5, "cap": 1.2}},
+        "no correction", "wethink.rl.objective.correction", lambda old, *_, **__: torch.ones_like(old),
         ratios=False,
     ),
 )  # fmt: skip
@@ -241,7 +243,7 @@ def ours(family: Family, setting: Setting) -> dict[str, np.ndarray]:
     with mock.patch.object(objective, "EPSILON", 1e-4):
         groups = assign_advantages(groups, config, rewards, ranks)
     assert all(group.has_signal for group in groups)
-    reference = CompletionLogProbs(other_policy(family), []) if config.kl else None
+    reference = CompletionLogProbs(other_policy(family), []) if config.kl_coef else None
     return descent(
         CompletionLogProbs(model, []), made, stage, config, groups, reference, old if setting.ratios else None
     )

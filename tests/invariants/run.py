@@ -1,4 +1,7 @@
-"""`make laws`: every law of training and its mutant → reports/laws.json. Arguments are words of the names wanted."""
+"""`make laws`: all training invariants and their mutants; writes reports/laws.json.
+
+Arguments select the laws whose names contain all of them.
+"""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The quick laws, each with its mutant; `make laws` checks all of them."""
+"""Tests of the quick training invariants and their mutants; `make laws` checks all of them."""
 
 import pytest
 

@@ -1,10 +1,10 @@
-"""TRL's half of the parity law: the gradients of its GRPOTrainer on given rollouts. Runs in .venv-trl.
+"""TRL's side of the gradient parity test: its GRPOTrainer on given rollouts. Runs in .venv-trl.
 
     .venv-trl/bin/python -m tests.invariants.trl_peer FOLDER
 
 FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: prompts,
-completions, reward components, log-probs, and settings by name. Only sampling is taken out of the trainer: tokenising,
-images, rewards, advantages, log-probs, loss and backward pass are TRL's. Each gradient goes to `<name>.safetensors`.
+completions, reward components, log-probs, and settings by name. Only sampling is replaced: tokenising, images, rewards,
+advantages, log-probs, loss and backward pass are TRL's. Each gradient is written to `<name>.safetensors`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A project folder small enough to run `sft` and `grpo` in seconds, for laws that need whole stages."""
+"""Tiny project folder in which `sft` and `grpo` run in seconds, for invariants of whole stages."""
 
 import hashlib
 import io
@@ -72,10 +72,16 @@ def build(folder: Path) -> Path:
     for name in ("base", "sft"):
         save_policy(model, None, made, folder / "models" / name, "card")
     params = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
-    params["sft"]["optim"] |= {"steps": SFT_STEPS, "batch": 5, "micro_batch": 2, "save_every": 4}
+    params["sft"]["optim"] |= {"max_steps": SFT_STEPS, "train_batch_size": 5, "micro_batch_size": 2, "save_steps": 4}
     params["sft"]["optim"] |= {"lr": 0.01, "muon_lr": 0.02}
-    params["grpo"]["optim"] |= {"steps": GRPO_STEPS, "batch": 4, "micro_batch": 8, "save_every": 2, "lr": 0.001}
-    params["grpo"] |= {"group": 4, "max_new_tokens": 12, "start": "base"}
+    params["grpo"]["optim"] |= {
+        "max_steps": GRPO_STEPS,
+        "train_batch_size": 4,
+        "micro_batch_size": 8,
+        "save_steps": 2,
+        "lr": 0.001,
+    }
+    params["grpo"] |= {"num_generations": 4, "max_completion_length": 12, "start": "base"}
     params["launch"] |= {"processes": 1, "threads": 1, "deepspeed": str(ROOT / "infra/deepspeed/zero1_fp32.json")}
     write_json(folder / "params.json", params)
     (folder / "params.yaml").write_text((folder / "params.json").read_text())  # JSON is YAML
@@ -128,7 +134,7 @@ def stage(
 ) -> dict[str, str]:
     """Run a stage with the folder's parameters; return the sha256 of what it published.
 
-    `overrides` are dotted keys with `__` for the dot: `grpo__optim__steps=3`, `launch__deepspeed=…`.
+    `overrides` are dotted keys with `__` for the dot: `grpo__optim__max_steps=3`, `launch__deepspeed=…`.
     """
     params = changed(folder, {"launch__processes": processes} | overrides)
     (folder / "params.yaml").write_text(json.dumps(params))

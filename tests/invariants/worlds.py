@@ -1,4 +1,4 @@
-"""Small worlds of ranks by forking, so that DeepSpeed and PyTorch are imported once and not once per rank and law."""
+"""Forked multi-rank worlds, so that DeepSpeed and PyTorch are imported once, not per rank and law."""
 
 import contextlib
 import os

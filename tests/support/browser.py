@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: headless Chromium, driven by Playwright. Where it is missing, the test fails."""
+"""Headless Chromium for tests of HTML pages, driven by Playwright; without it the tests fail."""
 
 import os
 import shutil

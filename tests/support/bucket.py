@@ -1,4 +1,4 @@
-"""A bucket with a queue that hears of it, on loopback, for tests of what arrives there."""
+"""S3 bucket with an SQS notification queue on loopback (moto), for tests of image sources."""
 
 import urllib.request
 from collections.abc import Iterator

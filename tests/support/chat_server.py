@@ -1,10 +1,10 @@
-"""A chat-completions server that follows a script and misbehaves: real HTTP on loopback, in a process of its own.
+"""Scripted chat-completions server with injected faults: HTTP on loopback, in its own process.
 
     python -m tests.support.chat_server --address FILE [--faults .3] [--content .1] [--latency .01] [--stall 30]
 
-What it answers is a function of the request alone, content faults included (truncated JSON, wrong fields,
-refusals, orders to whoever reads them, a reply of 1 MB). Transport faults come at random: latency, 429 with
-Retry-After, 500, resets, stalls, half a body, a page of HTML. `GET /stats` tells what it has sent so far.
+A response is a function of the request alone, content faults included (truncated JSON, wrong fields, refusals, prompt
+injections, a reply of 1 MB). Transport faults are random: latency, 429 with Retry-After, 500, resets, stalls, half a
+body, a page of HTML. `GET /stats` returns counts of the requests and responses so far.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How much memory a call takes, in a process whose other threads also allocate."""
+"""Peak memory of a call, in a process whose other threads also allocate."""
 
 import tracemalloc
 from collections.abc import Callable

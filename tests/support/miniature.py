@@ -1,4 +1,4 @@
-"""A policy of a few thousand weights and images of noise, for tests of the maths."""
+"""Tiny policy of a few thousand weights, and noise images, for tests of the maths."""
 
 from functools import lru_cache
 
@@ -12,7 +12,14 @@ from wethink.models.policy import Processor, chat_template
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 
 SHAPE = TinyModel(
-    hidden=32, layers=2, heads=2, kv_heads=1, ff=48, vision_depth=2, vision_hidden=32, initializer_range=0.3
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    intermediate_size=48,
+    vision_depth=2,
+    vision_hidden_size=32,
+    initializer_range=0.3,
 )
 TEXT = "think then answer how many things are red or blue ? what is the level of green circle square 1 2 3 4 , : yes no"
 

@@ -94,7 +94,14 @@ def blank_base(folder: Path, texts: list[str]) -> None:
     tokenizer = build_tokenizer(words([*texts, *map(str, range(20))]))
     tokenizer.chat_template = chat_template("")
     shape = TinyModel(
-        hidden=32, layers=2, heads=2, kv_heads=1, ff=64, vision_depth=1, vision_hidden=32, initializer_range=0.05
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=64,
+        vision_depth=1,
+        vision_hidden_size=32,
+        initializer_range=0.05,
     )
     save_policy(build_model(shape, tokenizer, 0), None, Processor(tokenizer, build_image_processor(56)), folder, "base")
 

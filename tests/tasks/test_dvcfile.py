@@ -60,7 +60,7 @@ def test_after_a_run_dvc_is_clean_and_one_changed_parameter_touches_only_what_de
     page = Path(dvc("plots", "show").strip().removeprefix("file://"))
     assert "SFT: loss" in page.read_text(encoding="utf-8") and "GRPO: reward" in page.read_text(encoding="utf-8")
 
-    set_param("grpo", "clip_low", 0.19)
+    set_param("grpo", "clip_ratio_low", 0.19)
     assert dvc_status.changed_stages() == {"grpo", "evaluate", "report"}
     set_param("launch", "threads", 2)
     assert dvc_status.changed_stages() == {"grpo", "evaluate", "report"}

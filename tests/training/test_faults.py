@@ -107,10 +107,10 @@ LOOPS = [("sft", "training__supervised"), ("grpo", "rl__trainer")]
 def test_a_step_without_a_finite_gradient_is_skipped_counted_and_its_rows_are_kept(
     workshop: Path, name: str, loop: str
 ) -> None:
-    same = {f"{name}__optim__schedule": "constant", f"{name}__optim__warmup": 0.0, "grpo__kl": 0.0}
+    same = {f"{name}__optim__lr_scheduler_type": "constant", f"{name}__optim__warmup_ratio": 0.0, "grpo__kl_coef": 0.0}
     poison = Poison(lambda step: step == 2)
-    assert told(workshop, name, same | {f"{name}__optim__steps": 3}, **poison.plants(loop)) == ""
-    assert told(workshop, name, same | {f"{name}__optim__steps": 2}, "two") == ""
+    assert told(workshop, name, same | {f"{name}__optim__max_steps": 3}, **poison.plants(loop)) == ""
+    assert told(workshop, name, same | {f"{name}__optim__max_steps": 2}, "two") == ""
     assert [line["skipped"] for line in steps(workshop)] == [0, 0, 1]
     (kept,) = read_jsonl(workshop / "scratch/skipped.jsonl")
     assert kept["step"] == 3 and kept["rows"]
@@ -121,7 +121,7 @@ def test_a_step_without_a_finite_gradient_is_skipped_counted_and_its_rows_are_ke
 @pytest.mark.parametrize(("name", "loop"), LOOPS)
 def test_too_many_such_steps_in_a_row_stop_the_stage_with_the_rows_named(workshop: Path, name: str, loop: str) -> None:
     poison = Poison(lambda step: step != 1)
-    sentence = told(workshop, name, {f"{name}__optim__max_skipped": 2}, **poison.plants(loop))
+    sentence = told(workshop, name, {f"{name}__optim__max_skipped_steps": 2}, **poison.plants(loop))
     assert "not finite in 2 steps in a row, the last at step 4" in sentence and "skipped.jsonl" in sentence
     assert [record["step"] for record in read_jsonl(workshop / "scratch/skipped.jsonl")] == [1, 3, 4]
     assert not (workshop / "scratch/out/model.safetensors").exists()
@@ -207,7 +207,9 @@ def _grow(folder: Path) -> None:
     from wethink.models.tiny import build_model
 
     made = processor()
-    save_policy(build_model(SHAPE.model_copy(update={"layers": 3}), made.tokenizer, 0), None, made, folder, "card")
+    save_policy(
+        build_model(SHAPE.model_copy(update={"num_hidden_layers": 3}), made.tokenizer, 0), None, made, folder, "card"
+    )
 
 
 def test_a_checkpoint_of_another_architecture_and_one_with_tensors_missing_are_refused(workshop: Path) -> None:
@@ -238,7 +240,7 @@ def test_a_question_longer_than_the_context_is_dropped_whole_and_counted(worksho
     long = next(row for row in rows if bool(row["refined_cot"]) == (name == "sft"))
     long["problem"] = "red " * 600  # the context holds 512
     write_jsonl(workshop / "data/valid/rows.jsonl", rows)
-    assert told(workshop, name, {f"{name}__optim__steps": 1}) == ""
+    assert told(workshop, name, {f"{name}__optim__max_steps": 1}) == ""
     assert read_json(workshop / "scratch/out/metrics.json")["dropped_overlong"] == 1
     write_jsonl(workshop / "data/valid/rows.jsonl", [row | {"problem": "red " * 600} for row in rows])
     assert "too long for the model's context" in told(workshop, name, {}, "none")
@@ -274,6 +276,6 @@ def test_a_gpu_without_enough_memory_is_a_sentence_with_what_to_lower(workshop: 
     def learn(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    sentence = told(workshop, "grpo", {}, rl__trainer__accumulate_gradients=accumulate_gradients)
-    assert sentence.startswith("stage 'grpo' needs more memory than this GPU has: lower optim.micro_tokens")
+    sentence = told(workshop, "grpo", {}, rl__trainer__accumulate_gradients=learn)
+    assert sentence.startswith("stage 'grpo' needs more memory than this GPU has: lower optim.max_token_len_per_gpu")
     assert read_json(workshop / "scratch/failure.json")["message"] == sentence

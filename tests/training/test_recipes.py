@@ -41,17 +41,17 @@ def moved(workshop: Path, scratch: str) -> bool:
 @pytest.mark.parametrize("recipe", ["wethink", "dapo", "dr-grpo", "gspo"])
 def test_a_recipe_trains_a_step(workshop: Path, recipe: str) -> None:
     given = dict(dotted(load_yaml(ROOT / f"profiles/{recipe}.yaml")))
-    given |= {"grpo__optim__steps": 1, "grpo__optim__batch": 16, "grpo__max_new_tokens": 12}
+    given |= {"grpo__optim__max_steps": 1, "grpo__optim__train_batch_size": 16, "grpo__max_completion_length": 12}
     assert told(workshop, "grpo", given, recipe) == ""
     (line,) = read_jsonl(workshop / recipe / "metrics.jsonl")
-    assert line["rounds"] <= given.get("grpo__refills", 0) + 1 and not line["skipped"]
+    assert line["rounds"] <= given.get("grpo__max_resample_rounds", 0) + 1 and not line["skipped"]
     assert moved(workshop, recipe)
 
 
 @pytest.mark.parametrize("file", ["zero1_bf16", "zero3_bf16", "zero2_offload_fp32", "zero3_offload_fp32"])
 def test_grpo_with_a_reference_policy_trains_a_step_through_a_deepspeed_file(workshop: Path, file: str) -> None:
-    given = {"launch__deepspeed": str(ROOT / f"infra/deepspeed/{file}.json"), "grpo__kl": 0.01}
-    given |= {"grpo__optim__steps": 1, "grpo__max_dlogp": 0.1}
+    given = {"launch__deepspeed": str(ROOT / f"infra/deepspeed/{file}.json"), "grpo__kl_coef": 0.01}
+    given |= {"grpo__optim__max_steps": 1, "grpo__max_logprob_diff": 0.1}
     assert told(workshop, "grpo", given, file) == ""
     assert moved(workshop, file)
 

@@ -145,9 +145,9 @@ def test_shuffled_golds_keep_each_kinds_answers_and_move_most_of_them() -> None:
 
 
 def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
-    optim = Optim(lr=1.0, steps=100, batch=1, warmup=0.1)
+    optim = Optim(lr=1.0, max_steps=100, train_batch_size=1, warmup_ratio=0.1)
     rates = [learning_rate(optim, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == 1.0 and rates[-1] < 0.001
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
-    constant = optim.model_copy(update={"schedule": "constant"})
+    constant = optim.model_copy(update={"lr_scheduler_type": "constant"})
     assert learning_rate(constant, 99) == 1.0

@@ -1,9 +1,9 @@
-"""One asynchronous client for every role of every endpoint that speaks chat completions. The only importer of openai.
+"""Asynchronous chat-completions client with stored responses, retries, circuit breakers and a budget.
 
-What is stored is never asked again. A call has a deadline; what may pass (429, 5xx, a reset, a stall) is tried
-again with growing, jittered pauses, and `Retry-After` is honoured. An endpoint that fails in a row is paused as
-a whole, so that no queue burns against it. Keys come from the environment and go nowhere else: no message here
-repeats what a server wrote, because some quote the key.
+Stored responses are reused. A call has a deadline; transient faults (429, 5xx, a reset, a stall) are retried with
+exponential, jittered backoff that honours `Retry-After`. A circuit breaker pauses an endpoint that fails in a row.
+API keys come from the environment and are sent to their endpoint only: no message repeats a server's text, because
+some servers quote the key. This is the only module that imports openai.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from wethink.config.launch import Endpoint
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-MAX_REPLY_CHARS = 65_536  # a longer reply is no answer
+MAX_REPLY_CHARS = 65_536  # a longer reply is cut and stored as 'overlong'
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 LONGEST_WAIT = 600.0  # that a Retry-After may ask for
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Unavailable(Exception):
-    """A call that brought no answer; `retryable`: another start may have more luck."""
+    """A call failed; `retryable`: a later run may succeed."""
 
     def __init__(self, reason: str, retryable: bool) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class Unavailable(Exception):
 
 
 class Chat:
-    """Asks endpoints. Use as an asynchronous context manager."""
+    """Client of all endpoints. Use as an asynchronous context manager."""
 
     def __init__(
         self,
@@ -51,9 +51,12 @@ class Chat:
         share: int = 1,
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     ) -> None:
-        """`max_cost` bounds the store's whole ledger, in the currency of the prices.
+        """Create one semaphore and one circuit breaker per endpoint; connect lazily.
 
-        `share`: how many processes divide an endpoint's concurrency among them.
+        Args:
+            max_cost: limit of the store's whole ledger, in the currency of the prices.
+            share: number of processes that divide an endpoint's concurrency.
+            say: prints notices for people.
         """
         self._endpoints, self._store, self._max_cost, self._say = dict(endpoints), store, max_cost, say
         self._clients: dict[str, AsyncOpenAI] = {}
@@ -61,7 +64,7 @@ class Chat:
         self._breakers = {name: Breaker() for name in endpoints}
         self._flights: dict[str, asyncio.Future[Answer]] = {}
         self._stopped: UserError | None = None
-        self.cost, self.bought = store.spent(), 0  # of the whole ledger; answers bought by this object
+        self.cost, self.bought = store.spent(), 0  # cost of the whole ledger; calls billed by this object
 
     async def __aenter__(self) -> "Chat":
         return self
@@ -71,12 +74,12 @@ class Chat:
             await client.close()
 
     async def ask(self, request: Request) -> Answer:
-        """The answer: stored, in flight already, or bought now.
+        """Return the response: stored, shared with a call in flight, or sent now.
 
         Raises:
-            Unavailable: this call failed, for good or after all its attempts.
-            UserError: nothing of the kind will succeed (no key, a wrong name, no budget, an endpoint that is down);
-                no further call goes out afterwards, while those on their way come home.
+            Unavailable: this call failed permanently or after its last attempt.
+            UserError: no such call can succeed (no key, a wrong name, no budget, an endpoint that is down).
+                No further call is sent afterwards; calls in flight complete.
         """
         key = request.key
         if stored := self._store.get(key):
@@ -91,7 +94,7 @@ class Chat:
                 self._stopped = self._stopped or error
             if not flight.cancelled():
                 flight.set_exception(error if isinstance(error, Exception) else Unavailable("stopped", retryable=True))
-                flight.exception()  # nobody need be waiting
+                flight.exception()  # marks it as retrieved: no other caller may be waiting
             raise
         else:
             flight.set_result(answer)
@@ -100,13 +103,13 @@ class Chat:
             del self._flights[key]
 
     async def _buy(self, request: Request, key: str) -> Answer:
-        """Attempts, until one is answered; a place in the queue is held only while one is on its way or due."""
+        """Attempt the call until it is answered; hold a slot only during an attempt."""
         endpoint, breaker = self._endpoints[request.endpoint], self._breakers[request.endpoint]
         pause, last = 0.0, "no attempt"
         for attempt in range(endpoint.attempts):
             await asyncio.sleep(pause)
             async with self._slots[request.endpoint], breaker.passage() as trial:
-                if stored := self._store.get(key):  # bought meanwhile, by a process beside this one
+                if stored := self._store.get(key):  # stored meanwhile by another process
                     return stored
                 found = await self._attempt(request, key, endpoint)
                 if isinstance(found, Answer) or not found.retryable:
@@ -120,14 +123,14 @@ class Chat:
             if breaker.down_for > endpoint.give_up_seconds:
                 raise UserError(
                     f"endpoint '{request.endpoint}' has not answered for {breaker.down_for:.0f} s ({found.name}); "
-                    "what is paid for is kept: start again when it is back.",
+                    "responses so far are stored: start again when it is back.",
                     exit_code=TRY_AGAIN_LATER,
                 )
             last, pause = found.name, max(found.wait, _backoff(attempt))
         raise Unavailable(f"{last} after {endpoint.attempts} attempts", retryable=True)
 
     async def _attempt(self, request: Request, key: str, endpoint: Endpoint) -> "Answer | _Fault":
-        """Send once, and write down what came of it."""
+        """Send the call once and record the outcome in the ledger."""
         if self._stopped is not None:
             raise self._stopped
         client = self._client(request.endpoint)
@@ -149,7 +152,11 @@ class Chat:
 
     @contextlib.contextmanager
     def _budgeted(self, request: Request, endpoint: Endpoint) -> Iterator[int | None]:
-        """Set aside the most that an attempt may cost; an attempt that could pass max_cost is not sent."""
+        """Reserve the maximum cost of an attempt and yield the reservation's id.
+
+        Raises:
+            UserError: the attempt could pass max_cost.
+        """
         dearest = _cost(endpoint, request.most_prompt_tokens(), request.max_tokens)
         if self._max_cost is None or not dearest:
             yield None
@@ -158,7 +165,7 @@ class Chat:
         if promise is None:
             raise UserError(
                 f"synthesize.max_cost is {self._max_cost:g}, {self._store.spent():.4g} are spent, and the next call "
-                "could pass it; what is paid for is kept. Raise it and start again."
+                "could pass it; responses so far are stored. Raise it and start again."
             )
         try:
             yield promise
@@ -182,7 +189,7 @@ class Chat:
             raise _Fault("no chat completion", retryable=True) from None
 
     def _client(self, name: str) -> "AsyncOpenAI":
-        """The endpoint's client, made at its first use, which says so if images leave the machine."""
+        """Return the endpoint's client; its creation prints a notice for a remote host."""
         if name not in self._clients:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -201,7 +208,7 @@ class Chat:
 
 
 def require_keys(endpoints: Mapping[str, Endpoint]) -> None:
-    """Refuse an endpoint whose key is not there, before anything is bought from the others.
+    """Check that every endpoint's key is set, before any call is billed.
 
     Raises:
         UserError: names the endpoint and its environment variable.
@@ -209,13 +216,13 @@ def require_keys(endpoints: Mapping[str, Endpoint]) -> None:
     for name, endpoint in endpoints.items():
         if endpoint.key_env is not None and not os.environ.get(endpoint.key_env):
             raise UserError(
-                f"endpoint '{name}' (launch.endpoints) wants its key in the environment variable "
+                f"endpoint '{name}' (launch.endpoints) needs its key in the environment variable "
                 f"{endpoint.key_env}, which is not set."
             )
 
 
 class _Fault(Exception):
-    """What became of one attempt; `wait`: seconds that the endpoint asked for."""
+    """A failed attempt; `wait`: seconds from the Retry-After header."""
 
     def __init__(self, name: str, retryable: bool, wait: float = 0.0) -> None:
         super().__init__(name)
@@ -223,7 +230,13 @@ class _Fault(Exception):
 
 
 def _read(reply: Any, request: Request) -> tuple[Answer, int, int]:
-    """Answer, prompt tokens and completion tokens of a response; servers may leave any field out."""
+    """Return a response's answer, prompt tokens and completion tokens.
+
+    Servers may leave any field out; missing token counts are estimated.
+
+    Raises:
+        _Fault: there are no choices.
+    """
     if not getattr(reply, "choices", None):
         raise _Fault("no chat completion", retryable=True)
     choice = reply.choices[0]
@@ -231,7 +244,7 @@ def _read(reply: Any, request: Request) -> tuple[Answer, int, int]:
     finish = "length" if choice.finish_reason == "length" else "stop"
     if refusal or choice.finish_reason == "content_filter":
         text, finish = str(refusal or text), "refusal"
-    usage = getattr(reply, "usage", None)  # without one, the bill is an estimate
+    usage = getattr(reply, "usage", None)  # without it the cost is an estimate
     prompt = getattr(usage, "prompt_tokens", None) or request.prompt_tokens()
     completion = getattr(usage, "completion_tokens", None) or len(text) // 3
     if len(text) > MAX_REPLY_CHARS:
@@ -240,11 +253,11 @@ def _read(reply: Any, request: Request) -> tuple[Answer, int, int]:
 
 
 def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()  # JSON may escape half a surrogate pair; UTF-8 cannot hold it
+    return text.encode("utf-8", "replace").decode()  # JSON can escape a lone surrogate, UTF-8 cannot encode it
 
 
 def _status_fault(status: int, headers: Mapping[str, str], request: Request, endpoint: Endpoint) -> Exception:
-    """What a status code means. Bodies are not repeated: some servers quote the key in them."""
+    """Map a status code to a UserError or a _Fault, without quoting the body."""
     where = f"endpoint '{request.endpoint}' ({endpoint.url})"
     if status in (401, 403):
         named = f"the key in {endpoint.key_env}" if endpoint.key_env else "a call without a key; set its key_env"
@@ -258,7 +271,7 @@ def _status_fault(status: int, headers: Mapping[str, str], request: Request, end
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for: a number, or a date."""
+    """Parse a Retry-After header (a number or a date) to seconds."""
     if not value:
         return 0.0
     try:
@@ -272,7 +285,7 @@ def _retry_after(value: str | None) -> float:
 
 
 def _backoff(attempt: int) -> float:
-    """Seconds before the next attempt: doubling, and jittered so that callers do not return in step."""
+    """Return the seconds before the next attempt: exponential, with jitter."""
     return min(LONGEST_BACKOFF, FIRST_BACKOFF * float(2**attempt)) * random.uniform(0.5, 1.0)
 
 

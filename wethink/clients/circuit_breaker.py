@@ -1,16 +1,19 @@
-"""A circuit breaker: an endpoint that fails in a row is left alone for a while, then tried with a single call."""
+"""Circuit breaker for an endpoint that fails in a row: a pause, then a single trial call."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-IN_A_ROW = 8  # failed attempts without an answer between them that open it
+IN_A_ROW = 8  # consecutive failed attempts that open the breaker
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds; doubled after every failed trial
 
 
 class Breaker:
-    """Closed: calls pass. Open: they wait, and burn none of their attempts. Half-open: one of them tries."""
+    """Circuit breaker of one endpoint.
+
+    Closed: calls pass. Open: calls wait without using up attempts. Half-open: a single call tries the endpoint.
+    """
 
     def __init__(self) -> None:
         self._failures = 0
@@ -21,17 +24,17 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls have to wait."""
+        """Whether calls must wait."""
         return self._open_until is not None
 
     @property
     def down_for(self) -> float:
-        """Seconds since the first failure after the last success; 0.0 while it answers."""
+        """Seconds since the first failure after the last success; 0.0 if there is none."""
         return 0.0 if self._down_since is None else time.monotonic() - self._down_since
 
     @asynccontextmanager
     async def passage(self) -> AsyncIterator[bool]:
-        """Wait until a call may go out; yields whether it is the one that tries an open endpoint."""
+        """Wait until a call may be sent; yield whether it is the trial call."""
         if not self.is_open:
             yield False
             return
@@ -44,12 +47,15 @@ class Breaker:
         yield False
 
     def succeeded(self) -> None:
-        """An answer came, or a refusal that shows the endpoint alive."""
+        """Close the breaker: the endpoint answered, or refused and so is alive."""
         self._failures, self._pause = 0, FIRST_PAUSE
         self._open_until = self._down_since = None
 
     def failed(self, trial: bool) -> None:
-        """No answer came. Calls that were on their way when it opened lengthen no pause; a failed trial does."""
+        """Record a failed attempt; open the breaker after IN_A_ROW of them.
+
+        Only a failed trial lengthens the pause; calls already in flight when the breaker opened do not.
+        """
         self._failures += 1
         self._down_since = self._down_since or time.monotonic()
         if trial:

@@ -1,4 +1,4 @@
-"""Many jobs at once, results in the order of the jobs, and never more of them in memory than a window."""
+"""Ordered concurrent map over coroutines with a bounded window."""
 
 import asyncio
 from collections import deque
@@ -11,11 +11,14 @@ T = TypeVar("T")
 
 
 async def ordered_map(jobs: Iterable[Callable[[], Coroutine[Any, Any, T]]], window: int) -> AsyncGenerator[T, None]:
-    """Yield what the jobs return, first job first, with at most `window` of them begun and not yet yielded.
+    """Run jobs concurrently and yield their results in the order of the jobs.
+
+    Args:
+        window: most jobs that are started and not yet yielded.
 
     Raises:
-        UserError: of the first job that raises one, once those that are under way have ended: what they
-            have paid for is to be kept.
+        UserError: from the first job that raises one, after the running jobs have ended, so that their
+            billed responses are stored.
     """
     running: deque[asyncio.Task[T]] = deque()
     try:

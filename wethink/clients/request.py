@@ -1,4 +1,4 @@
-"""What is asked of a model, as data. All that an answer depends on is in it, and so in its key."""
+"""Chat-completion request as data, with a key that covers all that its response depends on."""
 
 import base64
 import hashlib
@@ -16,24 +16,27 @@ OVERHEAD_TOKENS = 64  # of the chat template
 
 @dataclass(frozen=True)
 class Picture:
-    """An image to send: its identity (sha256, and the size if it was scaled), its bytes when they are needed."""
+    """An image to send; `load` reads the bytes on demand.
+
+    `id` is the sha256 of the stored image, with the size if it was scaled.
+    """
 
     id: str
     load: Callable[[], tuple[bytes, str]]  # → bytes, media type
     pixels: int
 
     def data_url(self) -> str:
-        """The image as a `data:` URL (RFC 2397)."""
+        """Return the image as a `data:` URL (RFC 2397)."""
         data, media_type = self.load()
         return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question to one model. Two requests with the same key are the same question."""
+    """One request to one model. Requests with equal keys share one response."""
 
     role: str  # of the annotator team, for the ledger; not part of the key
-    endpoint: str  # where; not part of the key either: the same model elsewhere is the same model
+    endpoint: str  # not part of the key: the same model at another endpoint is the same model
     model: str
     revision: str | None
     system: str
@@ -43,29 +46,29 @@ class Request:
     schema: Mapping[str, Any] = field(hash=False)  # JSON schema of the reply
     temperature: float
     max_tokens: int
-    sample: int = 0  # of several draws with the same words
+    sample: int = 0  # index among several samples of the same prompt
 
     @property
     def key(self) -> str:
-        """40 hex digits: the id of the call in rows, in the store and in the ledger."""
+        """Id of the call in rows, in the store and in the ledger: 40 hex digits."""
         image = self.picture.id if self.picture else None
         sampling = [self.temperature, self.max_tokens, self.sample]
         asked = [self.model, self.revision, self.system, self.user, image, self.schema_name, dict(self.schema)]
         return hashlib.sha256(dumps([asked, sampling]).encode()).hexdigest()[:40]
 
     def prompt_tokens(self) -> int:
-        """An estimate."""
+        """Estimate the prompt's tokens."""
         return self._image_tokens() + math.ceil((len(self.system) + len(self.user)) / CHARS_PER_TOKEN)
 
     def most_prompt_tokens(self) -> int:
-        """A bound: no tokenizer makes more tokens of a text than it has bytes."""
+        """Bound the prompt's tokens: no tokenizer gives more tokens than bytes."""
         return self._image_tokens() + len(self.system.encode()) + len(self.user.encode())
 
     def _image_tokens(self) -> int:
         return OVERHEAD_TOKENS + (math.ceil(self.picture.pixels / PIXELS_PER_TOKEN) if self.picture else 0)
 
     def body(self) -> dict[str, Any]:
-        """The arguments of a chat completion."""
+        """Return the arguments of `chat.completions.create`."""
         content: list[dict[str, Any]] = [{"type": "text", "text": self.user}]
         if self.picture:
             content.insert(0, {"type": "image_url", "image_url": {"url": self.picture.data_url()}})
@@ -75,7 +78,7 @@ class Request:
             "messages": [{"role": "system", "content": self.system}, {"role": "user", "content": content}],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
-            # As extra_body it is sent as it stands: openai would walk the whole schema on every call.
+            # extra_body is sent unchanged: otherwise openai walks the whole schema on every call.
             "extra_body": {"response_format": {"type": "json_schema", "json_schema": form}},
             **({"seed": self.sample} if self.temperature > 0 else {}),
         }

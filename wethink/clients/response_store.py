@@ -1,8 +1,8 @@
-"""What was paid for: answers of models by the content of their request, and the ledger of every call.
+"""Content-addressed store of model responses in SQLite, with a ledger of every call.
 
-One SQLite file outside outputs and scratch. An answer is committed before anything uses it, so that whoever
-kills the process loses no more than the calls in flight. Several processes may fill it side by side. It
-answers 'is this call paid?', never 'is this stage done?'; a call that failed is in the ledger only.
+One file outside outputs and scratch. A response is committed before it is used, so a killed process loses only the
+calls in flight. Several processes may fill the store concurrently. It records which calls are paid for, never
+which stages are done; a failed call is in the ledger only.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ BUSY = 60.0  # seconds to wait for another writer
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's reply: its text and how it ended ('stop', 'length', 'refusal' or 'overlong')."""
+    """A model's response; `finish` is 'stop', 'length', 'refusal' or 'overlong'."""
 
     text: str
     finish: str
@@ -40,7 +40,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One attempt, for the ledger. `outcome` is 'answered' or the name of the fault; cost in the price's currency."""
+    """One attempt, for the ledger.
+
+    `outcome` is 'answered' or the name of the fault; `cost` is in the currency of the prices.
+    """
 
     key: str
     role: str
@@ -54,13 +57,16 @@ class Call:
 
 
 class ResponseStore:
-    """Answers by key. Use as a context manager, from one thread; other processes may have it open as well."""
+    """Responses by request key. Use as a context manager, from one thread.
+
+    Other processes may have the same file open.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file.
+        """Open or create the file.
 
         Raises:
-            UserError: it is no such file, or cannot be written.
+            UserError: the file is no response store, or cannot be written.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +77,7 @@ class ResponseStore:
             )  # a commit outlives the process; a power cut may take the last
             self._base.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         except (sqlite3.Error, OSError) as error:
-            raise UserError(f"launch.answers: {path} cannot be opened as a store of answers ({error}).") from None
+            raise UserError(f"launch.answers: {path} cannot be opened as a response store ({error}).") from None
 
     def __enter__(self) -> "ResponseStore":
         return self
@@ -80,23 +86,30 @@ class ResponseStore:
         self._base.close()
 
     def get(self, key: str) -> Answer | None:
-        """The answer that was paid for, if there is one."""
+        """Return the stored response, or None."""
         found = self._base.execute("SELECT text, finish FROM answers WHERE key = ?", (key,)).fetchone()
         return Answer(*found) if found else None
 
     def put(self, answer: Answer, call: Call, promise: int | None = None) -> None:
-        """Keep an answer and its bill together, or neither; the first answer to a key stays."""
+        """Store a response and its ledger entry in one transaction.
+
+        The first response to a key stays. `promise` is the reservation to release.
+        """
         with self._transaction():
             self._base.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (call.key, answer.text, answer.finish))
             self._bill(call, promise)
 
     def failed(self, call: Call, promise: int | None = None) -> None:
-        """Note an attempt that brought no answer."""
+        """Record a failed attempt in the ledger."""
         with self._transaction():
             self._bill(call, promise)
 
     def reserve(self, cost: float, limit: float) -> int | None:
-        """Set `cost` aside, so that no process on this store can pass `limit`; None if it could be passed."""
+        """Reserve `cost`, so that all processes on this store together keep `limit`.
+
+        Returns:
+            The reservation's id, or None if `limit` could be passed.
+        """
         with self._transaction():
             for attempt in ("at once", "without the promises of the dead"):
                 spent, promised = self.spent(), "SELECT COALESCE(SUM(cost), 0) FROM promises"
@@ -108,16 +121,19 @@ class ResponseStore:
         return None
 
     def release(self, promise: int | None) -> None:
-        """Give back what was set aside for a call that was never answered and never billed."""
+        """Delete the reservation of a call that was never billed."""
         if promise is not None:
             self._base.execute("DELETE FROM promises WHERE id = ?", (promise,))
 
     def spent(self) -> float:
-        """The cost of all calls ever noted here."""
+        """Return the cost of all calls in the ledger."""
         return float(self._base.execute("SELECT cost FROM total").fetchone()[0])
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Calls, tokens, cost and mean latency by role, endpoint, model and outcome."""
+        """Sum calls, tokens and cost by role, endpoint, model and outcome.
+
+        The mean latency is in seconds.
+        """
         columns = ("role", "endpoint", "model", "outcome")
         totals = ("calls", "prompt_tokens", "completion_tokens", "cost", "mean_seconds")
         found = self._base.execute(
@@ -127,12 +143,12 @@ class ResponseStore:
         return [dict(zip((*columns, *totals), row, strict=True)) for row in found]
 
     def sample(self, count: int, role: str, having: bool) -> list[dict[str, Any]]:
-        """Answered calls with their answers, the first by key: a random sample, for keys are hashes.
+        """Return a random sample of answered calls with their responses.
 
         Args:
-            count: at most so many.
-            role: which calls.
-            having: those of this role, or (False) those of all others.
+            count: the maximum number; the first by key, which is random because keys are hashes.
+            role: the role to select or exclude.
+            having: True: calls of this role; False: calls of all others.
         """
         said = ("key", "role", "endpoint", "model", "text", "finish")
         columns = (*said, "seconds", "prompt_tokens", "completion_tokens", "cost", "at")
@@ -144,9 +160,9 @@ class ResponseStore:
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def duplicate_charges(self) -> int:
-        """Calls that were sent although their answer was here: never one, whoever was killed when.
+        """Count calls that were sent although their response was stored; expected 0.
 
-        The same question on its way twice, from two processes or around a kill, is not meant: nobody had its answer.
+        Two calls with one key in flight at once, from two processes or around a kill, do not count.
         """
         found = self._base.execute(
             "SELECT COUNT(*) FROM calls JOIN (SELECT key, MIN(at) AS stored FROM calls WHERE outcome = 'answered' "
@@ -165,7 +181,7 @@ class ResponseStore:
         self.release(promise)
 
     def _drop_stale_reservations(self) -> None:
-        """What was set aside by processes that were killed is free again."""
+        """Delete the reservations of processes that no longer run."""
         for (pid,) in self._base.execute("SELECT DISTINCT pid FROM promises").fetchall():
             try:
                 os.kill(pid, 0)
@@ -176,7 +192,7 @@ class ResponseStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing; a writer waits for another one at the start, not half-way."""
+        """Run the block in one transaction; waiting for another writer comes first."""
         self._base.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -1,10 +1,10 @@
-"""The one exception meant for people: a sentence that names what, where and the remedy."""
+"""User-facing errors (`UserError`) and the exit codes of stages and ranks."""
 
 
 class UserError(Exception):
-    """A mistake or a missing thing that the user can mend.
+    """An error that the user can fix.
 
-    The message is one or two sentences: what is wrong, where (file, key or row), what to do.
+    The message is one or two sentences: the fault, its place (file, key or row) and the remedy.
     `python -m wethink` prints it without a traceback and exits with `exit_code`.
     """
 
@@ -13,12 +13,12 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
-FAILURE = "failure.json"  # in scratch: what a rank tells its launcher, which itself has only exit codes
-TRY_AGAIN_LATER = 69  # EX_UNAVAILABLE: an endpoint stayed busy or away; worth another try after a pause
-DISK_FULL = 74  # EX_IOERR: how a rank tells its launcher, when it may not be able to write a word
+FAILURE = "failure.json"  # in scratch: a rank's error for its launcher, which otherwise sees only exit codes
+TRY_AGAIN_LATER = 69  # EX_UNAVAILABLE: an endpoint stayed busy or down; retry after a pause
+DISK_FULL = 74  # EX_IOERR: a rank's exit code when it cannot write FAILURE
 
 
 def disk_full(error: OSError) -> str:
-    """What to say of a write for which there was no room."""
+    """Return the message for a write that failed on a full disk."""
     where = error.filename2 or error.filename or "the project folder"
     return f"the disk is full ({where}); free some space, the same command goes on."

@@ -1,8 +1,7 @@
-"""Rows and items on disk: JSON lines, keyed by id, one record a line, written atomically.
+"""JSON and JSON-lines files: atomic writes, deterministic bytes, content ids.
 
 A row has exactly the released dataset's keys (`problem, answer, category, abilities, refined_cot,
-image_path, reward`) and ours beside them. Records stay plain dicts where they are only carried;
-functions that need fields take them by name.
+image_path, reward`) and this project's keys beside them. Records are plain dicts, keyed by id.
 """
 
 import hashlib
@@ -15,28 +14,28 @@ from typing import Any
 from wethink.common.errors import UserError
 
 Record = dict[str, Any]
-WRITE_FIRST = "run the stage that writes it first"  # of files that no stage writes, a caller says what is wanted
+WRITE_FIRST = "run the stage that writes it first"  # callers pass another remedy for files that no stage writes
 
 
 def content_id(*parts: object) -> str:
-    """Stable 16-hex-digit id of JSON-serialisable parts."""
+    """Return a stable id (16 hex digits of a sha256) of JSON-serialisable parts."""
     blob = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(blob.encode()).hexdigest()[:16]
 
 
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file, read in blocks."""
+    """Return the hex sha256 of a file, read in blocks."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def dumps(value: object) -> str:
-    """JSON with sorted keys: the same record is always the same bytes."""
+    """Serialise to JSON with sorted keys: equal records give equal bytes."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def write_jsonl(path: Path, records: Iterable[Record]) -> int:
-    """Write records as JSON lines through a temporary file; return how many."""
+    """Write records as JSON lines atomically and return their number."""
     temporary = path.with_name(path.name + ".tmp")
     count = 0
     with temporary.open("w", encoding="utf-8") as handle:
@@ -48,7 +47,10 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> int:
 
 
 def read_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Record]:
-    """Yield the records of a JSON-lines file; `remedy` says what to do where it is missing.
+    """Yield the records of a JSON-lines file.
+
+    Args:
+        remedy: the advice in the error for a missing file.
 
     Raises:
         UserError: the file is missing, or a line is no JSON object (the line number is named).
@@ -71,7 +73,7 @@ def read_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Record]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write one JSON document (sorted keys, indented) through a temporary file."""
+    """Write one JSON document (sorted keys, indented) atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
@@ -80,7 +82,10 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, remedy: str = WRITE_FIRST) -> Any:
-    """Read one JSON document; `remedy` says what to do where it is missing.
+    """Read one JSON document.
+
+    Args:
+        remedy: the advice in the error for a missing file.
 
     Raises:
         UserError: the file is missing or is not JSON.

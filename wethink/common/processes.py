@@ -1,4 +1,4 @@
-"""Process trees: end with the owner, and peak memory."""
+"""Process trees: ending with the parent, and memory."""
 
 import contextlib
 import os
@@ -7,17 +7,18 @@ import threading
 import time
 from pathlib import Path
 
-OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive, set by whoever starts it
-GROUPS: set[int] = set()  # process groups that this process leads into work; they must not outlive it
+OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive; set by the process that starts it
+GROUPS: set[int] = set()  # process groups started by this process; they must not outlive it
 
 
 def die_with_owners() -> None:
-    """End this process within a second of its parent's death, or of any process named in WETHINK_OWNERS.
+    """End this process within a second of the death of its parent or any owner.
 
-    A flow, a DVC process or a launcher that is killed with -9 cannot tell its children; without this
-    an orphan would go on writing beside the next start. Polling works on every Unix and, unlike a
-    parent-death signal, is not tied to the thread that forked.
+    Owners are the pids in WETHINK_OWNERS and, behind a shell, the process that started it. The process groups in
+    GROUPS are killed first; the exit code is 143.
     """
+    # A flow, DVC or launcher killed with -9 cannot tell its children: an orphan would go on writing beside the next
+    # start. Polling works on every Unix and, unlike a parent-death signal, is not tied to the thread that forked.
     owners = [int(pid) for pid in os.environ.get(OWNERS, "").split(",") if pid]
     owners += _behind_a_shell()
     os.environ[OWNERS] = ",".join(map(str, [*owners, os.getpid()]))  # for our own children
@@ -35,11 +36,9 @@ def die_with_owners() -> None:
 
 
 def _handed_over() -> bool:
-    """Whether who started us was dead before we could look at it: Python takes its time to start.
-
-    Then our parent is whoever takes in orphans: of another process group than ours, whose leader has ended. (A living
-    starter shares our group, or has made us its leader.)
-    """
+    """Return whether the starter died before this process could read its pid."""
+    # The parent is then the reaper of orphans, in another process group, and this group's leader has ended. A living
+    # starter shares this group or has made this process its leader.
     group = os.getpgrp()
     if _alive(group):
         return False
@@ -49,7 +48,8 @@ def _handed_over() -> bool:
 
 
 def _behind_a_shell() -> list[int]:
-    """Who started us through `sh -c`, as DVC does: the shell between would outlive its death, and so should we."""
+    """Return the pid of the process that started this one through `sh -c`, if any."""
+    # DVC starts stages so; the shell in between outlives DVC's death, so the parent's pid alone is not enough.
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -70,7 +70,7 @@ def _alive(pid: int) -> bool:
 
 
 def peak_memory_mb(pid: int) -> float:
-    """Proportional set size in MiB summed over a process tree now (Linux; 0.0 elsewhere)."""
+    """Return the current PSS of a process tree in MiB (Linux; 0.0 elsewhere)."""
     import psutil
 
     total = 0

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a line now and then in a log file."""
+"""Progress bars on a terminal, periodic lines in a log file (tqdm)."""
 
 import sys
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 def track(
     iterable: Iterable[T], description: str, total: int | None = None, start: int = 0, quiet: bool = False
 ) -> "tqdm[T]":
-    """Wrap an iterable in a bar with rate and ETA; `start` counts what an earlier run has done."""
+    """Wrap an iterable in a progress bar; `start` counts items of an earlier run."""
     terminal = sys.stderr.isatty()
     return tqdm(
         iterable,
@@ -29,5 +29,5 @@ def track(
 
 
 def say(sentence: str) -> None:
-    """A line for people that does not tear a running bar apart."""
+    """Print a line to stderr without breaking a running progress bar."""
     tqdm.write(sentence, file=sys.stderr)

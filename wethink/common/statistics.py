@@ -1,7 +1,7 @@
-"""Accuracies with honest intervals: the unit of chance is the scene, not the question.
+"""Cluster bootstrap intervals, permutation tests, Holm's correction, Wilson intervals and pass@k.
 
-Questions about one scene share its difficulty, so they are resampled together (cluster bootstrap). An
-interval over items would be too narrow. A verdict of 'unknown' is counted and left out, never taken as wrong.
+Questions about one scene share its difficulty, so the scene is the cluster; an interval over items would be too
+narrow. Callers count 'unknown' verdicts and leave them out; they are never taken as wrong.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Z = 1.959964  # of a two-sided 95 % interval
+Z = 1.959964  # normal quantile of a two-sided 95 % interval
 BLOCK = 1 << 22  # cluster draws held in memory at once
 
 Floats = npt.NDArray[np.float64]
@@ -38,11 +38,15 @@ class Difference:
 
 
 def cluster_bootstrap(correct: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> Estimate:
-    """Mean of `correct` with the 95 % percentile interval of resampled clusters.
+    """Return the mean of `correct` and its 95 % cluster-bootstrap interval.
 
     A resample draws as many clusters as there are, with replacement, and divides the sum of their items by
-    the number of their items. The order of the items does not matter. With a handful of clusters, or none
-    wrong, the interval is too narrow: the sample itself shows no more spread.
+    the number of their items; the bounds are percentiles of the resampled means. The order of the items does not
+    matter. With a handful of clusters, or none wrong, the interval is too narrow.
+
+    Args:
+        correct: [n].
+        clusters: [n], the cluster of each item.
 
     Raises:
         ValueError: there is no item, or the two arrays differ in length.
@@ -54,7 +58,9 @@ def cluster_bootstrap(correct: npt.ArrayLike, clusters: npt.ArrayLike, resamples
 
 
 def bootstrap_means(values: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> Floats:
-    """The means [resamples] behind `cluster_bootstrap`, for other levels than 95 % and for sums of several.
+    """Return the resampled means behind `cluster_bootstrap`, `[resamples]`.
+
+    Use them for levels other than 95 % and for sums of several estimates.
 
     Raises:
         ValueError: as `cluster_bootstrap`.
@@ -83,9 +89,12 @@ def _resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) ->
 def paired_bootstrap(
     a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int
 ) -> Difference:
-    """Mean of a − b over the same items, with the interval of resampled clusters.
+    """Return the mean of a − b over the same items and its cluster-bootstrap interval.
 
-    Pairing removes what both share (the difficulty of a scene), which unpaired intervals count twice.
+    Pairing removes the shared difficulty of a scene, which unpaired intervals count twice.
+
+    Raises:
+        ValueError: as `cluster_bootstrap`.
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     found = cluster_bootstrap(difference, clusters, resamples, seed)
@@ -93,10 +102,10 @@ def paired_bootstrap(
 
 
 def paired_test(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> float:
-    """Two-sided p-value of "a and b are equally good": signs of whole clusters' differences are flipped at random.
+    """Return the two-sided p-value of a cluster-level sign-flip permutation test.
 
-    Under the null hypothesis a cluster's summed difference is as likely as its negative; the observed sum counts as
-    one of the permutations, so that the p-value is never 0 (Phipson & Smyth 2010).
+    Under the null hypothesis (a and b are equally good) a cluster's summed difference is as likely as its negative.
+    The observed sum counts as one of the permutations, so the p-value is never 0 (Phipson & Smyth 2010).
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
@@ -114,7 +123,7 @@ def paired_test(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, res
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values: as many tests, the chance of even one false finding stays at the level.
+    """Return Holm's adjusted p-values, which control the family-wise error rate.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}
@@ -128,7 +137,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in n rows.
+    """Return Wilson's 95 % interval of a share observed in n rows.
 
     >>> [round(bound, 3) for bound in wilson(0.1, 100)]
     [0.055, 0.174]
@@ -139,7 +148,9 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def pass_at_k(samples: int, right: int, k: int) -> float:
-    """Chance that at least one of k samples drawn from `samples` is right (Chen et al. 2021, eq. 1, unbiased).
+    """Return the unbiased pass@k estimate (Chen et al. 2021, eq. 1).
+
+    It is the chance that at least one of k samples drawn from `samples`, of which `right` are right, is right.
 
     Raises:
         ValueError: fewer samples than k.

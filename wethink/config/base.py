@@ -1,6 +1,7 @@
 """The base class and number types of every `params.yaml` section."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,3 +14,14 @@ class Section(BaseModel):
     """Base of all sections: immutable, and no key that nobody reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the section with some fields replaced.
+
+        Raises:
+            KeyError: a name in `update` is no field; pydantic itself would add it without a word.
+        """
+        unknown = set(update or ()) - set(type(self).model_fields)
+        if unknown:
+            raise KeyError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        return super().model_copy(update=update, deep=deep)

@@ -9,7 +9,7 @@ class Evaluate(Section):
     split: Literal["tuning", "reporting"]
     temperatures: tuple[float, ...]  # 0 = greedy
     max_new_tokens: Positive
-    batch: Positive
+    batch_size: Positive
     bootstrap: Positive  # resamples of clusters
 
 

@@ -51,54 +51,60 @@ class Grpo(Section):
     start: Literal["base", "sft"]
     gold: Literal["answer", "shuffled"]  # 'shuffled' is the control that must not gain
     optim: Optim  # batch = prompts per step
-    updates: Positive  # optimizer updates per step; 1 = on policy
-    group: Annotated[int, Field(ge=2)]  # G
+    steps_per_generation: Positive  # optimizer updates per step; 1 = on policy
+    num_generations: Annotated[int, Field(ge=2)]  # G
     temperature: Annotated[float, Field(gt=0)]
-    max_new_tokens: Positive
-    refills: Count  # more rounds of prompts in place of groups without variance; 0 = train on fewer
+    max_completion_length: Positive
+    max_resample_rounds: Count  # more rounds of prompts in place of groups without variance; 0 = train on fewer
     curriculum_pool: Positive  # candidates per prompt; those with pass rates nearest 1/2 are asked. 1 = off
-    advantage: Literal["group", "none", "batch"]  # what the centred reward is divided by
-    normalize: Literal["total", "components"]  # components: each by its own std, then weighted and summed
-    ratio: Literal["token", "sequence", "none"]  # sequence: GSPO; none: REINFORCE
-    aggregation: Literal["token", "sequence", "constant"]
-    clip_low: Annotated[float, Field(gt=0)]
-    clip_high: Annotated[float, Field(gt=0)]
-    dual_clip: Annotated[float, Field(ge=0)]  # caps the loss of a negative advantage; 0 = off
-    kl: Annotated[float, Field(ge=0)]  # β of the penalty; 0 = off, no reference model
+    scale_rewards: Literal["group", "none", "batch"]  # what the centred reward is divided by
+    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"]  # the latter: GDPO
+    importance_sampling_level: Literal["token", "sequence", "none"]  # sequence: GSPO; none: REINFORCE
+    loss_agg_mode: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
+    clip_ratio_low: Annotated[float, Field(gt=0)]
+    clip_ratio_high: Annotated[float, Field(gt=0)]
+    clip_ratio_c: Annotated[float, Field(ge=0)]  # caps the loss of a negative advantage; 0 = off
+    kl_coef: Annotated[float, Field(ge=0)]  # β of the penalty; 0 = off, no reference model
     kl_estimator: Literal["k1", "k3"]
-    kl_correction: bool  # multiply the penalty by the ratio, which mends its gradient
-    correction: Correction
-    overlong: Literal["keep", "mask"]  # mask: a completion without its stop token carries no loss
-    overlong_buffer: Count  # L_c of the soft punishment, in tokens; 0 = off
+    use_bias_correction_kl: bool  # multiply the penalty by the ratio, which mends its gradient
+    rollout_correction: Correction
+    mask_truncated_completions: bool  # a completion without its stop token carries no loss
+    overlong_buffer_len: Count  # L_c of the soft punishment, in tokens; 0 = off
     probe: Probe
     outage: Outage
     sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
     categories: tuple[Literal["MC", "FIB", "DES"], ...] | None = None  # question types; None: all
-    route: Literal["row", "rule", "model"] = "row"  # the row's own reward, rules only, or the judge for all
-    best_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts, those whose pass rate is nearest to half
+    reward_route: Literal["row", "rule", "model"] = "row"  # the row's own reward, rules only, or the judge for all
+    prompt_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts, those whose pass rate is nearest to half
     sampler: Literal["in_process", "vllm"]
-    max_dlogp: Annotated[float, Field(gt=0)]  # mean |Δlogp| of sampler and trainer beyond which training stops
+    max_logprob_diff: Annotated[float, Field(gt=0)]  # mean |Δlogp| of sampler and trainer beyond which training stops
     shared_prefix: bool  # compute a prompt once for its G completions; exact, so off is for comparison only
 
     @model_validator(mode="after")
     def _combinations(self) -> "Grpo":
         refused = {
-            "'normalize: components' changes nothing with 'advantage: none', which divides by no std": (
-                self.normalize == "components" and self.advantage == "none"
+            "'multi_objective_aggregation: normalize_then_sum' changes nothing with 'scale_rewards: none'": (
+                self.multi_objective_aggregation == "normalize_then_sum" and self.scale_rewards == "none"
             ),
-            "'ratio: none' needs 'updates: 1': without a ratio nothing mends a second update": (
-                self.ratio == "none" and self.updates > 1
+            "'importance_sampling_level: none' needs 'steps_per_generation: 1': a second update needs a ratio": (
+                self.importance_sampling_level == "none" and self.steps_per_generation > 1
             ),
-            "'kl_correction' needs 'kl' above 0": self.kl_correction and self.kl == 0,
-            "'kl_correction' needs a 'ratio': with 'ratio: none' its gradient would carry no ratio of the policies": (
-                self.kl_correction and self.ratio == "none" and self.kl_estimator == "k3"
+            "'use_bias_correction_kl' needs 'kl_coef' above 0": self.use_bias_correction_kl and self.kl_coef == 0,
+            "'use_bias_correction_kl' needs an 'importance_sampling_level' other than none, whose ratio it uses": (
+                self.use_bias_correction_kl and self.importance_sampling_level == "none" and self.kl_estimator == "k3"
             ),
-            "'kl_estimator: k1' needs 'kl_correction': without it the mean of its gradient is zero": (
-                self.kl > 0 and self.kl_estimator == "k1" and not self.kl_correction
+            "'kl_estimator: k1' needs 'use_bias_correction_kl': without it the mean of its gradient is zero": (
+                self.kl_coef > 0 and self.kl_estimator == "k1" and not self.use_bias_correction_kl
             ),
-            "'dual_clip' must be 0 or above 1 + 'clip_high'": 0 < self.dual_clip <= 1 + self.clip_high,
-            "'overlong_buffer' must be below 'max_new_tokens'": self.overlong_buffer >= self.max_new_tokens,
-            "'updates' must not exceed 'optim.batch': an update needs a prompt": self.updates > self.optim.batch,
+            "'clip_ratio_c' must be 0 or above 1 + 'clip_ratio_high'": 0
+            < self.clip_ratio_c
+            <= 1 + self.clip_ratio_high,
+            "'overlong_buffer_len' must be below 'max_completion_length'": (
+                self.overlong_buffer_len >= self.max_completion_length
+            ),
+            "'steps_per_generation' must not exceed 'optim.train_batch_size': an update needs a prompt": (
+                self.steps_per_generation > self.optim.train_batch_size
+            ),
         }
         for sentence, found in refused.items():
             if found:

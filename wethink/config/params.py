@@ -20,6 +20,7 @@ from wethink.config.data import Draw, Ingest
 from wethink.config.evaluation import Evaluate, Report
 from wethink.config.grpo import Grpo
 from wethink.config.launch import SECRET, Launch
+from wethink.config.renamed_keys import RENAMED
 from wethink.config.retraining import Promotion, Retrain
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Quality, Synthesize
@@ -87,6 +88,9 @@ def _explain(error: ValidationError) -> str:
     first = next((found for found in error.errors() if found["type"] == "extra_forbidden"), error.errors()[0])
     key = ".".join(str(part) for part in first["loc"]) or "params"
     if first["type"] == "extra_forbidden":
+        new = RENAMED.get(str(first["loc"][-2]), {}).get(str(first["loc"][-1])) if len(first["loc"]) > 1 else None
+        if new:
+            return f"key '{key}' is called '{new}' now; rename it (docs/configuration.md has every key)."
         known = _known_keys(first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else f" Known keys: {', '.join(known)}."

@@ -20,26 +20,32 @@ class Optim(Section):
 
     lr: Annotated[float, Field(gt=0)]
     muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, hidden matrices are Muon's: fewer steps to see
-    steps: Positive
-    batch: Positive  # samples per optimizer step over all processes
-    warmup: Share = 0.05
-    schedule: Literal["constant", "cosine"] = "cosine"
+    max_steps: Positive
+    train_batch_size: Positive  # samples per optimizer step over all processes
+    warmup_ratio: Share = 0.05
+    lr_scheduler_type: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 1.0
-    micro_batch: Positive = 64  # rows per forward pass and process
-    micro_tokens: Positive | None = None  # GRPO: packed tokens per pass in place of rows; a larger group stands alone
-    save_every: Positive = 100  # steps between resumable checkpoints
-    keep: Positive = 2  # resumable checkpoints kept
-    checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
-    frozen: tuple[str, ...] = ()  # regular expressions; parameters whose name one of them finds stay as they are
+    micro_batch_size: Positive = 64  # rows per forward pass and process
+    max_token_len_per_gpu: Positive | None = (
+        None  # GRPO: packed tokens per pass in place of rows; a larger group stands alone
+    )
+    save_steps: Positive = 100  # steps between resumable checkpoints
+    save_total_limit: Positive = 2  # resumable checkpoints kept
+    gradient_checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
+    frozen_parameters: tuple[
+        str, ...
+    ] = ()  # regular expressions; parameters whose name one of them finds stay as they are
     lora: Lora | None = None
-    max_skipped: Positive = 3  # so many steps in a row without a finite gradient stop the stage
+    max_skipped_steps: Positive = 3  # so many steps in a row without a finite gradient stop the stage
 
     @model_validator(mode="after")
     def _lora_stands_alone(self) -> "Optim":
-        if self.lora and self.frozen:
-            raise ValueError("'lora' and 'frozen' exclude each other: with adapters everything else is frozen")
+        if self.lora and self.frozen_parameters:
+            raise ValueError(
+                "'lora' and 'frozen_parameters' exclude each other: with adapters everything else is frozen"
+            )
         if self.lora and self.muon_lr is not None:
             raise ValueError(
                 "'lora' and 'muon_lr' exclude each other: Muon is for whole matrices, not for their factors"
@@ -54,13 +60,13 @@ class TinyModel(Section):
     """The miniature; shapes as in its Hugging Face config. Image sizes are multiples of 28 or, for Qwen3, of 32."""
 
     family: Family = "qwen2_5_vl"
-    hidden: Positive
-    layers: Positive
-    heads: Positive
-    kv_heads: Positive
-    ff: Positive
+    hidden_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+    intermediate_size: Positive
     vision_depth: Positive
-    vision_hidden: Positive
+    vision_hidden_size: Positive
     initializer_range: float
 
 

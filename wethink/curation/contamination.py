@@ -1,12 +1,12 @@
-"""Decontamination: what a benchmark tests must not be trained on.
+"""Benchmark decontamination: training rows that share images or questions with a benchmark.
 
-A benchmark is a TSV file as VLMEvalKit reads it. Each of its pictures is compared with the collection's. A hit is
+A benchmark is a TSV file in VLMEvalKit's format. Each of its pictures is compared with the collection's. A hit is
 
-* the picture itself, perhaps re-encoded, resized or slightly cropped: everything asked about it goes; or
-* the same question with the same answer about a picture that is at least near: that row goes.
+* the picture itself, perhaps re-encoded, resized or slightly cropped: all rows about it are dropped; or
+* the same question with the same answer about a picture that is at least near: that row is dropped.
 
-Words alone are never a hit, as templates ("what is the title of this book ?") share them everywhere; how often
-they alone agree is counted and published. The file is streamed: memory holds one row and the hashes of ours.
+Equal words alone are no hit, as templates ("what is the title of this book ?") share them everywhere; their count is
+published. The file is streamed: memory holds one row and the collection's hashes.
 """
 
 import ast
@@ -31,8 +31,8 @@ from wethink.data.image_hashing import NEAR, Hashes, hashes, neighbours, same_pi
 from wethink.data.image_store import ImageSet
 from wethink.rewards.rules.options import options
 
-NEARBY = 16  # of 64 bits: near enough for a question and answer that agree
-REFERENCE = 64  # characters: a shorter `image` names the row whose picture is meant (VLMEvalKit)
+NEARBY = 16  # of 64 bits: largest Hamming distance if question and answer agree
+REFERENCE = 64  # characters: an `image` up to this length is the index of the row with the picture (VLMEvalKit)
 EXAMPLES = 5  # published per benchmark
 MAX_PIXELS = 1 << 24
 LETTERS = "ABCDEFGHIJ"
@@ -40,15 +40,15 @@ LETTERS = "ABCDEFGHIJ"
 
 @dataclass
 class Benchmark:
-    """What was found in one TSV file; `as_record` is published."""
+    """Counts and hits of one TSV file; `as_record` is published."""
 
     path: Path
     rows: int = 0
     pictures: int = 0
     unreadable: int = 0
     words_only: int = 0
-    images: set[str] = field(default_factory=set)  # ours that it shows
-    questions: set[str] = field(default_factory=set)  # our rows that it asks, beyond those of such images
+    images: set[str] = field(default_factory=set)  # images of the collection that it shows
+    questions: set[str] = field(default_factory=set)  # further rows of the collection that it asks
     examples: list[Record] = field(default_factory=list)
 
     def as_record(self) -> Record:
@@ -67,7 +67,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Collection:
-    """Ours: images with their hashes, and the rows about each."""
+    """The training images with their hashes, and the rows about each."""
 
     ids: Sequence[str]
     hashes: Hashes  # [images, views]
@@ -76,7 +76,7 @@ class Collection:
 
 
 def collection(rows: Sequence[Record], images: ImageSet) -> Collection:
-    """The images that rows ask about, hashed."""
+    """Hash the images of the rows."""
     by_image: dict[str, list[Record]] = {}
     for row in rows:
         by_image.setdefault(row["image"], []).append(row)
@@ -86,15 +86,15 @@ def collection(rows: Sequence[Record], images: ImageSet) -> Collection:
 
 
 def contaminated(ours: Collection, path: Path) -> Benchmark:
-    """Stream one benchmark past the collection.
+    """Compare one benchmark, streamed, with the collection.
 
     Raises:
-        UserError: the file is missing or has not the columns of a VLMEvalKit TSV.
+        UserError: the file is missing or lacks columns of VLMEvalKit's TSV format.
     """
     found = Benchmark(path)
     asked = {questions.words(questions.stem(row["problem"])) for rows in ours.rows.values() for row in rows}
-    near: dict[str, tuple[list[str], list[str]]] = {}  # index → ours that it shows, ours that are nearby
-    waiting: list[tuple[str, Record]] = []  # rows whose picture is that of a later row
+    near: dict[str, tuple[list[str], list[str]]] = {}  # index → images shown, images nearby
+    waiting: list[tuple[str, Record]] = []  # rows that refer to a later row's picture
     for record in _records(path):
         found.rows += 1
         found.words_only += questions.words(record["question"]) in asked
@@ -113,7 +113,10 @@ def contaminated(ours: Collection, path: Path) -> Benchmark:
 
 
 def _look(cell: str, ours: Collection, found: Benchmark) -> tuple[list[str], list[str]]:
-    """Which of our images one cell of base64 (or a list of such) shows, and which are nearby."""
+    """Return the collection's images that a cell shows, and those nearby.
+
+    A cell is base64, or a list of base64 strings.
+    """
     shown: list[str] = []
     nearby: list[str] = []
     for encoded in ast.literal_eval(cell) if cell.startswith("[") else [cell]:
@@ -164,7 +167,11 @@ def _example(found: Benchmark, record: Record, image: str, row: Record, what: st
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a TSV, one at a time: texts, missing ones empty."""
+    """Yield the rows of a TSV as strings, empty if missing.
+
+    Raises:
+        UserError: the file is missing, is no TSV or lacks a column.
+    """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a cell holds a whole picture
     try:
         with path.open(encoding="utf-8", errors="replace", newline="") as handle:

@@ -1,4 +1,4 @@
-"""Are two questions the same one? By their words in order, not by n-grams alone: templates share those everywhere."""
+"""Duplicate questions, by exact words about the same scene and by word trigrams."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ ASKS_THE_SAME = 0.8  # of the shorter question's word trigrams
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words and numbers in order, without case, articles and punctuation.
+    """Split into words and numbers, without case, articles and punctuation.
 
     >>> words("How many circles are in the Picture?")
     ('how', 'many', 'circles', 'are', 'in', 'picture')
@@ -24,33 +24,36 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def stem(problem: str) -> str:
-    """A problem without the options that it lists."""
+    """Strip the options from a problem."""
     listed = options(problem)
     start = problem.rfind(f"{listed['A']}") if listed else -1
     return re.sub(r"[(\[]?\bA\b[).:\]]*\s*$", "", problem[:start]) if start > 0 else problem
 
 
 def grams(text: str) -> frozenset[tuple[str, ...]]:
-    """Word trigrams; of a shorter text, the text itself."""
+    """Return the word trigrams of a text; a shorter text is one gram."""
     found = words(text)
     return frozenset(found[i : i + GRAM] for i in range(max(1, len(found) - GRAM + 1)))
 
 
 def same_question(one: str, other: str) -> bool:
-    """Whether nearly all trigrams of the shorter question occur in the longer one."""
+    """Return whether the longer question has ≥ 80 % of the shorter one's trigrams."""
     a, b = sorted((grams(one), grams(other)), key=len)
     return bool(a) and len(a & b) >= ASKS_THE_SAME * len(a)
 
 
 def answers(answer: str, listed: dict[str, str]) -> set[tuple[str, ...]]:
-    """The forms in which an answer may be given: itself, and the text of the option that it names."""
+    """Return the forms of an answer: its words, and those of the option it names."""
     letter = answer.strip(" ().:").upper()
     given = {words(answer) or (answer.strip(),)}
     return given | ({words(listed[letter])} if letter in listed else set())
 
 
 def duplicates(rows: Iterable[Record]) -> dict[str, str]:
-    """Row → the earlier row that asks the same of the same picture (or of a near-duplicate: the same `scene`)."""
+    """Map each duplicate row to the first row with the same `scene` and question.
+
+    Near-duplicate pictures have the same `scene`.
+    """
     first: dict[tuple[str, tuple[str, ...]], str] = {}
     found = {}
     for row in rows:

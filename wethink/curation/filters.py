@@ -1,7 +1,7 @@
-"""Which rows are fit to be trained on: no copy, nothing that a benchmark tests, balanced, neither trivial nor hopeless.
+"""Row filters: duplicate questions, benchmark contamination, difficulty, caps per group.
 
-The filters act in this order, and a row that one of them drops ends with that filter's reason, so the counts add up.
-All but the first are off unless params.yaml asks for them.
+The filters run in this order, and a dropped row has the reason of its filter, so the counts add up. All but the first
+are off unless params.yaml sets them.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ REASONING = "reasoning"  # in every question, so no ability to balance
 
 @dataclass(frozen=True)
 class Curated:
-    """The rows that stay, in their order; the others with `reason`; and what benchmarks were found to hold."""
+    """The kept rows in order, the dropped rows with `reason`, and benchmark records."""
 
     kept: list[Record]
     dropped: list[Record]
@@ -30,15 +30,15 @@ class Curated:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many rows each filter dropped."""
+        """Number of dropped rows by reason."""
         return dict(sorted(Counter(row["reason"].split(":")[0] for row in self.dropped).items()))
 
 
 def curate(rows: Sequence[Record], images: ImageSet, config: Curation, seed: int) -> Curated:
-    """Apply every filter that the config asks for to valid rows.
+    """Apply every configured filter to valid rows.
 
     Raises:
-        UserError: a named file is missing or not what it should be.
+        UserError: a configured file is missing or malformed.
     """
     benchmarks: list[Record] = []
     filters: list[Callable[[Sequence[Record]], dict[str, str]]] = [
@@ -60,7 +60,10 @@ def _repeated(rows: Sequence[Record]) -> dict[str, str]:
 
 
 def _tested(rows: Sequence[Record], images: ImageSet, config: Curation, benchmarks: list[Record]) -> dict[str, str]:
-    """Rows about a benchmark's picture (or a near-duplicate: the same scene), and rows that ask what it asks."""
+    """Find rows about a benchmark's pictures or with its questions; append its record.
+
+    Rows of the same scene (near-duplicate pictures) are included.
+    """
     if not config.benchmarks:
         return {}
     ours = collection(rows, images)
@@ -75,7 +78,7 @@ def _tested(rows: Sequence[Record], images: ImageSet, config: Curation, benchmar
 
 
 def _unfit(rows: Sequence[Record], config: Curation) -> dict[str, str]:
-    """Rows that a policy always or never solves. A row that was not measured stays: unknown is not wrong."""
+    """Find rows with a pass rate outside the limits; rows without one are kept."""
     if config.difficulty is None:
         return {}
     low, high = config.difficulty.low, config.difficulty.high
@@ -96,7 +99,7 @@ def _unfit(rows: Sequence[Record], config: Curation) -> dict[str, str]:
 
 
 def balance(rows: Sequence[Record], caps: dict[str, int | None], seed: int) -> dict[str, str]:
-    """Rows over a cap of their source, category or any of their abilities; which ones, the hash of the id decides."""
+    """Find rows over the cap of their source, category or an ability, in hash order."""
     if not any(caps.values()):
         return {}
     counts: Counter[tuple[str, str]] = Counter()

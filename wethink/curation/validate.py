@@ -1,11 +1,11 @@
-"""Stage `validate`: a Great Expectations checkpoint over the rows, quarantine, curation, and a gate.
-A row that fails an expectation goes to `quarantine.jsonl` with the expectation in words. Of the others, curation
-drops those that are sound but not wanted (repeated, contaminated, unbalanced, too easy or too hard) into
-`curated.jsonl` with their reason; the rest pass unchanged and in order. The gate stops the run where quarantine
-alone would hide a broken synthesis.
+"""Stage `validate`: Great Expectations checkpoint over the rows, quarantine, curation and a gate.
 
-Data Docs carry a run's time and random ids, so they cannot be part of a published folder, which is a
-function of its inputs only: they stand in `.wethink/data_docs/`.
+A row that fails an expectation goes to `quarantine.jsonl` with the expectation's description. Curation moves valid but
+unwanted rows (repeated, contaminated, unbalanced, too easy or too hard) to `curated.jsonl` with their reason; the rest
+pass unchanged and in order. The gate stops the run if too many rows fail, too few remain, or one answer dominates.
+
+Data Docs contain times and random ids, so they are written to `.wethink/data_docs/`, not to the published folder,
+which is a function of its inputs only.
 """
 
 import os
@@ -35,7 +35,7 @@ SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 
 
 def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Validate, seed: int) -> dict[str, Any]:
-    """Write the rows that pass and stay, the others with reasons, and what benchmarks hold; return the counts.
+    """Write kept, quarantined and curated rows and contamination; return the counts.
 
     Raises:
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
@@ -78,7 +78,7 @@ def _gate(every: list[Record], kept: list[Record], reasons: dict[int, list[str]]
         raise UserError(
             f"{len(reasons)} of {len(every)} rows failed validation, more than validate.max_quarantined "
             f"({config.max_quarantined:.0%}); most often ({failed} rows) it does not hold that {worst}. The rows and "
-            f"their reasons stand in {out / 'quarantine.jsonl'}; mend them or their synthesis."
+            f"their reasons are in {out / 'quarantine.jsonl'}; correct them or their synthesis."
         )
     if len(kept) < config.min_rows:
         raise UserError(
@@ -98,7 +98,10 @@ def _gate(every: list[Record], kept: list[Record], reasons: dict[int, list[str]]
 
 
 def _frame(rows: list[Record], images: ImageSet) -> "pd.DataFrame":
-    """What is checked, one line a row: its texts (anything else counts as missing) and derived facts in words."""
+    """Build the checked table, one line per row: its texts and derived facts.
+
+    A value that should be a text and is not counts as missing.
+    """
     import pandas as pd
 
     splits = {record.id: record.split for record in images.records}
@@ -124,7 +127,8 @@ def _frame(rows: list[Record], images: ImageSet) -> "pd.DataFrame":
 
 
 def _great_expectations() -> Any:
-    """The library, imported late (it takes seconds) and with its usage statistics off, which it decides at import."""
+    """Import Great Expectations lazily (it takes seconds), with usage statistics off."""
+    # The environment variable must be set before the import.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations
 
@@ -132,7 +136,7 @@ def _great_expectations() -> Any:
 
 
 def _suite(config: Validate, sources: list[str]) -> Any:
-    """The suite; each expectation's description is the reason that a quarantined row carries."""
+    """Build the suite; a quarantined row's reasons are the descriptions."""
     gx = _great_expectations()
     expect = gx.expectations
     given = [expect.ExpectColumnValuesToNotBeNull(column=key, description=f"{key} is given, as text") for key in TEXTS]
@@ -190,7 +194,11 @@ def _suite(config: Validate, sources: list[str]) -> Any:
 
 
 def _checkpoint(frame: "pd.DataFrame", suite: Any, scratch: Path) -> list[dict[str, Any]]:
-    """Run the checkpoint; per expectation its description, how many rows it checked, and where it failed."""
+    """Run the checkpoint.
+
+    Returns:
+        Per expectation: `description`, `checked` (number of rows) and `places` (indices of failed rows).
+    """
     gx = _great_expectations()
     project = scratch / "expectations"
     shutil.rmtree(project, ignore_errors=True)
@@ -219,7 +227,7 @@ def _checkpoint(frame: "pd.DataFrame", suite: Any, scratch: Path) -> list[dict[s
 
 def _result(result: Any) -> dict[str, Any]:
     description = result.expectation_config.description
-    if result.exception_info.get("raised_exception"):  # a fault of ours or of Great Expectations, not of a row
+    if result.exception_info.get("raised_exception"):  # a defect of the suite or of Great Expectations, not of a row
         raise RuntimeError(f"expectation '{description}' could not run: {result.exception_info['exception_message']}")
     counts = result.result
     return {

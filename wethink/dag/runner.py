@@ -20,8 +20,9 @@ from wethink.dag.workspace import discard_scratch, fingerprint, scratch_folder, 
 # Seconds that a bereaved rank waits: the launcher reports whom it first finds ended, who should be the one to blame.
 PEER_FAILURE_GRACE_S = 5.0
 TOO_SMALL = (
-    "lower optim.micro_tokens or optim.micro_batch, set optim.checkpointing, name a file with ZeRO-3 or offload in "
-    "launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; starting again goes on from there."
+    "lower optim.max_token_len_per_gpu or optim.micro_batch_size, set optim.gradient_checkpointing, name "
+    "a file with ZeRO-3 or offload in launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; "
+    "starting again goes on from there."
 )
 
 

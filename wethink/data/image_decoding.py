@@ -1,4 +1,4 @@
-"""One file's bytes → an image fit for training, or the reason why not. Nothing that a file holds may crash a run."""
+"""Safe image decoding: a file's bytes become a training image or a rejection with a reason."""
 
 import io
 import math
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What people have. Others are left out on purpose: an EPS file, for one, is a program.
+# Common formats only. Others are excluded for safety: an EPS file, for one, is a program.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 KEPT = ("PNG", "JPEG", "WEBP")  # formats whose bytes may be stored unchanged
 Image.init()  # registers every decoder: `formats=` knows only those that are loaded
@@ -16,12 +16,12 @@ ORIENTATION = 0x0112  # EXIF tag
 
 
 class Unusable(Exception):
-    """An image that cannot be used; the message is `reason: detail`, for people."""
+    """An image cannot be used; the message is `reason: detail`."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """Bytes to store, and the size of the image in them."""
+    """Bytes to store, with the image's size in pixels."""
 
     data: bytes
     width: int
@@ -29,7 +29,10 @@ class Accepted:
 
 
 def accept(data: bytes, max_pixels: int) -> Accepted:
-    """Keep a good image as it is; bring any other to upright 8-bit RGB of at most `max_pixels`, as PNG.
+    """Return an image's bytes unchanged, or converted to a PNG fit for training.
+
+    PNG, JPEG and WebP files that are upright, opaque 8-bit RGB of at most `max_pixels` stay as they are; all others
+    are converted to that.
 
     Raises:
         Unusable: not an image, damaged, animated, a decompression bomb, or of a kind that has no RGB meaning.
@@ -37,7 +40,7 @@ def accept(data: bytes, max_pixels: int) -> Accepted:
     if not data:
         raise Unusable("empty file: it has no bytes")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # oddities in metadata do not matter here
+        warnings.simplefilter("ignore")  # faulty metadata is harmless: pixels alone are kept
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             return _accept(data, max_pixels)
@@ -47,7 +50,7 @@ def accept(data: bytes, max_pixels: int) -> Accepted:
             raise Unusable(f"not an image: or none of {', '.join(FORMATS)}") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise Unusable(f"decompression bomb: it would unfold to over {Image.MAX_IMAGE_PIXELS} pixels") from None
-        except Exception as error:  # decoders raise whatever they like at damaged files
+        except Exception as error:  # decoders raise exceptions of any type on damaged files
             kind = "truncated" if "truncated" in str(error) else "damaged"
             raise Unusable(f"{kind}: {' '.join(str(error).split()) or type(error).__name__}") from None
 
@@ -60,7 +63,7 @@ def _accept(data: bytes, max_pixels: int) -> Accepted:
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise Unusable(f"too long: {image.width} × {image.height} pixels, over {MAX_ASPECT} times as long as wide")
     image.load()
-    deep = image.format == "PNG" and data[24] == 16  # the header's bit depth: opening hides it
+    deep = image.format == "PNG" and data[24] == 16  # the header's bit depth, which Pillow hides
     upright = image.getexif().get(ORIENTATION, 1) == 1
     clear = "transparency" in image.info
     small = image.width * image.height <= max_pixels
@@ -72,13 +75,17 @@ def _accept(data: bytes, max_pixels: int) -> Accepted:
         size = (max(1, math.floor(image.width * scale)), max(1, math.floor(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    # From pixels alone, so that no colour profile or other metadata of the old file comes along.
+    # From pixels alone, so that no colour profile or other metadata of the source file is copied.
     Image.frombytes("RGB", image.size, image.tobytes()).save(buffer, "PNG")
     return Accepted(buffer.getvalue(), image.width, image.height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB; transparent parts become white, 16-bit grey is scaled rather than cut off."""
+    """Convert to 8-bit RGB: transparency becomes white, 16-bit grey is scaled.
+
+    Raises:
+        Unusable: the pixels have no agreed range (float, or integers over 16 bits).
+    """
     if image.mode == "F":
         raise Unusable("no colours: floating-point pixels have no agreed range")
     if image.mode.startswith("I"):

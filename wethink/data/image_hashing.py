@@ -1,11 +1,11 @@
-"""Are two pictures the same one, re-encoded, resized or cropped a little? Hashes propose, pixels decide.
+"""Near-duplicate images (re-encoded, resized, slightly cropped): perceptual hashes and alignment.
 
-A perceptual hash survives re-encoding and resizing, but a crop moves every block under it; so each picture
+A perceptual hash survives re-encoding and resizing, but a crop shifts every block under it; so each picture
 is hashed whole and under small crops (`VIEWS`), and a pair is a candidate if the whole of one is near any view
-of the other. Hashes alone take two boards that differ in one cell for the same; so a candidate is confirmed by
-pixels: the frame of one is moved over the other until they fit best, and then every block must agree, in colour.
-What is smaller than a block (1/8 of a side), as a square for a circle in a tiny drawing, may be overlooked: of drawn
-images the scene is known and is used instead.
+of the other. Hashes alone match two boards that differ in one cell; so pixels confirm a candidate: the frame of one
+picture is moved over the other to the best fit, and then every block must agree in colour. A difference smaller than
+a block (1/8 of a side), such as a square for a circle in a tiny drawing, may be missed; drawn images are clustered by
+their known scene instead.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,15 +27,18 @@ VIEWS: tuple[Frame, ...] = (
     *((x, y, x + 0.9, y + 0.9) for x in (0, 0.1) for y in (0, 0.1)),
     *((0.05, 0, 1, 1), (0, 0.05, 1, 1), (0, 0, 0.95, 1), (0, 0, 1, 0.95)),
 )
-NEAR = 10  # of 64 bits: as far as the same picture may be hashed apart
-SAME = 0.1  # of the range of brightness: by how much any one block may differ after alignment
-SMALL = 128  # pixels: the side to which pictures are brought for alignment
+NEAR = 10  # of 64 bits: largest Hamming distance of a candidate pair
+SAME = 0.1  # of the range of brightness: largest difference of any block after alignment
+SMALL = 128  # pixels: side to which pictures are resized for alignment
 BLOCKS, CELL = 8, 4  # blocks a side, pixels a block's side
 BLOCK = 1 << 22  # hash comparisons at once
 
 
 def hashes(image: Image.Image) -> Hashes:
-    """The 64-bit perceptual hash (imagehash.phash) of every view, [views]; the first is the whole picture's."""
+    """Return the 64-bit perceptual hash (imagehash.phash) of every view, `[views]`.
+
+    The first is the hash of the whole picture.
+    """
     small = image.convert("L").resize((SMALL, SMALL), Image.Resampling.BILINEAR, reducing_gap=2.0)
     views = (
         imagehash.phash(small.resize((32, 32), Image.Resampling.BILINEAR, box=_box(view, SMALL))) for view in VIEWS
@@ -44,14 +47,28 @@ def hashes(image: Image.Image) -> Hashes:
 
 
 def distances(whole: Hashes, views: Hashes) -> npt.NDArray[np.uint8]:
-    """Differing bits between whole pictures [n] and the nearest view of others [m, views] → [n, m]."""
+    """Return the Hamming distances of whole pictures to the nearest view of others.
+
+    Args:
+        whole: [n].
+        views: [m, views].
+
+    Returns:
+        [n, m], in bits.
+    """
     bits: npt.NDArray[np.uint8] = np.bitwise_count(whole[:, None, None] ^ views[None])
     nearest: npt.NDArray[np.uint8] = bits.min(axis=2)
     return nearest
 
 
 def neighbours(query: Hashes, stored: Hashes, limit: int = NEAR) -> npt.NDArray[np.intp]:
-    """Places in `stored` [m, views] that may show the same as `query` [views], nearest first."""
+    """Return indices of near-duplicate candidates of `query`, nearest first.
+
+    Args:
+        query: [views].
+        stored: [m, views].
+        limit: largest Hamming distance, in bits.
+    """
     forth, back = distances(query[:1], stored)[0], distances(stored[:, 0], query[None])[:, 0]
     nearest = np.minimum(forth, back)
     found = np.flatnonzero(nearest <= limit)
@@ -59,9 +76,13 @@ def neighbours(query: Hashes, stored: Hashes, limit: int = NEAR) -> npt.NDArray[
 
 
 def candidate_pairs(stored: Hashes, limit: int = NEAR) -> Iterator[tuple[int, int]]:
-    """Every pair of places in `stored` [m, views] that may show the same, each once, smaller place first.
+    """Yield every candidate pair of indices in `stored`, smaller index first.
 
-    Exhaustive, in blocks: m² · views comparisons of 64 bits, so some seconds for ten thousand pictures.
+    The search is exhaustive, in blocks: m² · views comparisons of 64 bits, some seconds for ten thousand pictures.
+
+    Args:
+        stored: [m, views].
+        limit: largest Hamming distance, in bits.
     """
     rows = max(1, BLOCK // max(1, stored.size))
     found: set[tuple[int, int]] = set()
@@ -72,14 +93,14 @@ def candidate_pairs(stored: Hashes, limit: int = NEAR) -> Iterator[tuple[int, in
 
 
 def same_picture(one: Image.Image, other: Image.Image) -> bool:
-    """Whether one picture, perhaps slightly cropped, is the other: every block agrees after alignment."""
+    """Return whether two pictures agree in every block after alignment."""
     return block_difference(one, other) <= SAME
 
 
 def block_difference(one: Image.Image, other: Image.Image) -> float:
-    """The difference of the block that differs most, at the frame (of either) where the pictures fit best.
+    """Return the largest block difference of two pictures at their best alignment.
 
-    In shares of the range of brightness, averaged over a block's pixels and the three colours; 0 = equal.
+    It is a share of the range of brightness, averaged over a block's pixels and the three colours; 0 = equal.
     """
     pair = [_small(one), _small(other)]
     return min(_fit(pair[0], pair[1]), _fit(pair[1], pair[0]))
@@ -90,7 +111,10 @@ def _small(image: Image.Image) -> Image.Image:
 
 
 def _fit(outer: Image.Image, inner: Image.Image) -> float:
-    """The least worst-block difference between `inner` and a frame of `outer`, by descent over the four edges."""
+    """Return the largest block difference at the best frame of `outer` for `inner`.
+
+    The frame is found by descent over its four edges.
+    """
     wanted = _pixels(inner, (0, 0, 1, 1))
 
     def loss(frame: Frame) -> float:
@@ -111,7 +135,7 @@ def _fit(outer: Image.Image, inner: Image.Image) -> float:
 
 
 def _moved(frame: Frame, step: float) -> Iterable[Frame]:
-    """The frame with one edge moved by a step, where it stays within the picture and keeps 80 % of each side."""
+    """Yield frames with one edge moved, within the picture, sides at least 80 %."""
     for edge in range(4):
         for shift in (-step, step):
             moved = [value + shift * (place == edge) for place, value in enumerate(frame)]
@@ -120,7 +144,7 @@ def _moved(frame: Frame, step: float) -> Iterable[Frame]:
 
 
 def _pixels(image: Image.Image, frame: Frame) -> npt.NDArray[np.float32]:
-    """What is within a frame, [BLOCKS · CELL, BLOCKS · CELL, 3]."""
+    """Return a frame's pixels, `[BLOCKS · CELL, BLOCKS · CELL, 3]`."""
     side = BLOCKS * CELL
     cut = image.resize((side, side), Image.Resampling.BILINEAR, box=_box(frame, SMALL))
     return np.asarray(cut, dtype=np.float32)

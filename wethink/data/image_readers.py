@@ -20,16 +20,23 @@ BATCH = 64  # rows of a dataset in memory at once
 
 @dataclass(frozen=True)
 class Found:
-    """Something that should be an image: where it is, and how its bytes are read (which may raise Unusable)."""
+    """A candidate image: its place in the source; `read` may raise Unusable."""
 
     origin: str
     read: Callable[[], bytes]
-    split: str | None = None  # None: the source does not say, so training, or a share that is held out
-    cluster: str | None = None  # None: the source does not say, so by near-duplicates
+    split: str | None = None  # None: not given; training, or the held-out share
+    cluster: str | None = None  # None: not given; by near-duplicates
 
 
 def _candidates(source: Source, drawn: Path, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """How many images a source seems to have, and each of them in a fixed order."""
+    """Return a source's number of candidate images and an iterator in a fixed order.
+
+    Args:
+        key: the source's key in params.yaml, for errors.
+
+    Raises:
+        UserError: the source is missing, empty or unreadable, or lacks the named column.
+    """
     if source.path is None:
         file = drawn / "images" / f"{source.name}.parquet"
         if not file.is_file():
@@ -50,7 +57,7 @@ def _candidates(source: Source, drawn: Path, key: str, max_mb: int) -> tuple[int
 
 
 def _folder(root: Path, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """Every file below a folder, sorted; links to folders are reported, not followed."""
+    """List every file below a folder, sorted; links to folders are not followed."""
     paths: list[Path] = []
     for parent, folders, files in os.walk(root):
         paths += [Path(parent, name) for name in files]
@@ -66,7 +73,11 @@ def _folder(root: Path, max_mb: int) -> tuple[int, Iterator[Found]]:
 
 
 def _read(path: Path, root: Path, max_mb: int) -> bytes:
-    """A file's bytes, if it is a regular file within the root and not too large."""
+    """Read a regular file within the root.
+
+    Raises:
+        Unusable: the file is missing, unreadable, outside the root, not regular or too large.
+    """
     try:
         target = path.resolve(strict=True)
         if not target.is_relative_to(root.resolve()):
@@ -89,7 +100,7 @@ def _check_size(size: int, max_mb: int) -> None:
 
 
 def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """The rows of Parquet files, or of a folder written by `datasets.save_to_disk`."""
+    """Read Parquet files, or a folder written by `datasets.save_to_disk`."""
     root = path if path.is_dir() else path.parent
     try:
         tables = _tables(path, key)
@@ -172,7 +183,11 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _value_bytes(value: Any, root: Path, max_mb: int) -> bytes:
-    """Bytes of a dataset's cell: bytes, {bytes, path} or a path within the source's folder."""
+    """Return the image bytes of a cell (bytes, {bytes, path} or a path in the root).
+
+    Raises:
+        Unusable: the cell is empty, or as `_read`.
+    """
     if isinstance(value, dict):
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
     if value is None:

@@ -1,4 +1,4 @@
-"""Content-addressed Parquet shards of images."""
+"""Writer of content-addressed Parquet image shards."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 
 from wethink.data.image_store import SCHEMA, ImageRecord
 
-GROUP_BYTES, GROUP_IMAGES = 4 * 2**20, 1000  # of a row group: what one read brings into memory
+GROUP_BYTES, GROUP_IMAGES = 4 * 2**20, 1000  # largest row group, the unit of one read
 
 
 class Shards:
-    """Writes `shard-00000.parquet` and so on; holds one row group in memory."""
+    """Writer of `shard-00000.parquet` and so on; it holds one row group in memory."""
 
     def __init__(self, out: Path, images: int) -> None:
         self._out, self._images = out, images

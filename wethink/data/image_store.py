@@ -1,4 +1,4 @@
-"""Reading `data/images`: records at once, bytes when they are asked for."""
+"""Reader of `data/images` shards: records in memory, image bytes on demand."""
 
 import io
 import sys
@@ -17,7 +17,10 @@ from wethink.common.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One stored image without its bytes; `cluster` is the unit of splits and of intervals."""
+    """One stored image without its bytes.
+
+    `cluster` is the unit of splits and of confidence intervals.
+    """
 
     id: str  # sha256 of the stored bytes
     source: str
@@ -25,7 +28,7 @@ class ImageRecord:
     cluster: str
     width: int
     height: int
-    origin: str  # where in its source it was found
+    origin: str  # its place in the source
 
 
 SCHEMA = pa.schema(
@@ -41,22 +44,22 @@ SCHEMA = pa.schema(
     }
 )
 _FIELDS = [field.name for field in fields(ImageRecord)]
-_CACHE_BYTES = 256 * 2**20  # a small collection stays in memory whole, a large one does not fill it
+_CACHE_BYTES = 256 * 2**20  # holds a small collection whole; bounds memory for a large one
 _Group = tuple[Path, int]  # shard, number of the row group in it
 
 
 def _compact(row: dict[str, Any]) -> ImageRecord:
-    """A record whose strings are shared where they repeat: of large collections all records are in memory."""
+    """Build a record with shared (interned) strings, to save memory."""
     row["source"], row["split"] = sys.intern(row["source"]), sys.intern(row["split"])
     row["cluster"] = row["id"] if row["cluster"] == row["id"] else row["cluster"]
     return ImageRecord(**row)
 
 
 class ImageSet:
-    """The images of a `data/images` folder, in stored order; safe to share between threads."""
+    """The images of a `data/images` folder, in stored order; thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Read every record, no bytes.
+        """Read every record, without image bytes.
 
         Raises:
             UserError: the folder holds no shard, or a shard cannot be read.
@@ -89,10 +92,10 @@ class ImageSet:
         return image in self._groups
 
     def bytes(self, image: str) -> bytes:
-        """The stored file (PNG, JPEG or WebP).
+        """Return the stored file (PNG, JPEG or WebP).
 
         Raises:
-            UserError: no image of that id is in the folder.
+            UserError: the folder has no image of that id.
         """
         if image not in self._groups:
             raise UserError(f"{self.folder} has no image '{image}'; run the stages after `ingest` again.")
@@ -104,7 +107,11 @@ class ImageSet:
             return self._cache[group][image]
 
     def open(self, image: str) -> Image.Image:
-        """The image as RGB; raises UserError like `bytes`."""
+        """Return the image as RGB.
+
+        Raises:
+            UserError: as `bytes`.
+        """
         return Image.open(io.BytesIO(self.bytes(image))).convert("RGB")
 
     def _load(self, group: _Group) -> None:

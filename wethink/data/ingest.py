@@ -1,8 +1,8 @@
-"""Stage `ingest`: any collection of images → content-addressed Parquet shards.
+"""Stage `ingest`: image collections to content-addressed Parquet shards.
 
-Every image that is found ends as stored, as a duplicate of one that is, or in quarantine with a reason.
-Photos, which say nothing of what they show, are clustered by near-duplicates before they are published.
-A source is given by its owner and may lie anywhere; paths found inside data never lead out of it.
+Every candidate image ends as stored, as a duplicate of a stored image, or in quarantine with a reason.
+Photos, whose scenes are unknown, are clustered by near-duplicates before they are published.
+A configured source may lie anywhere; paths inside its data must stay within the source.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from wethink.data.schema import SPLITS
 
 @dataclass
 class Tally:
-    """How the images of one source ended: found = stored + duplicates + quarantined."""
+    """Outcomes of one source's images: found = stored + duplicates + quarantined."""
 
     found: int = 0
     stored: int = 0
@@ -110,7 +110,11 @@ def ingest(*, drawn: Path, out: Path, scratch: Path, config: Ingest, seed: int) 
 
 
 def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> None:
-    """A duplicate takes the place of the first; that must never move a held-out image into training."""
+    """Check that a held-out image is no duplicate of a training image.
+
+    Raises:
+        UserError: it is.
+    """
     if found.split in HELD_OUT and first.split not in HELD_OUT:
         raise UserError(
             f"{key}: image {found.origin} is held out ({found.split}), but source '{first.source}' has it for "
@@ -119,7 +123,7 @@ def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> 
 
 
 def _withdraw(record: ImageRecord, reason: str, tallies: dict[str, Tally], quarantine: list[Record]) -> None:
-    """A stored photo that may not stay after all ends in quarantine."""
+    """Move a stored photo to quarantine."""
     tally = tallies[record.source]
     tally.stored -= 1
     tally.quarantined += 1
@@ -128,7 +132,7 @@ def _withdraw(record: ImageRecord, reason: str, tallies: dict[str, Tally], quara
 
 
 def _rewrite(out: Path, scratch: Path, stored: dict[str, ImageRecord], shard_images: int) -> None:
-    """Write the shards again with the records as they are now, where that changes anything."""
+    """Rewrite the shards if the records have changed."""
     old = ImageSet(out)
     if list(old.records) == list(stored.values()):
         return

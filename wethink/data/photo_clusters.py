@@ -1,8 +1,7 @@
-"""Photos: which are near-duplicates of each other, and the splits that must not part them.
+"""Near-duplicate clusters of photos, and splits that keep a cluster together.
 
-A drawn image says which scene it shows. Of a photo nobody knows; so photos that show the same (as
-`pictures.same_picture` sees it, directly or through others) form a cluster, which is their unit of splits and
-of intervals: held out together or not at all.
+A drawn image's scene is known, a photo's is not. Photos connected by `image_hashing.same_picture`, directly or
+through others, form a cluster: the unit of splits and of confidence intervals.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ HELD_OUT = ("tuning", "reporting")
 
 @dataclass(frozen=True)
 class Photo:
-    """A stored photo, its hashes, and whether its source said to which split it belongs."""
+    """A stored photo and its hashes; `given`: its source names its split."""
 
     record: ImageRecord
     hashes: Hashes
@@ -28,7 +27,7 @@ class Photo:
 
 
 def clusters(photos: Sequence[Photo], open_image: Callable[[str], Image.Image]) -> dict[str, str]:
-    """Image → the smallest id among all that show the same."""
+    """Map each image id to its cluster, the smallest id among its near-duplicates."""
     parent = {photo.record.id: photo.record.id for photo in photos}
 
     def root(image: str) -> str:
@@ -50,16 +49,19 @@ def placed(
     shares: Mapping[str, Mapping[str, float]],
     seed: int,
 ) -> dict[str, ImageRecord | str]:
-    """What changes when the clusters are known: image → its record with cluster and split, or why it must go.
+    """Assign clusters and splits to photos and return the changed ones.
+
+    If a source holds out one member, the whole cluster is held out: members without a given split join it, and
+    members given to training are removed, as they would leak a test image.
 
     Args:
-        photos: those of all sources together.
-        open_image: an image by its id.
-        shares: per source, the share of its clusters that each held-out split gets, by the hash of the cluster.
-        seed: of the run.
+        photos: the photos of all sources.
+        open_image: returns an image by its id.
+        shares: source → held-out split → share of the source's clusters, by the hash of the cluster.
+        seed: the seed of the run.
 
-    A cluster of which one member is held out by its source is held out whole: members without a split of their
-    own go along, and a member given to training goes, as it would show the policy what it is tested on.
+    Returns:
+        Image id → its new record, or the reason for its removal.
     """
     of = clusters(photos, open_image)
     claimed: dict[str, str] = {}
@@ -83,7 +85,7 @@ def placed(
 
 
 def _drawn_lot(cluster: str, shares: Mapping[str, float], seed: int) -> str | None:
-    """The held-out split whose range of [0, 1) the hash of the cluster falls into, if any."""
+    """Return the held-out split chosen by the hash of the cluster, or None."""
     place = int.from_bytes(hashlib.sha256(f"photos {seed} {cluster}".encode()).digest()[:8]) / 2**64
     low = 0.0
     for split in HELD_OUT:

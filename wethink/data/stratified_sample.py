@@ -1,4 +1,4 @@
-"""A sample of rows for somebody to look at: each stratum in proportion, no two rows about the same scene."""
+"""Stratified sample of rows for a human audit, at most one row per scene."""
 
 import hashlib
 import math
@@ -9,12 +9,12 @@ from wethink.common.jsonl import Record
 
 
 def stratum(row: Record) -> str:
-    """Source and question type: rows of one stratum are likely to fail alike."""
+    """Return a row's stratum: its source and question type."""
     return f"{row['source']} {row['category']}"
 
 
 def draw(rows: Sequence[Record], count: int, seed: int) -> list[Record]:
-    """`count` rows, each stratum in proportion, one of a scene; which ones, a hash decides; order is mixed."""
+    """Draw up to `count` rows in hash order, strata in proportion, one row per scene."""
     order = sorted(rows, key=lambda row: hashlib.sha256(f"audit {seed} {row['id']}".encode()).digest())
     one_each: dict[str, Record] = {}
     for row in order:

@@ -1,4 +1,4 @@
-"""`python -m wethink ask`: one question about one image, the thinking shown."""
+"""Command `python -m wethink ask`: one question about one image, reasoning shown."""
 
 import io
 from pathlib import Path
@@ -26,12 +26,12 @@ def ask(image: Path, question: str, model: Path, temperature: float) -> None:
 
 
 def ask_held_out(number: int, model: Path, temperature: float) -> None:
-    """Show the held-out item of that number (from 0), as the main job drew it, and a checkpoint's answer to it.
+    """Show held-out item `number` (from 0) and a checkpoint's answer to it.
 
-    The picture is saved beside the reports, to be looked at.
+    The item is as the main job drew it. Its image is saved as `reports/item-<number>.png`.
 
     Raises:
-        UserError: there is no such item.
+        UserError: there is no such item, or the checkpoint cannot be read.
     """
     from wethink.common.jsonl import read_jsonl
     from wethink.data.image_store import ImageSet
@@ -87,7 +87,11 @@ def _answer(picture: "Image.Image", question: str, model: Path, temperature: flo
 
 
 def open_image(path: Path) -> "Image.Image":
-    """Decode an image file the way `ingest` does."""
+    """Decode an image file the way `ingest` does.
+
+    Raises:
+        UserError: the file is missing or is no usable image.
+    """
     from PIL import Image
 
     from wethink.data.image_decoding import Unusable, accept

@@ -1,8 +1,8 @@
-"""`evaluate`: base, SFT and GRPO on held-out items, scored against the truth of what was drawn.
+"""Stage `evaluate`: base, SFT and GRPO on held-out items, scored against known truth.
 
-Greedy and sampled, and, greedy, with a blank and with another item's image: what a model scores without
-seeing is no vision. The base model was never taught the tags, so it is asked without the system prompt
-and read leniently; the others strictly. One record per item, checkpoint, temperature and picture.
+Passes are greedy and sampled; greedy controls show a blank or another item's image, since accuracy without seeing is no
+vision. The base model was never taught the tags, so it gets no system prompt and is parsed leniently; the others are
+parsed strictly. The output is one record per item, checkpoint, temperature and image variant.
 """
 
 import multiprocessing
@@ -34,7 +34,7 @@ Pixels = Literal["true", "blank", "shuffled"]
 
 @dataclass(frozen=True)
 class Job:
-    """One pass over the items: which checkpoint, how sampled, which pictures."""
+    """One pass over the items: checkpoint, temperature and image variant."""
 
     checkpoint: str
     folder: Path
@@ -47,7 +47,7 @@ class Job:
 
 
 class BlankImages:
-    """Stands in for the images: mid-grey of the same size."""
+    """Image source of mid-grey images in the sizes of the originals."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
@@ -70,7 +70,9 @@ def evaluate(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Answer every held-out item with every checkpoint; write `items.jsonl` and `metrics.json` to `out`.
+    """Evaluate base, SFT and GRPO on every held-out item.
+
+    Writes `items.jsonl`, `metrics.json` and `headline.json` to `out`; returns the metrics.
 
     Raises:
         UserError: there are no held-out items of the configured split.
@@ -91,7 +93,13 @@ def evaluate_checkpoints(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """The same for any named checkpoints; one called 'base' is read leniently. Finished passes are kept in scratch."""
+    """Evaluate named checkpoints as `evaluate` does.
+
+    A checkpoint named 'base' is parsed leniently. Finished passes are kept in scratch and reused.
+
+    Raises:
+        UserError: there are no held-out items of the configured split.
+    """
     items = list(read_jsonl(drawn / "items" / f"{config.split}.jsonl"))
     if not items:
         raise UserError(f"{drawn / 'items' / config.split}.jsonl is empty; raise draw.{config.split} above 0.")
@@ -116,7 +124,7 @@ def evaluate_checkpoints(
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The few figures that two versions are compared by (`dvc metrics show`)."""
+    """Select the figures that two versions are compared by (`dvc metrics show`)."""
     found: dict[str, Any] = {"majority": metrics["majority"]}
     for name, entry in metrics.items():
         if isinstance(entry, dict) and "accuracy" in entry:
@@ -137,7 +145,7 @@ def run_job(
     seed: int,
     index: int,
 ) -> None:
-    """One pass in a process of its own; its records appear in scratch when it is complete."""
+    """Run one pass in its own process; write its records to scratch at the end."""
     import torch
 
     from wethink.generation.in_process import sample, uniforms
@@ -154,10 +162,10 @@ def run_job(
     elif job.pixels == "blank":
         dataset = BlankImages(dataset)
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
-    systems = ["" if job.checkpoint == "base" else None] * config.batch
+    systems = ["" if job.checkpoint == "base" else None] * config.batch_size
     answered: list[tuple[Record, str, int]] = []
-    for begin in range(0, len(items), config.batch):
-        part, pictures = items[begin : begin + config.batch], shown[begin : begin + config.batch]
+    for begin in range(0, len(items), config.batch_size):
+        part, pictures = items[begin : begin + config.batch_size], shown[begin : begin + config.batch_size]
         prompts = encode_prompts([item["problem"] for item in part], pictures, dataset, processor, systems[: len(part)])
         draws = (
             np.concatenate([uniforms(seed, 0, item["id"], 1, config.max_new_tokens) for item in part])
@@ -175,7 +183,10 @@ def run_job(
 
 
 def shuffled(items: Sequence[Record], seed: int) -> list[str]:
-    """For each item the image of another scene of its own source: a rotation of a seeded order of scenes."""
+    """Return for each item the image of another scene of the same source.
+
+    The scenes of a source are permuted by the seed and rotated by one (a source with one image keeps it).
+    """
     images: dict[str, list[str]] = {}
     for item in items:
         if item["image"] not in images.setdefault(item["source"], []):
@@ -188,7 +199,7 @@ def shuffled(items: Sequence[Record], seed: int) -> list[str]:
 
 
 def judge_item(item: Record, job: Job, response: str, tokens: int, rewards: Rewards) -> Record:
-    """A response against the item's true answer."""
+    """Judge a response against the item's true answer."""
     parsed = format.parse(response)
     if job.checkpoint == "base":
         extracted = format.lenient(response)

@@ -1,7 +1,7 @@
-"""`python -m wethink passrates`: how often a policy solves each training row, so that curation can tell hard from easy.
+"""Pass rates of a policy on the training rows, for curation by difficulty.
 
-k answers are sampled to every question and scored as in GRPO. A row that cannot be scored is unknown, not unsolved:
-it is written with no samples, and curation leaves it alone.
+Command `python -m wethink passrates`. k responses are sampled per question and scored as in GRPO. Unknown verdicts are
+not counted: a row that cannot be scored is written with no samples, and curation leaves it alone.
 """
 
 from pathlib import Path
@@ -17,10 +17,12 @@ from wethink.rewards.hybrid import score
 
 
 def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, params: Params) -> dict[str, int]:
-    """Write `id, passes, samples` of every row of the training split to `out`; return the counts.
+    """Write `id, passes, samples` of every training row to `out`.
+
+    Returns the numbers of rows and of rows that always or never pass.
 
     Raises:
-        UserError: there is no row to try, or not one sample is asked for.
+        UserError: there is no training row, or `samples` is below 1.
     """
     import torch
 
@@ -36,13 +38,17 @@ def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, pa
         torch.set_num_threads(launch.threads)
     policy, processor = load_model(model).to(launch.device).eval(), load_processor(model)
     stored, found = ImageSet(images), list[Record]()
-    batch = max(1, params.evaluate.batch // samples)
+    batch = max(1, params.evaluate.batch_size // samples)
     for start in track(range(0, len(chosen), batch), "passrates", -(-len(chosen) // batch)):
         part = chosen[start : start + batch]
         prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], stored, processor)
-        draws = np.concatenate([uniforms(params.seed, 0, row["id"], samples, grpo.max_new_tokens) for row in part])
+        draws = np.concatenate(
+            [uniforms(params.seed, 0, row["id"], samples, grpo.max_completion_length) for row in part]
+        )
         device = torch.device(launch.device)
-        groups = sample(policy, processor, prompts, draws, grpo.max_new_tokens, grpo.temperature, samples, device)
+        groups = sample(
+            policy, processor, prompts, draws, grpo.max_completion_length, grpo.temperature, samples, device
+        )
         for row, group in zip(part, groups, strict=True):
             verdicts = [
                 score(

@@ -13,10 +13,10 @@ VERDICTS = ("correct", "wrong", "unknown")
 
 
 def majority(items: Iterable[Record]) -> float:
-    """Accuracy of the best constant answer per question kind, chosen on these very items.
+    """Compute the accuracy of the best constant answer per question kind.
 
-    It is an upper bound of a guesser who knows the kind of a question and nothing else, neither its words
-    nor its image. Open answers (category DES) are compared as they stand, so theirs is nearly nothing.
+    The answers are chosen on these very items, so it bounds from above a guesser who knows a question's kind, but
+    neither its words nor its image. Open answers (category DES) are compared verbatim, so theirs is nearly nothing.
     """
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
@@ -26,11 +26,12 @@ def majority(items: Iterable[Record]) -> float:
 
 
 def summarise(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
-    """Everything the evaluation says, from its records (one per item, checkpoint, temperature and pixels).
+    """Summarise evaluation records: accuracies, baseline, paired differences.
 
-    Overall and per source, category, kind and ability: an entry for each checkpoint (by its name), the
-    majority baseline and the paired differences of SFT − base and GRPO − SFT. A source is `at_majority` if
-    neither SFT nor GRPO is shown to beat the majority there: both intervals reach down to it.
+    There is one record per item, checkpoint, temperature and pixels. Overall and per source, category, kind and
+    ability, the summary has an entry for each checkpoint (by its name), the majority baseline and the paired
+    differences SFT − base and GRPO − SFT. A source is `at_majority` if neither SFT nor GRPO is shown to beat the
+    majority there: both intervals reach down to it.
 
     Raises:
         UserError: a record occurs twice or holds an unknown verdict.
@@ -71,7 +72,7 @@ def _check(records: list[Record]) -> None:
 
 
 def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
-    """Entries per checkpoint, baseline and paired differences of some records."""
+    """Compute the entries per checkpoint, the baseline and the paired differences."""
     items = {record["id"]: record for record in records}
     names = sorted({record["checkpoint"] for record in records})
     settings = {
@@ -107,7 +108,7 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
 
 
 def by_setting(records: list[Record]) -> dict[str, list[Record]]:
-    """One checkpoint's records by how they were made; the controls are greedy."""
+    """Group one checkpoint's records by setting; the image controls are greedy."""
     settings: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record["pixels"] != "true":
@@ -127,7 +128,10 @@ def _accuracy(records: list[Record], resamples: int, seed: int) -> dict[str, Any
 
 
 def accuracy_difference(after: list[Record], before: list[Record], resamples: int, seed: int) -> dict[str, Any]:
-    """Paired by item and temperature, over the pairs in which both verdicts are known."""
+    """Compute the paired accuracy difference `after` − `before`.
+
+    Pairs share item and temperature; only pairs with two known verdicts count.
+    """
     earlier = {(record["id"], record["temperature"]): record for record in before}
     pairs = [
         (record, other)

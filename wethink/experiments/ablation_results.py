@@ -1,7 +1,7 @@
-"""What the ablations say: an arm's figures, the comparisons that the paper makes, and whether they show here.
+"""Ablation results: figures per arm, and statistical tests of the paper's claims.
 
-A claim of the paper is stated with the direction that it had there. Here it `shows`, shows `the contrary`, or is `not
-shown` (its p-value, adjusted for all comparisons, is above LEVEL). A miniature says nothing about the paper's setting.
+A claim is stated in the direction that it has in the paper. Its verdict here is `shows`, `the contrary`, or `not shown`
+(its p-value, adjusted for all comparisons, is above LEVEL). A miniature is no evidence about the paper's setting.
 """
 
 import csv
@@ -25,7 +25,7 @@ TARGET = 0.95  # of the reference arm's last smoothed accuracy of rollouts
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` minus `worse` should be positive; `source` says whose claim it is."""
+    """A claim that arm `better` beats arm `worse`; `source` is the paper or ours."""
 
     question: str
     better: str
@@ -51,7 +51,7 @@ CLAIMS = (
             "grpo",
             name,
             f"accuracy 0.7, format 0.3, divided by the group's std beats {arm.rewards['accuracy_weight']}, "
-            f"{arm.rewards['format_weight']}, {'divided' if arm.changes['advantage'] == 'group' else 'undivided'}",
+            f"{arm.rewards['format_weight']}, {'divided' if arm.changes['scale_rewards'] == 'group' else 'undivided'}",
             "ours",
         )
         for name, arm in ARMS.items()
@@ -82,9 +82,10 @@ CLAIMS = (
 
 
 def arm_result(arm: str, seed: int, where: Path, resamples: int) -> dict[str, Any]:
-    """One arm of one seed, from the worktree in which it ran.
+    """Read the results of one arm and seed from the worktree in which it ran.
 
-    `cpu_seconds` is its training over all processes (of the main job's checkpoints, that stage's).
+    `cpu_seconds` is its training over all processes (of the main job's checkpoints, that stage's); None if not
+    recorded.
     """
     records = list(read_jsonl(where / RESULTS / arm / "items.jsonl"))
     entry = summarise(records, resamples, seed)
@@ -108,7 +109,7 @@ def arm_result(arm: str, seed: int, where: Path, resamples: int) -> dict[str, An
 
 
 def curve(path: Path) -> list[float]:
-    """The accuracy of rollouts at every step, if the arm was trained by GRPO."""
+    """Read the rollout accuracy of every step; [] for an arm not trained by GRPO."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as handle:
@@ -116,7 +117,7 @@ def curve(path: Path) -> list[float]:
 
 
 def diversity(where: Path, arm: str) -> dict[str, Any]:
-    """How varied the rows are from which an arm (with the arms before it) learned."""
+    """Measure the diversity of the rows that an arm and its ancestors learned from."""
     sources: set[str] | None = set()
     name: str = arm
     while name in ARMS and sources is not None:
@@ -133,7 +134,10 @@ def diversity(where: Path, arm: str) -> dict[str, Any]:
 
 
 def measures(rows: Sequence[Record]) -> dict[str, Any]:
-    """Kinds of questions, distinct questions and words, and the entropy of (kind, answer) in bits."""
+    """Count rows, question kinds, questions and words; measure entropy in bits.
+
+    The entropy is that of (kind, answer).
+    """
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
         key = (row["kind"], str(row["answer"]))
@@ -150,7 +154,9 @@ def measures(rows: Sequence[Record]) -> dict[str, Any]:
 
 
 def steps_to(values: Sequence[float], target: float) -> int | None:
-    """The first step at which the moving average over SMOOTH steps reaches the target; None if it never does.
+    """Find the first step at which the smoothed curve reaches the target.
+
+    The moving average is over SMOOTH steps; None if it never reaches the target.
 
     >>> steps_to([0.0] * 10 + [1.0] * 10, 0.5)
     15
@@ -167,7 +173,7 @@ def result(
     resamples: int,
     budget: str,
 ) -> dict[str, Any]:
-    """`reports/ablations.json`: every arm of every seed, and the claims over all seeds."""
+    """Build `reports/ablations.json`: arms per seed, and claims over all seeds."""
     targets = {
         arm["seed"]: TARGET * sum(arm["curve"][-SMOOTH:]) / SMOOTH
         for arm in arms
@@ -194,7 +200,7 @@ def result(
 
 
 def _claim(claim: Claim, records: Mapping[tuple[int, str], Sequence[Record]], resamples: int) -> dict[str, Any] | None:
-    """A claim over the seeds that have both arms; None if none has."""
+    """Test a claim over the seeds that have both arms; None if none has."""
     seeds = sorted({seed for seed, arm in records if arm == claim.better} & {s for s, a in records if a == claim.worse})
     if not seeds:
         return None

@@ -1,6 +1,6 @@
-"""The arms of `make ablations`: the main job's own training functions with one thing changed, and their evaluation.
+"""Ablation arms (`make ablations`): the main job's training functions with one change each.
 
-`train_<arm>` and `evaluate_<arm>` are functions of this module by name, made from the table in
+`train_<arm>` and `evaluate_<arm>` are functions of this module by name, made on access from the table in
 wethink/experiments/arms.py.
 """
 
@@ -28,7 +28,10 @@ def __getattr__(name: str) -> Callable[..., dict[str, Any]]:
 
 
 def train_arm(arm: Arm, **given: Any) -> dict[str, Any]:
-    """Train one arm: `given` are a stage's arguments, with `start` for the checkpoint that it goes on from."""
+    """Train one arm.
+
+    `given` holds the stage's arguments and, as `start`, the checkpoint to train from.
+    """
     start: Path = given.pop("start")
     given["config"] = given["config"].model_copy(update=dict(arm.changes))
     if arm.rewards:
@@ -37,7 +40,7 @@ def train_arm(arm: Arm, **given: Any) -> dict[str, Any]:
         case "sft":
             return sft(base=start, **given)
         case "grpo":
-            given["config"] = given["config"].model_copy(update={"start": "sft"})  # whatever lies there
+            given["config"] = given["config"].model_copy(update={"start": "sft"})  # the path of `sft` is `start`
             return grpo(base=start, sft=start, **given)
         case "more_sft":
             return more_sft(sft=start, **given)
@@ -46,7 +49,10 @@ def train_arm(arm: Arm, **given: Any) -> dict[str, Any]:
 
 
 def evaluate_arm(name: str, *, checkpoint: Path, out: Path, config: Evaluate, **given: Any) -> dict[str, Any]:
-    """One checkpoint on the main job's held-out items. One that was never taught the tags is read as base is."""
+    """Evaluate one checkpoint on the main job's held-out items.
+
+    A checkpoint that was never taught the tags is parsed leniently, as base is.
+    """
     arm = ARMS.get(name)
     lenient = name == "base" or (arm is not None and arm.lenient)
     if arm is not None and arm.longer > 1:

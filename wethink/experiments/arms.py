@@ -1,7 +1,8 @@
-"""The ablations as a table: each arm is one training function with a changed setting, and where it starts.
+"""Table of ablation arms: training function, starting checkpoint and changed settings.
 
-Arms run in a finished checkout of the main job and share its data, its base and, where their definition allows, its
-SFT; so an arm costs one training and one evaluation. This table is light: it is read by `wethink/dag/main_stages.py`.
+Arms run in a finished checkout of the main job and share its data, its base checkpoint and, where their definition
+allows, its SFT checkpoint; so an arm costs one training and one evaluation. `wethink/dag/main_stages.py` reads this
+table, so it imports nothing heavy.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,14 @@ MAIN = {"base": "models/base", "sft": "models/sft", "grpo": "models/grpo"}
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm. `start` is the checkpoint (of the main job, or another arm's name) from which it trains."""
+    """One arm; `start` names the checkpoint or arm from which it trains."""
 
     question: str  # the ablation to which it belongs
     trains: Literal["sft", "grpo", "more_sft", "rejection_sft"]
     start: str
     changes: Mapping[str, Any] = field(default_factory=dict)  # of its section of params.yaml
     rewards: Mapping[str, float] = field(default_factory=dict)  # of the section `rewards`
-    lenient: bool = False  # never taught the tags: read as base is
+    lenient: bool = False  # never taught the tags: parsed as base is
     longer: int = 1  # times evaluate.max_new_tokens
     rival: str = "grpo"  # whose compute a control may spend
 
@@ -36,8 +37,8 @@ ARMS: dict[str, Arm] = {
     "sft_answers": Arm("paths", "sft", "base", {"paths": "answers"}, lenient=True),
     "sft_raw": Arm("paths", "sft", "base", {"paths": "raw"}, longer=3),
     "from_base": Arm("start", "grpo", "base"),
-    "rules_only": Arm("reward", "grpo", "sft", {"route": "rule"}),
-    "judge_only": Arm("reward", "grpo", "sft", {"route": "model"}),
+    "rules_only": Arm("reward", "grpo", "sft", {"reward_route": "rule"}),
+    "judge_only": Arm("reward", "grpo", "sft", {"reward_route": "model"}),
     "choice_only": Arm("types", "grpo", "sft", {"categories": ("MC",)}),
     "sft_one_source": Arm("sources", "sft", "base", {"sources": ("scenes",)}),
     "one_source": Arm("sources", "grpo", "sft_one_source", {"sources": ("scenes",)}),
@@ -47,12 +48,12 @@ ARMS: dict[str, Arm] = {
     "two_sources_more_sft": Arm("sources", "more_sft", "sft_two_sources", {"sources": TWO}, rival="two_sources"),
     "new_source": Arm("sources", "grpo", "two_sources", {"sources": ("digits",)}),
     "new_source_more_sft": Arm("sources", "more_sft", "two_sources", {"sources": ("digits",)}, rival="new_source"),
-    "best_tenth": Arm("pass rate", "grpo", "sft", {"best_share": 0.1}),
-    "weights_100_group": Arm("weights", "grpo", "sft", {"advantage": "group"}, _weights(1.0)),
-    "weights_50_group": Arm("weights", "grpo", "sft", {"advantage": "group"}, _weights(0.5)),
-    "weights_100_none": Arm("weights", "grpo", "sft", {"advantage": "none"}, _weights(1.0)),
-    "weights_70_none": Arm("weights", "grpo", "sft", {"advantage": "none"}, _weights(0.7)),
-    "weights_50_none": Arm("weights", "grpo", "sft", {"advantage": "none"}, _weights(0.5)),
+    "best_tenth": Arm("pass rate", "grpo", "sft", {"prompt_share": 0.1}),
+    "weights_100_group": Arm("weights", "grpo", "sft", {"scale_rewards": "group"}, _weights(1.0)),
+    "weights_50_group": Arm("weights", "grpo", "sft", {"scale_rewards": "group"}, _weights(0.5)),
+    "weights_100_none": Arm("weights", "grpo", "sft", {"scale_rewards": "none"}, _weights(1.0)),
+    "weights_70_none": Arm("weights", "grpo", "sft", {"scale_rewards": "none"}, _weights(0.7)),
+    "weights_50_none": Arm("weights", "grpo", "sft", {"scale_rewards": "none"}, _weights(0.5)),
     "more_sft": Arm("control", "more_sft", "sft"),
     "rejection_sft": Arm("control", "rejection_sft", "sft"),
 }
@@ -60,5 +61,5 @@ REFERENCE = ("base", "sft", "grpo")  # of the main job: the other side of most c
 
 
 def folder(checkpoint: str) -> str:
-    """Where a checkpoint of the main job, or an arm's, lies."""
+    """Return the folder of a checkpoint of the main job or of an arm."""
     return MAIN.get(checkpoint) or f"{MODELS}/{checkpoint}"

@@ -1,7 +1,7 @@
-"""What the controls say: GRPO against each arm on the same items, per seed and over seeds.
+"""Control results: GRPO against each control arm on the same items, per seed and pooled.
 
-The headline is GRPO minus the best control. The best is picked on the reported items themselves, which
-can only make our own claim look smaller.
+The headline is GRPO minus the best control. The best is chosen on the reported items themselves, which can only make
+our own claim look smaller.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from typing import Any
 from wethink.common.jsonl import Record
 from wethink.evaluation.summary import accuracy_difference, by_setting
 
-CONTROLS = ("more_sft", "rejection_sft", "grpo_from_base")  # what the same compute could have bought
+CONTROLS = ("more_sft", "rejection_sft", "grpo_from_base")  # other uses of the same compute
 ARMS = (*CONTROLS, "shuffled_gold")
 SETTINGS = ("greedy", "sampled")
 
 
 def compare(records: Sequence[Record], summary: dict[str, Any], resamples: int, seed: int) -> dict[str, Any]:
-    """Per arm: its accuracy entry, GRPO minus it and it minus SFT; and the headline per way of sampling.
+    """Compare GRPO and SFT with each arm; add a headline per sampling setting.
 
     `records` are the arms' evaluation records, GRPO and SFT among them; `summary` is their `summarise`.
     """
@@ -52,10 +52,11 @@ def _headline(arms: dict[str, Any], setting: str) -> dict[str, Any]:
 
 
 def pool(seeds: Sequence[tuple[int, Sequence[Record]]], resamples: int) -> dict[str, Any]:
-    """GRPO minus SFT and minus each arm, and shuffled golds minus SFT, over all seeds; scenes are each seed's own.
+    """Pool paired differences over all seeds; scenes are distinct per seed.
 
-    The interval is over scenes, not over seeds: three seeds are too few to say how much training varies,
-    so the per-seed figures stand beside it.
+    The differences are GRPO minus SFT, GRPO minus each arm, and shuffled golds minus SFT. The interval is over scenes,
+    not over seeds: three seeds are too few to estimate the variance of training, so the per-seed figures stand beside
+    it.
     """
     records = [
         record | {"scene": f"{seed}:{record['scene']}", "id": f"{seed}:{record['id']}"}

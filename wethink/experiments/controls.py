@@ -1,9 +1,9 @@
-"""`controls`: what else the compute of GRPO could have bought. Arms beside the main job, one evaluation for all.
+"""Control arms for GRPO: more SFT, rejection sampling, no warm start, shuffled golds.
 
-A gain of GRPO means little without them: more SFT on the same paths, SFT on the policy's own right answers to
-the very prompts and golds that GRPO had (rejection sampling), GRPO straight from base, and GRPO on shuffled
-golds, which must not gain. More SFT and rejection sampling get what GRPO's steps cost here: processor time over
-all ranks (on GPUs wall time), so that a busy machine favours nobody.
+A gain of GRPO means little without them: more SFT on the same paths, SFT on the policy's own right answers to the very
+prompts and golds that GRPO had (rejection sampling), GRPO straight from base, and GRPO on shuffled golds, which must
+not gain. More SFT and rejection sampling get the cost of GRPO's steps: CPU time over all ranks (on GPUs wall time), so
+other load on the machine favours no arm.
 
 Arms are stages like the others (lock, scratch, resume), kept out of dvc.yaml: `dvc repro` is the main job.
 """
@@ -35,24 +35,24 @@ from wethink.training.supervised import Sample, train
 
 
 def costs_of(log: Path) -> list[float]:
-    """What every logged step of a training run cost: seconds over all ranks."""
+    """Read the cost of every logged training step: seconds over all ranks."""
     return [float(record["cost_seconds"]) for record in read_jsonl(log)]
 
 
 def budget(rival: Path, logs: Path) -> float:
-    """Seconds over all ranks that the steps of the stage cost that published `rival`."""
+    """Sum the step costs of the stage that published `rival`: s over all ranks."""
     stage = f"arm_{rival.name}" if rival.parent.name == "arms" else rival.name
     return sum(costs_of(logs / f"{stage}.metrics.jsonl"))
 
 
 def affordable_steps(seconds: float, steps: Sequence[float]) -> int:
-    """How many steps of that length (its median) fit into so many seconds; at least one."""
+    """Return how many steps of the median length fit into `seconds`; at least 1."""
     ordered = sorted(steps)
     return max(1, int(seconds / ordered[len(ordered) // 2]))
 
 
 def _continued(optim: Optim, steps: int) -> Optim:
-    return optim.model_copy(update={"steps": steps})
+    return optim.model_copy(update={"max_steps": steps})
 
 
 def more_sft(
@@ -68,7 +68,7 @@ def more_sft(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Go on with SFT on the same paths for what the steps of GRPO (the `rival`) cost."""
+    """Continue SFT on the same paths for the cost of the steps of `rival` (GRPO)."""
     chosen = chosen_rows(rows, config)
     samples = samples_of(chosen, completions(chosen, rows, config), config)
     steps = _frozen(scratch, affordable_steps(budget(rival, logs), costs_of(logs / "sft.metrics.jsonl")))
@@ -90,12 +90,16 @@ def rejection_sft(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """SFT on the policy's own fully rewarded samples; sampling and training together cost what GRPO's steps cost."""
+    """Continue SFT on the policy's own samples that got the full reward.
+
+    Sampling and training together get the cost of the steps of `rival` (GRPO). Without such a sample, the SFT
+    checkpoint is published unchanged.
+    """
     store = scratch / "accepted.jsonl"
     if not store.exists():
         _sample_accepted(images, rows, sft, store, grpo, rewards, launch, seed)
     accepted = list(read_jsonl(store))
-    if not accepted:  # never right, so nothing to learn from: the arm stays what it started from
+    if not accepted:  # nothing to learn from: publish the starting checkpoint
         nothing = {"samples": 0, "steps": 0}
         if join(launch).first:
             save_policy(load_model(sft), None, load_processor(sft), out, model_card("rejection_sft", str(sft)))
@@ -111,16 +115,21 @@ def rejection_sft(
 def _sample_accepted(
     images: Path, rows: Path, sft: Path, store: Path, config: Grpo, rewards: Rewards, launch: Launch, seed: int
 ) -> None:
-    """The prompts of all GRPO steps, G samples each, as GRPO would draw them from a policy that stands still."""
+    """Sample GRPO's prompts from the SFT policy; store fully rewarded completions.
+
+    The prompts are those of all GRPO steps, G samples each, drawn as GRPO would from a policy that does not change.
+    """
     ranks = join(launch)
     started = cost_clock(ranks)
     model, processor, dataset = load_model(sft), load_processor(sft), ImageSet(images)
     prompts, _, _ = training_rows(rows, dataset, model, processor, config, launch, seed)
-    order = list(islice(epoch_order(len(prompts), seed), config.optim.steps * config.optim.batch))
+    order = list(islice(epoch_order(len(prompts), seed), config.optim.max_steps * config.optim.train_batch_size))
     model, accepted = model.to(ranks.device), list[Record]()
     sampler = InProcess(processor, config, ranks.device)
     sampler.sync(model, 0)
-    batches = [order[i : i + config.optim.batch] for i in range(0, len(order), config.optim.batch)]
+    batches = [
+        order[i : i + config.optim.train_batch_size] for i in range(0, len(order), config.optim.train_batch_size)
+    ]
     for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
         mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
         for group in generate_rollouts(sampler, processor, mine, dataset, config, rewards, step, seed):
@@ -135,11 +144,14 @@ def _sample_accepted(
         spent = sum(seconds for _, seconds in everyone)
         write_json(store.parent / "sampling.json", {"cost_seconds": spent, "accepted": len(unique)})
         write_jsonl(store, (unique[key] for key in sorted(unique)))
-    gather_objects(None, ranks)  # nobody reads before it is written
+    gather_objects(None, ranks)  # a barrier: no rank reads the file before it is written
 
 
 def _frozen(scratch: Path, steps: int) -> int:
-    """The number of steps, decided once per scratch folder: a resumed run must not decide anew."""
+    """Return the number of steps, decided once per scratch folder.
+
+    A resumed run must not decide anew.
+    """
     path = scratch / "steps.json"
     if not path.exists():
         write_json(path, {"steps": steps})
@@ -158,7 +170,7 @@ def _train_on(
     title: str,
 ) -> dict[str, Any]:
     model, processor = load_model(start), load_processor(start)
-    metrics = {"samples": len(samples), "steps": optim.steps}
+    metrics = {"samples": len(samples), "steps": optim.max_steps}
     card = model_card(title, str(start))
     if train(model, processor, samples, ImageSet(images), optim, launch, scratch, out, seed + 1, title, card):
         write_json(out / "metrics.json", metrics)
@@ -166,12 +178,15 @@ def _train_on(
 
 
 def grpo_from_base(*, config: Grpo, **given: Any) -> dict[str, Any]:
-    """GRPO without the warm start."""
+    """Train GRPO from base, without the warm start."""
     return grpo(config=config.model_copy(update={"start": "base"}), **given)
 
 
 def shuffled_gold(*, config: Grpo, **given: Any) -> dict[str, Any]:
-    """GRPO on golds permuted within each question kind: if this gains, the gain is not learning."""
+    """Train GRPO on golds permuted within each question kind.
+
+    If this arm gains, the gain is not learning.
+    """
     return grpo(config=config.model_copy(update={"gold": "shuffled"}), **given)
 
 
@@ -190,7 +205,7 @@ def evaluate_arms(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Every arm on the items of the main evaluation."""
+    """Evaluate every arm on the items of the main evaluation."""
     arms = {
         "more_sft": more_sft,
         "rejection_sft": rejection_sft,

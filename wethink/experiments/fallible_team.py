@@ -1,10 +1,10 @@
-"""The embedded team with its faults under control, to measure what the filters of synthesis make of them.
+"""Embedded annotator team with controlled, correlated errors, to measure filters.
 
-One describer, whose misreadings propagate: into the questions and into all that the text reasoner says. A vision
-model that, with probability `correlation`, sees just what the describer saw (a shared cause, and so the same wrong
-answer), else looks for itself; it also objects to invalid questions. An adjudicator who looks for itself. All misread
-each part of an image at the same rate, and all from the same tables of likely confusions, so that even independent
-errors often agree. Some questions are planted that their image cannot answer.
+The describer's misreadings propagate into the questions and into all answers of the text reasoner. The vision model
+shares the describer's reading with probability `correlation` (a shared cause, and so the same wrong answer), else reads
+the image itself; it also objects to invalid questions. The adjudicator reads the image itself. All misread each part of
+an image at the same rate, and all from the same tables of likely confusions, so that even independent errors often
+agree. Some questions are planted that their image cannot answer.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ Aliens = Mapping[tuple[str, int], Question]  # (image, place among its questions
 
 
 class FallibleTeam(EmbeddedAnnotator):
-    """An embedded team whose errors are correlated, and which knows the truth when it is asked for it."""
+    """Embedded team with correlated errors and access to the truth."""
 
     def __init__(self, drawn: Path, misread_rate: float, correlation: float, aliens: Aliens, seed: int) -> None:
         super().__init__(drawn, Embedded(error_rate=misread_rate, hurry_rate=0, slip_rate=0), seed)
@@ -33,7 +33,7 @@ class FallibleTeam(EmbeddedAnnotator):
         self.planted: set[tuple[str, str]] = set()
 
     def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
-        """The team's questions, some of them replaced by ones that this image cannot answer."""
+        """Return the team's questions, some replaced by ones the image cannot answer."""
         written = super().ask(subject, description, count)
         for place, question in enumerate(written):
             alien = self._aliens.get((subject.image, place))
@@ -44,9 +44,10 @@ class FallibleTeam(EmbeddedAnnotator):
         return written
 
     def aliens(self, share: float, count: int) -> Aliens:
-        """For `share` of all places for questions (`count` an image), questions that the image there cannot answer.
+        """Choose questions that their image cannot answer, for `share` of all places.
 
-        They fit another image of the same source. Not every image has any, so it may be fewer.
+        An image has `count` places for questions. The questions fit another image of the same source. Not every image
+        has any, so the share may be smaller.
         """
         found: dict[tuple[str, int], Question] = {}
         pools: dict[str, list[str]] = {}
@@ -68,7 +69,7 @@ class FallibleTeam(EmbeddedAnnotator):
         return found
 
     def answerable(self, image: str, question: Question) -> bool:
-        """Whether what is drawn can answer the question."""
+        """Tell whether the drawn scene answers the question."""
         if question.kind == DESCRIBE:
             return True
         source, parts = self._truth[image]
@@ -76,7 +77,7 @@ class FallibleTeam(EmbeddedAnnotator):
         return question.arguments in kinds[question.kind].arguments(parts)
 
     def true_answer(self, image: str, question: Question) -> str:
-        """The answer that follows from what is drawn."""
+        """Return the answer that follows from the drawn scene."""
         source, parts = self._truth[image]
         return self._source(ImageRef(image, source)).solve(question, parts)[1]
 

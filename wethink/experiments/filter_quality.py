@@ -1,9 +1,9 @@
-"""`quality`: how good is synthesised data, filter by filter, measured where the truth is known.
+"""Quality of synthesised labels, filter by filter, measured where the truth is known.
 
-The pipeline's own steps run over drawn images with a team whose faults are set (annotators/fallible.py): how often
-each answerer is wrong, how far their errors go together, how many questions have no answer. A *pair* is a question
-with the text reasoner's answer; it is wrong if its image cannot answer the question or the answer is not the true
-one. Every pair is followed through the pipeline with agreement and adjudication on and off.
+The pipeline's own steps run over drawn images with a team of set faults (wethink/experiments/fallible_team.py): how
+often each answerer is wrong, how correlated their errors are, how many questions have no answer. A *pair* is a question
+with the text reasoner's answer; it is wrong if its image cannot answer the question or the answer is not the true one.
+Every pair is followed through the pipeline with agreement and adjudication on and off.
 
 Independent errors would make agreement look perfect, so the table has correlated ones, too; an interval is a cluster
 bootstrap over scenes. The filters that need a model (blind answering, ambiguity) are not measured here.
@@ -34,7 +34,7 @@ from wethink.synthesis.team import ImageRef
 
 OUT = Path("reports/quality.json")
 TOGGLES = ((True, True), (True, False), (False, True), (False, False))  # agreement, adjudication
-PROBE = 300  # images on which a rate of misreading is sought that gives the declared error
+PROBE = 300  # images on which the misread rate is calibrated to the declared error
 FILTERS = {
     "invalid question": "the vision model's objection to a question that it cannot put to the image",
     "agreement": "the two answers are compared; pairs that passed the objection",
@@ -45,18 +45,21 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A proposed pair, and what became of it: None = rejected, else whether what was kept is wrong."""
+    """A proposed pair and its outcome: rejected, or kept and wrong or right."""
 
     scene: str
     wrong: bool
     planted: bool
     reason: str | None  # of the rejection
-    kept_wrong: bool | None
+    kept_wrong: bool | None  # None: rejected
     vision_wrong: bool | None  # None: not asked, or the question has no answer
 
 
 def quality(params: Params) -> dict[str, Any]:
-    """Measure every setting of `params.quality` and write `reports/quality.json`; return what it holds."""
+    """Measure every setting of `params.quality`; write `reports/quality.json`.
+
+    Returns the same record; its tables are written beside it as Markdown.
+    """
     config, seed = params.quality, params.seed
     drawn = _world(params)
     records = _records(drawn, params.draw.image_size)
@@ -97,7 +100,7 @@ def follow(
     adjudication: bool,
     paths: bool = False,
 ) -> dict[str, Pair]:
-    """Every proposed pair by its id, followed through the pipeline's own steps."""
+    """Run the pipeline's own steps; return every proposed pair by its id."""
     switches = {"agreement": agreement, "adjudication": adjudication, "path_share": float(paths)}
     config: Synthesize = params.synthesize.model_copy(update=switches)
     found: dict[str, Pair] = {}
@@ -106,7 +109,7 @@ def follow(
             question = team.asked[record.id, row["problem"]]
             wrong = partial(_wrong, team, record.id, question, params.rewards.tolerance)
             proposed = row["decisions"]["description"]
-            if proposed is None:  # rejected before anybody answered
+            if proposed is None:  # rejected before any answer
                 proposed = team.reason(ImageRef(record.id, record.source), "", question)
             seen = row["decisions"]["vision"]
             found[row["id"]] = Pair(
@@ -128,10 +131,10 @@ def _wrong(team: FallibleTeam, image: str, question: Question, tolerance: float,
 
 
 def misread_rate(drawn: Path, records: Sequence[ImageRecord], error: float, params: Params) -> float:
-    """The rate of misreading a part at which the text reasoner's answers are wrong with the declared rate.
+    """Find the misread rate at which the text reasoner's error rate is `error`.
 
-    Bisection on answerable questions of a fixed part of the images: errors of parts need not touch an answer, so
-    the rate of the one is not that of the other.
+    Bisection on answerable questions of a fixed part of the images: a misread part need not change an answer, so the
+    two rates differ.
     """
     if error == 0:
         return 0.0
@@ -156,7 +159,7 @@ def misread_rate(drawn: Path, records: Sequence[ImageRecord], error: float, para
 
 
 def _world(params: Params) -> Path:
-    """Drawn images of the same sources as the main job's, made for this measurement alone."""
+    """Draw images of the main job's sources, for this measurement alone."""
     drawn = WORK / "quality" / "drawn"
     shutil.rmtree(drawn, ignore_errors=True)
     drawn.mkdir(parents=True)
@@ -175,7 +178,7 @@ def _records(drawn: Path, side: int) -> list[ImageRecord]:
 
 
 def _row(pairs: dict[str, Pair], resamples: int, seed: int) -> Record:
-    """What one setting of the pipeline makes of all proposed pairs."""
+    """Compute the figures of one pipeline setting over all proposed pairs."""
     every = list(pairs.values())
     kept = [pair for pair in every if pair.kept_wrong is not None]
     both = [pair for pair in every if pair.vision_wrong is not None]
@@ -195,7 +198,10 @@ def _row(pairs: dict[str, Pair], resamples: int, seed: int) -> Record:
 def _filters(
     followed: dict[tuple[bool, bool], dict[str, Pair]], checked: dict[str, Pair], resamples: int, seed: int
 ) -> list[Record]:
-    """Each filter alone, on the pairs that reach it: the share of wrong ones caught, of right ones lost."""
+    """Compute each filter's share of wrong pairs caught and of right pairs lost.
+
+    Only the pairs that reach a filter count for it.
+    """
     bare, agreed, settled = followed[False, False], followed[True, False], followed[True, True]
     reaching = {name: pair for name, pair in bare.items() if pair.reason is None}
     split = {name: agreed[name] for name in reaching if agreed[name].reason is not None}
@@ -224,7 +230,10 @@ def _filters(
 
 
 def correlation(errors: Sequence[tuple[bool, bool]]) -> float | None:
-    """The correlation (phi) of two answerers' errors, or None where one of them never or always errs."""
+    """Compute the correlation (phi) of two answerers' errors.
+
+    None where one of them never or always errs.
+    """
     values = np.asarray(errors, dtype=float)
     if len(values) < 2 or not values.std(axis=0).all():
         return None
@@ -240,7 +249,10 @@ def _estimate(pairs: Sequence[Pair], of: Callable[[Pair], bool], resamples: int,
 
 
 def _widened(found: Estimate, hits: Sequence[bool], pairs: Sequence[Pair]) -> Estimate:
-    """Where none or all hit, resampling sees no spread: the exact binomial bound over scenes instead."""
+    """Widen an interval of no or only hits to the exact binomial bound over scenes.
+
+    Resampling equal values has no spread.
+    """
     if any(hits) and not all(hits):
         return found
     bound = 1 - 0.025 ** (1 / len({pair.scene for pair in pairs}))
@@ -259,7 +271,10 @@ SHOWN = {"both off": (False, False), "agreement": (True, False), "agreement and 
 
 
 def tables(result: Record) -> str:
-    """Both tables as Markdown; adjudication without agreement is no column, as it is then never asked for."""
+    """Render both tables as Markdown.
+
+    Adjudication without agreement is no column, as the adjudicator is then never asked.
+    """
     rows = {
         (row["annotator_error"], row["error_correlation"], row["agreement"], row["adjudication"]): row
         for row in result["rows"]

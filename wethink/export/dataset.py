@@ -1,7 +1,8 @@
-"""`python -m wethink export dataset`: the rows as a Hugging Face dataset, pictures embedded, with a card.
+"""Export of the rows as a Hugging Face dataset, with embedded images and a card.
 
-`datasets.load_dataset(folder)` gives rows with decoded pictures; `rows/*.jsonl` are the same rows as text, joined by
-`image_id`. The card tells where the rows come from and what became of the others.
+Command `python -m wethink export dataset`. `datasets.load_dataset(folder)` returns rows with decoded images;
+`rows/*.jsonl` are the same rows as text, joined by `image_id`. The card states the origin of the rows and the outcome
+of the others.
 """
 
 import shutil
@@ -23,7 +24,7 @@ def export_dataset(images: Path, rows: Path, valid: Path, out: Path, name: str, 
 
     Args:
         images: the ingested images.
-        rows: what synthesis made; its funnel stands in the card.
+        rows: the output of synthesis; the card shows its funnel.
         valid: the rows to export.
         out: the folder to write.
         name: the dataset's name in the card.
@@ -58,7 +59,10 @@ def export_dataset(images: Path, rows: Path, valid: Path, out: Path, name: str, 
 
 
 def features() -> Any:
-    """The columns of the Parquet files, as `datasets.Features`: the released keys, ours, and the picture."""
+    """Return the columns of the Parquet files as `datasets.Features`.
+
+    They are the released keys, our own and the image.
+    """
     from datasets import Features, Image, List, Value
 
     text = Value("string")
@@ -73,7 +77,9 @@ def _row(row: Record) -> Record:
 
 
 def push(folder: Path, repository: str, private: bool) -> str:
-    """Upload an exported dataset to the Hugging Face hub; the token comes from the environment alone.
+    """Upload an exported dataset to the Hugging Face hub; return its URL.
+
+    The token is read from the environment variable HF_TOKEN alone.
 
     Raises:
         UserError: HF_TOKEN is not set, or the hub refuses.
@@ -85,7 +91,7 @@ def push(folder: Path, repository: str, private: bool) -> str:
 
     token = os.environ.get("HF_TOKEN")
     if not token:
-        raise UserError("HF_TOKEN is not set; put a token that may write into the environment to push.")
+        raise UserError("HF_TOKEN is not set; set this environment variable to a token with write access.")
     api = HfApi(token=token)
     try:
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The dataset card: where rows come from, what became of the others, what they are like, and under which licence."""
+"""Dataset card: origin of the rows, filter funnel, distributions, models and licences."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ def card(
     funnel: Mapping[str, Any],
     licences: Mapping[str, str],
 ) -> str:
-    """The text of README.md, with the hub's YAML in front."""
+    """Return the text of README.md, with the hub's YAML in front."""
     parts = [
         _front(name, rows, licences),
         f"# {name}",
@@ -31,14 +31,14 @@ def card(
         'load_dataset("<this folder, or its name on the hub>")  # pictures decoded in the column `image`\n'
         'load_dataset("json", data_files="rows/*.jsonl")  # the same rows as text, pictures named by `image_id`\n```',
         "## From images to rows\n\n" + _funnel(funnel, len(images)),
-        "## What it is like\n\n" + _distributions(rows),
-        "## Who wrote it\n\n" + _models(rows),
+        "## Distributions\n\n" + _distributions(rows),
+        "## Models\n\n" + _models(rows),
         "## Licences\n\n" + _licences(images, licences),
         "## Columns\n\n"
         "`problem`, `answer`, `category` (MC multiple choice, FIB fill in the blank, DES description), `abilities`, "
         "`refined_cot` (empty: no reasoning path), `image_path`, `reward` (`rule` or `model`: how an answer is "
         "checked) are those of the released WeThink data. Beside them: `id`, `image_id`, `source`, `split`, `scene` "
-        "(what shows the same shares one: split by it), `kind`, `decisions` and `provenance` (JSON), `image`. "
+        "(images of the same content share one: split by it), `kind`, `decisions` and `provenance` (JSON), `image`. "
         "`image_id` is the sha256 of the picture's bytes.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -102,7 +102,10 @@ def _distributions(rows: Sequence[Record]) -> str:
 
 
 def _models(rows: Iterable[Record]) -> str:
-    """Each step's models, as the rows' provenance names them; teams without models by their name."""
+    """Tabulate the models of each step, as the rows' provenance names them.
+
+    Teams without models are listed by their name.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     for row in rows:
         provenance = row["provenance"]

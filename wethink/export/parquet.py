@@ -1,4 +1,7 @@
-"""Parquet with embedded pictures, written a row group at a time: memory holds some rows, never the set."""
+"""Parquet files with embedded images, written row group by row group.
+
+Memory holds one row group, never the whole set.
+"""
 
 import json
 from collections.abc import Iterable
@@ -13,16 +16,19 @@ from wethink.data.image_store import ImageRecord, ImageSet
 
 GROUP_BYTES, GROUP_ROWS = 16 * 2**20, 500  # of a row group
 SHARD_BYTES = 400 * 2**20
-PICTURE = {"bytes": b"", "path": ""}  # Hugging Face's image, as it is stored
+PICTURE = {"bytes": b"", "path": ""}  # the stored form of Hugging Face's `Image`
 
 
 def write_table(path: Path, rows: Iterable[Record], features: Any) -> int:
-    """Write rows to one Parquet file with the types of `datasets.Features`; return how many."""
+    """Write rows to one Parquet file typed by `datasets.Features`; return how many."""
     return sum(write_shards(path.parent, path.stem, rows, features, only=True))
 
 
 def write_shards(folder: Path, name: str, rows: Iterable[Record], features: Any, only: bool = False) -> list[int]:
-    """Write `<name>-00000.parquet` and so on (or `<name>.parquet`, if it must be one file); return the rows of each."""
+    """Write rows to Parquet shards; return the number of rows in each.
+
+    The files are `<name>-00000.parquet` and so on or, if there must be only one, `<name>.parquet`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     schema: pa.Schema = features.arrow_schema  # carries the types, so that load_dataset decodes pictures
     counts: list[int] = []
@@ -62,23 +68,29 @@ def _size(row: Record) -> int:
 
 
 def suffix(data: bytes) -> str:
-    """The file ending of stored bytes, which are PNG, JPEG or WebP (wethink/data/image_decoding.py)."""
+    """Return the extension of stored image bytes: PNG, JPEG or WebP.
+
+    No other format is stored (wethink/data/image_decoding.py).
+    """
     return "png" if data[:4] == b"\x89PNG" else "jpg" if data[:2] == b"\xff\xd8" else "webp"
 
 
 def picture(images: ImageSet, image: str) -> Record:
-    """An image as Hugging Face stores it: bytes, and a file name that says its format."""
+    """Return an image in Hugging Face's stored form: bytes and a file name."""
     data = images.bytes(image)
     return {"bytes": data, "path": f"{image}.{suffix(data)}"}
 
 
 def as_text(value: object) -> str:
-    """Nested things as JSON text, so that one schema fits whatever a team of annotators writes there."""
+    """Encode a nested value as JSON text.
+
+    So one schema fits the values of every annotator team.
+    """
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def splits(rows: Iterable[Record]) -> dict[str, list[Record]]:
-    """Rows by their split."""
+    """Group rows by split."""
     found: dict[str, list[Record]] = {}
     for row in rows:
         found.setdefault(row["split"], []).append(row)
@@ -86,6 +98,6 @@ def splits(rows: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def shown(records: Iterable[ImageRecord], rows: Iterable[Record]) -> list[ImageRecord]:
-    """The images that rows are about."""
+    """Return the records of the images that rows refer to."""
     wanted = {row["image"] for row in rows}
     return [record for record in records if record.id in wanted]

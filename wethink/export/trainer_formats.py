@@ -1,13 +1,14 @@
-"""Rows in the forms that other trainers read. Each form has a function, and a test that holds it field by field.
+"""Exports in the formats of other trainers: LLaMA-Factory, verl, EasyR1 and TRL.
 
-* `sharegpt`: LLaMA-Factory's multimodal ShareGPT form, with `dataset_info.json` and the pictures as files. SFT rows.
+* `sharegpt`: LLaMA-Factory's multimodal ShareGPT form, with `dataset_info.json` and the images as files. SFT rows.
 * `verl`: one Parquet file that verl (`prompt`, `images`, `reward_model`, `extra_info`) and EasyR1 (`problem`, `answer`,
-  `images`) both read. Its `ground_truth` is the row's gold with all that a hybrid reward needs, as JSON: EasyR1 hands
-  reward functions nothing else (`data.answer_key=ground_truth`). RL rows.
+  `images`) both read. Its `ground_truth` is the row's gold with all that a hybrid reward needs, as JSON: EasyR1 passes
+  nothing else to reward functions (`data.answer_key=ground_truth`). RL rows.
 * `trl`: TRL's conversational prompt form; `grpo.parquet` for GRPOTrainer, `sft.parquet` (with completions) for
   SFTTrainer.
 
-Only rows of the training split go out: with a reasoning path for SFT, without one for RL, as in our own stages.
+Only rows of the training split are exported: with a reasoning path for SFT, without one for RL, as in our own stages.
+Each format has a function, and a test that checks it field by field.
 """
 
 import json
@@ -23,11 +24,11 @@ from wethink.data.image_store import ImageSet
 from wethink.export.parquet import picture, suffix, write_table
 from wethink.rewards.format import render
 
-MARK = "<image>"  # stands for the picture in a text; rows themselves hold none (wethink/curation/validate.py)
+MARK = "<image>"  # placeholder of the image in a text; rows themselves hold none (wethink/curation/validate.py)
 
 
 def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int]:
-    """Write valid rows in a trainer's form to `out` (replaced); return how many rows went where.
+    """Write valid rows in a trainer's format to `out` (replaced); return counts.
 
     Raises:
         UserError: there is no training row.
@@ -46,7 +47,10 @@ def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int
 
 
 def _sharegpt(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
-    """https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md: ShareGPT, multimodal."""
+    """Write multimodal ShareGPT files for LLaMA-Factory.
+
+    https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md
+    """
     (out / "images").mkdir()
     names: dict[str, str] = {}
     for image in sorted({row["image"] for row in sft}):
@@ -78,7 +82,10 @@ def _sharegpt(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out
 
 
 def _verl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
-    """https://verl.readthedocs.io/en/latest/preparation/prepare_data.html and EasyR1's examples/config.yaml."""
+    """Write one Parquet file for verl and EasyR1.
+
+    https://verl.readthedocs.io/en/latest/preparation/prepare_data.html and EasyR1's examples/config.yaml.
+    """
     from datasets import Features, Image, List, Value
 
     text = Value("string")
@@ -117,7 +124,10 @@ def _verl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Pa
 
 
 def _trl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
-    """https://huggingface.co/docs/trl/dataset_formats: conversational, prompt-only or with completion, images apart."""
+    """Write TRL's conversational Parquet files, with the images in their own column.
+
+    https://huggingface.co/docs/trl/dataset_formats: prompt-only for GRPO, with completions for SFT.
+    """
     from datasets import Features, Image, List, Value
 
     text = Value("string")

@@ -1,8 +1,8 @@
-"""Decoding with a cache that holds a prompt once for all its completions.
+"""Decoding with a KV cache that holds each prompt once for all its completions.
 
-One token for each of R live rows at a time, through the model's own layers: the keys and values of B prompts stay
-as they were read, those of the completions grow beside them, and one softmax over both joins the two. Rows that
-have ended are dropped, and prompts without a live row with them.
+Every step appends one token to each of R live rows, through the model's own layers. The keys and values of B prompts
+stay fixed, those of the completions grow beside them, and one softmax spans both. Finished rows are dropped, and so are
+prompts without a live row.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from wethink.models.packing import use_packing
 
 @dataclass
 class Layer:
-    """A decoder layer, its cache, and its projections that read the same input joined into one."""
+    """A decoder layer with its KV cache and its fused projections."""
 
     module: Any
     prompt_keys: Tensor  # [B, K, d, P]
@@ -32,9 +32,9 @@ class Layer:
 
 
 class Decoder:
-    """Reads B packed prompts, then writes G rows for each, at most `limit` tokens long.
+    """Decoder of G rows for each of B packed prompts, at most `limit` tokens long.
 
-    `hidden` [R, D] predicts the next token of each live row; `rows` [R] says which of the B · G rows those are.
+    `hidden` [R, D] predicts the next token of each live row; `rows` [R] are the indices of live rows among all B · G.
     """
 
     def __init__(self, model: Any, prompts: Packed, group: int, limit: int) -> None:
@@ -50,9 +50,9 @@ class Decoder:
         self.bias = prompts.layout.trunks.hidden().to(read.dtype)[:, None, None]  # [B, 1, 1, P]
         self.hidden = read.repeat_interleave(group, 0)
         self.rows = torch.arange(count * group, device=device)
-        self.prompt = self.rows // group  # [R] whose completion a row is, among the prompts still held
-        self.slots = group  # rows per prompt, live or not, in the padded table that prompts are attended by
-        self.place = self.rows  # [R] of each row in that table
+        self.prompt = self.rows // group  # [R] index of a row's prompt among the prompts still held
+        self.slots = group  # rows per prompt in the table of queries by prompt, padding included
+        self.place = self.rows  # [R] index of each row in that table
         self.written = 0
         shape = (count * group, prompts.layout.kept[0][0].shape[2], limit, self.cos.shape[-1])
         self.layers = [
@@ -87,7 +87,10 @@ class Decoder:
         self.written += 1
 
     def _attend(self, layer: Layer, q: Tensor) -> Tensor:
-        """[R, H, d] → [R, H · d]: over each row's prompt and its own tokens, one softmax over both."""
+        """Attend over each row's prompt and own tokens, [R, H, d] → [R, H · d].
+
+        One softmax spans both.
+        """
         own, heads = slice(0, self.written + 1), layer.keys.shape[1]
         q = q.reshape(len(q), heads, -1, q.shape[-1])  # [R, K, H / K, d]
         by_prompt = self._by_rows(self._by_prompt(q) @ layer.prompt_keys + self.bias)  # [R, K, H / K, P]
@@ -97,7 +100,10 @@ class Decoder:
         return mixed.flatten(1)
 
     def _by_prompt(self, x: Tensor) -> Tensor:
-        """[R, K, r, n] → [B, K, slots · r, n]: a prompt's rows side by side, so that it is read once."""
+        """Group rows by prompt, [R, K, r, n] → [B, K, slots · r, n].
+
+        So a prompt's cache is read once for all its rows.
+        """
         if self.slots > 1:
             count = len(self.bias) * self.slots
             table = x if len(x) == count else x.new_zeros(count, *x.shape[1:]).index_copy_(0, self.place, x)
@@ -105,7 +111,7 @@ class Decoder:
         return x
 
     def _by_rows(self, x: Tensor) -> Tensor:
-        """The way back."""
+        """Undo `_by_prompt`, [B, K, slots · r, n] → [R, K, r, n]."""
         if self.slots > 1:
             count, heads, _, width = x.shape
             table = x.view(count, heads, self.slots, -1, width).transpose(1, 2).flatten(0, 1)
@@ -113,7 +119,10 @@ class Decoder:
         return x
 
     def keep(self, alive: Tensor) -> None:
-        """Drop the rows that are not alive [R] (bool; at least one is), and prompts that have none left."""
+        """Drop finished rows, and prompts that have no live row left.
+
+        `alive` [R] is boolean and True at least once.
+        """
         rows = alive.nonzero().squeeze(-1)
         self.rows, self.hidden = self.rows[rows], self.hidden[rows]
         prompts, self.prompt, counts = torch.unique_consecutive(
@@ -132,14 +141,17 @@ class Decoder:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding (arXiv 2104.09864) of [R, heads, d]."""
+    """Apply rotary embedding (arXiv 2104.09864) to [R, heads, d]."""
     left, right = x.chunk(2, dim=-1)
     rotated: Tensor = x * cos + torch.cat([-right, left], dim=-1) * sin
     return rotated
 
 
 def _joined(*projections: nn.Module) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Projections of one input as one matrix product, where they are plain and a copy of their weights is cheap."""
+    """Fuse projections of one input into one matrix product.
+
+    Only plain linear layers on a CPU are fused (with a copy of their weights); others are called one by one.
+    """
     if any(type(p) is not nn.Linear or p.weight.device.type != "cpu" for p in projections):
         return lambda x: tuple(p(x) for p in projections)
     linears = [p for p in projections if isinstance(p, nn.Linear)]

@@ -1,8 +1,8 @@
-"""The in-process sampler: exact, and fast on a CPU.
+"""In-process sampler with one prefill per prompt: exact, and fast on a CPU.
 
-A prompt is read once per group: its image is encoded once, its keys and values computed once and then
-shared by the G completions. Finished rows are dropped from the batch. What is sampled depends on
-(seed, step, prompt) only, never on which rows happen to share a batch or on how many processes there are.
+A prompt is read once per group: its image is encoded once, its keys and values are computed once and shared by the G
+completions. Finished rows leave the batch. Samples depend on (seed, step, prompt) only, never on the rows that share a
+batch or on the number of processes.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ KEPT = 0.75  # rows are dropped when fewer than this share of them is alive
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled response: its tokens (with the final stop token, if it stopped) and their log-probs."""
+    """One sampled response: token ids (any stop token included) and their log-probs."""
 
     ids: tuple[int, ...]
     logps: tuple[float, ...]
@@ -31,7 +31,10 @@ class Completion:
 
 
 def uniforms(seed: int, step: int, prompt: str, group: int, length: int) -> np.ndarray:
-    """[group, length] uniform draws for one prompt at one step: counter-based, so order-free."""
+    """Draw uniforms [group, length] for one prompt at one step.
+
+    The generator is counter-based (Philox, keyed by seed, step and prompt), so the order of calls does not matter.
+    """
     key = hashlib.sha256(f"{seed} {step} {prompt}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], dtype=np.uint64))).random((group, length))
 
@@ -47,12 +50,15 @@ def sample(
     group: int = 1,
     device: torch.device | None = None,
 ) -> list[list[Completion]]:
-    """`group` completions for each prompt. `draws` [B·G, max_new_tokens] are uniform; None means greedy."""
+    """Sample `group` completions for each prompt.
+
+    `draws` [B·G, max_new_tokens] are uniform in [0, 1); None means greedy.
+    """
     device = device or torch.device("cpu")
     decoder = Decoder(model, pack_prompts(prompts).to(device), group, max_new_tokens)
     count = len(decoder.rows)
     noise = None if draws is None else torch.from_numpy(draws).to(device)
-    tokens = torch.full((count, max_new_tokens), -1, device=device)
+    tokens = torch.full((count, max_new_tokens), -1, device=device)  # [B·G, max_new_tokens], -1: not written
     logps = torch.zeros(count, max_new_tokens, device=device)
     stops = torch.tensor(processor.stop_ids, device=device)
     alive = torch.ones(count, dtype=torch.bool, device=device)
@@ -74,7 +80,10 @@ def sample(
 
 
 def _choose(logits: Tensor, banned: list[int], temperature: float, draw: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Next tokens [N] and their log-probs under softmax(logits / T) without the banned tokens."""
+    """Choose the next tokens [N]; return them with their log-probs.
+
+    The distribution is softmax(logits / T) without the banned tokens; without a draw its maximum is chosen.
+    """
     logits = logits.float() / (temperature or 1.0)
     logits[:, banned] = float("-inf")
     log_all = logits.log_softmax(-1)

@@ -1,4 +1,4 @@
-"""Where completions come from: one protocol, so that the training loop does not know which engine writes them."""
+"""Sampler protocol for rollouts, independent of the inference engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,25 +17,30 @@ from wethink.training.ranks import Ranks
 
 
 class Sampler(Protocol):
-    """An engine that writes G completions per row from the weights that `sync` last gave it."""
+    """Inference engine that samples G completions per row with the synced weights."""
 
     config: Grpo
 
     def sync(self, model: Any, step: int) -> None:
-        """Take over the policy's weights as they are after `step` updates: before the first rollout of a run,
-        resumed or not, and after every update. Every rank calls it."""
+        """Load the policy's weights as they are after `step` updates.
+
+        Every rank calls it: before the first rollout of a run, resumed or not, and after every update.
+        """
 
     def sample(
         self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
-        """Completions of each row, in order. `prompts` are the rows encoded for the trainer."""
+        """Return the completions of each row, in order.
+
+        `prompts` are the rows encoded for the trainer.
+        """
 
     def close(self) -> None:
-        """Let go of what the engine holds (processes, memory)."""
+        """Release the engine's processes and memory."""
 
 
 class InProcess:
-    """The policy itself, in this process: exact, and nothing to copy."""
+    """Sampler that runs the policy itself: exact, without copying weights."""
 
     def __init__(self, processor: Processor, config: Grpo, device: torch.device) -> None:
         self.processor, self.config, self.device = processor, config, device
@@ -48,22 +53,22 @@ class InProcess:
         self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
         config = self.config
-        budget = config.optim.micro_tokens  # of a pass, here as in learning: what a step samples at once is bounded
-        most = [len(prompt.ids) + config.group * config.max_new_tokens for prompt in prompts]
+        budget = config.optim.max_token_len_per_gpu  # tokens of a pass, as in training
+        most = [len(prompt.ids) + config.num_generations * config.max_completion_length for prompt in prompts]
         self.model.eval()
         try:
             found: list[list[Completion]] = []
             for cut in micro_batches(most, budget) if budget else [range(len(prompts))]:
                 ids = [rows[i]["id"] for i in cut]
-                draws = [uniforms(seed, step, row, config.group, config.max_new_tokens) for row in ids]
+                draws = [uniforms(seed, step, row, config.num_generations, config.max_completion_length) for row in ids]
                 found += sample(
                     self.model,
                     self.processor,
                     [prompts[i] for i in cut],
                     np.concatenate(draws),
-                    config.max_new_tokens,
+                    config.max_completion_length,
                     config.temperature,
-                    config.group,
+                    config.num_generations,
                     self.device,
                 )
             return found
@@ -75,7 +80,7 @@ class InProcess:
 
 
 def open_sampler(processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> Sampler:
-    """The sampler that the parameters ask for."""
+    """Create the sampler that `config.sampler` names."""
     if config.sampler == "vllm":
         from wethink.generation.vllm import Vllm
 

@@ -1,9 +1,9 @@
-"""The vLLM sampler: completions from vLLM's OpenAI server, weights pushed to it after every update.
+"""vLLM sampler: completions from vLLM's OpenAI server, weights pushed after every update.
 
-Colocated: each rank starts a server of its own, a child process on a socket that only this user can open.
-Served: all ranks ask the server at `launch.vllm_url`. Either way the server gets the question and the image as
-they are, never expanded ids, and must come to the very prompt that the trainer learns from; its log-probs are those
-of what it samples from (processed), without defaults from the model's files; image tokens are banned on both sides.
+Colocated: each rank starts a server of its own, a child process on a socket that only this user can open. Served: all
+ranks use the server at `launch.vllm_url`. Either way the server gets the question and the image as they are, never
+expanded ids, and must tokenize them exactly as the trainer does. Its log-probs are those of the sampling distribution
+(processed), without defaults from the model's files; image tokens are banned on both sides.
 """
 
 import atexit
@@ -39,22 +39,22 @@ from wethink.models.policy import Processor, save_processor, save_weights
 from wethink.training.ranks import Ranks, barrier
 
 START_SECONDS = 600.0  # a large model is read from disk first
-ANSWER_SECONDS = 1800.0  # no wait is without a deadline
+ANSWER_SECONDS = 1800.0  # timeout of one request
 PARALLEL = 64  # requests in flight per rank; the engine batches them
 REQUIRED = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
 
-# On a CPU: after a prompt that was read in parts vLLM 0.32 sets the generator of its request back, and CPUs cannot.
+# On a CPU: after a chunked prefill vLLM 0.32 rewinds the random generator of the request, which CPU generators cannot.
 WHOLE_PROMPTS = ("--no-enable-chunked-prefill",)
 
 
 class Server:
-    """A vLLM server: one of our own on a Unix socket, or one that runs elsewhere."""
+    """vLLM server: a child process on a Unix socket, or a server that runs elsewhere."""
 
     def __init__(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
-        """Start a server of `folder`'s model, or find the one at launch.vllm_url.
+        """Start a server of `folder`'s model, or connect to launch.vllm_url.
 
         Raises:
-            UserError: vLLM is not installed, ends or does not answer in time, or serves with other settings.
+            UserError: vLLM is not installed, ends or does not answer in time, or runs with other settings.
         """
         self.url = launch.vllm_url
         self.child: subprocess.Popen[bytes] | None = None
@@ -86,7 +86,7 @@ class Server:
         command += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0}), "--seed", "0"]
         command += ["--chat-template-content-format", "openai", "--disable-uvicorn-access-log"]
         environment = os.environ | {
-            "VLLM_SERVER_DEV_MODE": "1",  # the calls that push weights
+            "VLLM_SERVER_DEV_MODE": "1",  # enables the endpoints that push weights
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         }
@@ -101,7 +101,7 @@ class Server:
             environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
             environment |= {"OMP_NUM_THREADS": str(launch.threads)}
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH"):
-            environment.pop(name, None)  # the server is no rank of ours
+            environment.pop(name, None)  # the server is not a training rank
         self.log = self.home / "log"
         with self.log.open("wb") as log:
             self.child = subprocess.Popen(
@@ -131,11 +131,17 @@ class Server:
         if self.url:
             return f"Look at the server at {self.url}."
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        causes = [line for line in lines[:-15] if "Error: " in line]  # of the engine; what follows is its server's
+        causes = [line for line in lines[:-15] if "Error: " in line]  # of the engine; later lines are the API server's
         return "Its first errors and last lines:\n" + "\n".join(causes[:3] + lines[-15:])
 
     def _check_settings(self) -> None:
-        """vLLM's own defaults are traps: log-probs before the temperature, penalties from a model's files."""
+        """Check the settings whose defaults in vLLM are wrong for training.
+
+        The defaults return log-probs before the temperature, and apply penalties from a model's files.
+
+        Raises:
+            UserError: a setting differs from `REQUIRED`.
+        """
         found = self.get("/server_info?config_format=json")["vllm_config"]["model_config"]
         for name, value in REQUIRED.items():
             if str(found.get(name)) != value:
@@ -151,7 +157,11 @@ class Server:
         return self._answer("POST", path, body)
 
     def _answer(self, method: str, path: str, body: object) -> Any:
-        """Raises UserError if the server refuses, has ended (with its last lines) or does not answer in time."""
+        """Send one request with the standard timeout.
+
+        Raises:
+            UserError: the server refuses, has ended (with its last log lines) or does not answer in time.
+        """
         try:
             return self._call(method, path, body, ANSWER_SECONDS)
         except (OSError, http.client.HTTPException) as error:
@@ -162,10 +172,10 @@ class Server:
             raise UserError(f"vLLM did not answer {method} {path} ({error}). {self._where()}") from None
 
     def _call(self, method: str, path: str, body: object, seconds: float) -> Any:
-        """One request; JSON in, JSON (or nothing) out.
+        """Send one request; return decoded JSON, plain text or None.
 
         Raises:
-            UserError: the server refuses, with its own words.
+            UserError: the server refuses; the message quotes its reply.
             OSError: it cannot be reached.
         """
         with contextlib.closing(self._connection(seconds)) as connection:
@@ -189,26 +199,26 @@ class Server:
         return kind(parts.hostname or "127.0.0.1", parts.port, timeout=seconds)
 
     def load(self, weights: Path) -> None:
-        """Take the weights of a checkpoint folder, and forget everything computed from the old ones."""
+        """Load the weights of a checkpoint folder and reset all caches."""
         self.wake()
         self.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(weights.absolute())}})
         for cache in ("encoder", "mm", "prefix"):
             self.post(f"/reset_{cache}_cache")
 
     def sleep(self) -> None:
-        """Give the GPU's memory to the trainer (our own server only; CPUs cannot)."""
+        """Release GPU memory to the trainer (child server on a GPU only)."""
         if self.sleeps and not self.asleep:
             self.post("/sleep?level=1")
             self.asleep = True
 
     def wake(self) -> None:
-        """Take it back. A server that sleeps queues what it is asked, for ever."""
+        """Reclaim the GPU memory; a sleeping server queues requests for ever."""
         if self.asleep:
             self.post("/wake_up")
             self.asleep = False
 
     def close(self) -> None:
-        """End our own server and everything that it started."""
+        """Kill the child server and every process that it started."""
         if self.child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGKILL)
@@ -234,7 +244,7 @@ def _key() -> dict[str, str]:
 
 
 class Vllm:
-    """The sampler (`wethink.generation.sampler.Sampler`) that asks a vLLM server."""
+    """Sampler (`wethink.generation.sampler.Sampler`) backed by a vLLM server."""
 
     def __init__(self, processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> None:
         self.processor, self.config, self.launch, self.ranks = processor, config, launch, ranks
@@ -247,13 +257,16 @@ class Vllm:
         return self.running
 
     def sync(self, model: Any, step: int) -> None:
-        """Push the weights: rank 0 writes them, every server of ours (or the shared one, once) reads them."""
+        """Write the weights on rank 0 and load them into every server.
+
+        Each rank loads its child server; rank 0 alone loads a shared one.
+        """
         folder = self.home / f"step-{step}"
         if self.ranks.first:
             shutil.rmtree(self.home, ignore_errors=True)
             raw = dict(model.named_parameters())
-            # On a CPU vLLM packs a tied head when it starts and does not pack it again when weights are reloaded:
-            # it would go on with the first one. A head of its own is reloaded like every other layer.
+            # On a CPU vLLM packs a tied head at start and not again when weights are reloaded: it would keep the
+            # first weights. An untied head is reloaded like every other layer.
             untie = self.launch.device == "cpu"
             save_weights(model, merge(model, raw) if adapters(model) else raw, folder, untie)
             save_processor(self.processor, folder)
@@ -275,7 +288,7 @@ class Vllm:
     def sample(
         self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
-        """G completions per row, all rows in flight together."""
+        """Return G completions per row; all rows are requested concurrently."""
         self.server.wake()
         with ThreadPoolExecutor(min(PARALLEL, max(1, len(rows)))) as pool:
             asked = [
@@ -287,7 +300,7 @@ class Vllm:
         return found
 
     def _ask(self, row: Record, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
-        # In the size that the trainer sees: two libraries resize to pixels that differ, two log-probs by 0.01.
+        # Resize as the trainer does: pixels from another library's resize change log-probs by 0.01.
         patch = self.processor.image_processor.patch_size
         size = (prompt.grid[2] * patch, prompt.grid[1] * patch)
         picture = io.BytesIO()
@@ -301,15 +314,15 @@ class Vllm:
             {
                 "model": self.server.model,
                 "messages": [{"role": "user", "content": content}],
-                "n": self.config.group,
+                "n": self.config.num_generations,
                 "temperature": self.config.temperature,
-                "max_completion_tokens": self.config.max_new_tokens,
+                "max_completion_tokens": self.config.max_completion_length,
                 "seed": zlib.crc32(f"{seed} {step} {row['id']}".encode()),
                 "stop_token_ids": list(self.processor.stop_ids),
                 "logit_bias": {str(token): -100.0 for token in self.processor.banned},
                 "logprobs": True,
                 "return_token_ids": True,
-                # What training cannot follow is off by name, whatever a server's defaults are.
+                # Options that training cannot reproduce are turned off explicitly, whatever the server's defaults.
                 "top_p": 1.0, "top_k": 0, "min_p": 0.0,
                 "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
             },
@@ -317,7 +330,7 @@ class Vllm:
         if answer["prompt_token_ids"] != prompt.ids.tolist():
             raise UserError(
                 f"vLLM reads row {row['id']} as {len(answer['prompt_token_ids'])} tokens, the trainer as "
-                f"{len(prompt.ids)} (or other ones); give both the same processor files and pixel budget."
+                f"{len(prompt.ids)} (or different ones); give both the same processor files and pixel budget."
             )
         return [self._completion(choice, row) for choice in sorted(answer["choices"], key=lambda c: int(c["index"]))]
 

@@ -1,6 +1,6 @@
-"""The child process of the vLLM sampler: vLLM's own OpenAI server, which ends when whoever started it ends.
+"""vLLM's OpenAI server as a child process that ends with its parent.
 
-It runs under the Python of `.venv-vllm`, as a file and with arguments of vLLM's, so it imports nothing of ours.
+It runs under the Python of `.venv-vllm`, as a file and with vLLM's own arguments, so it imports no wethink module.
 """
 
 import os
@@ -11,7 +11,10 @@ import time
 
 
 def end_with_parent() -> None:
-    """Kill this process's group (its engine cores too) within a second of the parent's death."""
+    """Kill this process group within a second of the parent's death.
+
+    The group includes vLLM's engine cores.
+    """
     parent = os.getppid()
 
     def watch() -> None:
@@ -23,6 +26,6 @@ def end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    if os.getpgrp() == os.getpid():  # only where the starter gave us a group of our own
+    if os.getpgrp() == os.getpid():  # only if the parent gave this process its own group
         end_with_parent()
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Rows to tensors: encoded prompts, M-RoPE positions, and sequences packed into one row without padding."""
+"""Batching for Qwen-VL: encoded prompts, M-RoPE positions, padded batches and packed sequences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from wethink.models.policy import Processor
 
 
 class Images(Protocol):
-    """Anything that opens an image by its id."""
+    """Image source that opens an image by its id."""
 
     def open(self, image: str) -> Image.Image: ...
 
@@ -25,18 +25,18 @@ class Prompt:
 
     ids: np.ndarray  # [L]
     positions: np.ndarray  # [3, L] temporal, height, width (M-RoPE)
-    pixels: Tensor  # [P, C·T·14·14]
+    pixels: Tensor  # [P, C·T·p·p], patches of side p = 14 or 16
     grid: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Model inputs of B rows. `image_of` lets rows share an image: n ≤ B images are encoded once each."""
+    """Padded model inputs of B rows, which share n ≤ B images through `image_of`."""
 
     ids: Tensor  # [B, L]
-    mask: Tensor  # [B, L] 1 where a real token stands
+    mask: Tensor  # [B, L] 1 at real tokens, 0 at padding
     positions: Tensor  # [3, B, L]
-    pixels: Tensor  # [ΣP, C·T·14·14]
+    pixels: Tensor  # [ΣP, C·T·p·p]
     grids: Tensor  # [n, 3]
     image_of: Tensor  # [B] index into the n images
     targets: Tensor  # [B, L] 1 where the token is a completion token (to be learned or scored)
@@ -47,14 +47,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Packed:
-    """Model inputs without padding: T tokens in one row (`Layout` says who sees whom), N of them to be scored."""
+    """Packed model inputs: T tokens in one row, N of them scored.
+
+    `layout` defines which tokens attend to which.
+    """
 
     ids: Tensor  # [1, T]
     positions: Tensor  # [3, 1, T]
-    pixels: Tensor  # [ΣP, C·T·14·14]
+    pixels: Tensor  # [ΣP, C·T·p·p]
     grids: Tensor  # [n, 3]
     image_of: Tensor  # [trunks] index into the n images
-    sources: Tensor  # [N] places whose hidden states predict the targets
+    sources: Tensor  # [N] indices into T whose hidden states predict the targets
     tokens: Tensor  # [N] the targets, completion by completion
     layout: Layout
 
@@ -69,9 +72,9 @@ def encode_prompts(
     processor: Processor,
     systems: Sequence[str | None] | None = None,
 ) -> list[Prompt]:
-    """Encode questions with their images; an image that several questions share is decoded once.
+    """Encode questions with their images; decode a shared image once.
 
-    `systems` are the system prompts (see `Processor.prompt_ids`); None means the template's own for all.
+    `systems` holds one system prompt per question (see `Processor.prompt_ids`); None means the template's own for all.
     """
     unique = list(dict.fromkeys(image_ids))
     pixels, grids = processor.pixels([images.open(image) for image in unique])
@@ -89,10 +92,10 @@ def encode_prompts(
 
 
 def mrope_positions(ids: np.ndarray, grid: tuple[int, int, int], processor: Processor) -> np.ndarray:
-    """M-RoPE positions [3, L] of a prompt with one image (Qwen2-VL §2.1), as the model's `get_rope_index`.
+    """Compute M-RoPE positions [3, L] of a one-image prompt (Qwen2-VL §2.1).
 
-    Text counts up in all three rows; the image's tokens hold (t, h, w) offsets and then advance the
-    count by the larger of its merged height and width.
+    They equal the model's `get_rope_index`: text counts up in all three rows; image tokens hold (t, h, w) offsets, then
+    advance the count by the larger of the image's merged height and width.
     """
     merge = processor.image_processor.merge_size
     t, h, w = grid[0], grid[1] // merge, grid[2] // merge
@@ -110,11 +113,11 @@ def collate(
     rows_per_prompt: int = 1,
     learned: Sequence[Sequence[bool]] | None = None,
 ) -> Batch:
-    """Stack rows. Without completions: one row per prompt, padded left (to sample).
+    """Stack rows into a padded batch.
 
-    With completions: `rows_per_prompt` consecutive rows share a prompt and its image, padded right (to
-    learn): under a causal mask nothing can see right padding, so no attention mask is needed.
-    `learned` marks which completion tokens are targets; all are by default.
+    Without completions: one row per prompt, padded left (for sampling). With completions: `rows_per_prompt` consecutive
+    rows share a prompt and its image, padded right (for learning); under a causal mask no real token attends to right
+    padding, so no attention mask is needed. `learned` marks the completion tokens that are targets; by default all are.
     """
     if completions is None:
         completions = [()] * len(prompts)
@@ -153,11 +156,12 @@ def pack(
     learned: Sequence[Sequence[bool]] | None = None,
     shared: bool = True,
 ) -> Packed:
-    """Pack rows to learn from: `rows_per_prompt` consecutive completions belong to a prompt and its image.
+    """Pack prompts and completions into one row for learning.
 
-    `shared`: a prompt stands once and all its completions see it; otherwise it stands before each of them (the
-    image is encoded once all the same). `learned` marks which completion tokens are targets; all are by default.
-    Targets are in the order of the completions either way.
+    `rows_per_prompt` consecutive completions belong to one prompt and its image. With `shared`, a prompt occurs once
+    and all its completions attend to it; otherwise it is repeated before each completion (its image is still encoded
+    once). `learned` marks the completion tokens that are targets; by default all are. Targets are in completion order
+    either way.
     """
     branching = shared and rows_per_prompt > 1
     ids, positions, trunks, branches = [], [], list[int](), list[int]()
@@ -199,7 +203,10 @@ def pack(
 
 
 def pack_prompts(prompts: Sequence[Prompt]) -> Packed:
-    """Pack prompts to sample from; the sources are their last tokens, and the layout keeps their keys and values."""
+    """Pack prompts for sampling.
+
+    `sources` are the prompts' last tokens; the forward pass stores the prompts' keys and values in `layout.kept`.
+    """
     lengths = [len(prompt.ids) for prompt in prompts]
     return Packed(
         ids=torch.from_numpy(np.concatenate([prompt.ids for prompt in prompts]))[None],
@@ -214,7 +221,7 @@ def pack_prompts(prompts: Sequence[Prompt]) -> Packed:
 
 
 def micro_batches(sizes: Sequence[int], budget: int) -> list[range]:
-    """Cut a sequence of items into runs of at most `budget` tokens; an item that is larger stands alone."""
+    """Split items into runs of at most `budget` tokens; a larger item runs alone."""
     cuts, begin, filled = list[range](), 0, 0
     for i, size in enumerate(sizes):
         if i > begin and filled + size > budget:
@@ -225,13 +232,15 @@ def micro_batches(sizes: Sequence[int], budget: int) -> list[range]:
 
 
 def epoch_order(count: int, seed: int) -> Iterator[int]:
-    """An endless stream of indices: every epoch is a permutation that depends on (seed, epoch) only.
+    """Yield row indices without end; every epoch is a seeded permutation.
+
+    A permutation depends on (seed, epoch) only.
 
     Raises:
-        ValueError: there is nothing to draw from.
+        ValueError: `count` is below 1.
     """
     if count < 1:
-        raise ValueError(f"an order over {count} rows")
+        raise ValueError(f"epoch_order needs at least one row, not {count}")
     epoch = 0
     while True:
         yield from np.random.default_rng([seed, epoch]).permutation(count).tolist()
@@ -244,6 +253,6 @@ class _Grey:
 
 
 def dummy_batch(processor: Processor) -> Batch:
-    """One grey image, one word, one token to score."""
+    """Build a minimal batch: one grey image, one word, one token to score."""
     prompts = encode_prompts(["?"], ["grey"], _Grey(), processor)
     return collate(prompts, [[processor.tokenizer.eos_token_id]], processor.tokenizer.pad_token_id)

@@ -1,4 +1,4 @@
-"""Does a question fit the model's context? One that does not is dropped whole: cutting it could cut its image."""
+"""Context-length filter that drops overlong rows whole, since truncation could cut their image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,12 +18,13 @@ def drop_overlong(
     written: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> list[Record]:
-    """The rows whose prompt, and text `written` by row id, leave `room` tokens in the model's context, in order.
+    """Keep the rows that leave `room` tokens in the model's context, in order.
 
-    A `limit` below the model's own context takes its place (a server may be started with less).
+    Counted are the prompt, its image tokens and the row's text in `written` (by row id). A `limit` below the model's
+    own context replaces it (a server may be started with less).
 
     Raises:
-        UserError: a row's image is not among the images.
+        UserError: a row's image is not in `images`.
     """
     context = int(model.config.get_text_config().max_position_embeddings)
     limit = min(context, limit or context)
@@ -48,7 +49,7 @@ def drop_overlong(
 
 
 def image_tokens(width: int, height: int, processor: Processor) -> int:
-    """Tokens that an image of that size takes after the image processor has resized it."""
+    """Count the tokens of an image of this size after the processor's resize."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     images = processor.image_processor

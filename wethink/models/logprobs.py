@@ -1,4 +1,4 @@
-"""The one forward pass that learning needs: log-probabilities of completion tokens."""
+"""Log-probs and entropies of completion tokens: the forward pass of SFT and GRPO."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ LOGITS = 2**26  # elements of logits held at once: 256 MB in fp32
 
 
 def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
-    """Input embeddings [B, L, D] with every image encoded once and placed into all rows that show it.
+    """Build input embeddings [B, L, D]; encode each image once for all its rows.
 
-    Qwen3-VL adds features of inner vision layers to its first decoder layers (DeepStack, arXiv 2406.04334); they
-    are given with their places.
+    For Qwen3-VL the result also holds DeepStack features of inner vision layers (arXiv 2406.04334) and their positions;
+    its first decoder layers add them.
     """
     embeddings: Tensor = model.get_input_embeddings()(batch.ids)
     seen = model.model.get_image_features(batch.pixels, batch.grids, return_dict=True)
@@ -37,10 +37,10 @@ def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
 
 
 class CompletionLogProbs(nn.Module):
-    """Wraps a policy so that a training engine sees one module with one forward.
+    """Policy wrapper for training engines, with one forward over completion tokens.
 
-    forward → (log-probs [N], entropies [N]) of the N completion tokens in row-major order, under
-    softmax(logits / temperature) with the banned tokens removed: exactly the distribution sampled from.
+    forward → (log-probs [N], entropies [N]) of the N completion tokens in row-major order, under softmax(logits /
+    temperature) with the banned tokens removed: the distribution that is sampled from.
     """
 
     def __init__(self, model: nn.Module, banned: list[int]) -> None:
@@ -51,17 +51,17 @@ class CompletionLogProbs(nn.Module):
 
     def forward(self, batch: Batch | Packed, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         model: Any = self.model
-        # Right padding under a causal mask: what a real token attends to never includes a pad.
+        # Right padding under a causal mask: no real token attends to padding.
         packing = {"packing": batch.layout} if isinstance(batch, Packed) else {}
         hidden = model.model.language_model(
             **language_inputs(model, batch), position_ids=batch.positions, use_cache=False, **packing
         ).last_hidden_state  # [B, L, D]
         if isinstance(batch, Packed):
-            hidden, tokens = hidden[0].index_select(0, batch.sources), batch.tokens
+            hidden, tokens = hidden[0].index_select(0, batch.sources), batch.tokens  # [N, D], [N]
         else:
             chosen = batch.targets[:, 1:].bool()
-            hidden, tokens = hidden[:, :-1][chosen], batch.ids[:, 1:][chosen]
-        # Logits are the largest tensor of all: in chunks, computed again in the backward pass, they stay small.
+            hidden, tokens = hidden[:, :-1][chosen], batch.ids[:, 1:][chosen]  # [N, D], [N]
+        # Logits are the largest tensor: chunks with activation checkpointing bound their memory.
         chunk = max(1, LOGITS // model.config.text_config.vocab_size)
         if len(tokens) <= chunk:
             return self._score(hidden, tokens, temperature)
@@ -73,7 +73,7 @@ class CompletionLogProbs(nn.Module):
         return torch.cat(logps), torch.cat(entropies)
 
     def _score(self, hidden: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """Log-probs and entropies [N] of tokens [N] from the hidden states [N, D] that predict them."""
+        """Score tokens [N] from the hidden states [N, D] that predict them."""
         model: Any = self.model
         logits = model.lm_head(hidden)  # [N, V]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature

@@ -1,4 +1,4 @@
-"""LoRA through PEFT: low-rank adapters in the language model, merged again when a policy is published.
+"""LoRA adapters (arXiv 2106.09685, PEFT) in the language model, merged at publication.
 
 The vision tower and the head get none: vLLM cannot serve adapters there, and EasyR1 excludes them too.
 """
@@ -13,9 +13,10 @@ from wethink.config.training import Lora
 
 
 def add_adapters(model: nn.Module, lora: Lora) -> None:
-    """Put adapters into every linear layer of the language model, in place; everything else is frozen.
+    """Add adapters to every linear layer of the language model, in place.
 
-    Module names and classes stay (the policy is not wrapped); a new adapter changes no output.
+    All other parameters are frozen. Module names and classes stay (the policy is not wrapped); a new adapter changes no
+    output.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -32,7 +33,7 @@ def add_adapters(model: nn.Module, lora: Lora) -> None:
 
 
 def adapters(model: nn.Module) -> list[Any]:
-    """The layers that carry an adapter."""
+    """List the layers that carry an adapter."""
     return [module for module in model.modules() if is_adapted(module)]
 
 
@@ -42,7 +43,7 @@ def is_adapted(module: Any) -> bool:
 
 @contextlib.contextmanager
 def without_adapters(model: nn.Module) -> Iterator[None]:
-    """The policy as it was before training: every adapter scaled to nothing for the time of the block."""
+    """Disable all adapters within the block: the policy as before training."""
     layers = adapters(model)
     scales = [dict(layer.scaling) for layer in layers]
     for layer in layers:
@@ -55,7 +56,10 @@ def without_adapters(model: nn.Module) -> Iterator[None]:
 
 
 def merge(model: nn.Module, raw: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under plain names, W + α/r · B A, from the weights under the names that adapters gave them."""
+    """Merge adapters into plain weights: W + α/r · B A.
+
+    `raw` holds the tensors under the names that PEFT gave them; the result has the names of a plain checkpoint.
+    """
     plain = {name.replace(".base_layer.", "."): value for name, value in raw.items() if "lora_" not in name}
     for name, layer in model.named_modules():
         if is_adapted(layer):

@@ -1,13 +1,13 @@
-"""Sequences without padding, and groups that share their prompt: where tokens stand, and the attention that follows.
+"""Sequence packing with shared prompts: token layout and the attention over it.
 
-T tokens of many sequences stand in one row. `trunks` attend causally to themselves; each trunk may have G
-`branches` of equal number, and a branch attends to its whole trunk and causally to itself: a prompt and its G
-completions (as PrefixGrouper, arXiv 2506.05433), computed once per group, exactly. All trunks come first, then
-all branches, so that both are slices.
+T tokens of many sequences form one row. `trunks` (prompts) attend causally to themselves. Every trunk may have the same
+number G of `branches` (completions); a branch attends to its whole trunk and causally to itself. So a prompt is
+computed once per group, exactly (as in PrefixGrouper, arXiv 2506.05433). All trunks come first, then all branches, so
+that both are slices.
 
-The attention is registered with Transformers under the name `wethink` and is the stock one wherever no layout is
-given. On a GPU it is flex attention with a block mask; on a CPU trunks and branches are padded for one fused call
-each. No [T, T] mask is ever made.
+The attention is registered with Transformers as `wethink`; without a layout it is the stock SDPA attention. On a GPU it
+is flex attention with a block mask; on a CPU trunks and branches are padded for one fused call each. No [T, T] mask is
+ever materialised.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NAME = "wethink"
-HIDDEN = -1e30  # added to a score that must not count; finite, so that a row of them gives no NaN
+HIDDEN = -1e30  # added to masked attention scores; finite, so that a fully masked row gives no NaN
 
 
 @dataclass(frozen=True)
 class Rows:
-    """R sequences of at most L tokens, as slices of a packed tensor and as a padded one."""
+    """R sequences of at most L tokens, convertible between packed and padded form."""
 
     lengths: tuple[int, ...]  # R
-    places: Tensor  # [Σ lengths] of each token in the padded [R · L]
+    places: Tensor  # [Σ lengths] index of each token in the padded [R · L]
 
     @classmethod
     def of(cls, lengths: Sequence[int]) -> "Rows":
@@ -40,17 +40,17 @@ class Rows:
         return len(self.lengths), max(self.lengths)
 
     def pad(self, packed: Tensor) -> Tensor:
-        """[Σ lengths, …] → [R, L, …], zeros behind each row."""
+        """Pad [Σ lengths, …] to [R, L, …] with zeros behind each row."""
         padded: Tensor = _Pad.apply(packed, self.places, self.shape)  # type: ignore[no-untyped-call]
         return padded
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """[R, L, …] → [Σ lengths, …]."""
+        """Unpad [R, L, …] to [Σ lengths, …]."""
         packed: Tensor = _Unpad.apply(padded, self.places)  # type: ignore[no-untyped-call]
         return packed
 
     def hidden(self) -> Tensor:
-        """Bias [R, L] that hides the padding."""
+        """Build the bias [R, L] that masks the padding."""
         bias = torch.full(self.shape, HIDDEN, device=self.places.device)
         bias.view(-1)[self.places] = 0
         return bias
@@ -60,7 +60,9 @@ class Rows:
 
 
 class _Pad(torch.autograd.Function):
-    """Copies rows apart; its derivative copies them together. Indexing would add where copying will do."""
+    """Scatter packed rows to padded ones; the backward pass gathers their gradients."""
+
+    # Not by indexing: its backward pass accumulates where a copy suffices.
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -90,11 +92,14 @@ class _Unpad(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Layout:
-    """Which of the T packed tokens see which: B trunks, and B · G branches (G in a row belong to a trunk) or none."""
+    """Attention layout of T packed tokens: B trunks and, if any, B · G branches.
+
+    G consecutive branches belong to one trunk.
+    """
 
     trunks: Rows
     branches: Rows | None = None
-    kept: list[tuple[Tensor, Tensor]] | None = field(default=None, compare=False)  # trunk keys, values per layer
+    kept: list[tuple[Tensor, Tensor]] | None = field(default=None, compare=False)  # per layer: trunk keys, values
 
     @cached_property
     def group(self) -> int:
@@ -102,7 +107,7 @@ class Layout:
 
     @cached_property
     def bias(self) -> Tensor:
-        """What a branch's tokens see of trunk and branch, as a bias [B · G, 1, N, P + N] (CPU only)."""
+        """Attention bias of branches over trunk and branch, [B · G, 1, N, P + N] (CPU)."""
         assert self.branches is not None
         rows, width = self.branches.shape
         trunk = self.trunks.hidden().repeat_interleave(self.group, 0)[:, None].expand(-1, width, -1)
@@ -111,7 +116,7 @@ class Layout:
 
     @cached_property
     def block_mask(self) -> Any:
-        """The same for flex attention: blocks of 128 × 128 tokens, of which most are skipped."""
+        """Flex attention's block mask; most of its 128 × 128 blocks are skipped."""
         from torch.nn.attention.flex_attention import create_block_mask
 
         device = self.trunks.places.device
@@ -139,13 +144,16 @@ def attend(
     module: nn.Module,
     query: Tensor,  # [1, H, T, d]
     key: Tensor,  # [1, K, T, d], K divides H
-    value: Tensor,
+    value: Tensor,  # [1, K, T, d]
     attention_mask: Tensor | None,
     scaling: float | None = None,
     packing: Layout | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of Transformers' interface, [1, T, H, d]; the stock one if there is no `packing`."""
+    """Attend within the layout; return ([1, T, H, d], None).
+
+    It has the interface of Transformers' attention functions; without `packing` it calls the stock one.
+    """
     if packing is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -164,7 +172,7 @@ def attend(
 
         mixed: Tensor = flex_attention_forward(module, query, key, value, packing.block_mask, scaling=scaling)[0]
         return mixed, None
-    # Padding behind a causal row is seen by nothing in it, and the padded queries are dropped.
+    # No real token attends to the padding behind its causal row, and outputs of padded queries are dropped.
     out = [trunks.unpad(_fused(trunks.pad(q[0]), trunk_k, trunk_v, None, scaling))]
     if branches is not None:
         keys, values = (
@@ -176,21 +184,22 @@ def attend(
 
 
 def blocked(query: Tensor) -> bool:
-    """Whether flex attention serves: its kernels are fast on a GPU and have no backward pass on a CPU."""
+    """Tell whether flex attention is used: on a CPU it has no backward pass."""
     return query.device.type == "cuda"
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:
-    """Attention of padded rows [R, L, H, d]; causal without a bias."""
+    """Attend within padded rows [R, L, H, d]; causal if there is no bias."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     mixed = F.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None, scale=scaling, enable_gqa=True)
     return mixed.transpose(1, 2)
 
 
 def use_packing(model: Any) -> None:
-    """Let the language model of a policy understand `packing=Layout(…)`; what it publishes stays the same.
+    """Register the packed attention, so that the model accepts `packing=Layout(…)`.
 
-    Whoever passes a layout calls this first: another attention would ignore it, and see too much.
+    Call it before any forward pass with a layout: another attention ignores the layout, and tokens attend across
+    sequences. The published checkpoint is unchanged.
     """
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS

@@ -1,4 +1,4 @@
-"""A policy: weights and processor, loaded from and published to a plain Transformers folder."""
+"""Policy checkpoints: weights and processor, loaded from and saved to a Transformers folder."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ PROMPT_FOLDER = Path(__file__).resolve().parent / "prompts"
 
 @dataclass(frozen=True)
 class Processor:
-    """Text and images to model inputs; the two halves are loaded apart, so torchvision is never needed."""
+    """Tokenizer and image processor, loaded separately to avoid torchvision."""
 
     tokenizer: Any
     image_processor: Any
@@ -36,7 +36,7 @@ class Processor:
 
     @property
     def banned(self) -> list[int]:
-        """Tokens that a policy must never write: image and video placeholders (R1-V #91)."""
+        """Tokens never to be generated: image and video placeholders (R1-V #91)."""
         return [int(self.tokenizer.convert_tokens_to_ids(token)) for token in ("<|image_pad|>", "<|video_pad|>")]
 
     @property
@@ -44,14 +44,21 @@ class Processor:
         return tuple({int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)})
 
     def pixels(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
-        """Images to patches [ΣP, C·T·14·14] and their grids [n, 3] (temporal, height, width in patches)."""
+        """Convert images to patches [ΣP, C·T·p·p] and grids [n, 3].
+
+        A grid is (temporal, height, width) in patches of side p = 14 or 16.
+        """
         features = self.image_processor(images=list(images), return_tensors="pt")
         return features["pixel_values"], features["image_grid_thw"]
 
     def prompt_ids(self, problem: str, grid: Sequence[int], system: str | None = None) -> list[int]:
-        """Token ids of one image and one question, the image placeholder expanded to its merged tokens.
+        """Tokenize one image and one question; expand the image placeholder.
 
-        `system=None` means the template's own system prompt (think, then answer); "" means none at all.
+        The placeholder is repeated once per merged image token. `system=None` means the template's own system prompt
+        (think, then answer); "" means none at all.
+
+        Raises:
+            ValueError: the question contains an image placeholder.
         """
         messages: list[dict[str, Any]] = [
             {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}
@@ -60,14 +67,17 @@ class Processor:
             messages.insert(0, {"role": "system", "content": system})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         count = int(np.prod(grid)) // self.image_processor.merge_size**2
-        before, after = text.split("<|image_pad|>")  # raises if a question smuggles in a placeholder
+        before, after = text.split("<|image_pad|>")  # raises if the question contains a placeholder
         return list(self.tokenizer(before + "<|image_pad|>" * count + after, add_special_tokens=False)["input_ids"])
 
     def text_ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def turn_ids(self, problem: str) -> list[int]:
-        """A later user turn and the header of its answer; the turn before it has just been stopped."""
+        """Tokenize a later user turn and the header of its answer.
+
+        The turn before it must end with its stop token.
+        """
         messages = [{"role": "system", "content": ""}, {"role": "user", "content": problem}]
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return self.text_ids("\n" + text)
@@ -76,7 +86,7 @@ class Processor:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def unknown_words(self, text: str) -> list[str]:
-        """Words outside a word-level vocabulary (a tiny policy cannot read them)."""
+        """List the words outside a word-level vocabulary; [] for other tokenizers."""
         unknown = self.tokenizer.unk_token_id
         if unknown is None:
             return []
@@ -93,11 +103,11 @@ def load_processor(folder: Path | str, revision: str | None = None) -> Processor
 
 
 def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Weights from a folder or hub id (safetensors only), with the fast paths on.
+    """Load weights from a folder or hub id (safetensors only), fast paths enabled.
 
     Raises:
-        UserError: there is no such folder and no such model in the local hub cache; it is of another family than
-            `PROCESSORS`; or its weights are not all there (Transformers would draw the missing ones by chance).
+        UserError: there is no such folder and no such model in the local hub cache; its model type is not in
+            `PROCESSORS`; or tensors are missing (Transformers would initialise them randomly).
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
@@ -116,15 +126,15 @@ def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dty
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:  # not there; no such type; tensors of other shapes
+    except (OSError, ValueError, RuntimeError) as error:  # not found; unknown type; mismatched shapes
         raise UserError(
             f"cannot load the model '{folder}': {str(error).strip().splitlines()[0]} "
             "Name a checkpoint folder, or a hub id that this machine can reach."
         ) from None
     if missing := sorted(found["missing_keys"]):
         raise UserError(
-            f"the model '{folder}' lacks {len(missing)} of its tensors, the first is {missing[0]}; copy it again "
-            "whole, or name another."
+            f"the model '{folder}' lacks {len(missing)} of its tensors, the first is {missing[0]}; copy the "
+            "whole folder again, or name another."
         )
     use_fast_paths(model)
     return model
@@ -137,7 +147,10 @@ def _families() -> str:
 def save_policy(
     model: nn.Module, state: dict[str, Tensor] | None, processor: Processor, folder: Path, card: str
 ) -> None:
-    """Write a complete folder that plain Transformers and vLLM load: weights, processor, template, card."""
+    """Write a checkpoint folder that plain Transformers and vLLM load.
+
+    It holds weights, processor, chat template and model card. `state=None` saves the model's own weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
     save_processor(processor, folder)
@@ -145,7 +158,10 @@ def save_policy(
 
 
 def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool) -> None:
-    """Weights under their plain names and the config, for an engine. `untie` writes a tied head a second time."""
+    """Write weights under plain names and the config, for an inference engine.
+
+    `untie` stores a tied head as a tensor of its own.
+    """
     from safetensors.torch import save_file
 
     config = copy.deepcopy(model.config)
@@ -160,14 +176,17 @@ def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool
 
 
 def save_processor(processor: Processor, folder: Path) -> None:
-    """The complete processor beside a config that is there already."""
+    """Write the complete processor beside an existing config.json."""
     processor.tokenizer.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)
     complete_processor_files(folder)
 
 
 def complete_processor_files(folder: Path) -> None:
-    """Name the stock processor class, so that AutoProcessor finds it where torchvision is installed (vLLM has it)."""
+    """Add the stock processor classes and the video preprocessor to a saved processor.
+
+    AutoProcessor reads them where torchvision is installed, as in vLLM's environment.
+    """
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     processor_class, video_class = PROCESSORS[model_type]
     image = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
@@ -188,18 +207,18 @@ def complete_processor_files(folder: Path) -> None:
 
 
 def chat_template(system: str) -> str:
-    """Qwen's chat template with our system prompt as its default."""
+    """Return Qwen's chat template with `system` as its default system prompt."""
     template = (PROMPT_FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
     return template.replace('"SYSTEM_PROMPT"', json.dumps(system))
 
 
 def read_prompt(name: str) -> str:
-    """A prompt file's text, without the final newline."""
+    """Read a prompt file, without surrounding whitespace."""
     return (PROMPT_FOLDER / name).read_text(encoding="utf-8").strip()
 
 
 def model_card(stage: str, model: str) -> str:
-    """A short model card in the hub's format."""
+    """Return a short model card in the hub's format."""
     return f"""---
 library_name: transformers
 pipeline_tag: image-text-to-text

@@ -1,7 +1,7 @@
-"""A miniature Qwen2.5-VL or Qwen3-VL, built from a config: the real architecture and classes, a word-level vocabulary.
+"""Tiny Qwen2.5-VL or Qwen3-VL, randomly initialised, with a word-level vocabulary.
 
-It exists so that the tiny profile runs the very code paths of the large models: the same model class,
-image tokens, M-RoPE positions, chat template and special tokens.
+With it the tiny profile runs the code paths of the large models: the same model class, image tokens, M-RoPE positions,
+chat template and special tokens.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,10 @@ MERGE = 2
 
 
 def words(texts: Iterable[str]) -> list[str]:
-    """The sorted vocabulary of some texts, split as the tokenizer splits them (words and punctuation)."""
+    """Return the sorted vocabulary of `texts`: words and punctuation.
+
+    The split is the tokenizer's.
+    """
     import re
 
     found: set[str] = set()
@@ -40,7 +43,10 @@ def words(texts: Iterable[str]) -> list[str]:
 
 
 def build_tokenizer(vocabulary: Iterable[str]) -> "PreTrainedTokenizerFast":
-    """A word-level tokenizer with Qwen's special tokens; each of the four tags is one token."""
+    """Build a word-level tokenizer with Qwen's special tokens.
+
+    Each of the four tags is one token.
+    """
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -62,7 +68,7 @@ def build_tokenizer(vocabulary: Iterable[str]) -> "PreTrainedTokenizerFast":
 
 
 def build_image_processor(size: int, family: Family = "qwen2_5_vl") -> "Qwen2VLImageProcessorPil":
-    """Qwen's image processor at the tiny resolution; mid-grey becomes zero."""
+    """Build Qwen's image processor for size × size images; mid-grey becomes zero."""
     from transformers import Qwen2VLImageProcessorPil
 
     pixels = size * size
@@ -77,28 +83,28 @@ def build_image_processor(size: int, family: Family = "qwen2_5_vl") -> "Qwen2VLI
 
 
 def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: int) -> "PreTrainedModel":
-    """Randomly initialised weights (fp32) for this vocabulary; the same seed gives the same bytes."""
+    """Build a randomly initialised fp32 model; the same seed gives the same bytes."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    head_dim = shape.hidden // shape.heads
+    head_dim = shape.hidden_size // shape.num_attention_heads
     third = head_dim // 2 // 4  # M-RoPE sections (temporal, height, width) sum to head_dim / 2
     height = (head_dim // 2 - third) // 2
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text: dict[str, Any] = {
         "vocab_size": -(-len(tokenizer) // 64) * 64,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.ff,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.num_hidden_layers,
+        "num_attention_heads": shape.num_attention_heads,
+        "num_key_value_heads": shape.num_key_value_heads,
         "max_position_embeddings": 512,
         "initializer_range": shape.initializer_range,
         "tie_word_embeddings": True,
         "rope_parameters": {
             "rope_type": "default",
-            # The last frequencies turn over an image's width (M-RoPE sections). At the usual 10,000 they turn by
-            # thousandths per token, and so small a model cannot tell its 2 × 2 image tokens apart.
+            # M-RoPE gives an image's width the last frequencies. With the usual theta of 10,000 they rotate by
+            # thousandths per token, and a tiny model cannot tell its 2 × 2 image tokens apart.
             "rope_theta": 20.0,
             "mrope_section": [third, height, head_dim // 2 - third - height],
         },
@@ -108,10 +114,10 @@ def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: in
     }
     vision: dict[str, Any] = {
         "depth": shape.vision_depth,
-        "hidden_size": shape.vision_hidden,
-        "intermediate_size": 2 * shape.vision_hidden,
+        "hidden_size": shape.vision_hidden_size,
+        "intermediate_size": 2 * shape.vision_hidden_size,
         "num_heads": 4,
-        "out_hidden_size": shape.hidden,
+        "out_hidden_size": shape.hidden_size,
         "patch_size": PATCH[shape.family],
         "spatial_merge_size": MERGE,
         "temporal_patch_size": 2,
@@ -145,6 +151,9 @@ def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: in
 
 
 def _interleaved(half: int) -> list[int]:
-    """Qwen3's sections of `half` frequencies: height and width take every third each, so neither exceeds a third."""
+    """Return Qwen3's M-RoPE sections of `half` frequencies.
+
+    They are interleaved: height and width take every third frequency each, so neither exceeds a third.
+    """
     third = half // 3
     return [half - 2 * third, third, third]

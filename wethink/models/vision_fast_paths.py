@@ -1,8 +1,8 @@
-"""Exact fast paths of the vision towers, switched on by swapping classes; weights and names stay the same.
+"""Exact fast paths for Qwen's vision towers, enabled by swapping module classes.
 
-The stock towers run a Conv3d over patches (slow on CPUs, and kernel = stride makes it a matrix product)
-and attend image by image in a Python loop; images of one size can share one attention call.
-tests/models/test_models.py holds both equal to the stock models.
+Weights and parameter names stay. The stock towers run a Conv3d over patches (slow on CPUs; kernel = stride makes it a
+matrix product) and attend image by image in a Python loop; images of one size can share one attention call.
+tests/models/test_models.py checks both against the stock models.
 """
 
 from typing import Any
@@ -18,13 +18,16 @@ class _LinearPatches:
 
     proj: nn.Conv3d
 
-    def forward(self, hidden_states: Tensor) -> Tensor:  # [P, C·T·14·14] → [P, D]
+    def forward(self, hidden_states: Tensor) -> Tensor:  # [P, C·T·p·p] → [P, D]
         weight = self.proj.weight
         return F.linear(hidden_states.to(weight.dtype), weight.flatten(1), self.proj.bias)
 
 
 class _Chunked:
-    """One attention call for chunks (images or windows) of equal length; the stock loop otherwise."""
+    """One attention call for chunks (images or windows) of equal length.
+
+    Chunks of unequal length take the stock loop.
+    """
 
     def forward(
         self: Any,
@@ -51,19 +54,19 @@ class _Chunked:
 
 
 class LinearPatchEmbed(_LinearPatches, qwen2_5.Qwen2_5_VisionPatchEmbed):  # type: ignore[misc]
-    """Qwen2.5-VL's."""
+    """Qwen2.5-VL's patch embedding as one matrix product."""
 
 
 class LinearPatchEmbed3(_LinearPatches, qwen3.Qwen3VLVisionPatchEmbed):  # type: ignore[misc]
-    """Qwen3-VL's, which has a bias."""
+    """Qwen3-VL's patch embedding (with a bias) as one matrix product."""
 
 
 class ChunkedAttention(_Chunked, qwen2_5.Qwen2_5_VLVisionAttention):  # type: ignore[misc]
-    """Qwen2.5-VL's, whose chunks are windows or images."""
+    """Qwen2.5-VL's vision attention; its chunks are windows or images."""
 
 
 class ChunkedAttention3(_Chunked, qwen3.Qwen3VLVisionAttention):  # type: ignore[misc]
-    """Qwen3-VL's, whose chunks are images."""
+    """Qwen3-VL's vision attention; its chunks are images."""
 
 
 SWAPS: dict[type, type] = {
@@ -75,7 +78,7 @@ SWAPS: dict[type, type] = {
 
 
 def use_fast_paths(model: nn.Module) -> None:
-    """Swap the classes of a known vision tower in place; other models are left alone."""
+    """Swap the classes of known vision towers in place; leave other modules alone."""
     for module in model.modules():
         if type(module) in SWAPS:
             module.__class__ = SWAPS[type(module)]

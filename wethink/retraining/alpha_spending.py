@@ -1,13 +1,13 @@
-"""Alpha spending: how sure a decision must be, when many are taken on the same held-out items.
+"""Alpha spending: significance levels for many decisions on the same held-out items.
 
-Whoever compares one challenger after another on one set of items promotes a worse one in the end, by luck. So
-the chance of that is a budget over a declared number of looks, and every look spends a part of it.
+Comparing one challenger after another on one set of items promotes a worse one in the end, by luck. So the chance of
+that is a budget over a declared number of looks, and every look spends a part of it.
 
-A spending function α(t) says how much is spent when a share t of the looks is taken (K. K. G. Lan and D. L. DeMets,
-*Discrete sequential boundaries for clinical trials*, Biometrika 70, 1983, 659–663). Look k of K has the level
-α(k/K) − α((k−1)/K). A clinical trial looks at one hypothesis again and again, and gains power from the correlation
-of its looks; here every look is another challenger, so nothing is assumed about it: the levels add up to α, and by
-the union bound (Bonferroni) so do the chances, however the challengers depend on each other.
+A spending function α(t) is the part spent when a share t of the looks is taken (K. K. G. Lan and D. L. DeMets,
+*Discrete sequential boundaries for clinical trials*, Biometrika 70, 1983, 659–663). Look k of K has the level α(k/K) −
+α((k−1)/K). A clinical trial tests one hypothesis again and again, and gains power from the correlation of its looks;
+here every look tests another challenger, so no correlation is assumed: the levels add up to α, and by the union bound
+(Bonferroni) so do the chances, however the challengers depend on each other.
 """
 
 import math
@@ -18,10 +18,12 @@ Spending = Literal["pocock", "obrien_fleming"]
 
 
 def spent(share: float, alpha: float, spending: Spending) -> float:
-    """α(t) at a share t of the looks; 0 at 0, `alpha` at 1 and beyond.
+    """Compute α(t) at a share t of the looks: 0 at 0, `alpha` at 1 and beyond.
 
-    Pocock's type: α ln(1 + (e − 1) t), nearly the same for every look. O'Brien and Fleming's type:
-    2 − 2 Φ(z_{α/2} / √t), next to nothing for the first ones. Both as given by Lan and DeMets.
+    * Pocock's type: α ln(1 + (e − 1) t), nearly the same for every look.
+    * O'Brien and Fleming's type: 2 − 2 Φ(z_{α/2} / √t), next to nothing for the first looks.
+
+    Both as given by Lan and DeMets.
     """
     if share <= 0:
         return 0.0
@@ -33,7 +35,7 @@ def spent(share: float, alpha: float, spending: Spending) -> float:
 
 
 def level(look: int, looks: int, alpha: float, spending: Spending) -> float:
-    """The level of the `look`-th of `looks` decisions, counted from 1; 0 when none is left.
+    """Return the level of decision `look` of `looks`, from 1; 0 after the last.
 
     >>> round(sum(level(look, 20, 0.05, "pocock") for look in range(1, 21)), 12)
     0.05

@@ -24,10 +24,10 @@ def challenger(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """GRPO on the union's answers, from `start`."""
+    """Train GRPO from `start` on the union's answers."""
     from wethink.rl.trainer import grpo
 
-    optim = config.optim.model_copy(update={"steps": retrain.steps})
+    optim = config.optim.model_copy(update={"max_steps": retrain.steps})
     return grpo(
         images=images,
         rows=rows,
@@ -54,7 +54,10 @@ def evaluate_challenger(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Both on all held-out items of the union, greedily; the controls (blank and swapped images) beside them."""
+    """Evaluate champion and challenger on the union's held-out items, greedily.
+
+    The image controls (blank and shuffled) run as well.
+    """
     from wethink.evaluation.evaluate import evaluate_checkpoints
 
     greedy = config.model_copy(update={"temperatures": (0.0,)})
@@ -63,6 +66,6 @@ def evaluate_challenger(
 
 
 def gate_records(evaluation: Path, model: str) -> list[Record]:
-    """One model's records that the gate decides on."""
+    """Read one model's records that the gate decides on: greedy, true images."""
     every = read_jsonl(evaluation / "items.jsonl")
     return [r for r in every if r["checkpoint"] == model and r["temperature"] == 0 and r["pixels"] == "true"]

@@ -1,8 +1,9 @@
-"""Pictures that arrive: which of them a collection shows already, if only re-encoded, resized or slightly cropped.
+"""Near-duplicate detection of new images against an existing collection.
 
-A picture that is there already stays where it was. If it is held out, learning from its like would spoil what it is
-asked; if it was learned from, asking its like would flatter. The hashes of a collection are kept beside it, so that
-an arrival is compared with everything, and only the arrival is hashed.
+A re-encoded, resized or slightly cropped copy counts as known. A known image keeps its role: training on a copy of a
+held-out image would contaminate the evaluation, and evaluating on a copy of a training image would inflate it. The
+hashes of a collection are kept beside it, so a new source is compared with everything, and only its own images are
+hashed.
 """
 
 import hashlib
@@ -22,12 +23,15 @@ Hashed = dict[str, Hashes]  # image → [views]
 
 
 def is_held_out(cluster: str, share: float) -> bool:
-    """Whether images of this cluster only answer; a function of the cluster alone, so of no run and no order."""
+    """Tell whether a cluster's images are held out.
+
+    It depends on the cluster alone, on no run and no order.
+    """
     return int.from_bytes(hashlib.sha256(f"held out {cluster}".encode()).digest()[:8]) / 2**64 < share
 
 
 def hashed(images: ImageSet, known: Mapping[str, Hashes]) -> Hashed:
-    """The hashes of all images, those in `known` taken from there."""
+    """Return the hashes of all images; reuse those in `known`."""
     return {
         record.id: known[record.id] if record.id in known else hashes(images.open(record.id))
         for record in images.records
@@ -41,7 +45,10 @@ def save_hashes(path: Path, found: Mapping[str, Hashes]) -> None:
 
 
 def load_hashes(path: Path) -> Hashed:
-    """What `save_hashes` wrote; nothing where there is no file, or one of other views."""
+    """Read the hashes that `save_hashes` wrote.
+
+    Returns {} if there is no file, or one of other views.
+    """
     if not path.is_file():
         return {}
     table = pq.read_table(path)
@@ -59,14 +66,16 @@ def shown_already(
     old: Mapping[str, Hashes],
     open_old: Callable[[str], Image.Image],
 ) -> dict[str, str]:
-    """Arrived image → the old image that it, or another image of its cluster, shows.
+    """Map each new image to the old one that its cluster shows, if any.
+
+    One duplicate makes all images of its cluster known.
 
     Args:
-        arrived: the images that arrive; those of one cluster show the same.
+        arrived: the new images; those of one cluster show the same.
         new: their hashes.
-        open_new: one of them by its id.
+        open_new: opens one of them by its id.
         old: the hashes of the collection.
-        open_old: one of its images by its id.
+        open_old: opens one of its images by its id.
     """
     ids = list(old)
     stored = np.stack([old[image] for image in ids]) if ids else np.zeros((0, len(VIEWS)), np.uint64)

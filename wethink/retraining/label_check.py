@@ -1,9 +1,9 @@
-"""A second look at a source that brings its own rows: an independent reader answers a sample of them.
+"""Label check of a source with rows of its own: an independent model answers a sample.
 
-Such rows have passed nobody's filters but their author's, and the gate judges the new part by the answers that they
-bring: where these are wrong, so is its measure. So the configured team's adjudicator is asked about a sample, from
-image and question alone. A source most of whose rows it contradicts is stopped before anything is trained. It measures
-and stops; no row is dropped by it. Rows that only a judge model can check are not asked about.
+Such rows have passed only their author's filters, and the gate judges the new part by the answers that they bring:
+where these are wrong, so is its measure. So the configured team's adjudicator answers a sample, from image and question
+alone. A source is stopped before any training if too many of its rows are contradicted. The check measures and stops;
+it drops no row. Rows that only a judge model can check are not sampled.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from wethink.synthesis.endpoint_team import EndpointTeam
 from wethink.synthesis.team import ImageRef, StepFailed, Trace
 
 Readings = list[str | None]  # one per row; None: the reader has no answer
-EXAMPLES = 3  # of contradicted rows, in the sentence that stops a source
+EXAMPLES = 3  # of contradicted rows, in the error message
 
 
 def check_labels(
@@ -46,11 +46,13 @@ def check_labels(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """How many rows of a sample the reader contradicts: `reader` (None: nobody), counts, and the share of those known.
+    """Check a sample of rows against the reader's answers.
+
+    Returns `reader` (None: no member of the team can see the images), `rows`, `unknown`, `contradicted`, and as `share`
+    the contradicted share of the known rows with its Wilson interval.
 
     Raises:
-        UserError: it contradicts more than `max_contradicted` of them (the lower end of the interval does), or an
-            endpoint cannot be used.
+        UserError: the lower end of the interval is above `max_contradicted`, or an endpoint cannot be used.
     """
     chosen = draw([row for row in rows if row["reward"] == "rule"], config.rows, seed)
     reader, readings = _read(chosen, images, source, synthesize, rewards, launch, seed)
@@ -70,7 +72,7 @@ def check_labels(
 
 
 def sentence(found: Record) -> str:
-    """What a second look found, for people."""
+    """Format the result of a label check for people."""
     known = found["rows"] - found["unknown"]
     if not known:
         return (
@@ -114,7 +116,7 @@ def _read(
     launch: Launch,
     seed: int,
 ) -> tuple[str | None, Readings]:
-    """Who looked, and what they read; nobody where none of the configured team can see these images."""
+    """Return the reader's name and readings; (None, all None) without a reader."""
     if rows and config.annotator == "endpoints":
         work = AnnotationJob(images, [], config, rewards, seed, launch)
         return work.team().adjudicator.model, asyncio.run(_ask(rows, work))
@@ -124,7 +126,10 @@ def _read(
 
 
 def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: int) -> Readings:
-    """The embedded team reads drawn images only, and knows the questions that it would ask itself."""
+    """Read rows with the embedded adjudicator.
+
+    The embedded team reads drawn images only, and knows only the questions that it would ask itself.
+    """
     team = EmbeddedAnnotator(source, config.embedded, seed)
     readings: Readings = []
     for row in rows:
@@ -137,11 +142,15 @@ def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: in
 
 
 async def _ask(rows: Sequence[Record], work: AnnotationJob) -> Readings:
-    """The adjudicator's answers; what is in the store of answers is not bought again."""
+    """Read rows with the adjudicator's endpoint; stored responses are reused.
+
+    Raises:
+        UserError: more than `max_failed` of the calls failed for a transient reason.
+    """
     models, config = work.team(), work.config
     endpoints = {models.adjudicator.endpoint: work.launch.endpoints[models.adjudicator.endpoint]}
     require_keys(endpoints)
-    failed: list[bool] = []  # whether another start may have more luck
+    failed: list[bool] = []  # per failed call: whether it is retryable
     readings: Readings = []
     stored = {record.id: record for record in work.stored.records}
     with ResponseStore(Path(work.launch.answers)) as store:

@@ -1,8 +1,8 @@
-"""A source that arrives: its images are ingested, and its rows imported or written; nothing else is read.
+"""Import of a new source: its images ingested, its rows imported or synthesised.
 
-It is a folder with `images/` and, if it has them, `rows.jsonl` (the released dataset's keys); of a source without rows,
-the configured annotator writes them. A hash-chosen share of its images is held out: their rows become items that
-nobody learns from.
+A source is a folder with `images/` and, if it has them, `rows.jsonl` (the released dataset's keys); without rows, the
+configured annotator writes them. A hash-chosen share of its images is held out: their rows become items that no model
+learns from.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ ITEM = ("id", "image", "scene", "source", "kind", "problem", "answer", "category
 def new_images(
     *, source: Path, out: Path, scratch: Path, config: Ingest, retrain: Retrain, seed: int
 ) -> dict[str, Any]:
-    """Ingest the new source, and nothing else.
+    """Ingest the images of the new source only.
 
     Raises:
         UserError: it has no `images` folder, or no usable image in it.
@@ -53,11 +53,11 @@ def new_rows(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Import the source's rows, or have them written; those of held-out images become items.
+    """Import or synthesise the source's rows; those of held-out images become items.
 
     Raises:
-        UserError: the file of rows is unusable, there is neither one nor an annotator for these images, or none of
-            the rows is usable.
+        UserError: the file of rows is unusable, there is neither one nor an annotator for these images, none of the
+            rows is usable, or the label check stops the source.
     """
     imported = (source / "rows.jsonl").is_file()
     if imported:
@@ -104,10 +104,13 @@ def _annotated(
     launch: Launch,
     seed: int,
 ) -> list[Record]:
-    """Every candidate that the configured annotator writes about the images, as `import_rows` returns them.
+    """Annotate the images; return every candidate as `import_rows` does.
 
-    Held-out images are asked about, too: their answers are what a model is compared with. No path is bought, as GRPO
-    learns from answers. The embedded annotator reads the `truth/` that a drawn source brings.
+    Held-out images are annotated, too: a model is compared with their answers. No reasoning path is requested, as GRPO
+    learns from answers. The embedded annotator reads the `truth/` folder of a drawn source.
+
+    Raises:
+        UserError: the configured annotator cannot write rows.
     """
     from wethink.synthesis.synthesize import synthesize as write
 
@@ -133,7 +136,7 @@ def _annotated(
 
 
 def content_of(source: Path) -> str:
-    """What tells one state of a source from another: its rows, or the images that it brings without any."""
+    """Return a content hash of a source: of its rows or, without any, its images."""
     if (source / "rows.jsonl").is_file():
         return file_sha256(source / "rows.jsonl")
     images = source / "images"

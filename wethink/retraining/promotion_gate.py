@@ -1,14 +1,15 @@
-"""The gate: does the challenger replace the champion? A pure function of what both answered to the same items.
+"""Promotion gate: paired test of a challenger against the champion on the same items.
 
-Promoted only if everything holds: both were asked the same items; few verdicts are unknown; on the declared mix
-of old and new items the challenger is better, at the level that this look has left; and no group (the old items, the
-new ones, each source, each category) is worse than its margin.
+It is a pure function of both models' verdicts. The challenger is promoted only if everything holds: both were asked the
+same items; few verdicts are unknown; on the declared mix of old and new items the challenger is better, at the level
+that this look has left; and no group (the old items, the new ones, each source, each category) is worse than its
+margin.
 
-Chance enters by scene, not by question (wethink.common.statistics). The gain is tested by the share of
-cluster-bootstrap
-resamples in which it vanishes. A group must be shown to be no worse than its margin: the one-sided lower bound of its
-difference lies above −margin. All groups must pass, so the tests of the groups need no correction for their number
-(intersection–union test: R. L. Berger, Technometrics 24, 1982, 295–300); it makes the gate stricter, never laxer.
+The unit of chance is the scene, not the question (wethink.common.statistics). The gain is tested by the share of
+cluster-bootstrap resamples in which it vanishes. A group must be shown to be no worse than its margin: the one-sided
+lower bound of its difference lies above −margin. All groups must pass, so the tests of the groups need no correction
+for their number (intersection–union test: R. L. Berger, Technometrics 24, 1982, 295–300); it makes the gate stricter,
+never laxer.
 """
 
 from collections import defaultdict
@@ -25,7 +26,7 @@ from wethink.config.retraining import Promotion
 from wethink.evaluation.summary import VERDICTS
 from wethink.retraining.alpha_spending import level
 
-PARTS = ("old", "new")  # held-out items of what the champion has seen before, and of what the challenger adds
+PARTS = ("old", "new")  # held-out items of the champion's sources, and of the sources that the challenger adds
 BY = ("source", "category")
 REST = "rest"  # groups with too few scenes to judge alone, judged together
 
@@ -43,23 +44,23 @@ class Change:
 
 @dataclass(frozen=True)
 class Group:
-    """A group's change, its one-sided lower bound, and the margin that it must stay above (−margin)."""
+    """A group's change, its one-sided lower bound, and its margin (bound > −margin)."""
 
     name: str
     change: Change
     bound: float
     margin: float
-    passed: bool | None  # None: too few scenes to say anything
+    passed: bool | None  # None: too few scenes to decide
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided, every reason for it, and all that the decision rests on."""
+    """The gate's decision with its reasons and its evidence."""
 
     promoted: bool
-    reasons: tuple[str, ...]  # why refused, each of them; of a promotion, what was shown
+    reasons: tuple[str, ...]  # every reason of a refusal; of a promotion, the evidence
     look: int
-    level: float  # what this look may spend
+    level: float  # significance level of this look
     p: float | None  # share of resamples in which the gain of the mix vanishes; None: not tested
     gain: Change | None  # of the declared mix
     weights: dict[str, float]  # part → its weight in the mix
@@ -68,13 +69,13 @@ class Decision:
     groups: tuple[Group, ...] = field(default=())
 
     def as_record(self) -> Record:
-        """Plain JSON values, rounded, so that the same decision is the same bytes."""
+        """Return plain JSON values, rounded: equal decisions have equal bytes."""
         return dict(_rounded(asdict(self)))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One item, and whether each of the two was right; None: that verdict is unknown."""
+    """One item and both models' scores: 1 right, 0 wrong, None unknown."""
 
     part: str
     scene: str
@@ -97,13 +98,13 @@ def decide(
         champion: its evaluation records, one per item (docs/data.md): greedy, true pixels.
         challenger: its own, of the very same items in any order.
         new_sources: names of the sources that the challenger adds; their items are the new part.
-        look: which decision of the programme this is, from 1.
+        look: the number of this decision in the programme, from 1.
         config: the declared rule.
         seed: of the resamples.
 
     Raises:
-        UserError: an item occurs twice, is missing in one of the two, or has an unknown kind of verdict;
-            or there is no item.
+        UserError: an item occurs twice, is missing in one of the two, or has an unknown kind of verdict; or there is no
+            item.
     """
     new = frozenset(new_sources)
     pairs = _pairs(champion, challenger, new)
@@ -116,13 +117,13 @@ def decide(
         "challenger": sum(p.challenger is None for p in pairs) / len(pairs),
     }
     refusals = [
-        f"{share:.1%} of the {name}'s verdicts are unknown; more than {config.max_unknown:.1%} says nothing."
+        f"{share:.1%} of the {name}'s verdicts are unknown; the limit is {config.max_unknown:.1%}."
         for name, share in unknown.items()
         if share > config.max_unknown
     ]
     if allowed == 0:
         refusals.append(
-            f"the {config.looks} looks of programme '{config.programme}' are spent: its held-out items have answered "
+            f"the {config.looks} looks of programme '{config.programme}' are spent: its held-out items have been used "
             "too often; draw new ones and name a new programme."
         )
     refusals += [
@@ -132,7 +133,7 @@ def decide(
     ]
     few = [part for part in weights if _scenes(known[part]) < config.min_scenes]
     refusals += [
-        f"the {part} items show {_scenes(known[part])} scenes; fewer than {config.min_scenes} say too little."
+        f"the {part} items show {_scenes(known[part])} scenes; at least {config.min_scenes} are needed to decide."
         for part in few
     ]
     gain, p, groups = None, None, tuple[Group, ...]()
@@ -174,17 +175,17 @@ def decide(
 
 
 def held_out(records: Iterable[Record]) -> str:
-    """A content id of the items that were asked, so that two decisions can be told to rest on the same ones."""
+    """Return a content id of the evaluated items, to compare decisions by."""
     return content_id(sorted(str(record["id"]) for record in records))
 
 
 def _pairs(champion: Sequence[Record], challenger: Sequence[Record], new: frozenset[str]) -> list[Pair]:
-    """Both evaluations joined by item id, sorted by it."""
+    """Join both evaluations by item id, sorted by it."""
     first, second = _by_id(champion, "champion"), _by_id(challenger, "challenger")
     alone = sorted(first.keys() ^ second.keys())
     if alone:
         raise UserError(
-            f"champion and challenger were asked different items ({len(alone)} stand alone, {alone[0]} is one); "
+            f"champion and challenger were asked different items ({len(alone)} lack a counterpart, {alone[0]} is one); "
             "evaluate both on the same ones."
         )
     if not first:
@@ -227,7 +228,7 @@ def _scenes(pairs: Sequence[Pair]) -> int:
 
 
 def _draws(pairs: Sequence[Pair], name: str, config: Promotion, seed: int) -> Floats:
-    """Resampled mean differences [resamples]; parts and groups have random numbers of their own."""
+    """Resample mean differences [resamples], with random numbers by `name`."""
     own = int(content_id("promotion", seed, name), 16)
     return bootstrap_means(_difference(pairs), [p.scene for p in pairs], config.resamples, own)
 
@@ -240,7 +241,7 @@ def _mixed(known: dict[str, list[Pair]], weights: dict[str, float], draws: Float
 
 
 def _groups(pairs: Sequence[Pair], config: Promotion, seed: int) -> list[Group]:
-    """Every group with enough scenes, and the others together as one."""
+    """Test every group with enough scenes, and the others together as one."""
     members: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         for name in pair.names:

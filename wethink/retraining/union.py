@@ -1,12 +1,12 @@
-"""A new source makes a challenger: the union of old and new is validated, learned from, and asked about.
+"""Union of the known dataset and a new source, to train and evaluate a challenger on.
 
-What arrives (wethink/retraining/new_source.py) is added to what the champion learned from and was asked. The union is
-a dataset of
-its own (`images/`, `rows/`, `items/`, `sources.json`, `hashes.parquet`), and the old part of the next retrain.
+A new source (wethink/retraining/new_source.py) is added to the rows that the champion learned from and to its held-out
+items. The union is a dataset of its own (`images/`, `rows/`, `items/`, `sources.json`, `hashes.parquet`), and the old
+part of the next retrain.
 
-An image that is known already, or shows what a known one shows, stays where it was: its new rows are dropped, so that
-nothing held out enters training, and nothing that was learned from is asked. What benchmarks test, the union's
-validation takes out, as of the first rows (validate.curation.benchmarks).
+A known image, or a near-duplicate of one, keeps its role: its new rows are dropped, so that no held-out image enters
+training and no training image is evaluated. The union's validation removes benchmark images, as from the first rows
+(validate.curation.benchmarks).
 """
 
 import os
@@ -30,7 +30,7 @@ from wethink.retraining.known_images import HASHES, hashed, is_held_out, load_ha
 def snapshot_main_run(
     *, images: Path, rows: Path, drawn: Path, out: Path, scratch: Path, config: Evaluate, launch: Launch, seed: int
 ) -> dict[str, Any]:
-    """What the main job learned from and is asked, in the form of a union, for the first retrain."""
+    """Copy the main job's rows and held-out items as a union, for the first retrain."""
     _copy_shards(images, out / "images", 0)
     _copy(rows, out / "rows", ("rows.jsonl", "descriptions.jsonl"))
     _copy(drawn / "items", out / "items", (f"{config.split}.jsonl",))
@@ -54,10 +54,10 @@ def merge_datasets(
     evaluate: Evaluate,
     seed: int,
 ) -> dict[str, Any]:
-    """Old and new side by side in `out`.
+    """Merge the old dataset and the new source into `out`.
 
     Raises:
-        UserError: nothing of the source is new.
+        UserError: the source has no new image.
     """
     before, arrived = ImageSet(old / "images"), ImageSet(images)
     there = hashed(before, load_hashes(old / HASHES))
@@ -101,7 +101,10 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def _copy_shards(source: Path, target: Path, first: int) -> int:
-    """Shards under new numbers, from `first`; the number after the last. Links where the disk allows it."""
+    """Copy shards under new numbers from `first`; return the next free number.
+
+    Shards are hard links where the file system allows it.
+    """
     target.mkdir(parents=True, exist_ok=True)
     number = first
     for path in sorted(source.glob("shard-*.parquet")):

@@ -1,7 +1,7 @@
-"""The response grammar: exactly one `<think>…</think>`, then exactly one `<answer>…</answer>`, nothing else.
+"""Format reward: strict grammar of `<think>…</think><answer>…</answer>` responses.
 
-Stricter than EasyR1's pattern (paper.md §3.3), where `<answer>` blocks may hide inside the thinking:
-a policy that may write two answers will. A response that breaks the grammar has a named fault.
+A response is exactly one think block, then exactly one answer block, and nothing else; any other has a named fault.
+EasyR1's pattern (paper.md §3.3) allows `<answer>` blocks inside the thinking, which lets a policy give two answers.
 """
 
 import re
@@ -11,13 +11,13 @@ from wethink.rewards.rules.normalize import shows
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-# Also the misspelt ones (`< Think >`, `</answer >`), so that they cannot hide as plain text.
+# Also misspelt tags (`< Think >`, `</answer >`), so that they do not pass as plain text.
 _TAGLIKE = re.compile(r"<[\s/]*(?:think|answer)[\s/]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A response taken apart; `think` and `answer` are empty when there is a fault."""
+    """A parsed response; `think` and `answer` are empty if there is a fault."""
 
     think: str
     answer: str
@@ -25,7 +25,7 @@ class Parsed:
 
 
 def parse(response: str) -> Parsed:
-    """Take a response apart, or name the first rule that it breaks.
+    """Parse a response, or name the first grammar rule that it breaks.
 
     >>> parse("<think>two dots</think> <answer>2</answer>")
     Parsed(think='two dots', answer='2', fault=None)
@@ -70,10 +70,10 @@ def _tag_fault(tags: list[str]) -> str | None:
 
 
 def lenient(response: str) -> str:
-    """The answer of a model that was never taught the tags: used for the base model's evaluation only.
+    """Extract the answer of a base model that was not trained on the tags.
 
-    The single answer block if there is exactly one, else the text after the last `</think>`, else
-    the whole text.
+    Returns:
+        The answer block if there is exactly one, else the text after the last `</think>`, else the whole text.
     """
     blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
     if len(blocks) == 1:
@@ -82,5 +82,5 @@ def lenient(response: str) -> str:
 
 
 def render(think: str, answer: str) -> str:
-    """The response that `parse` takes apart again."""
+    """Format a response so that `parse` returns its parts."""
     return f"<think>{think}</think><answer>{answer}</answer>"

@@ -1,8 +1,8 @@
-"""The hybrid reward: total = accuracy_weight · accuracy + format_weight · format (paper: 0.7 and 0.3).
+"""Hybrid reward: accuracy_weight · accuracy + format_weight · format (paper: 0.7 and 0.3).
 
-Accuracy needs a strictly parsed answer: where the grammar is broken there is no answer to check and both
-parts are 0. A row that cannot be checked at all (a fault of its gold or of a service, whatever the response) is
-unknown: its total is None, and it must leave the group's statistics instead of counting as wrong.
+Accuracy needs a strictly parsed answer: if the grammar is broken, both parts are 0. If the row cannot be checked (a
+fault of its gold or of a service, whatever the response), its verdict is unknown and its total None; callers leave it
+out of the group's statistics instead of counting it as wrong.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from wethink.rewards.verdict import Verdict, unknown, wrong
 
 @dataclass(frozen=True)
 class Scored:
-    """One response's reward and its parts; `accuracy` and `total` are None when the row is unknown."""
+    """One response's reward; `accuracy` and `total` are None if it is unknown."""
 
     format: float
     accuracy: float | None
@@ -30,7 +30,7 @@ def score(response: str, row_problem: str, gold: str, category: str, reward: str
     """Score one response of a policy to one row.
 
     Raises:
-        UserError: `config` names a model judge that nothing can reach (`judge.connected` opens it).
+        UserError: `config` names a model judge and no `judge_connection` is open.
     """
     parsed = grammar.parse(response)
     form = 0.0 if parsed.fault else 1.0
@@ -46,7 +46,10 @@ def score(response: str, row_problem: str, gold: str, category: str, reward: str
 
 
 def check(answer: str, problem: str, gold: str, category: str, reward: str, tolerance: float) -> Verdict:
-    """Check an extracted answer by the row's route: `rule`, or `model` (the connected judge, else the lexical one)."""
+    """Check an extracted answer by the row's route, `rule` or `model`.
+
+    The route `model` uses the connected model judge, else the lexical judge; any other route is unknown.
+    """
     match reward:
         case "rule":
             return verify.verify(answer, gold, problem, category, tolerance)
@@ -58,9 +61,12 @@ def check(answer: str, problem: str, gold: str, category: str, reward: str, tole
 
 
 def prefetch_verdicts(asked: Sequence[tuple[str, str, str, str]]) -> None:
-    """Ask the connected judge about many responses (response, problem, gold, reward) at once; `score` then remembers.
+    """Ask the connected judge about many responses concurrently, before `score`.
 
-    Without a model judge this does nothing.
+    The judge caches its verdicts. Without a model judge this does nothing.
+
+    Args:
+        asked: tuples (response, problem, gold, reward).
     """
     model = model_judge.current()
     if model is not None:
@@ -74,6 +80,6 @@ def _by_model(gold: str, problem: str, parsed: grammar.Parsed) -> Verdict:
     model = model_judge.current()
     if model is None:
         raise UserError("rewards.judge names a model, but nothing has connected it; set it to lexical, or report this.")
-    if parsed.fault:  # nothing to be judged; only whether the row could be
+    if parsed.fault:  # no answer to judge; an empty gold is unknown all the same
         return unknown("gold is empty") if not gold.strip() else wrong(parsed.fault)
     return model.ask([(problem, gold, parsed.answer)])[0]

@@ -1,7 +1,7 @@
-"""Does 'unknown' depend on the policy? Its rate by length and by group, and an alarm that stops training.
+"""Rate of unknown rewards by length and by group, and an alarm that stops training.
 
-An unknown verdict is meant to be the row's fault or a service's, so its rate must neither rise as the policy learns
-nor differ between a group's completions: a policy that finds an answer nobody can check has found a safe haven.
+An unknown verdict is a fault of the row or of a service, so its rate must neither rise during training nor differ
+between a group's completions. If it does, the policy may be exploiting answers that cannot be checked.
 """
 
 import math
@@ -10,16 +10,17 @@ from typing import Any
 
 from wethink.common.jsonl import Record
 
-WINDOW = 20  # steps compared: the first so many with the last so many
-LEAST = 0.02  # a rate below this stops nothing
-SIGMAS = 4.0  # of the difference of two proportions
+WINDOW = 20  # steps: the first WINDOW are compared with the last WINDOW
+LEAST = 0.02  # rates up to this raise no alarm
+SIGMAS = 4.0  # standard errors of the difference of two proportions
 
 
 def unknown_rates(rollouts: Sequence[Record]) -> dict[str, Any]:
-    """The rate of unknown rewards: over all, by thirds of length (`tokens`), and by group (`step`, `row`).
+    """Return the rates of unknown rewards overall, by length and by group.
 
-    `split_groups` is the share of groups of which some completions are unknown and others are not: a row's own
-    fault makes all of its group unknown, so a split one points at a service, or at the policy.
+    `short`, `middle` and `long` are thirds by `tokens`; a group has one `step` and `row`. `split_groups` is the share
+    of groups with both unknown and known completions: a row's fault makes its whole group unknown, so a split group
+    points to a service or to the policy.
     """
     flags = [record["reward"] is None for record in rollouts]
     by_length = [
@@ -40,10 +41,13 @@ def unknown_rates(rollouts: Sequence[Record]) -> dict[str, Any]:
 
 
 def unknown_alarm(steps: Sequence[tuple[int, int]], window: int = WINDOW) -> str | None:
-    """Why training must stop, or None. `steps`: of every step so far, how many rewards were unknown, of how many.
+    """Return why training must stop, or None.
 
-    The rate over the last `window` steps is compared with that over the first: it must be above 2 % and above the
-    first by four standard errors of the difference.
+    There is an alarm if the rate over the last `window` steps is above 2 % and exceeds the rate over the first
+    `window` steps by more than four standard errors of the difference.
+
+    Args:
+        steps: (unknown rewards, all rewards) of every step so far.
 
     >>> unknown_alarm([(0, 256)] * 20 + [(64, 256)] * 20)
     'unknown rewards rose from 0.0% (steps 1 to 20) to 25.0% (steps 21 to 40)'

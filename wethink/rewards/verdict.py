@@ -1,22 +1,22 @@
-"""What a check found: correct, wrong or unknown, with a reason and a score.
+"""Verdict of an answer check: correct, wrong or unknown, with a reason and a score.
 
-`unknown` is kept for faults that no response can cause: a row without a usable gold, a service that is down, a
-defect of ours. Whatever a response itself brings about (it cannot be read, it is too long, its check takes too
-long, a judge refuses it) is wrong; else a policy would find a safe haven in it.
+`unknown` is reserved for faults that no response can cause: a row without a usable gold, a service that is down, a
+defect of the code. Every fault that a response can cause (it cannot be parsed, it is too long, its check times out, a
+judge refuses it) is wrong, so that a policy cannot exploit `unknown`.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_ANSWER_CHARS = 1000  # longer answers are wrong before anything parses them
-GOOD = 0.5  # a graded score from here on counts as correct; the reward is the score itself
+MAX_ANSWER_CHARS = 1000  # longer answers are wrong and are not parsed
+GOOD = 0.5  # graded scores from here count as correct; the reward is the score itself
 
 Outcome = Literal["correct", "wrong", "unknown"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found; `score` is in [0, 1], None when unknown."""
+    """Outcome of a check; `score` is in [0, 1], None if unknown."""
 
     outcome: Outcome
     reason: str

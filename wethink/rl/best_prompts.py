@@ -35,19 +35,19 @@ def best_rows(
     ranks: Ranks,
 ) -> list[Record]:
     """The configured best share of the rows, by pass rates of the starting policy; all rows if the share is 1."""
-    if config.best_share == 1:
+    if config.prompt_share == 1:
         return list(rows)
     store = scratch / "pass_rates.json"  # sampled once: a resumed run must not choose anew
     there = gather_objects(store.exists(), ranks)[0]
     if not there:
         found: dict[str, float] = {}
         mine = list(rows[ranks.rank :: ranks.world])
-        for begin in range(0, len(mine), config.optim.batch):
-            part = mine[begin : begin + config.optim.batch]
+        for begin in range(0, len(mine), config.optim.train_batch_size):
+            part = mine[begin : begin + config.optim.train_batch_size]
             for group in generate_rollouts(sampler, processor, part, images, config, rewards, -1, seed):
                 found[group.row["id"]] = float(np.mean([s.verdict.outcome == "correct" for s in group.scores]))
         everyone = gather_objects(found, ranks)
         if ranks.first:
             write_json(store, {key: rate for part_rates in everyone for key, rate in part_rates.items()})
         gather_objects(None, ranks)  # nobody reads before it is written
-    return nearest_half(rows, read_json(store), config.best_share)
+    return nearest_half(rows, read_json(store), config.prompt_share)

@@ -35,7 +35,9 @@ def accuracy(
         part = mine[begin : begin + ROWS_AT_ONCE]
         prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], images, processor)
         for row, (completion,) in zip(
-            part, sample(model, processor, prompts, None, config.max_new_tokens, 0.0, 1, ranks.device), strict=True
+            part,
+            sample(model, processor, prompts, None, config.max_completion_length, 0.0, 1, ranks.device),
+            strict=True,
         ):
             text = processor.decode(completion.ids)
             scored = score(text, row["problem"], row["answer"], row["category"], row["reward"], rewards)

@@ -35,8 +35,10 @@ def differences(
     """|Δlogp| [N] of the same tokens: as the sampler drew them at T = 0.7, and in a forward pass here."""
     prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
     config = sampler.config
-    limit = min(TOKENS, config.max_new_tokens)
-    sampler.config = config.model_copy(update={"temperature": TEMPERATURE, "group": SAMPLES, "max_new_tokens": limit})
+    limit = min(TOKENS, config.max_completion_length)
+    sampler.config = config.model_copy(
+        update={"temperature": TEMPERATURE, "num_generations": SAMPLES, "max_completion_length": limit}
+    )
     try:
         completions = [c for group in sampler.sample(rows, prompts, images, 0, seed) for c in group]
     finally:
@@ -72,10 +74,11 @@ def self_test(
 
 def refuse_disagreement(mean: float, largest: float, config: Grpo, when: str) -> None:
     """Raise UserError if sampler and trainer differ by more than the configured bound."""
-    if not mean <= config.max_dlogp:  # NaN is refused, too
+    if not mean <= config.max_logprob_diff:  # NaN is refused, too
         raise UserError(
             f"{when}, the sampler's log-probs differ from the trainer's by {mean:.3g} on average (largest "
-            f"{largest:.3g}), above grpo.max_dlogp = {config.max_dlogp:g}: it does not sample from the policy that is "
-            "trained. Look for stale weights, another pixel budget, or a precision that differs; raise the bound only "
+            f"{largest:.3g}), above grpo.max_logprob_diff = {config.max_logprob_diff:g}: it does not sample "
+            "from the policy that is trained. Look for stale weights, another "
+            "pixel budget, or a precision that differs; raise the bound only "
             "if you know why."
         )

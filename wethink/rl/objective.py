@@ -12,17 +12,20 @@ importance sampling between engine and trainer (verl, TRL).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from wethink.config.grpo import Grpo
 
 EPSILON = 1e-6  # EasyR1
 FLAT = 1e-6  # rewards that spread less than this have no variance (fp32 noise, OpenRLHF #1272, NeMo-RL #4158)
 LOG_RATIO_LIMIT = 20.0  # before exp (EasyR1)
 
 Ratio = Literal["token", "sequence", "none"]
-Aggregation = Literal["token", "sequence", "constant"]
+Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 
 
 # -- advantages: rewards [B, G] → advantages [B, G]
@@ -163,16 +166,59 @@ def correction(
     return torch.where((weight >= floor) & (weight <= cap), weight, torch.zeros_like(weight))
 
 
+@dataclass(frozen=True)
+class LossTerms:
+    """The policy loss per token, and what it was made of; everything is [N]."""
+
+    loss: Tensor
+    clipped_low: Tensor  # 0/1
+    clipped_high: Tensor  # 0/1
+    correction: Tensor  # weights between engine and trainer
+    kl: Tensor | None  # estimate of the divergence from the reference, before its coefficient
+
+
+def policy_loss(
+    logps: Tensor,
+    old: Tensor,
+    sampled: Tensor,
+    ref: Tensor | None,
+    advantages: Tensor,
+    lengths: Tensor,
+    config: Grpo,
+) -> LossTerms:
+    """Compose the configured loss [N] from log-probs [N], advantages [N] and lengths [S].
+
+    L = w · surrogate(ρ, A) + β · KL. `ref` is the reference's log-probs, needed where `kl_coef` is above 0.
+    """
+    ratio = log_ratio(logps, old, lengths, config.importance_sampling_level).exp()
+    loss, low, high = surrogate(
+        ratio,
+        advantages,
+        clip_low=config.clip_ratio_low,
+        clip_high=config.clip_ratio_high,
+        dual_clip=config.clip_ratio_c,
+    )
+    trust = correction(old, sampled, lengths, **config.rollout_correction.model_dump())
+    if config.rollout_correction.mode != "none":
+        loss = loss * trust
+    if config.kl_coef == 0:
+        return LossTerms(loss, low, high, trust, None)
+    assert ref is not None, "a KL penalty needs the reference's log-probs"
+    penalty = kl_penalty(logps, ref, config.kl_estimator, ratio if config.use_bias_correction_kl else None)
+    return LossTerms(loss + config.kl_coef * penalty, low, high, trust, penalty)
+
+
 # -- aggregation: Σ loss · weight / denominator is one number for the optimizer step, however it is cut up
 
 
 def token_weights(lengths: Tensor, learned: Tensor, aggregation: Aggregation) -> Tensor:
     """[N] weight of each token; `learned` [S] marks the completions that carry loss.
 
-    token and constant: 1; sequence: 1 / T_i, so that each completion weighs the same (GRPO).
+    token-mean and seq-mean-token-sum-norm: 1; seq-mean-token-mean: 1 / T_i (GRPO: each completion
+    weighs the same).
     """
     weight = learned.float()
-    if aggregation == "sequence":
+    if aggregation == "seq-mean-token-mean":
         weight = weight / lengths.clamp(min=1)
     return per_token(weight, lengths)
 
@@ -180,14 +226,15 @@ def token_weights(lengths: Tensor, learned: Tensor, aggregation: Aggregation) ->
 def denominator(tokens: int, sequences: int, aggregation: Aggregation, max_new_tokens: int) -> int:
     """What the weighted sum is divided by, from counts over all ranks and micro-batches of the step.
 
-    token: Σ T_i (DAPO); sequence: the number of completions (GRPO); constant: that × L_max (Dr. GRPO).
+    token-mean: Σ T_i (DAPO); seq-mean-token-mean: the number of completions (GRPO);
+    seq-mean-token-sum-norm: that × L_max (Dr. GRPO).
     """
     match aggregation:
-        case "token":
+        case "token-mean":
             return tokens
-        case "sequence":
+        case "seq-mean-token-mean":
             return sequences
-        case "constant":
+        case "seq-mean-token-sum-norm":
             return sequences * max_new_tokens
 
 

@@ -104,9 +104,9 @@ def chosen_rows(rows: Sequence[Record], config: Grpo) -> list[Record]:
         for row in rows
         if (config.sources is None or row["source"] in config.sources)
         and (config.categories is None or row["category"] in config.categories)
-        and not (config.route == "rule" and row["reward"] != "rule")
+        and not (config.reward_route == "rule" and row["reward"] != "rule")
     ]
-    return [row | {"reward": "model"} for row in kept] if config.route == "model" else kept
+    return [row | {"reward": "model"} for row in kept] if config.reward_route == "model" else kept
 
 
 def training_rows(
@@ -124,12 +124,12 @@ def training_rows(
             "widen grpo.sources and grpo.categories."
         )
     limit = launch.vllm_context if config.sampler == "vllm" else None
-    prompts = drop_overlong(found, images, processor, model, config.max_new_tokens, limit=limit)
+    prompts = drop_overlong(found, images, processor, model, config.max_completion_length, limit=limit)
     dropped = len(found) - len(prompts)
     if not prompts:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all {dropped} questions are too long for the model's context with "
-            f"grpo.max_new_tokens {config.max_new_tokens}; lower it, or ingest.max_pixels."
+            f"grpo.max_completion_length {config.max_completion_length}; lower it, or ingest.max_pixels."
         )
     if config.gold == "shuffled":
         prompts = shuffle_golds(prompts, seed)

@@ -45,8 +45,8 @@ class Group:
         return [(s.total or 0.0) + penalty for s, penalty in zip(self.scores, self.penalties, strict=True)]
 
     def loss_mask(self, config: Grpo) -> list[bool]:
-        """Which completions carry loss: reward known and, with `overlong: mask`, not cut at the limit."""
-        cut = [config.overlong == "mask" and not completion.finished for completion in self.completions]
+        """Mark the completions that carry loss: reward known, and not truncated if those are masked."""
+        cut = [config.mask_truncated_completions and not completion.finished for completion in self.completions]
         return [known and not out for known, out in zip(self.known, cut, strict=True)]
 
 
@@ -73,7 +73,9 @@ def generate_rollouts(
     for row, prompt, completions, texts in zip(rows, prompts, sampled, written, strict=True):
         scores = [_score(text, row, rewards) for text in texts]
         lengths = [len(completion.ids) for completion in completions]
-        penalties = [overlong_penalty(length, config.max_new_tokens, config.overlong_buffer) for length in lengths]
+        penalties = [
+            overlong_penalty(length, config.max_completion_length, config.overlong_buffer_len) for length in lengths
+        ]
         groups.append(Group(row, prompt, completions, texts, scores, penalties))
     return groups
 
@@ -127,12 +129,12 @@ def assign_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, r
     table = sorted(entry for found in gather_objects(mine, ranks) for entry in found)
     places, *columns = zip(*table, strict=True)
     totals, known, accuracy, form, penalty = (torch.tensor(column) for column in columns)
-    if config.normalize == "components" and config.advantage != "none":
+    if config.multi_objective_aggregation == "normalize_then_sum" and config.scale_rewards != "none":
         weights = [rewards.accuracy_weight, rewards.format_weight, 1.0]
-        advantages = component_advantages([accuracy, form, penalty], weights, known, config.advantage)
+        advantages = component_advantages([accuracy, form, penalty], weights, known, config.scale_rewards)
         advantages = torch.where(varied(totals, known).unsqueeze(1), advantages, torch.zeros_like(advantages))
     else:
-        advantages = group_advantages(totals, known, config.advantage)
+        advantages = group_advantages(totals, known, config.scale_rewards)
     kept = varied(totals, known)
     row_of = {place: i for i, place in enumerate(places)}
     return [replace(g, advantages=advantages[row_of[g.place]], has_signal=bool(kept[row_of[g.place]])) for g in groups]

@@ -12,7 +12,7 @@ from wethink.models.batching import Batch, Packed, dummy_batch, micro_batches, p
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.lora import without_adapters
 from wethink.models.policy import Processor
-from wethink.rl.objective import correction, denominator, kl_penalty, log_ratio, per_token, surrogate, token_weights
+from wethink.rl.objective import denominator, per_token, policy_loss, token_weights
 from wethink.rl.rollouts import Group
 from wethink.training.engine import forwards_must_match
 from wethink.training.ranks import Ranks, all_max, all_sum
@@ -37,70 +37,84 @@ def split_by_update(groups: Sequence[Group], updates: int, everyone: Sequence[in
 
 
 def accumulate_gradients(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> dict[str, float]:
-    """Accumulate the gradient of one update from this rank's groups and return sums over its tokens.
+    """Accumulate the gradient of one update from this rank's groups.
 
-    The denominator counts the tokens (or completions) of all ranks, before anything is cut up; where every
-    rank's passes must match (ZeRO-2 and 3 communicate in each), a rank with fewer makes empty ones.
-    All sums are empty if no completion of any rank carries loss: then nothing moves.
+    The denominator counts the tokens (or completions) of all ranks before anything is cut into micro-batches. Where
+    the passes of every rank must match (ZeRO-2 and 3 communicate in each), a rank with fewer makes dummy passes.
+
+    Returns:
+        Sums over this rank's tokens (`SUMS`); empty if no completion of any rank carries loss.
     """
-    engine, device = policies.engine, ranks.device
-    counts = torch.tensor([0.0, 0.0], device=device)
-    for group in groups:
-        for completion, carries in zip(group.completions, group.loss_mask(config), strict=True):
-            counts += torch.tensor([len(completion.ids), 1.0], device=device) * carries
-    tokens, sequences = (int(count) for count in all_sum(counts).tolist())
+    engine = policies.engine
+    tokens, sequences = count_loss_tokens(groups, config, ranks)
     if tokens == 0:
         return {}
-    total = denominator(tokens, sequences, config.aggregation, config.max_new_tokens)
+    total = denominator(tokens, sequences, config.loss_agg_mode, config.max_completion_length)
     stats = dict.fromkeys(SUMS, 0.0) | {"is_min": float("inf")}
     for part, batch in training_micro_batches(policies, groups, config, ranks):
-        if part is None:  # another rank has one pass more
-            if config.kl:
-                reference_logps(policies, batch, config.temperature)
-            engine.backward(engine(batch, config.temperature)[0].sum() * 0.0)
+        if part is not None:
+            _backward(policies, part, batch, total, config, ranks, stats)
             continue
-        completions = [completion for group in part for completion in group.completions]
-        lengths = torch.tensor([len(completion.ids) for completion in completions], device=device)
-        learned = torch.tensor([flag for group in part for flag in group.loss_mask(config)], device=device)
-        weight = token_weights(lengths, learned, config.aggregation)  # [N]
-        counted = per_token(learned.float(), lengths)
-        advantages = per_token(torch.cat([_advantages(group) for group in part]).to(device), lengths)
-        sampled = torch.tensor([logp for c in completions for logp in c.logps], device=device)
-        logps, entropy = engine(batch, config.temperature)
-        # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
-        old = torch.cat([policies.old[key] for key in map(key_of, part)]) if policies.old else logps.detach()
-        ratio = log_ratio(logps, old, lengths, config.ratio).exp()
-        loss, low, high = surrogate(
-            ratio, advantages, clip_low=config.clip_low, clip_high=config.clip_high, dual_clip=config.dual_clip
-        )
-        trust = correction(old, sampled, lengths, **config.correction.model_dump())
-        if config.correction.mode != "none":
-            loss = loss * trust
-        if config.kl:
-            ref = reference_logps(policies, batch, config.temperature)
-            penalty = kl_penalty(logps, ref, config.kl_estimator, ratio if config.kl_correction else None)
-            loss = loss + config.kl * penalty
-            stats["kl"] += float((penalty.detach() * counted).sum())
-        mean = (loss * weight).sum() / total
-        engine.backward(mean * ranks.world)  # DeepSpeed averages over ranks
-        mismatch = (logps.detach() - sampled) if not policies.old else old - sampled
-        engine_weight = mismatch.clamp(-20, 20).exp()
-        stats["loss"] += float(mean.detach())
-        stats["tokens"] += float(counted.sum())
-        stats["scored"] += len(sampled)
-        stats["entropy"] += float((entropy * counted).sum())
-        stats["clipped_low"] += float((low * counted).sum())
-        stats["clipped_high"] += float((high * counted).sum())
-        stats["dlogp_sum"] += float(mismatch.abs().sum())
-        stats["dlogp_max"] = max(stats["dlogp_max"], float(mismatch.abs().max()))
-        stats["is_sum"] += float(engine_weight.sum())
-        stats["is_square"] += float(engine_weight.square().sum())
-        stats["is_min"] = min(stats["is_min"], float(engine_weight.min()))
-        stats["is_max"] = max(stats["is_max"], float(engine_weight.max()))
-        stats["masked"] += float((trust == 0).sum())
+        if config.kl_coef:  # another rank has one pass more
+            reference_logps(policies, batch, config.temperature)
+        engine.backward(engine(batch, config.temperature)[0].sum() * 0.0)
     if not groups and not forwards_must_match(engine):
         engine.backward(sum(p.sum() for p in engine.module.parameters()) * 0.0)  # a rank must not miss the reduction
     return stats
+
+
+def count_loss_tokens(groups: Sequence[Group], config: Grpo, ranks: Ranks) -> tuple[int, int]:
+    """Count tokens and completions that carry loss, over all ranks."""
+    counts = torch.tensor([0.0, 0.0], device=ranks.device)
+    for group in groups:
+        for completion, carries in zip(group.completions, group.loss_mask(config), strict=True):
+            counts += torch.tensor([len(completion.ids), 1.0], device=ranks.device) * carries
+    tokens, sequences = (int(count) for count in all_sum(counts).tolist())
+    return tokens, sequences
+
+
+def _backward(
+    policies: Policies,
+    part: Sequence[Group],
+    batch: Batch | Packed,
+    total: int,
+    config: Grpo,
+    ranks: Ranks,
+    stats: dict[str, float],
+) -> None:
+    """Add one micro-batch's gradient to the engine and its sums to `stats`. N tokens of S completions."""
+    device = ranks.device
+    completions = [completion for group in part for completion in group.completions]
+    lengths = torch.tensor([len(completion.ids) for completion in completions], device=device)  # [S]
+    carries = torch.tensor([flag for group in part for flag in group.loss_mask(config)], device=device)  # [S]
+    weight = token_weights(lengths, carries, config.loss_agg_mode)  # [N]
+    counted = per_token(carries.float(), lengths)  # [N]
+    advantages = per_token(torch.cat([_advantages(group) for group in part]).to(device), lengths)  # [N]
+    sampled = torch.tensor([logp for c in completions for logp in c.logps], device=device)  # [N]
+    logps, entropy = policies.engine(batch, config.temperature)  # [N], [N]
+    # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
+    old = torch.cat([policies.old[key] for key in map(key_of, part)]) if policies.old else logps.detach()
+    ref = reference_logps(policies, batch, config.temperature) if config.kl_coef else None
+    terms = policy_loss(logps, old, sampled, ref, advantages, lengths, config)
+    mean = (terms.loss * weight).sum() / total
+    policies.engine.backward(mean * ranks.world)  # DeepSpeed averages over ranks
+    mismatch = (logps.detach() - sampled) if not policies.old else old - sampled
+    engine_weight = mismatch.clamp(-20, 20).exp()
+    if terms.kl is not None:
+        stats["kl"] += float((terms.kl.detach() * counted).sum())
+    stats["loss"] += float(mean.detach())
+    stats["tokens"] += float(counted.sum())
+    stats["scored"] += len(sampled)
+    stats["entropy"] += float((entropy * counted).sum())
+    stats["clipped_low"] += float((terms.clipped_low * counted).sum())
+    stats["clipped_high"] += float((terms.clipped_high * counted).sum())
+    stats["dlogp_sum"] += float(mismatch.abs().sum())
+    stats["dlogp_max"] = max(stats["dlogp_max"], float(mismatch.abs().max()))
+    stats["is_sum"] += float(engine_weight.sum())
+    stats["is_square"] += float(engine_weight.square().sum())
+    stats["is_min"] = min(stats["is_min"], float(engine_weight.min()))
+    stats["is_max"] = max(stats["is_max"], float(engine_weight.max()))
+    stats["masked"] += float((terms.correction == 0).sum())
 
 
 SUMS = (
@@ -112,7 +126,7 @@ SUMS = (
 def compute_old_logprobs(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> Policies:
     """With several updates per rollout: the log-probs before the first of them, which the ratios compare with."""
     old: dict[tuple[str, int], Tensor] = {}
-    if config.updates > 1:
+    if config.steps_per_generation > 1:
         with torch.no_grad():
             for part, batch in training_micro_batches(policies, groups, config, ranks):
                 logps, _ = policies.engine.module(batch, config.temperature)
@@ -127,17 +141,19 @@ def training_micro_batches(
     """Micro-batches of whole groups; where ranks must match, empty ones (None) up to the longest rank's number."""
     # A group weighs its packed tokens, or, without a budget of tokens, its rows.
     sizes = [
-        len(g.prompt.ids) + sum(len(c.ids) for c in g.completions) if config.optim.micro_tokens else config.group
+        len(g.prompt.ids) + sum(len(c.ids) for c in g.completions)
+        if config.optim.max_token_len_per_gpu
+        else config.num_generations
         for g in groups
     ]
-    cuts = micro_batches(sizes, config.optim.micro_tokens or config.optim.micro_batch)
+    cuts = micro_batches(sizes, config.optim.max_token_len_per_gpu or config.optim.micro_batch_size)
     parts: list[Sequence[Group] | None] = [groups[cut.start : cut.stop] for cut in cuts]
     if forwards_must_match(policies.engine):
         parts += [None] * (all_max(len(parts), ranks) - len(parts))
     for part in parts:
         if part:
             completions = [c.ids for group in part for c in group.completions]
-            packed = pack([g.prompt for g in part], completions, config.group, shared=config.shared_prefix)
+            packed = pack([g.prompt for g in part], completions, config.num_generations, shared=config.shared_prefix)
             yield part, packed.to(ranks.device)
         else:
             yield None, dummy_batch(policies.processor).to(ranks.device)

@@ -1,9 +1,9 @@
-"""The declared ability taxonomy, and the executable constraint on the abilities that a question combines.
+"""Ability taxonomy, and the constraint on the abilities that a question combines.
 
-Reasoning is mandatory (paper); how many others a question needs stands in params.yaml. The paper's further
-five are not known; these are MM-Vet's six, split where our questions differ. `cues` are words (English) of
-which one must occur in the question or in what its writer says has to be done: who declares counting must
-count something. An ability without cues needs none.
+Reasoning is mandatory (paper); params.yaml sets the number of others. The paper does not name its further five;
+these are MM-Vet's six, split where this project's questions differ. One of an ability's `cues` (English words) must
+occur in the question or in the writer's stated need for it: a question that declares counting must count. An ability
+without cues needs none.
 """
 
 import re
@@ -15,13 +15,13 @@ REASONING = "reasoning"
 
 @dataclass(frozen=True)
 class Ability:
-    """What an ability is, as the writer of questions is told, and the words that show it."""
+    """An ability: its meaning, for the question writer's prompt, and its cues."""
 
     meaning: str
     cues: re.Pattern[str] | None = None
 
     def shows_in(self, text: str) -> bool:
-        """Whether a text has a cue of it."""
+        """Return whether a text has one of the cues, or none is needed."""
         return self.cues is None or self.cues.search(text) is not None
 
 
@@ -118,7 +118,10 @@ ABILITIES: dict[str, Ability] = {
 
 
 def ability_fault(abilities: Sequence[str], least: int = 1) -> str | None:
-    """The synergy constraint: known abilities, and at least `least` beside reasoning; None if it is met.
+    """Check the synergy constraint: known abilities, `least` or more beside reasoning.
+
+    Returns:
+        The fault, or None.
 
     >>> ability_fault(["reasoning"])
     'needs no ability beside reasoning'

@@ -1,8 +1,8 @@
-"""Annotation by models behind endpoints: what is not in the store of answers is bought, what is in it is free.
+"""Annotation of images through LLM endpoints, with stored responses.
 
-The same walk over the same steps serves three purposes: the stage (it assembles rows), `--fill i/n` (it buys the
-answers of one part of the images and forgets the rest, so that parts can run side by side), and `--dry-run`
-(`estimate.py`: answers are made up, and counted).
+Stored responses are reused; only misses are sent and billed. The same pipeline serves three purposes: the stage (it
+assembles rows), `--fill i/n` (it fills the store for one part of the images and discards the rows, so that parts can
+run concurrently), and `--dry-run` (`dry_run.py`: it counts calls with made-up responses).
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.synthesis.endpoint_team import EndpointTeam
 from wethink.synthesis.pipeline import Annotated, annotate_image
 
-WINDOW = 4  # images begun per call that may be in flight: one slow image must not hold up the others
-LEDGER = WORK / "runs" / "synthesize.ledger.json"  # the bill; no output, because it has times in it
+WINDOW = 4  # images in progress per allowed concurrent call, so that a slow image does not stall the others
+LEDGER = WORK / "runs" / "synthesize.ledger.json"  # costs; not an output, because it contains times
 Take = Callable[[ImageRecord, Annotated], None]
 
 
 @dataclass(frozen=True)
 class AnnotationJob:
-    """What is to be annotated, and how."""
+    """The images to annotate and the configuration."""
 
     stored: ImageSet
     records: Sequence[ImageRecord]
@@ -44,10 +44,10 @@ class AnnotationJob:
     processes: int = 1  # that divide the endpoints' concurrency
 
     def team(self) -> Team:
-        """The team's models.
+        """Return the team's configuration.
 
         Raises:
-            UserError: no models are to be asked, or a role's endpoint is not one of launch.endpoints.
+            UserError: the annotator uses no endpoints, or a role's endpoint is not one of launch.endpoints.
         """
         if self.config.annotator != "endpoints" or self.config.team is None:
             raise UserError(
@@ -64,7 +64,7 @@ class AnnotationJob:
         return self.config.team
 
     def endpoints(self) -> dict[str, Endpoint]:
-        """The endpoints that the team uses."""
+        """Return the endpoints that the team uses."""
         team = self.team()
         return {
             role.endpoint: self.launch.endpoints[role.endpoint]
@@ -72,29 +72,31 @@ class AnnotationJob:
         }
 
     def part(self, number: int, parts: int) -> "AnnotationJob":
-        """Part `number` (from 1) of `parts`: neighbours, which share a shard."""
+        """Return part `number` (from 1) of `parts`: consecutive images share shards."""
         first, last = (len(self.records) * edge // parts for edge in (number - 1, number))
         return replace(self, records=self.records[first:last], processes=min(parts, self.launch.fill_parallel))
 
 
 def annotate_all(work: AnnotationJob, take: Take) -> None:
-    """Annotate every image, handing each one on in order.
+    """Annotate every image and pass the results to `take`, in order.
+
+    Responses are stored, so a later run continues.
 
     Raises:
-        UserError: an endpoint that cannot be used, no budget, or more images than `max_failed` allows that
-            failed for a passing reason (exit code 75; what was answered is kept).
+        UserError: an endpoint cannot be used, the budget is spent, or retryable calls failed for a larger share of
+            the images than `max_failed` (exit code TRY_AGAIN_LATER).
     """
     shaky, images, allowed = asyncio.run(_buy(work, take)), len(work.records), work.config.max_failed
     if shaky > allowed * images:
         raise UserError(
             f"{shaky} of {images} images have a call that failed for a passing reason, which is more than "
-            f"synthesize.max_failed ({allowed:g}); what was answered is kept, start again for the rest.",
+            f"synthesize.max_failed ({allowed:g}); responses so far are stored, start again for the rest.",
             exit_code=TRY_AGAIN_LATER,
         )
 
 
 async def _buy(work: AnnotationJob, take: Take) -> int:
-    """How many images have something that failed for a passing reason."""
+    """Annotate every image and return the number of images with a retryable failure."""
     models, endpoints, config = work.team(), work.endpoints(), work.config
     require_keys(endpoints)
     calls = sum(max(1, endpoint.concurrency // work.processes) for endpoint in endpoints.values())

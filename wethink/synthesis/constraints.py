@@ -1,8 +1,8 @@
-"""The checker of written questions and of rewritten paths: executable constraints instead of trust.
+"""Executable constraints on written questions and refined reasoning paths.
 
-A question must meet its own declaration: reasoning and enough other abilities, each with what it is needed for
-and a word that shows it, the steps of reasoning, the form of its category. It must not speak of a description,
-which the reader of the question will not have; nor must a path.
+A question must meet its own declaration: reasoning and enough other abilities, each with its need and a cue, the
+steps of reasoning, the form of its category. Neither a question nor a path may mention a description, as its reader
+sees only the image.
 """
 
 import re
@@ -21,7 +21,7 @@ SPEAKS = re.compile(
     re.IGNORECASE,
 )
 _ALPHABET = "ABCDEFGHIJ"
-FORMS = {  # how an answer is to be given, so that the rules of the reward can read it
+FORMS = {  # answer formats that the reward rules can parse
     "MC": "The answer is the letter of the right option, and nothing else.",
     "FIB": "The answer is only the number, name or few words asked for, without a sentence around it.",
     "DES": "The answer is a list of short facts in the order of the question, separated by commas.",
@@ -29,7 +29,7 @@ FORMS = {  # how an answer is to be given, so that the rules of the reward can r
 
 
 def drafted(written: Written, config: Team, least: int) -> Draft:
-    """A written question as a candidate, with the first constraint that it does not meet."""
+    """Convert a written question to a draft, with the first constraint it violates."""
     text = neutral(written.question).strip()
     listed = [" ".join(neutral(option).split()) for option in written.options]
     problem = text
@@ -76,7 +76,7 @@ def _fault(
 
 
 def path_fault(path: str, problem: str, most_chars: int) -> str | None:
-    """What is wrong with the words of a refined path, or None."""
+    """Return the constraint that a refined path violates, or None."""
     if len(path) > most_chars:
         return f"path longer than {most_chars} characters"
     if SPEAKS.search(path) and not SPEAKS.search(problem):

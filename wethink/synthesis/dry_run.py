@@ -1,8 +1,8 @@
-"""`synthesize --dry-run`: at most how many calls, tokens and how much money the images would take. Nothing is sent.
+"""Cost estimate of synthesis (`synthesize --dry-run`): upper bounds of calls, tokens and cost.
 
-The steps run as they would, over a sample of the images, with made-up replies of the costliest kind: every turn of
-detail mining is used, every question passes its filters, every pair of answers needs the adjudicator, every draw
-without the image is made. What is in the store already costs nothing. Repairs and retries are not foreseen.
+Nothing is sent. The pipeline runs over a sample of the images with made-up replies of the costliest kind: every turn
+of detail mining is used, every question passes its filters, every pair of answers needs the adjudicator, every sample
+without the image is drawn. Stored responses cost nothing. Repairs and retries are not included.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from wethink.synthesis.api_run import AnnotationJob
 from wethink.synthesis.endpoint_team import EndpointTeam
 from wethink.synthesis.pipeline import annotate_image
 
-SAMPLE = 300  # images that are walked through; the figures are scaled up to all of them
+SAMPLE = 300  # images in the sample; the figures are scaled up to all
 WORDS = "a thing of some colour stands left of another one and says 'word' . "  # of a made-up description
 CUES = "count and read what is left of it, compare it (more than), add it up and list it"
 
 
 @dataclass
 class Estimate:
-    """Counts what is asked, and makes up the replies."""
+    """A stand-in for `Chat` that counts calls and makes up replies."""
 
     store: ResponseStore
     endpoints: dict[str, Endpoint]
@@ -35,7 +35,7 @@ class Estimate:
     lines: dict[str, Counter[str]] = field(default_factory=dict)  # step → calls, tokens, cost
 
     async def ask(self, request: Request) -> Answer:
-        """The stored answer, or a made-up one whose bill is noted."""
+        """Return the stored response, or a made-up one, and count its cost."""
         line = self.lines.setdefault(request.role, Counter())
         if stored := self.store.get(request.key):
             line["paid"] += 1
@@ -84,10 +84,14 @@ class Estimate:
 
 
 def estimate(work: AnnotationJob) -> dict[str, Any]:
-    """`images`, `steps` {step: calls, paid, prompt_tokens, completion_tokens, cost} and the `total`, all at most.
+    """Estimate upper bounds of calls, tokens and cost.
+
+    Returns:
+        `images`, `steps` {step: {calls, paid, prompt_tokens, completion_tokens, cost}}, their `total`, and `spent`, the
+        cost so far; `paid` are calls with a stored response.
 
     Raises:
-        UserError: the annotator asks no models, or a role's endpoint is not known.
+        UserError: as `AnnotationJob.team`.
     """
     with ResponseStore(Path(work.launch.answers)) as store:
         counted = Estimate(store, work.endpoints(), work)
@@ -106,7 +110,7 @@ def estimate(work: AnnotationJob) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> str:
-    """The estimate as a table for a terminal."""
+    """Format the estimate as a table."""
     head = f"{'step':<14}{'calls':>10}{'paid':>10}{'prompt tok.':>14}{'reply tok.':>14}{'cost':>12}"
     lines = [head]
     for step, line in [*found["steps"].items(), ("at most", found["total"])]:

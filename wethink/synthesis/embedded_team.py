@@ -1,12 +1,12 @@
-"""The embedded annotator: a team of fallible readers of a drawn image's truth. No network, no model.
+"""Embedded annotator: simulated readers of a drawn image's truth, without network or model.
 
 Each reading of an image misreads each part with `error_rate`, independently of every other reading;
-answers and paths follow from what was read. With `slip_rate` a conclusion slips to another plausible
-answer; with `hurry_rate` a path jumps to the answer without listing what is seen. Errors of the
-description are the text reasoner's errors, too: it sees nothing else.
+answers and paths follow from the parts as read. With `slip_rate` a conclusion slips to another plausible
+answer; with `hurry_rate` a path jumps to the answer without listing the parts. The text reasoner sees only the
+description, and so shares its errors.
 
-Every choice is seeded by the run's seed, the role, the image and the question: what is written about
-one image depends on no other image and on no order.
+Every choice is seeded by the run's seed, the role, the image and the question: annotations of one image do not
+depend on other images or on their order.
 """
 
 from collections.abc import Mapping
@@ -24,28 +24,28 @@ from wethink.synthesis.team import ImageRef, Refined
 
 
 class _Asking(Protocol):
-    """What the sources declare beside their functions."""
+    """A source with its table of question kinds."""
 
     @property
     def KINDS(self) -> Mapping[str, Kind]: ...
 
 
 class EmbeddedAnnotator:
-    """The team of `wethink.synthesis.team.Annotator`, reading `drawn/truth/<source>.jsonl`."""
+    """An `Annotator` (see `synthesis.team`) that reads `drawn/truth/<source>.jsonl`."""
 
     def __init__(self, drawn: Path, rates: Embedded, seed: int) -> None:
         self._truth: dict[str, tuple[str, Parts]] = {}  # image → source that drew it, parts
         for path in sorted((drawn / "truth").glob("*.jsonl")):
             self._truth |= {record["image"]: (record["source"], record["parts"]) for record in read_jsonl(path)}
         self._rates, self._seed = rates, seed
-        self._described = lru_cache(maxsize=16)(self._read_described)  # its few uses follow each other
+        self._described = lru_cache(maxsize=16)(self._read_described)  # calls for one image are consecutive
 
     @property
     def provenance(self) -> dict[str, Any]:
         return {"annotator": "embedded", "rates": content_id(self._rates.model_dump()), "seed": self._seed}
 
     def knows(self, image: str) -> bool:
-        """Whether it can read that image."""
+        """Return whether the truth of an image is known."""
         return image in self._truth
 
     def describe(self, subject: ImageRef) -> str:
@@ -62,7 +62,7 @@ class EmbeddedAnnotator:
         return list(asked.values())
 
     def objection(self, subject: ImageRef, question: Question) -> str | None:
-        """A vision reading to which the question cannot be put: what it asks about is absent or ambiguous."""
+        """Return an objection if the question does not apply to a vision reading."""
         if question.kind == DESCRIBE:
             return None
         kind = cast(_Asking, self._source(subject)).KINDS[question.kind]
@@ -80,7 +80,7 @@ class EmbeddedAnnotator:
         return self._conclude("adjudicate", subject, question, seen)[1]
 
     def refine(self, subject: ImageRef, question: Question, answer: str) -> Refined:
-        """A hurried path takes the answer that it was given; any other looks for itself and may end elsewhere."""
+        """Write a path: a hurried one repeats `answer`, others follow a new reading."""
         if self._rng("hurry", subject, question.problem).random() < self._rates.hurry_rate:
             return Refined(f"it looks like {answer}", answer)
         return Refined(*self._conclude("refine", subject, question, self._read(subject, "refine", question.problem)))
@@ -93,7 +93,10 @@ class EmbeddedAnnotator:
         return path, answer
 
     def _slip(self, rng: Random, subject: ImageRef, question: Question, seen: Parts, answer: str) -> str:
-        """Another plausible answer: another letter, the contrary, a neighbouring number, another reading's text."""
+        """Return another plausible answer of the same form.
+
+        That is another letter, the opposite, a neighbouring number, or the answer to misread parts.
+        """
         if question.category == "MC":
             return rng.choice([letter for letter in LETTERS if letter != answer])
         if answer in ("yes", "no"):
@@ -111,7 +114,7 @@ class EmbeddedAnnotator:
         return self._read(subject, "describe", "")
 
     def _read(self, subject: ImageRef, role: str, question: str) -> Parts:
-        """One reading of an image: the truth, each part misread with the declared rate."""
+        """Return a reading of the image: its parts, each misread with `error_rate`."""
         source, rng = self._source(subject), self._rng(role, subject, question)
         parts = self._truth[subject.image][1]
         return [source.misread(part, rng) if rng.random() < self._rates.error_rate else part for part in parts]

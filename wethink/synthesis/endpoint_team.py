@@ -1,8 +1,8 @@
-"""The annotator team behind endpoints: every step of the paper's pipeline as calls to models, any of them replaceable.
+"""Annotator team of LLM endpoints: every step of the paper's synthesis pipeline as model calls.
 
-A step is a prompt file, a role and the form of its reply. A reply of another form is repaired once, by a call of its
-own that is stored like any other; what is still malformed fails the step. Nothing here knows of transport: `ask`
-may buy an answer, find it in the store, or (for an estimate) make one up.
+A step is a prompt file, a role and a reply schema. A malformed reply gets one repair call, which is stored like any
+other; a second malformed reply fails the step. Transport is left to `ask`, which may send the request, return the
+stored response, or (for an estimate) make one up.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,7 +31,7 @@ _MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "imag
 
 
 class EndpointTeam:
-    """The team of `wethink.synthesis.team.Team`."""
+    """A `Team` (`wethink.synthesis.team`) of models behind endpoints."""
 
     def __init__(self, images: ImageSet, config: Team, min_abilities: int, ask: Ask) -> None:
         self._images, self._config, self._least, self._ask = images, config, min_abilities, ask
@@ -49,7 +49,10 @@ class EndpointTeam:
         return neutral(found.description).strip()
 
     async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
-        """Turns end early where the reasoner finds nothing missing; without any, the coarse description is the fine."""
+        """Mine details until the reasoner finds nothing missing; merge them.
+
+        Without any turn the coarse description is returned.
+        """
         turns: list[Turn] = []
         for _ in range(self._config.turns):
             most = self._config.questions_per_turn
@@ -113,7 +116,10 @@ class EndpointTeam:
     async def refine(
         self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
     ) -> tuple[Refined, str | None]:
-        """The answer is what a reader of the path alone concludes; a path at fault is not read."""
+        """Write a path and conclude its answer from the path alone.
+
+        A path at fault gets no conclusion.
+        """
         asked = {"problem": question.problem, "answer": answer, "reasoning": reasoning}
         rewritten = await self._step("refine", "vision", reply_schemas.Path, trace, asked, self._picture(subject))
         path = neutral(rewritten.path).strip()
@@ -133,7 +139,11 @@ class EndpointTeam:
         picture: Picture | None = None,
         sample: int = 0,
     ) -> R:
-        """Ask, parse, repair once."""
+        """Send a step's request, parse the reply and repair it once.
+
+        Raises:
+            StepFailed: the call failed, was refused, or brought a malformed reply twice.
+        """
         answer = await self._call(step, step, role, form, trace, values, picture, sample)
         try:
             return reply_schemas.parse(answer.text, form)
@@ -183,7 +193,7 @@ class EndpointTeam:
         return answer
 
     def _picture(self, subject: ImageRef) -> Picture:
-        """The stored image, scaled down to the pixel budget of the endpoints where it is larger."""
+        """Return the stored image, scaled down to the endpoints' pixel budget."""
         image, budget = subject.image, self._config.max_pixels
         if subject.pixels <= budget:
             return Picture(image, lambda: _typed(self._images.bytes(image)), subject.pixels)
@@ -195,7 +205,7 @@ def _asked(question: Question) -> dict[str, object]:
 
 
 def _plain(answer: str, question: Question) -> str:
-    """An answer as a row has it: of a multiple choice, the letter."""
+    """Return an answer as in a row: for multiple choice, the letter."""
     answer = neutral(answer).strip()
     return (choose(answer, question.problem) or answer) if question.category == "MC" else answer
 

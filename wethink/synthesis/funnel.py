@@ -1,7 +1,7 @@
-"""The funnel of synthesis: what became of every image and every candidate, written as it comes and added up.
+"""Funnel of synthesis: the outcome of every image and candidate, with counts that add up.
 
-Files are filled record by record, so that nothing holds the whole set. Counts in = counts out: a funnel that does
-not add up is a defect, and is raised as one before anything is published.
+Files are written record by record, so memory does not hold the whole set. Counts in = counts out: a funnel that does
+not add up raises an error before publishing.
 """
 
 from collections import Counter
@@ -29,7 +29,10 @@ class Funnel:
         self._notes: Counter[str] = Counter()
 
     def add(self, candidate: Record) -> str:
-        """Count one candidate (or an image that has none) and return its outcome: rows, rejected or failed."""
+        """Count a candidate (or an image without any) and return its outcome.
+
+        The outcome is 'rows', 'rejected' or 'failed'.
+        """
         outcome = "rows" if candidate["reason"] is None else "failed" if "retryable" in candidate else "rejected"
         self._notes["retryable"] += bool(candidate.get("retryable"))
         if candidate["kind"] == IMAGE:
@@ -49,7 +52,7 @@ class Funnel:
         return outcome
 
     def figures(self) -> Record:
-        """The funnel as it is published.
+        """Return the funnel as published.
 
         Raises:
             RuntimeError: it does not add up.
@@ -75,7 +78,11 @@ class Funnel:
         }
 
     def image_figures(self, images: int, annotated: int) -> Record:
-        """The outcomes of the images; raises RuntimeError if they do not add up."""
+        """Return the outcomes of the images.
+
+        Raises:
+            RuntimeError: they do not add up.
+        """
         rejected, failed = self._images["rejected"], self._images["failed"]
         if annotated + rejected.total() + failed.total() != images:
             raise RuntimeError(f"images do not add up: {annotated} + {rejected} + {failed} is not {images}")
@@ -83,7 +90,7 @@ class Funnel:
 
 
 def funnel(candidates: Iterable[Record]) -> Record:
-    """Counts of what became of the candidates: overall, by reason, and by source, category and split."""
+    """Count candidates by outcome, by reason, and by the values of FIELDS."""
     counted = Funnel()
     for candidate in candidates:
         counted.add(candidate)
@@ -91,7 +98,10 @@ def funnel(candidates: Iterable[Record]) -> Record:
 
 
 class Outputs:
-    """rows.jsonl, rejected.jsonl, failed.jsonl and descriptions.jsonl, filled as results come. A context manager."""
+    """Writer of rows, rejected, failed and descriptions (`.jsonl`), one file each.
+
+    Use as a context manager.
+    """
 
     def __init__(self, out: Path) -> None:
         self._stack = ExitStack()
@@ -109,7 +119,7 @@ class Outputs:
         self._stack.close()
 
     def add(self, record: ImageRecord, found: Annotated) -> None:
-        """One image with all its candidates."""
+        """Write one image with all its candidates."""
         self._splits[record.split] += 1
         if found.description is not None:
             self._write("descriptions", found.description)
@@ -119,13 +129,17 @@ class Outputs:
         self._unasked += found.unasked
 
     def add_candidate(self, candidate: Record) -> None:
-        """One candidate, into the file of its outcome."""
+        """Write one candidate to the file of its outcome."""
         outcome = self.funnel.add(candidate)
         kept = {key: value for key, value in candidate.items() if key != "reason" or outcome != "rows"}
         self._write(outcome, kept)
 
     def figures(self) -> dict[str, Any]:
-        """The funnel of candidates and of images; raises RuntimeError if it does not add up."""
+        """Return the funnel of candidates and of images.
+
+        Raises:
+            RuntimeError: it does not add up.
+        """
         images = self._splits.total()
         return self.funnel.figures() | {
             "images": _sorted(self._splits),
@@ -142,7 +156,7 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 
 
 def summary(figures: Record) -> str:
-    """The funnel as a line for a terminal, with the most frequent reason of each outcome.
+    """Summarise the funnel in a line, with the most frequent reason of each outcome.
 
     >>> summary({"candidates": 3, "kept": 2, "rejected": {"empty answer": 1}, "failed": {}})
     '2 of 3 pairs kept, 1 pairs rejected (empty answer)'
@@ -158,7 +172,7 @@ def summary(figures: Record) -> str:
 
 
 def table(figures: Record) -> list[Record]:
-    """The funnel as lines {outcome, reason, images, candidates}, for people and for Prefect."""
+    """Return the funnel as table rows {outcome, reason, images, candidates}."""
     images = figures.get("image_outcomes", {"annotated": 0, "rejected": {}, "failed": {}})
     lines: list[Record] = [
         {"outcome": "annotated / kept", "reason": "", "images": images["annotated"], "candidates": figures["kept"]}

@@ -1,15 +1,16 @@
-"""Existing rows: a JSONL file with the released dataset's keys, made fit for the pipeline or rejected with a reason.
+"""Import of existing rows: a JSONL file with the released dataset's keys, normalised or rejected.
 
-Quirks of released rows (paper.md, "Dataset") and what becomes of them:
+Quirks of released rows (paper.md, "Dataset") and their treatment:
 
-* a `refined_cot` or an `answer` that already holds `<think>`/`<answer>` wrappers is unwrapped;
+* a `refined_cot` or an `answer` with `<think>`/`<answer>` wrappers is unwrapped;
 * an empty reasoning or answer rejects the row;
-* literal media tags and chat markers would be read as such: `<image>`, `<|im_end|>` become `[image]`, `[im_end]`;
+* literal media tags and chat markers, which tokenizers would parse, are escaped: `<image>`, `<|im_end|>` become
+  `[image]`, `[im_end]`;
 * multiple-choice answers (`A)`, `(a)`, the option's text) become the letter;
 * other spellings of `category` and `reward` are mapped by `CATEGORY_NAMES` and `REWARD_NAMES`;
-* `image_path` is joined with the ingested images by their origin and never leaves the source's folder.
+* `image_path` is joined with the ingested images by their origin and must stay within the source's folder.
 
-Every line is accounted for: it is a row or a rejection.
+Every line becomes a row or a rejection with a reason.
 """
 
 import json
@@ -25,7 +26,7 @@ from wethink.data.image_store import ImageRecord
 from wethink.data.schema import RELEASED_KEYS, TRAINING_SPLITS
 from wethink.rewards.rules.options import choose
 
-# Spellings without case, spaces and punctuation → ours.
+# Spellings without case, spaces and punctuation → the names of `schema`.
 CATEGORY_NAMES = {
     **dict.fromkeys(("mc", "mcq", "multiplechoice", "multichoice", "singlechoice", "choice"), "MC"),
     **dict.fromkeys(("fib", "fillintheblank", "fillinblank", "fillintheblanks", "blank", "shortanswer"), "FIB"),
@@ -43,12 +44,12 @@ _MEDIA = re.compile(r"<(image|video|audio)>|<\|([a-z0-9_]+)\|>", re.IGNORECASE)
 
 
 def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[[str], bool]) -> list[Record]:
-    """Every line of the file as a row with its `reason` (None: kept, else why it was rejected).
+    """Read every line of a file as a row with its `reason` (None: kept).
 
     Args:
         path: the JSONL file.
         records: the ingested images.
-        with_path: whether a train image's rows keep their reasoning path (for SFT) or only the answer (for GRPO).
+        with_path: returns whether a train image's rows keep their reasoning path (SFT) or only the answer (GRPO).
 
     Raises:
         UserError: the file is missing or empty, none of its lines is an object, or all of its rows lack a released key.
@@ -73,7 +74,13 @@ def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Record, str | None]]:
-    """Number, object and, of a line that holds none, why (with an empty object)."""
+    """Yield each line's number and object, and for a broken line the reason.
+
+    The object of a broken line is empty.
+
+    Raises:
+        UserError: the file is missing or empty.
+    """
     if not path.is_file():
         raise UserError(f"params.yaml, synthesize.rows: {path} does not exist; name a JSONL file of existing rows.")
     empty = True
@@ -93,7 +100,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Record, str | None]]:
 
 
 def _by_origin(records: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
-    """Images by their path inside the source, and by that path under the source's name."""
+    """Index images by their path in the source, with and without the source's name."""
     found: dict[str, list[ImageRecord]] = {}
     for record in records:
         for name in (record.origin, f"{record.source}/{record.origin}"):
@@ -102,7 +109,7 @@ def _by_origin(records: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
 
 
 def _import(given: Record, origins: dict[str, list[ImageRecord]], with_path: Callable[[str], bool]) -> Record:
-    """One line as a row; the first thing that is wrong with it is its reason."""
+    """Convert one line to a row; its first fault is its reason."""
     missing = [key for key in RELEASED_KEYS if given.get(key) is None]
     record, fault = _image(str(given.get("image_path") or ""), origins)
     category, reward = _mapped(given.get("category"), CATEGORY_NAMES), _mapped(given.get("reward"), REWARD_NAMES)
@@ -144,7 +151,7 @@ def _import(given: Record, origins: dict[str, list[ImageRecord]], with_path: Cal
 
 
 def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecord | None, str | None]:
-    """The image that a path names, or why there is none."""
+    """Return the image that a path names, or None, and the fault, or None."""
     clean = posixpath.normpath(path.replace("\\", "/")) if path else ""
     if clean.startswith(("/", "../")) or clean == "..":
         return None, "image_path leaves the source's folder"
@@ -156,7 +163,7 @@ def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecor
 
 
 def unwrap_path(text: str) -> str:
-    """A reasoning path without wrappers and answer blocks.
+    """Strip wrappers and answer blocks from a reasoning path.
 
     >>> unwrap_path("<think>two and two</think><answer>4</answer>")
     'two and two'
@@ -166,19 +173,19 @@ def unwrap_path(text: str) -> str:
 
 
 def unwrap_answer(text: str) -> str:
-    """An answer without wrappers; of a whole response, its answer block."""
+    """Strip wrappers from an answer; for a whole response return its answer block."""
     inner = _ANSWER.search(text)
     return neutral(_TAGS.sub(" ", inner.group(1) if inner else _THINK.sub(" ", text))).strip()
 
 
 def neutral(text: str) -> str:
-    """Media tags and chat markers as plain words in brackets."""
+    """Escape media tags and chat markers as plain words in brackets."""
     return _MEDIA.sub(lambda match: f"[{match.group(1) or match.group(2)}]", text)
 
 
 def _text(value: Any) -> str:
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()  # JSON may escape half a surrogate pair; UTF-8 cannot hold it
+    return text.encode("utf-8", "replace").decode()  # JSON can escape a lone surrogate, UTF-8 cannot encode it
 
 
 def _mapped(value: Any, names: dict[str, str]) -> str | None:
@@ -186,6 +193,6 @@ def _mapped(value: Any, names: dict[str, str]) -> str | None:
 
 
 def _abilities(value: Any) -> list[str]:
-    """Abilities as a list of lower-case names; released ones may be a list or one string."""
+    """Return abilities, a list or one string, as a list of lower-case names."""
     names = value if isinstance(value, list) else re.split(r"[,;/]", _text(value))
     return [name for name in (str(name).strip().casefold() for name in names) if name]

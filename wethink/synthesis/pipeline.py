@@ -1,7 +1,8 @@
-"""From one image to its candidates, step by step in the paper's order; every candidate ends in exactly one outcome.
+"""Synthesis pipeline of one image, in the paper's order of steps: description to candidate rows.
 
-Kept: `reason` is None. Rejected: `reason` says which filter. Failed: a step brought no usable reply, `reason` says
-which and why, and `retryable` is there and says whether another start may have more luck.
+Every candidate has exactly one outcome. Kept: `reason` is None. Rejected: `reason` names the filter. Failed: a step
+brought no usable reply; `reason` names the step and the fault, and the key `retryable` tells whether a later run may
+succeed.
 """
 
 import hashlib
@@ -24,15 +25,15 @@ IMAGE = "image"  # the kind of a record that stands for an image as a whole
 
 @dataclass(frozen=True)
 class Annotated:
-    """What became of one image: its description (None if it failed before), and all its candidates."""
+    """The result of one image; `description` is None if an earlier step failed."""
 
     description: Record | None
     candidates: list[Record]
-    unasked: int = 0  # questions that were wanted and not written
+    unasked: int = 0  # requested questions that were not written
 
 
 def to_annotate(stored: ImageSet) -> list[ImageRecord]:
-    """The images to annotate, in stored order.
+    """Return the images to annotate (pretrain and train), in stored order.
 
     Raises:
         UserError: there is none.
@@ -46,13 +47,16 @@ def to_annotate(stored: ImageSet) -> list[ImageRecord]:
 
 
 def has_path(image: str, share: float, seed: int) -> bool:
-    """Whether an image is one of the hash-chosen share whose rows carry a reasoning path."""
+    """Return whether a hash selects an image's rows to have a reasoning path."""
     digest = hashlib.sha256(f"path {seed} {image}".encode()).digest()
     return int.from_bytes(digest[:8]) / 2**64 < share
 
 
 async def annotate_image(record: ImageRecord, team: Team, config: Synthesize, rewards: Rewards, seed: int) -> Annotated:
-    """All steps of one image. An image without candidates has one record of kind 'image', with its reason."""
+    """Run all steps for one image.
+
+    An image without candidates gets one record of kind 'image', with the reason.
+    """
     with_path = record.split == "train" and has_path(record.id, config.path_share, seed)
     subject, trace = ImageRef(record.id, record.source, record.width * record.height), Trace()
     described: Record | None = None
@@ -93,7 +97,11 @@ async def _decide(
     with_path: bool,
     trace: Trace,
 ) -> Record:
-    """What becomes of a candidate: `answer`, `refined_cot`, `decisions` and `reason`; of a failed one `retryable`."""
+    """Run the filters, answers and refinement of a candidate.
+
+    Returns:
+        `answer`, `refined_cot`, `decisions` and `reason`; for a failed candidate also `retryable`.
+    """
     question, decisions, answer = draft.question, _undecided(), ""
 
     def same(one: str, other: str) -> bool:
@@ -125,7 +133,7 @@ async def _decide(
             return ends("answered without the image")
         if not with_path:
             return ends(None)
-        raw = reasoned.reasoning if answer == reasoned.answer else ""  # it led elsewhere
+        raw = reasoned.reasoning if answer == reasoned.answer else ""  # it led to another answer
         refined, fault = await team.refine(subject, question, answer, raw, trace)
         if fault or not same(refined.answer, answer):
             return ends(fault or "path does not lead to the answer", refined.path)
@@ -137,7 +145,7 @@ async def _decide(
 async def _answered_blind(
     subject: ImageRef, question: Question, answer: str, team: Team, decisions: Record, same: Any, trace: Trace
 ) -> bool:
-    """Whether k of n draws without the image are right; it stops as soon as that is settled."""
+    """Return whether k of n samples without the image are right; stop once decided."""
     right = tries = 0
     while right < team.blind_limit <= right + team.blind_tries - tries:
         right += same(await team.blind(subject, question, tries, trace), answer)
@@ -164,7 +172,7 @@ def _row(record: ImageRecord, question: Question) -> Record:
 
 
 def _of_image(record: ImageRecord, team: Team, trace: Trace) -> Record:
-    """A record that stands for a whole image: the keys of a row, those of a question empty."""
+    """Return a record for a whole image: a row with the question's keys empty."""
     empty = dict.fromkeys(("problem", "answer", "category", "refined_cot", "reward"), "")
     return {
         **empty,

@@ -1,7 +1,7 @@
-"""Prompts as files that a researcher can read and edit: wethink/synthesis/prompts/<step>.txt, versioned by hash.
+"""Prompt templates of the synthesis steps: wethink/synthesis/prompts/<step>.txt, versioned by hash.
 
-A file has a system part and a user part. Whatever is filled in is written as JSON: a description or a question can
-end no sentence of ours and open no sentence of its own, and chat markers in it are brackets.
+A file has a system part and a user part. Values are inserted as JSON with chat markers escaped, so that a description
+or a question cannot inject instructions.
 """
 
 import hashlib
@@ -36,22 +36,22 @@ DIVIDER = "\n--- user ---\n"
 
 
 class Verbatim(str):
-    """Text of ours (not of a model or a user) that a prompt may contain as it is."""
+    """Trusted text (not from a model or a user), inserted without escaping."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt file, and the hash of its bytes."""
+    """One prompt file; `hash` is of its bytes."""
 
     name: str
     text: str
     hash: str
 
     def render(self, **values: object) -> tuple[str, str]:
-        """The system text and the user text.
+        """Render the system text and the user text.
 
         Raises:
-            UserError: the file has no divider, or names a value that this step does not have.
+            UserError: the file has no divider, or uses a value that this step does not have.
         """
         try:
             system, user = (part.render(values).strip() for part in _compiled(self))
@@ -71,7 +71,7 @@ def _compiled(prompt: Prompt) -> tuple[Template, Template]:
 
 @cache
 def load(step: str) -> Prompt:
-    """The prompt of a step.
+    """Load the prompt of a step.
 
     Raises:
         UserError: there is no such file.
@@ -85,7 +85,7 @@ def load(step: str) -> Prompt:
 
 
 def as_data(value: object) -> object:
-    """How a value is written into a prompt: numbers and words of ours as they are, everything else as JSON."""
+    """Return integers and `Verbatim` text unchanged, everything else as JSON."""
     if isinstance(value, (Verbatim, int, Undefined)):
         return value
     return dumps(_neutral(value))

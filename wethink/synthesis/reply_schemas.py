@@ -1,7 +1,7 @@
-"""What a model may reply at each step: one JSON object of a declared form, asked for by schema and parsed strictly.
+"""Reply schemas of the synthesis steps: one JSON object per reply, parsed strictly.
 
-Two habits of models are forgiven because they carry no meaning: a code fence around the whole, and a block of
-thinking before it. Anything else that is not exactly the form is malformed, and worth one repair.
+A code fence around the object and a think block before it are stripped. Any other deviation makes the reply
+malformed; the caller may repair it once.
 """
 
 import re
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Malformed(Exception):
-    """A reply that is not the JSON that was asked for; the message says where it differs."""
+    """A reply does not match its schema; the message names the place."""
 
 
 class Reply(BaseModel):
-    """Base of all replies: every field is there, of its type, and nothing else."""
+    """Base of all replies: all fields are required, strictly typed, no others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -77,15 +77,15 @@ _THINK = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 @cache
 def schema(form: type[Reply]) -> dict[str, Any]:
-    """The JSON schema of a reply, as chat completions take it."""
+    """Return the JSON schema of a reply, as for chat completions."""
     return form.model_json_schema()
 
 
 def parse(text: str, form: type[R]) -> R:
-    """A reply as its form.
+    """Parse a reply by its schema.
 
     Raises:
-        Malformed: it is not exactly one such JSON object, or a text in it that must not be empty is.
+        Malformed: it is not exactly one such JSON object, or a required text is empty.
 
     >>> parse('{"answer": "3"}', Answered).answer
     '3'

@@ -1,12 +1,11 @@
-"""Stage `synthesize`: images → questions, answers and reasoning paths, by an annotator team or from existing rows.
+"""Stage `synthesize`: questions, answers and reasoning paths from an annotator team or existing rows.
 
-The steps stand in `annotators/steps.py`; here they run over all images: at once for the embedded team, in a window
-of concurrent calls for models behind endpoints, whose answers are kept in a store that outlives every run
-(docs/synthesis.md). The published rows are a function of images, parameters, prompts and answers.
+The stage runs `pipeline.annotate_image` over all images: one after the other for the embedded team, in a window of
+concurrent calls for models behind endpoints, whose responses stay in a store outside the run (docs/synthesis.md). The
+published rows are a function of images, parameters, prompts and responses.
 
-Few rows get a path: those of a hash-chosen `path_share` of the train images. The others keep their
-answer alone, and are GRPO's. A reasoning path is the costly thing to write, an answer the cheap one,
-and reinforcement learning needs only the latter.
+Only rows of a hash-chosen `path_share` of the train images get a reasoning path; the others have an answer only and
+are for GRPO. Paths are costly to write, answers are cheap, and GRPO needs only answers.
 """
 
 from collections.abc import Coroutine, Iterator
@@ -41,11 +40,11 @@ def synthesize(
     seed: int,
     launch: Launch | None = None,
 ) -> dict[str, Any]:
-    """Write rows, rejected and failed candidates and descriptions (docs/data.md) and return the funnel.
+    """Write rows, rejects, failures, descriptions (docs/data.md); return the funnel.
 
     Raises:
-        UserError: an image that the annotator cannot read, a file of existing rows that is unusable, nothing to
-            annotate, endpoints that cannot be used, or too much that failed for a passing reason.
+        UserError: the annotator cannot read an image, the file of existing rows is unusable, there is no image to
+            annotate, an endpoint cannot be used, or too many calls failed and can be retried.
     """
     stored = ImageSet(images)
     records = to_annotate(stored)
@@ -72,7 +71,10 @@ def synthesize(
 def annotate(
     record: ImageRecord, team: Annotator, config: Synthesize, rewards: Rewards, seed: int, descriptions: list[Record]
 ) -> Iterator[Record]:
-    """Yield every candidate of one image, each with its `reason` (None: kept); append the image's description."""
+    """Yield every candidate of one image with its `reason` (None: kept).
+
+    The image's description is appended to `descriptions`.
+    """
     found = _at_once(annotate_image(record, SyncTeamAdapter(team), config, rewards, seed))
     if found.description is not None:
         descriptions.append(found.description)
@@ -80,18 +82,23 @@ def annotate(
 
 
 def _at_once(steps: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
+    """Run a coroutine that never awaits anything and return its result.
+
+    Raises:
+        RuntimeError: it has awaited.
+    """
     try:
         steps.send(None)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
-    raise RuntimeError("a team that answers at once has waited")
+    raise RuntimeError("a synchronous team has awaited")
 
 
 def _import(
     stored: ImageSet, records: list[ImageRecord], outputs: Outputs, config: Synthesize, seed: int
 ) -> dict[str, Any]:
-    """Existing rows instead of an annotator; those of held-out images are told from those of none."""
+    """Import existing rows."""
+    # All images are passed, so that a row about a held-out image is told from one about no ingested image.
     assert config.rows is not None  # the config's own validator
     for row in import_rows(Path(config.rows), stored.records, lambda image: has_path(image, config.path_share, seed)):
         outputs.add_candidate(row)

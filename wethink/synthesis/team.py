@@ -1,7 +1,8 @@
-"""The steps of the annotator team, as an interface that may wait for models; and the embedded team lifted to it.
+"""Annotator team interfaces, synchronous and asynchronous, with an adapter from one to the other.
 
-The order is the paper's: coarse description → detail mining → question writing → filter → two independent
-answers → adjudication → refinement. What a step asked of whom goes into a trace, which becomes a row's provenance.
+The order of the steps is the paper's: coarse description → detail mining → question writing → filter → two
+independent answers → adjudication → refinement. Each step's model, prompt hash and call ids go into a trace, which
+becomes a row's provenance.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ __all__ = ["ABILITIES", "REASONING", "Annotator", "ImageRef", "Refined", "abilit
 
 @dataclass(frozen=True)
 class ImageRef:
-    """The image that is annotated: its sha256, the name of its source, and its size where somebody needs it."""
+    """An image to annotate: its sha256, its source, its size in pixels (0: unknown)."""
 
     image: str
     source: str
@@ -24,44 +25,44 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Refined:
-    """A rewritten reasoning path, and the answer to which it leads."""
+    """A rewritten reasoning path and the answer that it leads to."""
 
     path: str
     answer: str
 
 
 class Annotator(Protocol):
-    """A team that annotates images; every call is a pure function of its arguments and the run's seed."""
+    """A synchronous team; calls are pure functions of arguments and the run's seed."""
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Who annotated, so that a row can be told from another team's."""
+        """The annotator's name and parameters, for rows."""
 
     def describe(self, subject: ImageRef) -> str:
-        """A coarse description of the image."""
+        """Describe the image coarsely."""
 
     def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
-        """`count` questions, written from the description; fewer where no further one can be asked."""
+        """Write up to `count` questions from the description."""
 
     def objection(self, subject: ImageRef, question: Question) -> str | None:
-        """Why the question is invalid for the image as the vision model sees it, or None."""
+        """Return the vision model's objection to a question about the image, or None."""
 
     def reason(self, subject: ImageRef, description: str, question: Question) -> str:
-        """The text reasoner's answer, from the description alone."""
+        """Answer as the text reasoner, from the description alone."""
 
     def look(self, subject: ImageRef, question: Question) -> str:
-        """The vision model's answer, from the image alone."""
+        """Answer as the vision model, from the image alone."""
 
     def adjudicate(self, subject: ImageRef, question: Question) -> str:
-        """A third reader's answer, from the image alone."""
+        """Answer as the adjudicator, a third reader, from the image alone."""
 
     def refine(self, subject: ImageRef, question: Question, answer: str) -> Refined:
-        """A reasoning path for the image and the final answer."""
+        """Write a reasoning path from the image to the final answer."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One question of the text reasoner about the image, and what the vision model answered."""
+    """A question of the text reasoner about the image, and the vision model's answer."""
 
     question: str
     answer: str
@@ -69,7 +70,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Draft:
-    """A written question; `fault`: why it does not meet its own declaration, or None."""
+    """A written question; `fault`: the constraint that it violates, or None."""
 
     question: Question
     fault: str | None = None
@@ -85,18 +86,18 @@ class Reasoned:
 
 @dataclass
 class Trace:
-    """Who was asked: step → model, prompt hash, call ids."""
+    """The calls so far: step → model, prompt hash, call ids."""
 
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def note(self, step: str, model: str, prompt: str, call: str) -> None:
-        """Add one call."""
+        """Record one call."""
         entry = self.steps.setdefault(step, {"model": model, "prompt": prompt, "calls": []})
         entry["calls"].append(call)
 
 
 class StepFailed(Exception):
-    """A step brought no usable reply; `retryable`: another start may have more luck."""
+    """A step brought no usable reply; `retryable`: a later run may succeed."""
 
     def __init__(self, step: str, reason: str, retryable: bool) -> None:
         super().__init__(f"{step}: {reason}")
@@ -104,46 +105,54 @@ class StepFailed(Exception):
 
 
 class Team(Protocol):
-    """Every method is one step and raises StepFailed where it brings nothing to go on with."""
+    """An asynchronous team. Every method is one step.
+
+    Raises:
+        StepFailed: a step brought no usable reply.
+    """
 
     provenance: dict[str, Any]
     blind_tries: int  # n of the text-only filter
-    blind_limit: int  # k of them reject
+    blind_limit: int  # k right answers reject the question
 
     async def describe(self, subject: ImageRef, trace: Trace) -> str:
-        """A coarse description of the image."""
+        """Describe the image coarsely."""
 
     async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
-        """What the description lacked, turn by turn, and the fine description made of both."""
+        """Mine missing details in turns; return the turns and the fine description."""
 
     async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
-        """At most `count` questions, written from the description."""
+        """Write up to `count` questions from the description."""
 
     async def objection(self, subject: ImageRef, question: Question, trace: Trace) -> str | None:
-        """Why the question is invalid for the image as the vision model sees it, or None."""
+        """Return the vision model's objection to a question about the image, or None."""
 
     async def reason(self, subject: ImageRef, description: str, question: Question, trace: Trace) -> Reasoned:
-        """The text reasoner's answer, from the description alone."""
+        """Answer as the text reasoner, from the description alone."""
 
     async def look(self, subject: ImageRef, question: Question, trace: Trace) -> str:
-        """The vision model's answer, from the image alone."""
+        """Answer as the vision model, from the image alone."""
 
     async def adjudicate(self, subject: ImageRef, question: Question, trace: Trace) -> str:
-        """A third model's answer, from the image alone."""
+        """Answer as the adjudicator, a third model, from the image alone."""
 
     async def blind(self, subject: ImageRef, question: Question, sample: int, trace: Trace) -> str:
-        """An answer without image and description, one of several draws."""
+        """Answer without image and description; `sample` is the index of the sample."""
 
     async def refine(
         self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
     ) -> tuple[Refined, str | None]:
-        """A short path, the answer to which it leads, and what is wrong with its words, or None."""
+        """Write a short path and the answer that it leads to.
+
+        Returns:
+            The path with its answer, and the constraint that the path violates, or None.
+        """
 
 
 class SyncTeamAdapter:
-    """A team that never waits, as one that might: its coroutines run through without an event loop."""
+    """Adapter of an `Annotator` to `Team`; its coroutines need no event loop."""
 
-    blind_tries = blind_limit = 0  # it has no knowledge of the world to guess from
+    blind_tries = blind_limit = 0  # no world knowledge to guess from
 
     def __init__(self, annotator: Annotator) -> None:
         self._annotator = annotator
@@ -153,7 +162,7 @@ class SyncTeamAdapter:
         return self._annotator.describe(subject)
 
     async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
-        return [], coarse  # its description has every part already
+        return [], coarse  # the description lists every part already
 
     async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
         return [Draft(question) for question in self._annotator.ask(subject, description, count)]

@@ -1,8 +1,8 @@
-"""`base`: the starting policy. The tiny profile builds a miniature Qwen2.5-VL and pre-trains it; others name one.
+"""Stage `base`: the starting policy, a named checkpoint or a pre-trained tiny model.
 
-Pre-training stands in for a pre-trained checkpoint: descriptions and direct answers of the `pretrain`
-images, written by the annotator team, and a declared share of them in the tagged format (without any
-reasoning in it), so that RL straight from base can be rewarded at all.
+For the tiny model, pre-training stands in for a pre-trained checkpoint: it learns descriptions and direct answers of
+the `pretrain` images, written by the annotator team. A declared share of them is in the tagged format (without any
+reasoning), so that RL straight from base can earn rewards.
 """
 
 import zlib
@@ -20,7 +20,7 @@ from wethink.training.supervised import Sample, train
 
 ASSETS = (
     "pretrain_wordings.txt",
-)  # ways to ask for a description, of many lengths: seeing must not hang on one wording
+)  # ways to ask for a description, of many lengths: perception must not depend on one wording
 
 
 def base(
@@ -29,7 +29,7 @@ def base(
     """Publish the starting policy to `out`.
 
     Raises:
-        UserError: the named model cannot be loaded, or there is nothing to pre-train a tiny one on.
+        UserError: the named model cannot be loaded, or there are no rows to pre-train a tiny one on.
     """
     if config.model != "tiny":
         return _resolve(config, out)
@@ -43,7 +43,7 @@ def base(
     answers = [row for row in everything if row["split"] == "pretrain"]
     if not answers or not descriptions:
         raise UserError(
-            "base.model is 'tiny', which learns to see from the embedded annotator's rows about drawn images (split "
+            "base.model is 'tiny', which is pre-trained on the embedded annotator's rows about drawn images (split "
             "'pretrain'), and there are none; name an existing model in base.model, or set draw.pretrain above 0 and "
             "synthesize.annotator to embedded."
         )
@@ -64,7 +64,8 @@ def base(
     card = model_card("base", config.model)
     if train(model, processor, samples, ImageSet(images), config.optim, launch, scratch, out, seed, "base", card):
         write_json(
-            out / "metrics.json", {"samples": len(samples), "steps": config.optim.steps, "vocabulary": len(tokenizer)}
+            out / "metrics.json",
+            {"samples": len(samples), "steps": config.optim.max_steps, "vocabulary": len(tokenizer)},
         )
     return {"samples": len(samples)}
 
@@ -72,13 +73,13 @@ def base(
 def _samples(
     descriptions: list[Record], answers: list[Record], wordings: list[str], config: Base, seed: int
 ) -> Iterator[Sample]:
-    """One sample per described image, its form chosen by a hash.
+    """Yield one sample per described image, in a form chosen by a hash.
 
-    Most are dialogues as in instruction data: describe the picture, then answer questions about it. A
-    `direct_share` answers its first question at once and describes afterwards (so that descriptions come at
-    many distances from the image); a `tagged_share` answers with the system prompt and in tags, where the
-    thought is a guess (or, for a description, the description). No sample lists what is seen in order to
-    conclude from it within one answer: that is left to SFT and GRPO.
+    Most are dialogues as in instruction data: describe the image, then answer questions about it. A `direct_share`
+    answers the first question at once and describes afterwards (so that descriptions occur at many distances from the
+    image). A `tagged_share` answers with the system prompt and in tags; its thought is a guess (or, for a description,
+    the description). No sample draws a conclusion from listed observations within one answer: that is left to SFT and
+    GRPO.
     """
     of_image: dict[str, list[Record]] = {}
     for row in answers:

@@ -1,6 +1,7 @@
-"""What a killed training stage goes on from: checkpoints that are complete or absent, and logs without repeats.
+"""Resumable training checkpoints and step logs.
 
-Optimizer shards are DeepSpeed's pickles: they live in local scratch only and are never published.
+A checkpoint is complete or absent; a log holds every step once. Optimizer shards are DeepSpeed's pickles: they live in
+local scratch only and are never published.
 """
 
 import hashlib
@@ -21,7 +22,10 @@ from wethink.training.ranks import Ranks, barrier
 
 
 def identity(module: nn.Module, optim: Optim, launch: Launch) -> dict[str, Any]:
-    """What a checkpoint must have in common with the run that loads it; taken before the engine is built."""
+    """Describe a run; its checkpoints load only into runs of equal identity.
+
+    Call it before the engine is built.
+    """
     shapes = "".join(f"{name} {tuple(p.shape)}\n" for name, p in module.named_parameters())
     return {
         "weights": hashlib.sha256(shapes.encode()).hexdigest()[:12],
@@ -29,16 +33,16 @@ def identity(module: nn.Module, optim: Optim, launch: Launch) -> dict[str, Any]:
         "bf16": bool(deepspeed_config(launch).get("bf16", {}).get("enabled")),
         "optimizer": "AdamW" if optim.muon_lr is None else "Muon",
         "lora": optim.lora.model_dump() if optim.lora else None,
-        "frozen": list(optim.frozen),
+        "frozen": list(optim.frozen_parameters),
     }
 
 
 def save_state(
     engine: Any, scratch: Path, step: int, ranks: Ranks, identity: dict[str, Any], keep: int, cursor: int = 0
 ) -> None:
-    """A resumable checkpoint after `step` steps: complete or absent, the last `keep` kept.
+    """Save a resumable checkpoint after `step` steps; keep the last `keep`.
 
-    `cursor` is how many rows of the data order have been drawn.
+    It is complete or absent. `cursor` is the number of rows drawn from the data order.
     """
     tag = f"step-{step}"
     engine.save_checkpoint(str(scratch / "state"), tag=tag)
@@ -52,10 +56,12 @@ def save_state(
 
 
 def restore_state(engine: Any, scratch: Path, ranks: Ranks, identity: dict[str, Any]) -> tuple[int, int]:
-    """Load the last complete checkpoint of this scratch, if any; return how many steps are done, and the cursor.
+    """Load the last complete checkpoint, if any; return (steps done, cursor).
+
+    Without a checkpoint it returns (0, 0).
 
     Raises:
-        UserError: it was written by another number of processes, or by another kind of run.
+        UserError: the checkpoint is from another number of processes, or from a run of another identity.
     """
     path = scratch / "state.json"
     if not path.exists():
@@ -80,29 +86,29 @@ def restore_state(engine: Any, scratch: Path, ranks: Ranks, identity: dict[str, 
 
 
 def note_skipped(scratch: Path, step: int, rows: list[str], optim: Optim, ranks: Ranks, in_a_row: int) -> None:
-    """Keep the rows of a step whose gradient was not finite.
+    """Log the rows of a step whose gradient was not finite.
 
     Raises:
-        UserError: it is the `max_skipped`-th such step in a row.
+        UserError: it is the `max_skipped_steps`-th such step in a row.
     """
     if ranks.first:
         append_log(scratch, {"step": step, "rows": rows}, "skipped.jsonl")
-    if in_a_row >= optim.max_skipped:
+    if in_a_row >= optim.max_skipped_steps:
         raise UserError(
-            f"the gradient was not finite in {in_a_row} steps in a row, the last at step {step}; their rows stand in "
+            f"the gradient was not finite in {in_a_row} steps in a row, the last at step {step}; their rows are in "
             f"{scratch / 'skipped.jsonl'}. The weights are as before these steps: lower optim.lr or look at the rows, "
             "then start again."
         )
 
 
 def append_log(scratch: Path, record: dict[str, Any], name: str = "metrics.jsonl") -> None:
-    """One line of a log that has a `step`: a file first, trackers read it."""
+    """Append a record with a `step` to a log in scratch; trackers read the file."""
     with (scratch / name).open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(record) + "\n")
 
 
 def rewind_log(scratch: Path, step: int, name: str = "metrics.jsonl") -> None:
-    """Drop what a killed run logged after its last checkpoint: those steps will be logged again."""
+    """Drop log lines after `step`: a resumed run logs those steps again."""
     path = scratch / name
     if path.exists():
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
@@ -119,7 +125,10 @@ def _step_of(line: str) -> float:
 
 
 def write_curves(scratch: Path, out: Path) -> None:
-    """`curves.csv` from the log, without timings: a published file is a function of its inputs only."""
+    """Write `curves.csv` from the log, without timings.
+
+    A published file is a function of its inputs only.
+    """
     import csv
 
     records = [json.loads(line) for line in (scratch / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,8 +1,8 @@
-"""C++ extensions that DeepSpeed compiles on first use: in a folder of our own, with a deadline, without stale locks.
+"""Build of DeepSpeed's C++ extensions, with a deadline and without stale locks.
 
-PyTorch guards a build by a file that a killed build leaves behind; every later run then waits for it for
-ever. Here the kernel's lock guards the build and ends with its process, so a file that is found while we hold
-that lock belongs to nobody and is removed. The build itself is a child process that a deadline can end.
+PyTorch guards a build by a lock file, which a killed build leaves behind; every later run then waits for it for ever.
+Here a `flock`, which ends with its process, guards the build, so a lock file found under the `flock` is stale and is
+removed. The build is a child process that the deadline kills.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ BUILDERS = {"cpu_adam": "CPUAdamBuilder"}  # of deepspeed.ops.op_builder
 
 
 def prepare_extension(name: str, deadline_minutes: float) -> None:
-    """Build an extension if it is not there yet; ranks that ask at once wait for the one that builds.
+    """Build an extension once; concurrent ranks wait for the one that builds.
 
     Raises:
         UserError: the compiler failed or took too long; the message names the log.
@@ -55,5 +55,5 @@ def prepare_extension(name: str, deadline_minutes: float) -> None:
 
 
 def build_seconds() -> float:
-    """What building every extension took that is there now, s."""
+    """Return the total build time of all built extensions, in seconds."""
     return sum(float(path.read_text(encoding="utf-8") or 0) for path in EXTENSIONS.glob("*.built"))

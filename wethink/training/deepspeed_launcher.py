@@ -1,7 +1,8 @@
-"""DeepSpeed's launcher as a process that ends with its stage: `python -m wethink.training.deepspeed_launcher`.
+"""DeepSpeed launcher process that ends with its training stage.
 
-It leads a session of its own, so no signal reaches it through its stage. Killed with its stage's DVC or flow it would
-start ranks a while later on a busy machine, only for them to see that they have lost their owners.
+Run as `python -m wethink.training.deepspeed_launcher`. It leads a session of its own, so signals to its stage do not
+reach it; `die_with_owners` ends it together with the stage's DVC or flow. Otherwise it could start ranks after their
+owners have died.
 """
 
 import os

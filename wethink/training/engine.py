@@ -1,6 +1,7 @@
-"""DeepSpeed: joining ranks, one engine for every training stage, its weights. The only module that imports it.
+"""DeepSpeed engine of every training stage: configuration, optimizer steps, weights.
 
-One process or many, CPU or GPU, ZeRO stage and offload: launch settings and a JSON file, the same code.
+One process or many, CPU or GPU, any ZeRO stage and offload run the same code; launch settings and a JSON file choose.
+Only this module and wethink/training/ranks.py import DeepSpeed.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from wethink.training.ranks import all_sum
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-MUON_MOMENTUM = 0.95  # its author's, and every recipe's since
+MUON_MOMENTUM = 0.95  # the value of Muon's author and of later recipes
 
 
 def zero_stage(launch: Launch) -> int:
@@ -28,17 +29,17 @@ def zero_stage(launch: Launch) -> int:
 
 
 def precision(launch: Launch) -> "torch.dtype":
-    """What the engine computes in; copies of the policy beside it need no more."""
+    """Return the engine's compute dtype; policy copies beside it need no more."""
     import torch
 
     return torch.bfloat16 if deepspeed_config(launch).get("bf16", {}).get("enabled") else torch.float32
 
 
 def deepspeed_config(launch: Launch) -> dict[str, Any]:
-    """The launch's JSON file.
+    """Read the launch's DeepSpeed JSON file.
 
     Raises:
-        UserError: it is missing, no JSON, or asks for what does not work.
+        UserError: it is missing, is not JSON, or combines bf16 with ZeRO stage 0.
     """
     try:
         config: dict[str, Any] = json.loads(Path(launch.deepspeed).read_text(encoding="utf-8"))
@@ -56,15 +57,16 @@ def deepspeed_config(launch: Launch) -> dict[str, Any]:
 
 
 def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
-    """A DeepSpeed engine from the launch's JSON file; learning rate and clipping come from params.yaml.
+    """Build a DeepSpeed engine from the launch's JSON file and `optim`.
 
-    Accumulation is unmanaged: `backward` only accumulates, `step` updates, so ranks may have unequal numbers
-    of micro-batches (with ZeRO-2 and 3 see `forwards_must_match`). DeepSpeed averages gradients over ranks:
-    losses are scaled by `world`. With `muon_lr` DeepSpeed's Muon updates the hidden matrices, and its Adam
-    embeddings, norms and biases.
+    Learning rates, betas, weight decay and clipping come from `optim` (params.yaml). Accumulation is unmanaged:
+    `backward` only accumulates, `step` updates, so ranks may have unequal numbers of micro-batches (with ZeRO-2 and 3
+    see `forwards_must_match`). DeepSpeed averages gradients over ranks, so callers scale losses by `world`. With
+    `muon_lr`, DeepSpeed's Muon updates the hidden matrices, and its Adam the embeddings, norms and biases.
 
     Raises:
-        UserError: a pattern in `frozen` finds no parameter, or Muon is asked to share matrices it must see whole.
+        UserError: a pattern in `frozen_parameters` matches no parameter, nothing is left to train, or the JSON file or
+            a C++ extension is unusable.
     """
     import deepspeed
     import torch
@@ -76,10 +78,10 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     if optim.muon_lr is not None:
         config["optimizer"]["type"] = "Muon"
         optimizer |= {"muon_lr": optim.muon_lr, "adam_lr": optim.lr, "momentum": MUON_MOMENTUM}
-        # DeepSpeed would clip Muon's update, not its gradient; that update is of one size whatever the gradient is.
+        # DeepSpeed would clip Muon's update, not its gradient; the update has the same norm for every gradient.
         config["gradient_clipping"] = 0.0
         if launch.device == "cpu":
-            torch.compiler.set_stance("force_eager")  # compiling the small matrix products takes longer than they do
+            torch.compiler.set_stance("force_eager")  # compiling the small matrix products costs more than it saves
     if config.get("zero_optimization", {}).get("offload_optimizer") and not optimizer.get("torch_adam"):
         prepare_extension("cpu_adam", launch.deadline_minutes)
     shape_trainable(module, optim)
@@ -90,48 +92,63 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
 
 
 def shape_trainable(module: "nn.Module", optim: Optim) -> None:
-    """Adapters, frozen parts and activation checkpointing, as `optim` says; in place, before an engine is built."""
+    """Apply adapters, freezing and activation checkpointing, in place.
+
+    Call it before an engine is built.
+
+    Raises:
+        UserError: a pattern in `frozen_parameters` matches no parameter, or nothing is left to train.
+    """
     from wethink.models.lora import add_adapters
 
     if optim.lora:
         add_adapters(module, optim.lora)
-    for pattern in optim.frozen:
+    for pattern in optim.frozen_parameters:
         found = [parameter for name, parameter in module.named_parameters() if re.search(pattern, name)]
         if not found:
             raise UserError(
-                f"optim.frozen: '{pattern}' finds no parameter of the policy; see the names in its checkpoint."
+                f"optim.frozen_parameters: '{pattern}' finds no parameter of the policy; "
+                "see the names in its checkpoint."
             )
         for parameter in found:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise UserError(f"optim.frozen: {', '.join(optim.frozen)} leave nothing to train; name fewer parts.")
-    if optim.checkpointing:
+        raise UserError(
+            f"optim.frozen_parameters: {', '.join(optim.frozen_parameters)} leave nothing to train; name fewer parts."
+        )
+    if optim.gradient_checkpointing:
         policy: Any = getattr(module, "model", module)
         policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         module.train()
 
 
 def forwards_must_match(engine: Any) -> bool:
-    """ZeRO-2 reduces in every backward pass and ZeRO-3 gathers in every forward: ranks must make equally many."""
+    """Tell whether all ranks must run equally many passes.
+
+    ZeRO-2 reduces in every backward pass, and ZeRO-3 gathers in every forward pass.
+    """
     return bool(engine.zero_optimization_stage() >= 2 and engine.dp_world_size > 1)
 
 
 def learning_rate(optim: Optim, step: int) -> float:
-    """The rate of step `step` (from 0): linear warm-up, then constant or cosine to zero. No state to save."""
-    warmup = max(1, round(optim.warmup * optim.steps))
+    """Return the learning rate of step `step`, counted from 0.
+
+    Linear warm-up, then constant or cosine to zero. It depends on `step` only, so there is no state to save.
+    """
+    warmup = max(1, round(optim.warmup_ratio * optim.max_steps))
     if step < warmup:
         return optim.lr * (step + 1) / warmup
-    if optim.schedule == "constant":
+    if optim.lr_scheduler_type == "constant":
         return optim.lr
-    return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, optim.steps - warmup)))
+    return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, optim.max_steps - warmup)))
 
 
 def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
-    """Reduce, clip, update with the rates of step `step`; return the gradient norm before clipping.
+    """Reduce and clip gradients, update; return the norm before clipping.
 
-    With Muon DeepSpeed turns the gradient into the update first, so the norm is that of the update. Under ZeRO-0
-    DeepSpeed keeps none, and it is that of this rank's part.
-    A gradient that is not finite changes nothing: it is dropped, and the norm returned is not finite either.
+    The rates are those of step `step`. With Muon, DeepSpeed turns the gradient into the update first, so the norm is
+    that of the update. Under ZeRO-0 DeepSpeed keeps no global norm, and the norm is that of this rank's gradient. A
+    gradient that is not finite is dropped: the weights stay, and the returned norm is not finite either.
     """
     import torch
 
@@ -140,7 +157,7 @@ def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
         peak = optim.muon_lr if optim.muon_lr and group.get("use_muon") else optim.lr
         group["lr"] = share * peak
     own = 0.0
-    if engine.zero_optimization_stage() == 0:  # plain PyTorch optimizers take whatever they are given
+    if engine.zero_optimization_stage() == 0:  # plain PyTorch optimizers do not check for finite gradients
         grads = [p.grad for p in engine.module.parameters() if p.grad is not None]
         broken = torch.tensor([float(any(not bool(grad.isfinite().all()) for grad in grads))], device=engine.device)
         if all_sum(broken):
@@ -155,9 +172,10 @@ def optimizer_step(engine: Any, optim: Optim, step: int) -> float:
 
 
 def policy_state(engine: Any) -> "dict[str, Tensor] | None":
-    """The policy's weights under the names of a plain checkpoint, on every rank (a collective call).
+    """Gather the policy's weights under plain checkpoint names, on every rank.
 
-    None if the engine's module already is the plain policy (ZeRO up to 2, no adapters).
+    A collective call: all ranks must make it. None if the engine's module already is the plain policy (ZeRO up to 2, no
+    adapters).
     """
     import deepspeed
 

@@ -1,4 +1,4 @@
-"""Starting the ranks of a training stage through DeepSpeed's launcher, and ending every one of them."""
+"""Launch and clean-up of a training stage's ranks, through DeepSpeed's launcher."""
 
 import contextlib
 import os
@@ -14,14 +14,14 @@ from wethink.common.errors import DISK_FULL, FAILURE, UserError
 from wethink.common.jsonl import read_json
 from wethink.config.launch import Launch
 
-MEETING = "WETHINK_MEETING"  # the file in which the ranks of one machine find each other
+MEETING = "WETHINK_MEETING"  # variable: the file through which the ranks of one machine rendezvous
 
 
 def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
-    """Run `python -m wethink rank <stage>` on all ranks through DeepSpeed's launcher and wait.
+    """Run `python -m wethink rank <stage>` on all ranks and wait for them.
 
     Raises:
-        UserError: a rank failed (its log has said why) or the deadline passed; all ranks are gone then.
+        UserError: a rank failed (its log holds the cause) or the deadline passed; all ranks have ended then.
     """
     command = [sys.executable, "-m", "wethink.training.deepspeed_launcher"]
     command += ["--hostfile", launch.hostfile] if launch.hostfile else ["--hostfile", os.devnull]
@@ -40,11 +40,11 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
         except subprocess.TimeoutExpired:
             raise UserError(
                 f"stage '{stage}' passed its deadline of {launch.deadline_minutes} minutes (launch.deadline_minutes) "
-                "and was stopped; what it finished is kept, starting it again goes on."
+                "and was stopped; finished work is kept, start it again to resume."
             ) from None
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # nothing of the group may outlive this stage
+                os.killpg(child.pid, signal.SIGKILL)  # no process of the group may outlive this stage
             shutil.rmtree(meeting, ignore_errors=True)
     if code != 0 and (scratch / FAILURE).exists():
         failure = read_json(scratch / FAILURE)
@@ -53,7 +53,7 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
         raise UserError("the disk is full; free some space, the same command goes on from the last checkpoint.")
     if code != 0:
         raise UserError(
-            f"a rank of stage '{stage}' ended with code {code}; its last lines stand above. "
+            f"a rank of stage '{stage}' ended with code {code}; its last log lines are above. "
             "Starting the stage again goes on from its last checkpoint.",
             exit_code=75,  # EX_TEMPFAIL: worth a retry
         )

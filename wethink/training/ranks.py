@@ -15,12 +15,12 @@ from wethink.training.launch import MEETING, free_port
 if TYPE_CHECKING:
     import torch
 
-PATIENCE = timedelta(minutes=45)  # for another rank: longer than any answer is waited for (30 minutes, for vLLM's)
+PATIENCE = timedelta(minutes=45)  # timeout of collectives: longer than the longest request (30 minutes, to vLLM)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all: `rank` of `world`."""
+    """Rank, world size and device of the current process."""
 
     rank: int
     world: int
@@ -32,14 +32,14 @@ class Ranks:
 
 
 def join(launch: Launch) -> Ranks:
-    """Join the process group that the launcher described, or be a group of one.
+    """Join the launcher's process group, or form a group of one.
 
     Raises:
-        UserError: the profile wants a GPU and this machine has none.
+        UserError: launch.device is cuda and this machine has no GPU, or fewer than launch.processes.
     """
     import torch
 
-    # DeepSpeed calls collectives by names that PyTorch 2.13 has renamed: true, and nothing a user can mend.
+    # DeepSpeed calls collectives by names that PyTorch 2.13 has renamed; a user cannot act on the warning.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     if launch.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
@@ -80,9 +80,10 @@ def join(launch: Launch) -> Ranks:
 
 
 def _meet(backend: str, launched: bool, launch: Launch) -> None:
-    """Join PyTorch's process group. On one machine nothing of it listens beyond loopback.
+    """Join PyTorch's process group; on one machine, listen on loopback only.
 
-    Its TCP store would listen on every interface, so ranks of one machine meet in a file (`launching.MEETING`).
+    PyTorch's TCP store would listen on every interface, so ranks of one machine rendezvous through a file
+    (`launch.MEETING`).
     """
     import psutil
     import torch.distributed
@@ -110,17 +111,20 @@ def all_sum(value: "torch.Tensor") -> "torch.Tensor":
 
 
 def all_max(value: int, ranks: Ranks) -> int:
-    """The largest of one number per rank."""
+    """Return the largest of one number per rank."""
     return max(int(found) for found in gather_objects(value, ranks))
 
 
 def cost_clock(ranks: Ranks) -> float:
-    """Seconds that this rank has cost: on a CPU those of the processor, whatever else keeps the machine busy."""
+    """Return this rank's clock, s: CPU time on a CPU, wall time on a GPU.
+
+    CPU time does not depend on other load on the machine.
+    """
     return time.process_time() if ranks.device.type == "cpu" else time.perf_counter()
 
 
 def gather_objects(value: Any, ranks: Ranks) -> list[Any]:
-    """A small Python object from every rank, in rank order, on all ranks."""
+    """Gather a small Python object from every rank, in rank order, on all ranks."""
     import torch.distributed
 
     found: list[Any] = [None] * ranks.world
@@ -135,7 +139,10 @@ def barrier() -> None:
 
 
 def seed_step(seed: int, step: int, ranks: Ranks) -> None:
-    """Seed this rank's generator for one step (dropout in adapters): no generator state has to be saved."""
+    """Seed this rank's generator for one step (adapter dropout).
+
+    No generator state has to be saved.
+    """
     import torch
 
     torch.manual_seed(seed * 1_000_003 + step * 1_009 + ranks.rank)

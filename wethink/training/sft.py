@@ -1,4 +1,4 @@
-"""`sft`: the warm start on reasoning paths that synthesis and validation kept."""
+"""Stage `sft`: supervised warm start on validated reasoning paths."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,20 +16,21 @@ from wethink.training.supervised import Sample, train
 
 
 def path_rows(rows: Path) -> list[Record]:
-    """Train rows with a reasoning path; GRPO trains on the train rows without one."""
+    """Read the train rows with a reasoning path; GRPO trains on the others."""
     return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and row["refined_cot"]]
 
 
 def chosen_rows(rows: Path, config: Sft) -> list[Record]:
-    """The rows with a path, of the configured sources."""
+    """Read the rows with a reasoning path from the configured sources."""
     return [row for row in path_rows(rows) if config.sources is None or row["source"] in config.sources]
 
 
 def completions(chosen: Sequence[Record], rows: Path, config: Sft) -> dict[str, str]:
-    """What SFT imitates, by row id: the refined paths; or, as ablations, raw ones or answers alone.
+    """Return each row's target text by row id, chosen by `config.paths`.
 
-    A raw path stands in for an unrefined chain: what the text reasoner had before it (its description, errors
-    included), then the path, then the path again. Answers alone are learned without tags and system prompt.
+    Targets are the refined paths or, as ablations, raw paths or answers alone. A raw path stands in for an unrefined
+    chain of thought: the text reasoner's input (a description, errors included), then the path, then the path again.
+    Answers alone are learned without tags and system prompt.
     """
     if config.paths == "answers":
         return {row["id"]: row["answer"] for row in chosen}
@@ -40,7 +41,7 @@ def completions(chosen: Sequence[Record], rows: Path, config: Sft) -> dict[str, 
 
 
 def samples_of(chosen: Sequence[Record], written: Mapping[str, str], config: Sft) -> list[Sample]:
-    """Rows and what is written about them, as samples to learn."""
+    """Build training samples from rows and their target texts."""
     system = "" if config.paths == "answers" else None
     return [Sample(row["problem"], row["image"], written[row["id"]], system) for row in chosen]
 
@@ -56,7 +57,7 @@ def sft(
     """Train the base policy on the reasoning paths and publish it to `out`.
 
     Raises:
-        UserError: no validated row has a reasoning path.
+        UserError: no validated row has a reasoning path, or all are too long for the model's context.
     """
     chosen = chosen_rows(rows, config)
     if not chosen:
@@ -71,7 +72,7 @@ def sft(
             f"{rows / 'rows.jsonl'}: all {len(chosen)} paths are too long for the model's context; shorten them."
         )
     samples = samples_of(kept, written, config)
-    metrics = {"samples": len(samples), "steps": config.optim.steps, "dropped_overlong": len(chosen) - len(kept)}
+    metrics = {"samples": len(samples), "steps": config.optim.max_steps, "dropped_overlong": len(chosen) - len(kept)}
     card = model_card("sft", str(base))
     if train(model, processor, samples, dataset, config.optim, launch, scratch, out, seed, "sft", card):
         write_json(out / "metrics.json", metrics)

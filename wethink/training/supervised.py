@@ -32,9 +32,10 @@ from wethink.training.ranks import all_sum, cost_clock, join, seed_step
 
 @dataclass(frozen=True)
 class Sample:
-    """A question about an image and the completion to learn. `system` as in Processor.prompt_ids.
+    """A question about an image and the completion to learn.
 
-    `later` are further turns about the same image: the questions are read, the answers are learned.
+    `system` is as in `Processor.prompt_ids`. `later` holds further (question, answer) turns about the same image; only
+    the answers are learned.
     """
 
     problem: str
@@ -45,7 +46,10 @@ class Sample:
 
 
 def tokenize(sample: Sample, processor: Processor) -> tuple[list[int], list[bool]]:
-    """Tokens of everything after the first question, each answer with its stop token, and which of them to learn."""
+    """Tokenize all text after the first question; return ids and loss mask.
+
+    Every answer ends with its stop token; the mask is True on answers.
+    """
     stop = [processor.tokenizer.eos_token_id]
     ids = processor.text_ids(sample.completion) + stop
     learned = [True] * len(ids)
@@ -69,34 +73,38 @@ def train(
     title: str,
     card: str,
 ) -> bool:
-    """Minimise −Σ log π(completion) / (global completion tokens of the step), and publish the policy to `out`.
+    """Fine-tune on completions and publish the policy; return True on rank 0.
 
-    True on the first rank.
+    The loss is −Σ log π(completion) / (completion tokens of the step). The denominator counts the tokens of all ranks
+    and micro-batches of one optimizer step (pains P12), so the gradient depends neither on the number of processes nor
+    on the micro-batch size.
 
-    The denominator is the count over all ranks and micro-batches of one optimizer step (pains P12), so
-    the gradient depends neither on the number of processes nor on the micro-batch size.
+    Raises:
+        UserError: the batch is smaller than the number of processes, the scratch holds another kind of run, or too many
+            steps in a row had no finite gradient.
     """
     ranks = join(launch)
-    if optim.batch < ranks.world:
+    if optim.train_batch_size < ranks.world:
         raise UserError(
-            f"{title}: a batch of {optim.batch} leaves some of {ranks.world} processes without work; raise it."
+            f"{title}: a batch of {optim.train_batch_size} leaves some of {ranks.world} processes "
+            "without work; raise it."
         )
     who = identity(model, optim, launch)
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
     done, _ = restore_state(engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
-    skipped, order = 0, islice(epoch_order(len(samples), seed), done * optim.batch, None)
-    for step in track(range(done, optim.steps), title, optim.steps, done, quiet=not ranks.first):
+    skipped, order = 0, islice(epoch_order(len(samples), seed), done * optim.train_batch_size, None)
+    for step in track(range(done, optim.max_steps), title, optim.max_steps, done, quiet=not ranks.first):
         start, cost = time.perf_counter(), cost_clock(ranks)
         seed_step(seed, step, ranks)
-        chosen = [samples[i] for i in islice(order, optim.batch)]
+        chosen = [samples[i] for i in islice(order, optim.train_batch_size)]
         completions = [tokenize(sample, processor) for sample in chosen]
         tokens = sum(sum(learned) for _, learned in completions)
         mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
         sums = torch.zeros(2, device=ranks.device)  # loss, cost
-        for begin in range(0, len(mine), optim.micro_batch):
-            part = mine[begin : begin + optim.micro_batch]
+        for begin in range(0, len(mine), optim.micro_batch_size):
+            part = mine[begin : begin + optim.micro_batch_size]
             rows = [sample for sample, _ in part]
             prompts = encode_prompts(
                 [row.problem for row in rows],
@@ -112,8 +120,8 @@ def train(
             engine.backward(loss * ranks.world)
             sums[0] += loss.detach()
         if forwards_must_match(engine):
-            # The first rank has the most. It must not be asked: while it reduces its last pass, it hears nothing else.
-            most, passes = (-(-len(part) // optim.micro_batch) for part in (chosen[:: ranks.world], mine))
+            # Rank 0 has the most passes. Compute their number here: a collective would block on its last reduction.
+            most, passes = (-(-len(part) // optim.micro_batch_size) for part in (chosen[:: ranks.world], mine))
             for _ in range(most - passes):
                 engine.backward(engine(dummy_batch(processor).to(ranks.device))[0].sum() * 0.0)
         norm = optimizer_step(engine, optim, step)
@@ -137,8 +145,8 @@ def train(
                     "cost_seconds": round(float(sums[1]), 4),  # over all ranks
                 },
             )
-        if (step + 1) % optim.save_every == 0 and step + 1 < optim.steps:
-            save_state(engine, scratch, step + 1, ranks, who, optim.keep)
+        if (step + 1) % optim.save_steps == 0 and step + 1 < optim.max_steps:
+            save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
     state = policy_state(engine)
     if ranks.first:
         write_curves(scratch, out)

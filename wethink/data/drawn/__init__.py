@@ -1,7 +1,7 @@
-"""The default image sources. Each is a module with the functions of `questions.ImageSource`.
+"""Default image sources with known truth: scenes, charts, digits.
 
-Truth about an image is for the embedded annotator, `quality` and `evaluate` alone; what trains a model
-reads rows.
+Each source is a module with the functions of `questions.ImageSource`. Only the embedded annotator, `quality` and
+`evaluate` read an image's truth; training stages read rows.
 """
 
 from wethink.data.drawn import charts, digits, scenes

@@ -1,7 +1,8 @@
-"""Bar, line and pie charts of real tables: one numeric column, four (a pie: three or four) rows.
+"""Bar, line and pie charts of scikit-learn's tables.
 
-A value is shown as a level from 1 to 5, by the column's quantiles over all rows. A pie shows nothing but
-shares, so rows are chosen whose levels sum to ten: a level is then a number of tenths, and can be seen.
+A chart shows one numeric column of four rows (a pie: three or four). A value is shown as a level from 1 to 5, by the
+column's quantiles over all rows. A pie shows only shares, so its rows are chosen with levels that sum to ten: a level
+is then a number of tenths.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,7 +18,7 @@ from wethink.data.drawn import questions
 from wethink.data.drawn.palette import CANVAS, COLOURS, NEAR_COLOURS, SUPERSAMPLE, tint
 from wethink.data.drawn.questions import Arguments, Kind, Part, Parts, Question, Truth
 
-STYLES = ("bar", "bar", "line", "line", "pie")  # a pie shows few different things, so it is drawn less often
+STYLES = ("bar", "bar", "line", "line", "pie")  # pies have few distinct scenes, so they are drawn less often
 LEVELS = 5
 PIE = 10  # a pie's levels sum to this
 DARK = (40, 40, 40)
@@ -26,7 +27,7 @@ _Columns = dict[str, list[int]]  # column → level of every row
 
 @cache
 def _tables() -> dict[str, _Columns]:
-    """Levels of every row in every column that has all of them."""
+    """Compute the level of every row, for columns in which all levels occur."""
     import numpy as np
     from sklearn import datasets
 
@@ -45,7 +46,7 @@ def _tables() -> dict[str, _Columns]:
 
 @cache
 def material() -> dict[str, str]:
-    """Table rows (`iris/17`) with their values: equal rows are one row, whatever their number."""
+    """Return table rows (`iris/17`) with their values; equal rows are split alike."""
     from sklearn import datasets
 
     return {
@@ -57,7 +58,7 @@ def material() -> dict[str, str]:
 
 @cache
 def _rows(pool: tuple[str, ...]) -> dict[str, list[int]]:
-    """The rows of a pool by table; tables with too few rows are left out."""
+    """Group a pool's rows by table; tables with fewer than 8 rows are left out."""
     rows: dict[str, list[int]] = {}
     for row in pool:
         name, index = row.split("/")
@@ -66,7 +67,7 @@ def _rows(pool: tuple[str, ...]) -> dict[str, list[int]]:
 
 
 def sample(rng: Random, pool: Sequence[str]) -> Truth:
-    """A chart type, a table, a column and rows, each row with a colour of its own."""
+    """Sample a chart type, a table, a column and rows with distinct colours."""
     style = rng.choice(STYLES)
     count = rng.choice((3, 4)) if style == "pie" else 4
     tables = _rows(tuple(pool))
@@ -83,12 +84,15 @@ def sample(rng: Random, pool: Sequence[str]) -> Truth:
 
 
 def scene(truth: Truth) -> str:
-    """Hash of the chart's type, its colours in order and their levels: which rows they came from is not seen."""
+    """Hash the chart's type, its colours in order and their levels.
+
+    The rows are not part of it, as they cannot be seen in the chart.
+    """
     return content_id("charts", truth["style"], truth["parts"])
 
 
 def render(truth: Truth, rng: Random, size: int) -> Image.Image:
-    """Draw the chart with moved and tinted parts."""
+    """Draw the chart with jittered positions and tints."""
     whole = size * SUPERSAMPLE
     image = Image.new("RGB", (whole, whole), CANVAS)
     pen = ImageDraw.Draw(image)
@@ -129,12 +133,12 @@ def _pie(pen: ImageDraw.ImageDraw, whole: int, colours: list[Any], levels: list[
 
 
 def describe(parts: Parts) -> str:
-    """E.g. `red 3 , blue 5 , green 1 , yellow 4`."""
+    """List the parts, e.g. `red 3 , blue 5 , green 1 , yellow 4`."""
     return " , ".join(f"{part['colour']} {part['level']}" for part in parts)
 
 
 def misread(part: Part, rng: Random) -> Part:
-    """One level up or down, or a near colour."""
+    """Return the part one level up or down, or in a near colour."""
     if rng.random() < 0.3:
         return {"colour": rng.choice(NEAR_COLOURS[part["colour"]]), "level": part["level"]}
     levels = [level for level in (part["level"] - 1, part["level"] + 1) if 1 <= level <= LEVELS]
@@ -142,7 +146,7 @@ def misread(part: Part, rng: Random) -> Part:
 
 
 def _level(colour: str, parts: Parts) -> int:
-    """The level of a colour; a reader who took it for a near one finds that instead."""
+    """Return the level of a colour, of a near colour if it is absent (misread parts)."""
     for wanted in ((colour,), NEAR_COLOURS[colour]):
         for part in parts:
             if part["colour"] in wanted:
@@ -199,10 +203,10 @@ KINDS = {
 
 
 def ask(parts: Parts, rng: Random, avoid: Collection[str] = ()) -> Question:
-    """A question about the chart."""
+    """Ask a question about the chart."""
     return questions.ask(KINDS, parts, rng, avoid)
 
 
 def solve(question: Question, parts: Parts) -> tuple[str, str]:
-    """The path and the answer."""
+    """Return the reasoning path and the answer."""
     return questions.solve(KINDS, describe(parts), question, parts)

@@ -1,4 +1,4 @@
-"""The contact sheet: what the sources look like, with a question and its answer under each image."""
+"""Contact sheet of the drawn sources: images with a question and its answer under each."""
 
 import io
 import re
@@ -14,7 +14,7 @@ PAPER, INK, ACCENT = (250, 249, 246), (35, 35, 40), (30, 95, 170)
 
 
 def contact_sheet(sources: list[tuple[str, list[tuple[bytes, Record]]]]) -> Image.Image:
-    """One row per source of (PNG, item) pairs."""
+    """Lay out (PNG, item) pairs, one row per source."""
     shown = [_tile(png) for _, pairs in sources for png, _ in pairs]
     edge = max((tile.width for tile in shown), default=168)
     title, caption = _font(20), _font(13)
@@ -38,7 +38,7 @@ def contact_sheet(sources: list[tuple[str, list[tuple[bytes, Record]]]]) -> Imag
 
 
 def _lines(text: str, width: int) -> list[str]:
-    text = re.sub(r" ([?,])", r"\1", text)  # separators are words of their own for the model, not for people
+    text = re.sub(r" ([?,])", r"\1", text)  # the model's tokens need spaces around separators; people do not
     return [line for paragraph in text.split("\n") for line in textwrap.wrap(paragraph, width)]
 
 

@@ -1,4 +1,4 @@
-"""Four scans of handwritten digits (scikit-learn's load_digits, 8 × 8 pixels), one in each cell."""
+"""Scans of handwritten digits (scikit-learn's load_digits, 8 × 8 pixels), four to an image."""
 
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -28,7 +28,7 @@ NEAR_DIGITS = {
 
 @cache
 def _scans() -> tuple[list[list[int]], list[int]]:
-    """Ink of every scan (0 to 16, row by row), and the digit that it shows."""
+    """Load the ink (0 to 16, row by row) and the digit of every scan."""
     from sklearn.datasets import load_digits
 
     scans = load_digits()
@@ -37,23 +37,23 @@ def _scans() -> tuple[list[list[int]], list[int]]:
 
 @cache
 def material() -> dict[str, str]:
-    """Scans (`17`) with their pixels."""
+    """Return scans (`17`) with their pixels."""
     return {str(index): str(ink) for index, ink in enumerate(_scans()[0])}
 
 
 def sample(rng: Random, pool: Sequence[str]) -> Truth:
-    """Four different scans."""
+    """Sample four different scans."""
     scans = rng.sample(pool, k=len(CELLS))
     return {"parts": [{"digit": _scans()[1][int(scan)]} for scan in scans], "style": "scans", "made_of": scans}
 
 
 def scene(truth: Truth) -> str:
-    """Hash of the scans in order."""
+    """Hash the scans in order."""
     return content_id("digits", truth["made_of"])
 
 
 def render(truth: Truth, rng: Random, size: int) -> Image.Image:
-    """Lay bright ink on grey, each scan moved, resized and tinted a little."""
+    """Draw bright ink on grey, each scan jittered in position, size and tint."""
     image = Image.new("RGB", (size, size), CANVAS)
     cell = size // 2
     for index, scan in enumerate(truth["made_of"]):
@@ -70,12 +70,12 @@ def render(truth: Truth, rng: Random, size: int) -> Image.Image:
 
 
 def describe(parts: Parts) -> str:
-    """E.g. `3 , 7 , 1 , 4`."""
+    """List the digits, e.g. `3 , 7 , 1 , 4`."""
     return " , ".join(str(part["digit"]) for part in parts)
 
 
 def misread(part: Part, rng: Random) -> Part:
-    """A digit that is written alike."""
+    """Return a digit of similar shape."""
     return {"digit": rng.choice(NEAR_DIGITS[part["digit"]])}
 
 
@@ -141,10 +141,10 @@ KINDS = {
 
 
 def ask(parts: Parts, rng: Random, avoid: Collection[str] = ()) -> Question:
-    """A question about the scans."""
+    """Ask a question about the scans."""
     return questions.ask(KINDS, parts, rng, avoid)
 
 
 def solve(question: Question, parts: Parts) -> tuple[str, str]:
-    """The path and the answer."""
+    """Return the reasoning path and the answer."""
     return questions.solve(KINDS, describe(parts), question, parts)

@@ -1,8 +1,8 @@
-"""Stage `draw`: think of images, decide their split by what they show, draw them, ask held-out questions.
+"""Stage `draw`: sample scenes, split them by content, draw the images, write held-out items.
 
-Splits are made twice, before anything is drawn. Scans and table rows are dealt to the training, tuning and
-reporting pools by their content; and an image is accepted into a split only if the hash of what it shows
-falls into that split's range. So nothing held out occurs in training under another rendering.
+Splits are made twice, before drawing. Scans and table rows are assigned to the training, tuning and reporting pools
+by their content; and an image is accepted into a split only if the hash of its scene falls into that split's range.
+So no held-out scene occurs in training under another rendering.
 """
 
 import hashlib
@@ -38,7 +38,9 @@ class Drawing:
 
 
 def draw(*, out: Path, scratch: Path, config: Draw, seed: int) -> dict[str, Any]:
-    """Write `data/drawn` (docs/data.md) and return its metrics; a pure function of `config` and `seed`.
+    """Write `data/drawn` (docs/data.md) and return its metrics.
+
+    The output is a pure function of `config` and `seed`.
 
     Raises:
         UserError: an image size off the token grid, or more images asked for than a source has distinct scenes.
@@ -77,14 +79,17 @@ def draw(*, out: Path, scratch: Path, config: Draw, seed: int) -> dict[str, Any]
 
 
 def split_of(seed: int, content: str) -> str:
-    """The split that content belongs to: `tuning`, `reporting` or `train` (which stands for pretrain, too)."""
+    """Return the split of a content string: `tuning`, `reporting` or `train`.
+
+    `train` includes `pretrain`.
+    """
     digest = hashlib.sha256(f"split {seed} {content}".encode()).digest()
     place = int.from_bytes(digest[:8]) / 2**64
     return next((split for split, (low, high) in HELD_OUT.items() if low <= place < high), "train")
 
 
 def questions_about(record: Record, count: int, seed: int) -> list[Record]:
-    """Held-out items of one image, each of another kind, with their true answers."""
+    """Write up to `count` items of distinct kinds about one image, with true answers."""
     source = SOURCES[record["source"]]
     asked: list[Record] = []
     for number in range(count):
@@ -99,7 +104,7 @@ def questions_about(record: Record, count: int, seed: int) -> list[Record]:
 
 
 def _share(config: Draw, split: str, source: str) -> int:
-    """How many images of a split a source contributes; the first sources take what is left over."""
+    """Return a source's number of images in a split; the first take the remainder."""
     wanted: int = getattr(config, split)
     each, left = divmod(wanted, len(config.sources))
     return each + (config.sources.index(source) < left)
@@ -139,7 +144,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _write_images(path: Path, drawings: list[Drawing]) -> None:
-    """An ordinary Hugging Face image dataset in one Parquet file."""
+    """Write one Parquet file that `datasets` reads as an image dataset."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -166,7 +171,7 @@ def _write_images(path: Path, drawings: list[Drawing]) -> None:
 
 
 def _balance(items: list[Record]) -> Record:
-    """How many items, of which kinds, and how large the share of each kind's commonest answer is."""
+    """Count items by category and kind, with each kind's commonest answer's share."""
     answers: dict[str, Counter[str]] = {}
     for item in items:
         answers.setdefault(item["kind"], Counter())[item["answer"]] += 1

@@ -1,8 +1,8 @@
-"""The four colours and the canvas that all drawn images share."""
+"""Colours and canvas shared by all drawn images."""
 
 from random import Random
 
-CANVAS = (128, 128, 128)  # zero after the model's normalisation, so an empty cell is silent
+CANVAS = (128, 128, 128)  # zero after the model's normalisation, so an empty cell carries no signal
 SUPERSAMPLE = 3
 COLOURS = {
     "red": (225, 45, 45),
@@ -19,6 +19,6 @@ NEAR_COLOURS = {
 
 
 def tint(colour: str, rng: Random, spread: int = 18) -> tuple[int, int, int]:
-    """One of the colours as it looks today."""
+    """Return a colour with each channel shifted by up to `spread`."""
     red, green, blue = (min(255, max(0, value + rng.randint(-spread, spread))) for value in COLOURS[colour])
     return red, green, blue

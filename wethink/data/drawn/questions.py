@@ -1,9 +1,9 @@
-"""Questions about four parts: how every source asks and answers, written once.
+"""Question templates and answers for drawn images, shared by all sources.
 
-A source declares a table of kinds. Asking enumerates what could be asked, groups it by answer and
-chooses the answer first, so that no answer dominates; answering lists what is seen and concludes.
-Both are pure functions of the parts, the question and the generator handed in: what is asked about
-one image never depends on other images.
+A source declares a table of kinds. `ask` enumerates the possible arguments, groups them by answer and
+chooses the answer first, so that no answer dominates; `solve` lists the parts and concludes.
+Both are pure functions of the parts, the question and the generator: questions about one image never depend
+on other images.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-Part = dict[str, Any]  # what one cell, bar, slice or scan shows, as small JSON
+Part = dict[str, Any]  # content of one cell, bar, slice or scan, as small JSON
 Parts = Sequence[Part]
 Truth = dict[str, Any]  # `parts`, `style` and `made_of` (ids of the material that it is drawn from)
 Arguments = tuple[str, ...]
@@ -26,7 +26,7 @@ DESCRIBE_SHARE = 0.1  # of all questions
 
 @dataclass(frozen=True)
 class Question:
-    """One question; `arguments` fill its kind's template."""
+    """One question; `arguments` fill the template of its kind."""
 
     kind: str
     arguments: Arguments
@@ -36,7 +36,7 @@ class Question:
     reward: str  # rule or model
 
     def as_record(self) -> dict[str, Any]:
-        """The fields that a row or an item carries."""
+        """Return the fields of a row or an item."""
         record = asdict(self) | {"abilities": list(self.abilities)}
         del record["arguments"]
         return record
@@ -44,47 +44,54 @@ class Question:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of question: what can be asked about given parts, how it is worded, how it is concluded."""
+    """A kind of question: its possible arguments, its wording and its conclusion."""
 
     abilities: tuple[str, ...]
     wording: str  # a template over the arguments
-    arguments: Callable[[Parts], list[Arguments]]  # empty: it cannot be asked about these parts
+    arguments: Callable[[Parts], list[Arguments]]  # empty: the question does not apply to these parts
     conclude: Callable[[Arguments, Parts], tuple[str, str]]  # → the last step of the path, the answer
     options: tuple[str, ...] = ()  # all four answers, always in this order; makes it a multiple choice
-    both: bool = False  # yes/no: ask only where both answers can be had
-    weights: Mapping[str, float] = field(default_factory=dict)  # of answers that a world shows too often or too rarely
+    both: bool = False  # yes/no: ask only where both answers are possible
+    weights: Mapping[str, float] = field(default_factory=dict)  # sampling weights that balance the answers
 
 
 class ImageSource(Protocol):
-    """What a module of this package offers; `draw` and the embedded annotator know nothing else of it."""
+    """Interface of an image source, for `draw` and the embedded annotator."""
 
     def material(self) -> dict[str, str]:
-        """Ids of the real things that images are made of, each with its content; split before anything is drawn."""
+        """Return ids of the real material (scans, table rows), each with its content.
+
+        The material is split before images are drawn.
+        """
 
     def sample(self, rng: Random, pool: Sequence[str]) -> Truth:
-        """Think of one image, made of material from `pool` only."""
+        """Sample the truth of one image, with material from `pool` only."""
 
     def scene(self, truth: Truth) -> str:
-        """Hash of all that is to be seen, without position and tint; splits are made by it."""
+        """Hash the visible content, without position and tint; splits use this hash."""
 
     def render(self, truth: Truth, rng: Random, size: int) -> Image.Image:
-        """Draw it; `rng` moves and tints."""
+        """Draw the image; `rng` jitters positions and tints."""
 
     def describe(self, parts: Parts) -> str:
-        """Every part in order, in words."""
+        """List every part in order, in words."""
 
     def ask(self, parts: Parts, rng: Random, avoid: Collection[str] = ()) -> Question:
-        """A question that these parts can answer, of a kind not in `avoid`."""
+        """Ask a question about these parts, of a kind not in `avoid`."""
 
     def solve(self, question: Question, parts: Parts) -> tuple[str, str]:
-        """The reasoning path (what is seen, then the conclusion) and the answer."""
+        """Return the reasoning path (parts, then conclusion) and the answer."""
 
     def misread(self, part: Part, rng: Random) -> Part:
-        """What a careless eye makes of one part; never the part itself."""
+        """Return a plausible misreading of one part, never the part itself."""
 
 
 def ask(kinds: Mapping[str, Kind], parts: Parts, rng: Random, avoid: Collection[str] = ()) -> Question:
-    """Choose a kind, then an answer, then the arguments that lead to it."""
+    """Choose a kind, then an answer, then arguments with that answer.
+
+    Returns:
+        A question of a kind not in `avoid`; a description if no such kind applies.
+    """
     if DESCRIBE not in avoid and rng.random() < DESCRIBE_SHARE:
         return _description()
     for name in rng.sample(sorted(set(kinds) - set(avoid)), k=len(set(kinds) - set(avoid))):
@@ -106,7 +113,7 @@ def ask(kinds: Mapping[str, Kind], parts: Parts, rng: Random, avoid: Collection[
 
 
 def solve(kinds: Mapping[str, Kind], description: str, question: Question, parts: Parts) -> tuple[str, str]:
-    """List what is seen, conclude, answer; parts may be misread, so every question has an answer."""
+    """Return the reasoning path and the answer, also for misread parts."""
     if question.kind == DESCRIBE:
         return description, description
     kind = kinds[question.kind]

@@ -1,4 +1,4 @@
-"""Boards of coloured shapes: four cells, each with one thing or none."""
+"""Boards of coloured shapes: four cells, each with one shape or empty."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -25,12 +25,12 @@ NOTHING: Part = {"colour": "none", "shape": "none"}
 
 
 def material() -> dict[str, str]:
-    """Nothing real is shown, so nothing needs to be split beforehand."""
+    """Return no material: scenes are synthetic and split by their hash alone."""
     return {}
 
 
 def sample(rng: Random, pool: Sequence[str]) -> Truth:
-    """Four cells from a palette of few colours and shapes, so that things repeat and can be counted."""
+    """Sample four cells from few colours and shapes, so that counts vary."""
     colours = rng.sample(sorted(COLOURS), k=rng.randint(2, 4))
     shapes = rng.sample(SHAPES, k=rng.randint(2, 4))
     parts = [
@@ -41,12 +41,12 @@ def sample(rng: Random, pool: Sequence[str]) -> Truth:
 
 
 def scene(truth: Truth) -> str:
-    """Hash of the four cells in order."""
+    """Hash the four cells in order."""
     return content_id("scenes", truth["parts"])
 
 
 def render(truth: Truth, rng: Random, size: int) -> Image.Image:
-    """Draw the board with moved, turned, resized and tinted shapes."""
+    """Draw the board with shapes jittered in position, angle, size and tint."""
     image = Image.new("RGB", (size * SUPERSAMPLE, size * SUPERSAMPLE), CANVAS)
     pen = ImageDraw.Draw(image)
     cell = size * SUPERSAMPLE / 2
@@ -84,17 +84,17 @@ def _shape(
 
 
 def _name(part: Part) -> str:
-    # Two words for every cell: a list whose items differ in length is much harder to write for so small a model.
+    # Two words for every cell: a tiny model writes lists of equally long items much more reliably.
     return "no thing" if part["shape"] == "none" else f"{part['colour']} {part['shape']}"
 
 
 def describe(parts: Parts) -> str:
-    """E.g. `red circle , no thing , blue cross , red circle`."""
+    """List the cells, e.g. `red circle , no thing , blue cross , red circle`."""
     return " , ".join(map(_name, parts))
 
 
 def misread(part: Part, rng: Random) -> Part:
-    """A near colour or a similar shape; a thing where there is none."""
+    """Return the part in a near colour or shape; an empty cell gets a shape."""
     if part["shape"] == "none":
         return {"colour": rng.choice(sorted(COLOURS)), "shape": rng.choice(SHAPES)}
     if rng.random() < 0.5:
@@ -103,7 +103,7 @@ def misread(part: Part, rng: Random) -> Part:
 
 
 def _count(word: str, parts: Parts) -> int:
-    """How many parts are of a colour (red) or a shape (crosses)."""
+    """Count the parts of a colour (`red`) or a shape (`crosses`)."""
     return sum(part["colour"] == word or part["shape"] == PLURALS.get(word) for part in parts)
 
 
@@ -113,7 +113,7 @@ def _conclude_count(arguments: Arguments, parts: Parts) -> tuple[str, str]:
 
 
 def _pairs(parts: Parts) -> list[Arguments]:
-    # Two words of which neither is in the picture would make 'no' a matter of course.
+    # If neither word occurs in the picture, the answer is trivially 'no'.
     words = [*permutations(sorted(COLOURS), 2), *permutations(PLURALS, 2)]
     return [(a, b) for a, b in words if _count(a, parts) or _count(b, parts)]
 
@@ -152,10 +152,10 @@ KINDS = {
 
 
 def ask(parts: Parts, rng: Random, avoid: Collection[str] = ()) -> Question:
-    """A question about the board."""
+    """Ask a question about the board."""
     return questions.ask(KINDS, parts, rng, avoid)
 
 
 def solve(question: Question, parts: Parts) -> tuple[str, str]:
-    """The path and the answer."""
+    """Return the reasoning path and the answer."""
     return questions.solve(KINDS, describe(parts), question, parts)

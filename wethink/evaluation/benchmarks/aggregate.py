@@ -1,8 +1,9 @@
-"""From verdicts to reported figures: units (items, circular groups, figures of HallusionBench) and their intervals.
+"""Aggregation of benchmark verdicts into figures with cluster-bootstrap intervals.
 
-A unit is right only if all its items are. One wrong item makes it wrong, whatever is unknown beside it; else one
-unknown item makes it unknown. Unknown units are left out of the accuracy and counted; where their share is above a
-limit, the number is withheld. Intervals resample what is shown: units about the same picture stay together.
+A unit is an item, a circular group, or a figure or question of HallusionBench. It is right only if all its items are.
+One wrong item makes it wrong, whatever is unknown beside it; else one unknown item makes it unknown. Unknown units are
+left out of the accuracy and counted; if their share is above a limit, the number is withheld. Intervals resample
+images: units about the same image stay together.
 """
 
 from collections import Counter, defaultdict
@@ -29,14 +30,14 @@ RECOGNITION = (
 
 @dataclass(frozen=True)
 class Unit:
-    """What one point is given for: right, wrong or (None) unknown; `cluster` is what it shows."""
+    """One scored unit: right, wrong or unknown (None); `cluster` identifies its image."""
 
     right: bool | None
     cluster: str
 
 
 def all_right(outcomes: Iterable[bool | None]) -> bool | None:
-    """Three-valued 'and'.
+    """Combine outcomes by a three-valued 'and'.
 
     >>> all_right([True, None]), all_right([None, False]), all_right([True, True])
     (None, False, True)
@@ -51,7 +52,10 @@ def outcome(record: Record) -> bool | None:
 
 
 def grouped(records: Iterable[Record], key: Callable[[Record], str]) -> list[Unit]:
-    """Units of the records that share a key; a unit's cluster is that of its records, joined if they have several."""
+    """Group records into units by `key`.
+
+    A unit has the cluster of its records; clusters that share a unit are merged.
+    """
     found: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         found[key(record)].append(record)
@@ -60,7 +64,7 @@ def grouped(records: Iterable[Record], key: Callable[[Record], str]) -> list[Uni
 
 
 def _joined(groups: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Clusters that any unit shows together become one (union-find), named by their first."""
+    """Merge clusters that share a unit (union-find), named by the first of them."""
     root: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -76,10 +80,10 @@ def _joined(groups: Sequence[Sequence[str]]) -> dict[str, str]:
 
 
 def units(records: Sequence[Record], benchmark: Benchmark, figure: str) -> list[Unit]:
-    """The units of one reported figure.
+    """Build the units of one reported figure.
 
     Raises:
-        UserError: an index that is not what the family needs.
+        UserError: the benchmark has no such figure, or an index is not of the family's form.
     """
     if figure in ("accuracy", "sum") and not benchmark.circular:
         return grouped(records, lambda record: str(record["index"]))
@@ -100,8 +104,11 @@ def _circle(record: Record) -> str:
 
 
 def _hallusion_key(record: Record, figure: str) -> str:
-    """`VD_chart_0_1_2` … : after two words come set, figure and question; fAcc joins a figure's questions, qAcc a
-    question's figures (HallusionBench §3)."""
+    """Return the unit of a HallusionBench record (HallusionBench §3).
+
+    The fields 3, 4 and 5 of the index (separated by `_`, from 0) are set, figure and question. fAcc joins a figure's
+    questions, qAcc a question's figures.
+    """
     parts = record["index"].split("_")
     if figure == "aAcc":
         return str(record["index"])
@@ -111,7 +118,10 @@ def _hallusion_key(record: Record, figure: str) -> str:
 
 
 def estimate(found: Sequence[Unit], resamples: int, seed: int, limit: float = UNKNOWN_LIMIT) -> dict[str, Any]:
-    """`value, low, high, n, unknown` (a share) and, if the number is withheld, `withheld` says why."""
+    """Estimate the share of right units with a cluster-bootstrap interval.
+
+    Returns `value, low, high, n, unknown` (a share) and, if the number is withheld, the reason as `withheld`.
+    """
     known = [unit for unit in found if unit.right is not None]
     share = 1 - len(known) / len(found) if found else 0.0
     entry: dict[str, Any] = {"value": None, "low": None, "high": None, "n": len(known), "unknown": share}
@@ -124,7 +134,10 @@ def estimate(found: Sequence[Unit], resamples: int, seed: int, limit: float = UN
 
 
 def figures(records: Sequence[Record], benchmark: Benchmark, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Every reported figure of one pass (one record per item), the headline first; shares in [0, 1]."""
+    """Compute every reported figure of one pass, the headline first.
+
+    `records` has one record per item; figures are shares in [0, 1].
+    """
     chosen = [r for r in records if benchmark.split is None or r["cells"].get("split") == benchmark.split]
     if "aAcc" in benchmark.figures:
         return _hallusion(chosen, benchmark, resamples, seed)
@@ -136,8 +149,11 @@ def figures(records: Sequence[Record], benchmark: Benchmark, resamples: int, see
 
 
 def _hallusion(records: Sequence[Record], benchmark: Benchmark, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """aAcc, fAcc and qAcc, and their mean, which the board prints. Sets of figures are the unit of chance: a
-    question's figures and a figure's questions lie within one set. The mean's interval resamples all three at once."""
+    """Compute HallusionBench's aAcc, fAcc, qAcc and their mean, the board's number.
+
+    The bootstrap resamples sets of figures, as a question's figures and a figure's questions lie within one set. The
+    mean's interval resamples all three at once.
+    """
     import numpy as np
 
     by_set = [
@@ -173,7 +189,10 @@ def _ocr_part(category: str) -> str:
 def by_group(
     records: Sequence[Record], benchmark: Benchmark, resamples: int, seed: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The headline accuracy within each value of each grouping column; a cell with commas names several groups."""
+    """Compute the headline accuracy within each value of each grouping column.
+
+    A cell of `abilities` names several groups, separated by commas.
+    """
     chosen = [r for r in records if benchmark.split is None or r["cells"].get("split") == benchmark.split]
     figure = "aAcc" if "aAcc" in benchmark.figures else benchmark.figures[0]
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -193,7 +212,10 @@ def by_group(
 
 
 def sampled(records: Sequence[Record], ks: Sequence[int], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """pass@k over items with several samples each; an item with an unknown sample is unknown."""
+    """Compute pass@k over items with several samples each.
+
+    An item with an unknown sample is unknown.
+    """
     items: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         items[record["index"]].append(record)
@@ -213,8 +235,11 @@ def sampled(records: Sequence[Record], ks: Sequence[int], resamples: int, seed: 
 
 
 def dyna_math(rows: Sequence[Mapping[str, Any]]) -> tuple[list[bool], list[bool], list[str]]:
-    """From VLMEvalKit's per-item rows (`qid`, `correct`): every item; every question right in all its variants; and the
-    questions' ids. The board's number is the mean of the second (worst case)."""
+    """Compute DynaMath outcomes from VLMEvalKit's rows (`qid`, `correct`).
+
+    Returns whether each item is right, whether each question is right in all its variants, and the questions' ids. The
+    board's number is the mean of the second (worst case).
+    """
     variants: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         variants[str(row["qid"])].append(truth(row["correct"]))
@@ -226,10 +251,11 @@ def dyna_math(rows: Sequence[Mapping[str, Any]]) -> tuple[list[bool], list[bool]
 
 
 def we_math(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Score (Strict) from VLMEvalKit's per-item rows (`ID`, `key`, `hit`): sub-steps joined with their whole problem.
+    """Compute We-Math's Score (Strict) from VLMEvalKit's rows (`ID`, `key`, `hit`).
 
-    strict = (N − ½·IG − RM − IK) / N over N composed problems: IG all steps right and the whole wrong, IK a step and
-    the whole wrong, RM (rote memorisation) a step wrong, yet the whole right (We-Math §3.3; N = 525 in the full set).
+    Sub-steps are joined with their whole problem. strict = (N − ½·IG − RM − IK) / N over N composed problems: IG all
+    steps right and the whole wrong, IK a step and the whole wrong, RM (rote memorisation) a step wrong, yet the whole
+    right (We-Math §3.3; N = 525 in the full set).
     """
     problems: dict[str, dict[str, bool]] = defaultdict(dict)
     for row in rows:
@@ -249,5 +275,5 @@ def we_math(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def truth(cell: Any) -> bool:
-    """A verdict as VLMEvalKit's files write it: 1, 1.0, True."""
+    """Parse a verdict of VLMEvalKit's files: 1, 1.0 or True."""
     return str(cell).strip().lower() in ("1", "1.0", "true")

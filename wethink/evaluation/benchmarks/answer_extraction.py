@@ -1,8 +1,8 @@
-"""From a response to the option, or the yes or no, that it names: VLMEvalKit's protocol, and where we depart from it.
+"""Extraction of option letters and yes/no answers: VLMEvalKit's protocol and ours.
 
-`KIT` reads as VLMEvalKit does without a judge, quirks included, so that a number can be compared with the
-leaderboard's. `OURS` departs where that reading is not sound. Each departure is one switch of `Protocol`;
-docs/benchmarks.md says why. Neither ever draws a random option.
+`KIT` extracts as VLMEvalKit does without a judge, quirks included, so that a number can be compared with the
+leaderboard's. `OURS` departs where that is not sound. Each departure is one switch of `Protocol`; docs/benchmarks.md
+has the reasons. Neither ever draws a random option.
 """
 
 import re
@@ -25,7 +25,7 @@ TAIL = 4  # tokens at the end in which an option letter must first occur
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which departures from VLMEvalKit are on."""
+    """Switches of the departures from VLMEvalKit."""
 
     answer_block: bool  # of a response with exactly one <answer> block, only the block is read
     failed_unknown: bool  # a failed call is unknown, not wrong
@@ -35,7 +35,7 @@ class Protocol:
     plain_words: bool  # yes and no are sought among all words, not after VQA's incomplete removal of punctuation
     keep_none: bool  # options that read None or N/A are options
     open_by_rule: bool  # MMMU's open questions are checked by our rules, not as "A or other answers"
-    gold_needed: bool  # a gold that is empty (OCRBench) or names no option makes an item unknown, whatever is said
+    gold_needed: bool  # a gold that is empty (OCRBench) or names no option makes its item unknown for any response
 
 
 OURS = Protocol(**{field.name: True for field in fields(Protocol)})
@@ -45,14 +45,14 @@ PROTOCOLS = {"ours": OURS, "vlmevalkit": KIT}
 
 @dataclass(frozen=True)
 class Found:
-    """What a response names: a letter or Yes/No, `Z` for a refusal, None for nothing; and by which reading."""
+    """Extracted answer: a letter, Yes/No, `Z` (refusal) or None; `how` is the method."""
 
     value: str | None
     how: str
 
 
 def answer_text(response: str, protocol: Protocol) -> str:
-    """The part of a response that is read.
+    """Return the part of a response that holds the answer.
 
     >>> answer_text("<think>B ?</think><answer>C</answer>", OURS)
     'C'
@@ -66,7 +66,7 @@ def answer_text(response: str, protocol: Protocol) -> str:
 
 
 def option(answer: str, options: Mapping[str, str], protocol: Protocol) -> Found:
-    """The one option that an answer names.
+    """Extract the one option that an answer names.
 
     >>> option("The answer is B.", {"A": "cat", "B": "dog"}, KIT).value
     'B'
@@ -98,7 +98,7 @@ def _exact(answer: str, options: Mapping[str, str]) -> str | None:
 
 
 def _by_letter(answer: str, options: Mapping[str, str], protocol: Protocol) -> str | None:
-    """The only option letter among the words, if it first occurs near the end."""
+    """Find the only option letter among the words, if it first occurs near the end."""
     words = re.sub(r"[.()\[\],:;!*#{}]", " ", answer).split()
     named = [letter for letter in options if letter in words]
     if not named:
@@ -112,12 +112,18 @@ def _by_letter(answer: str, options: Mapping[str, str], protocol: Protocol) -> s
 
 
 def _noun_follows(following: list[str]) -> bool:
-    """Whether "A" before this word is an article: the word is in lower case and none that follows an option."""
+    """Tell whether "A" before this word is an article.
+
+    It is if the word is in lower case and not in `AFTER_OPTION`.
+    """
     return bool(following) and following[0][0].islower() and following[0] not in AFTER_OPTION
 
 
 def _by_text(answer: str, options: Mapping[str, str], protocol: Protocol) -> Found:
-    """The only option whose text the answer contains, unless the answer is more than twice as long as all of them."""
+    """Find the only option whose text the answer contains.
+
+    An answer more than twice as long as all options together is not searched.
+    """
     said = answer.lower()
     if len(said) > 2 * sum(map(len, options.values())):
         return Found(None, "too long to match by text")
@@ -133,16 +139,16 @@ def _by_text(answer: str, options: Mapping[str, str], protocol: Protocol) -> Fou
 
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
-PERIODS = 32  # VQA's evaluation hands a flag where re.sub takes a count: later full stops stay
+PERIODS = 32  # VQA's evaluation passes a flag as re.sub's count: later full stops stay
 _BETWEEN_DIGITS = re.compile(r"\d,\d")
 _FULL_STOP = re.compile(r"(?<!\d)\.(?!\d)")
 
 
 def vqa_words(text: str) -> list[str]:
-    """Words after the punctuation rules of VQA's evaluation, as VLMEvalKit applies them.
+    """Split text into words by VQA's punctuation rules, as VLMEvalKit does.
 
-    A mark is deleted where it touches a blank anywhere in the text, or where any comma stands between digits;
-    else it becomes a blank. A colon stays, and so does every full stop after the 32nd.
+    A mark is deleted where it touches a blank anywhere in the text, or where any comma stands between digits; else it
+    becomes a blank. A colon stays, and so does every full stop after the 32nd.
     """
     comma = _BETWEEN_DIGITS.search(text) is not None
     left = text
@@ -153,7 +159,7 @@ def vqa_words(text: str) -> list[str]:
 
 
 def yes_no(answer: str, protocol: Protocol) -> Found:
-    """Yes or No if exactly one of the words occurs.
+    """Extract Yes or No if exactly one of the words occurs.
 
     >>> yes_no("yes: it is red", KIT).value, yes_no("yes: it is red", OURS).value
     (None, 'Yes')

@@ -1,4 +1,4 @@
-"""A model behind an endpoint, asked through the pipeline's own client: what was answered once is never asked again."""
+"""Benchmark engine over an OpenAI-compatible endpoint; stored responses are reused."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ NAME = "benchmark"
 
 @dataclass(frozen=True)
 class Turn(Request):
-    """A request of free form: text and pictures in the order in which the benchmark places them."""
+    """Chat request with text and images in the benchmark's order."""
 
     pieces: tuple[str | bytes, ...] = ()
     seed: int = 0
@@ -41,7 +41,7 @@ class Turn(Request):
         return hashlib.sha256(dumps(asked).encode()).hexdigest()[:40]
 
     def body(self) -> dict[str, Any]:
-        """The arguments of a chat completion, without a form for the reply."""
+        """Return the arguments of a chat completion, without a response schema."""
         content: list[dict[str, Any]] = []
         for piece in self.pieces:
             if isinstance(piece, str):
@@ -63,7 +63,7 @@ class Turn(Request):
 
 
 class Served:
-    """An engine over an OpenAI-compatible endpoint."""
+    """Benchmark engine over an OpenAI-compatible endpoint."""
 
     def __init__(
         self, url: str, model: str, key_env: str | None, max_new_tokens: int, concurrency: int, store: Path = STORE
@@ -97,7 +97,7 @@ class Served:
             return Reply("", None, f"endpoint: {error.reason}")
 
     def turn(self, query: Query) -> Turn:
-        """The request of one query; a picture is sent as PNG, so that no pixel changes on the way."""
+        """Build the request of one query; images are sent as lossless PNG."""
         pieces = tuple(piece if isinstance(piece, str) else _png(piece) for piece in query.pieces)
         ids = tuple(p if isinstance(p, str) else hashlib.sha256(p).hexdigest() for p in pieces)
         return Turn(
@@ -124,7 +124,7 @@ class Served:
 
 
 def _reply(answer: Answer) -> Reply:
-    """A refusal and a cut-off answer are answers: the response decides them, so they are judged."""
+    """Convert a stored response; refusals and cut-off responses are judged as well."""
     return Reply(answer.text, None)
 
 
@@ -135,7 +135,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def server_version(url: str) -> str:
-    """What vLLM answers to /version, or '' where a server does not say."""
+    """Return vLLM's /version, or '' if the server has none."""
     root = url.removesuffix("/v1")
     try:
         with urllib.request.urlopen(f"{root}/version", timeout=5) as answer:

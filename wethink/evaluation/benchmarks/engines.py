@@ -1,7 +1,8 @@
-"""Who answers: a checkpoint folder in this process, or a server behind an endpoint. Both see the same text and pixels.
+"""Benchmark engines: their protocol, and the in-process engine of a checkpoint folder.
 
-Every image is decoded and, if it is larger than the pixel budget, scaled down here, before either engine gets it.
-A call that fails brings a reply with a fault, never an exception: the item is then unknown, and the next one is asked.
+The other engine is wethink/evaluation/benchmarks/endpoint_engine.py. Both get the same text and pixels: run.py has
+decoded every image and scaled it down to the pixel budget. A failed call returns a reply with a fault, never an
+exception: its item is unknown, and the run goes on.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,10 @@ System = Literal["own", "none", "wethink"]  # the chat template's own prompt, no
 
 @dataclass(frozen=True)
 class Query:
-    """One call: the user's turn as text and pictures in order. `draw` names the sample: one name, one draw."""
+    """One call: the user's turn as text and images in order.
+
+    `draw` names the random draw: equal names and samples draw alike.
+    """
 
     draw: str
     pieces: tuple["str | Image.Image", ...]
@@ -39,7 +43,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Reply:
-    """A response, or the fault because of which there is none."""
+    """A response, or the fault that prevented it."""
 
     text: str
     tokens: int | None
@@ -47,23 +51,26 @@ class Reply:
 
 
 class Engine(Protocol):
-    """What evaluation needs of a model."""
+    """Inference engine that benchmarks call."""
 
     def describe(self, system: System) -> dict[str, Any]:
-        """Model, engine, versions, pixel budget and system prompt: what two numbers must share to be compared."""
+        """Describe model, engine, versions, pixel budget and system prompt.
+
+        Two numbers are comparable only if these are equal.
+        """
 
     def answer(self, queries: Sequence[Query]) -> list[Reply]:
-        """One reply per query, in order."""
+        """Return one reply per query, in order."""
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release memory and connections."""
 
 
 class InProcess:
-    """A checkpoint folder, sampled by the pipeline's own sampler: what trained it evaluates it."""
+    """Engine of a checkpoint folder, with the sampler that trained it."""
 
     def __init__(self, folder: Path, max_new_tokens: int, seed: int, device: str = "cpu", threads: int = 1) -> None:
-        """Load it.
+        """Load the checkpoint.
 
         Raises:
             UserError: the folder is no checkpoint.
@@ -148,7 +155,7 @@ class InProcess:
 
 @dataclass(frozen=True)
 class _Given:
-    """Pictures that are at hand, as `encode_prompts` wants them."""
+    """Image source over images in memory, for `encode_prompts`."""
 
     pictures: dict[str, "Image.Image"]
 

@@ -1,7 +1,7 @@
-"""`python -m wethink suite`: our held-out items as benchmark tables, one per image source, and their versions.
+"""Held-out items as versioned benchmark tables, one per image source.
 
-A table is a function of the drawn data alone. When a source lands, a table is added and the others keep their
-bytes, so that what was answered stays answered and only the new is asked: old and new, for every model.
+Command `python -m wethink suite`. A table is a function of the drawn data alone. A new source adds a table, and the
+others keep their bytes: stored responses stay valid, and only new items are sent to every model, old or new.
 """
 
 import base64
@@ -24,7 +24,9 @@ LETTERS = ("A", "B", "C", "D")
 
 
 def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
-    """Write `WeThink_<source>.tsv` for every source of the split, and note a new version if anything differs.
+    """Write `WeThink_<source>.tsv` for every source; return the newest version.
+
+    A version is added to `versions.json` if any table has changed.
 
     Raises:
         UserError: there are no items, or an item's image is not among the ingested ones.
@@ -54,7 +56,11 @@ def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME
 
 
 def table(items: Iterable[Record], images: ImageSet) -> str:
-    """Items as TSV text; a later item about the same image refers to the first one's row."""
+    """Render items as TSV; later items about an image refer to the first's row.
+
+    Raises:
+        UserError: the text of an item holds a tab or a line break.
+    """
     shown: dict[str, str] = {}
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")

@@ -1,8 +1,8 @@
-"""Published figures of others, for rows that are marked as such. None was measured here.
+"""Published benchmark scores of other models; none was measured here.
 
-Read off the OpenCompass boards of 30 May 2025 as the authors print them (github.com/yangjie-cv/WeThink, README);
-shares in [0, 1]. MMBench is the mean of the English and the Chinese test set, HallusionBench the mean of aAcc, fAcc
-and qAcc, OCRBench the sum over 1,000, DynaMath the worst case, WeMath Score (Strict).
+Taken from the OpenCompass boards of 30 May 2025 as the authors print them (github.com/yangjie-cv/WeThink, README);
+shares in [0, 1]. MMBench is the mean of the English and the Chinese test set, HallusionBench the mean of aAcc, fAcc and
+qAcc, OCRBench the sum over 1,000, DynaMath the worst case, WeMath Score (Strict).
 """
 
 SOURCE = "OpenCompass, 30 May 2025"

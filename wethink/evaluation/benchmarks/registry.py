@@ -1,7 +1,7 @@
-"""The benchmarks as a table: which file, which family, which figure is reported, and where its scores come from.
+"""Registry of benchmarks: table, family, reported figures and origin of the scores.
 
-Fourteen are those of the two OpenCompass boards on which WeThink stands (docs/benchmarks.md); `own` is our held-out
-suite. A benchmark whose items need a judge, or whose answers are not public, is scored by VLMEvalKit itself
+Fourteen are those of the two OpenCompass boards that list WeThink (docs/benchmarks.md); `own` is our held-out suite. A
+benchmark whose items need a judge, or whose answers are not public, is scored by VLMEvalKit itself
 (wethink/evaluation/benchmarks/vlmevalkit.py); native families need neither.
 """
 
@@ -13,7 +13,7 @@ Family = Literal["choice", "yes_no", "ocr", "own", "kit"]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One entry. `figures` names what is reported, the headline first."""
+    """One benchmark; `figures` are the reported figures, the headline first."""
 
     name: str  # the TSV's name, without `.tsv`
     title: str
@@ -25,7 +25,7 @@ class Benchmark:
     split: str | None = None  # the only value of the `split` column that the headline counts
     groups: tuple[str, ...] = ("category", "l2-category")
     published: str | None = None  # its key in wethink/evaluation/benchmarks/published_scores.py
-    missing: str = ""  # what it needs beside the TSV
+    missing: str = ""  # requirements beside the TSV
 
 
 _MC_GROUPS = ("category", "l2-category")
@@ -73,7 +73,10 @@ FAMILIES_OF_OTHERS: dict[str, Benchmark] = {  # by how a TSV's name begins, for 
 
 
 def entry_for(name: str) -> Benchmark:
-    """The entry of a TSV by its name; an unknown name is vanilla multiple choice, as in VLMEvalKit."""
+    """Return the entry of a TSV by its name.
+
+    An unknown name is plain multiple choice, as in VLMEvalKit.
+    """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
     for prefix, entry in FAMILIES_OF_OTHERS.items():

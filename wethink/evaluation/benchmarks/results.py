@@ -1,9 +1,9 @@
-"""All results as data: every run under reports/benchmarks, VLMEvalKit's result files, and the published rows.
+"""Benchmark results as data: own runs, VLMEvalKit's result files and published scores.
 
-A run counts when every item has an answer in every pass; else its row says how many are missing and no number.
-Checkpoints are compared in pairs on the same items, by a sign-flip test over what is shown; p-values are adjusted
-(Holm) over all comparisons on the page. How many runs have looked at a table is printed beside it: a table that was
-looked at often is no fresh evidence.
+A run counts when every item has an answer in every pass; else its row has the number of missing answers and no score.
+Checkpoints are compared in pairs on the same items, by a sign-flip test over clusters; p-values are adjusted (Holm)
+over all comparisons on the page. The number of runs on a table is printed beside it: a table that was evaluated often
+is no fresh evidence.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,10 @@ CONTROLS = {"blank": Pass("blank", 0.0), "shuffled": Pass("shuffled", 0.0)}
 
 
 def board(home: Path = HOME, order: Sequence[str] = ("base", "sft", "grpo"), seed: int = 0) -> dict[str, Any]:
-    """Benchmarks with their rows: those of the boards (filled or saying what is missing), then all others found."""
+    """Collect the rows of all benchmarks for the report.
+
+    Tables on no board come first, then the boards' benchmarks, each with rows or with the reason why there are none.
+    """
     found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
     names = [name for name in found if name not in BENCHMARKS] + list(BENCHMARKS)
     benchmarks = [_benchmark(home / name, entry_for(name), order, seed) for name in names]
@@ -120,7 +123,10 @@ def _row(
 
 
 def spoken(folder: Path, seed: int = 0) -> list[str]:
-    """A run's headline and its unknown verdicts, a line for each temperature; shards count as far as they are there."""
+    """Format a run's headline and unknown verdicts, a line per temperature.
+
+    Missing shards are left out.
+    """
     about = read_json(folder / "run.json")
     entry, lines = entry_for(about["benchmark"]), []
     by_pass = {one: records for one, records in _by_pass(records_of(folder)).items() if one.pixels == "true"}
@@ -143,7 +149,7 @@ def spoken(folder: Path, seed: int = 0) -> list[str]:
 def _comparison(
     entry: Benchmark, after: str, before: str, new: Sequence[Record], old: Sequence[Record], seed: int
 ) -> dict[str, Any]:
-    """Item accuracy of one run minus another's, over the items whose verdicts are known in both."""
+    """Compute one run's item accuracy minus another's, over items known in both."""
     earlier = {record["index"]: outcome(record) for record in old}
     pairs = [
         (record["cluster"], outcome(record), earlier.get(record["index"]))
@@ -160,7 +166,7 @@ def _comparison(
 
 
 def run_items(folder: Path, pixels: str = "true") -> list[Record]:
-    """A run's greedy records, by index, for drilling down.
+    """Read a run's greedy records, sorted by index.
 
     Raises:
         UserError: the folder is no run.

@@ -1,11 +1,13 @@
-"""`python -m wethink benchmark`: a benchmark table and a model → one record per item and pass, resumable and sharded.
+"""Benchmark runs: one record per item and pass, resumable and sharded.
+
+Command `python -m wethink benchmark`; it writes
 
     reports/benchmarks/<table>/<label>-<key>/run.json              what was run: model, engine, versions, budgets
                                              items-<i>of<n>.jsonl  appended as answers come
 
-The key is a hash of all that the answers depend on, so a changed setting never mixes with an old one. A killed job
-goes on where it was; a half-written last line is dropped. Passes: greedy, greedy with a blank and with another
-item's picture (what is right without seeing is no vision), and, if asked for, k samples.
+The key is a hash of all that the answers depend on, so runs of different settings never mix. A killed run resumes; a
+half-written last line is dropped. Passes: greedy, greedy with a blank and with another item's image (accuracy without
+seeing is no vision), and, if asked for, k samples.
 """
 
 import io
@@ -37,7 +39,7 @@ Pixels = Literal["true", "blank", "shuffled"]
 
 @dataclass(frozen=True)
 class Pass:
-    """One way of asking every item."""
+    """One pass over all items: image variant, temperature and sample number."""
 
     pixels: Pixels
     temperature: float
@@ -46,7 +48,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the caller chooses."""
+    """Settings that the caller chooses."""
 
     label: str
     system: System = "own"
@@ -64,7 +66,7 @@ class Settings:
 
 
 def shard_of(text: str) -> tuple[int, int]:
-    """`i/n` → (i, n), i from 1.
+    """Parse a shard `i/n` into (i, n), i from 1.
 
     Raises:
         UserError: it is not of that form.
@@ -78,7 +80,9 @@ def shard_of(text: str) -> tuple[int, int]:
 def run(
     table: Table, engine: Engine, settings: Settings, home: Path = HOME, shard: tuple[int, int] = (1, 1)
 ) -> dict[str, Any]:
-    """Ask what is not answered yet; return the folder, counts and how much of the time was not the engine's.
+    """Run the unanswered items of a shard; return folder, counts and CPU seconds.
+
+    `engine_cpu_seconds` is the engine's part of `cpu_seconds`.
 
     Raises:
         UserError: the benchmark's items need VLMEvalKit, or the label is no file name.
@@ -95,7 +99,7 @@ def run(
     started, spent = time.process_time(), 0.0
     about = describe(table, benchmark, engine, settings)
     folder = home / table.name / f"{settings.label}-{content_id(about)[:8]}"
-    write_json(folder / "run.json", about | {"table": str(table.path)})  # where it lay is no part of the key
+    write_json(folder / "run.json", about | {"table": str(table.path)})  # the path is no part of the key
     number, shards = shard
     path = folder / f"items-{number}of{shards}.jsonl"
     done = {key_of(record) for record in salvage(path)}
@@ -132,7 +136,7 @@ def run(
 
 
 def describe(table: Table, benchmark: Benchmark, engine: Engine, settings: Settings) -> dict[str, Any]:
-    """`run.json`: the same file, the same question."""
+    """Return the contents of `run.json`: all that the answers depend on."""
     chosen = asdict(settings)
     del chosen["label"], chosen["batch"]
     return {
@@ -149,7 +153,7 @@ def describe(table: Table, benchmark: Benchmark, engine: Engine, settings: Setti
 def ask(
     table: Table, item: Item, benchmark: Benchmark, one: Pass, others: dict[str, str], settings: Settings
 ) -> Query | Reply:
-    """The call for one item and pass, or the reply that says why it cannot be made."""
+    """Build the query of one item and pass, or a reply with the fault."""
     try:
         source = item.index if one.pixels != "shuffled" else others[item.index]
         pictures = [decoded(data, settings.max_pixels) for data in table.images(source)]
@@ -167,7 +171,7 @@ def ask(
 
 
 def decoded(data: bytes, max_pixels: int) -> "Image.Image":
-    """An upright RGB picture within the pixel budget.
+    """Decode an upright RGB image within the pixel budget.
 
     Raises:
         NoImage: the bytes are no usable image.
@@ -183,14 +187,17 @@ def decoded(data: bytes, max_pixels: int) -> "Image.Image":
 
 
 def blank(picture: "Image.Image") -> "Image.Image":
-    """Mid-grey of the same size."""
+    """Return a mid-grey image of the same size."""
     from PIL import Image
 
     return Image.new("RGB", picture.size, (128, 128, 128))
 
 
 def other_pictures(table: Table, seed: int) -> dict[str, str]:
-    """For every item another one that shows something else (as many pictures): a rotation of a hashed order."""
+    """Map each item to one that shows other images, equally many.
+
+    The order is hashed and rotated by one; items without such a partner are left out.
+    """
     owners: dict[int, dict[str, str]] = {}
     for item in table.items.values():
         owners.setdefault(item.pictures, {}).setdefault(item.shown, item.index)
@@ -206,7 +213,7 @@ CELLS = ("category", "l2-category", "split", "g_index", "kind", "abilities", "so
 
 
 def judge(item: Item, one: Pass, reply: Reply, benchmark: Benchmark, settings: Settings) -> Record:
-    """The record of one answer, judged by our protocol and by VLMEvalKit's."""
+    """Build the record of one answer, judged by our protocol and VLMEvalKit's."""
     record: Record = {
         "index": item.index,
         "cluster": item.get("scene") or item.shown,
@@ -232,7 +239,7 @@ def key_of(record: Record) -> tuple[str, str, float, int]:
 
 
 def salvage(path: Path) -> Iterator[Record]:
-    """The records of an unfinished file; a last line that a kill cut short is removed from it."""
+    """Yield the records of an unfinished file; cut off a half-written last line."""
     if not path.exists():
         return
     data = path.read_bytes()
@@ -242,14 +249,14 @@ def salvage(path: Path) -> Iterator[Record]:
 
 
 def records_of(folder: Path) -> list[Record]:
-    """All shards' records.
+    """Read the records of all shards.
 
     Raises:
         UserError: an item was answered twice in one pass (shards of different counts overlap).
     """
     found: dict[tuple[str, str, float, int], Record] = {}
     for path in sorted(folder.glob("items-*of*.jsonl")):
-        for line in path.read_bytes().split(b"\n")[:-1]:  # the last one may be in the making
+        for line in path.read_bytes().split(b"\n")[:-1]:  # the last line may be half-written
             record = json.loads(line)
             if key_of(record) in found:
                 raise UserError(f"{folder}: item {record['index']} is in two shards; remove the files of one division.")
@@ -258,5 +265,5 @@ def records_of(folder: Path) -> list[Record]:
 
 
 def expected(about: dict[str, Any]) -> Sequence[Pass]:
-    """The passes of a run, from its run.json."""
+    """Return the passes of a run, from its run.json."""
     return Settings(label=about["label"], **about["settings"]).passes()

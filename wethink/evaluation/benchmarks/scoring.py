@@ -1,4 +1,4 @@
-"""What is asked about an item, and what its answer is worth: one function of each per family, none of which judges.
+"""Benchmark prompts and scoring, one scorer per family, without a judge model.
 
 The prompts are VLMEvalKit's (its datasets' own, `use_custom_prompt=False`). A verdict is correct, wrong or unknown;
 unknown is for faults that do not depend on the response: a failed call, an image that cannot be read, no gold.
@@ -32,7 +32,7 @@ class Judged:
 
 
 def prompt(item: Item, benchmark: Benchmark) -> list[str | int]:
-    """The user's turn as pieces in order: text, or the number of an image (from 0).
+    """Build the user's turn as pieces: text, or the number of an image (from 0).
 
     Images come first, unless the benchmark places them in its text as `<image k>`.
     """
@@ -55,7 +55,9 @@ def _choice_prompt(item: Item) -> str:
 
 
 def score(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool = False) -> Judged:
-    """Judge one response. `lenient`: the model was never taught the tags (own suite only; the others never ask).
+    """Judge one response to an item.
+
+    `lenient` is for models that were never taught the tags; only the own suite reads it.
 
     Raises:
         UserError: the benchmark's items need VLMEvalKit.
@@ -87,7 +89,10 @@ def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol,
 
 
 def opened(options: dict[str, str], gold: str) -> tuple[dict[str, str], str]:
-    """MMMU's open questions as VLMEvalKit turns them into a choice: wherever option A is empty, to pandas at least."""
+    """Turn an open question of MMMU into a choice, as VLMEvalKit does.
+
+    A question is open if its option A is empty, also if only pandas reads it as empty.
+    """
     if "A" in options:
         return options, gold
     return {"A": gold, "B": "Other Answers"} | {k: v for k, v in options.items() if k != "B"}, (
@@ -105,7 +110,10 @@ def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol,
 
 
 def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
-    """A hit if any gold is part of the answer: without case, or for handwritten mathematics without blanks."""
+    """Score OCRBench: correct if any gold is part of the answer.
+
+    Case is ignored; in handwritten mathematics, blanks are instead.
+    """
     try:
         golds = [str(gold) for gold in ast.literal_eval(item.get("answer"))]
     except (ValueError, SyntaxError, TypeError):
@@ -127,7 +135,7 @@ def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, le
 
 
 def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
-    """The pipeline's own rules and judge: strictly in the tags, or leniently where they were never taught."""
+    """Score by the pipeline's own rules and judge, in the tags or leniently."""
     problem, gold, category, route = (item.get(name) for name in ("question", "answer", "category", "reward"))
     if lenient:
         said = format.lenient(response)

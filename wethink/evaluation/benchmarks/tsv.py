@@ -1,8 +1,8 @@
-"""Benchmark tables in VLMEvalKit's TSV format, read lazily: text at once, an image when it is asked for.
+"""Benchmark tables in VLMEvalKit's TSV format, with images read on demand.
 
-`index` and `question` are required. `image` holds a base64 file, a Python list of them, or (64 characters at
-most) the index of the row whose image it shares; `image_path` names files instead. Option columns are single
-capital letters. One pass notes where each row begins, so that memory does not grow with the pictures.
+`index` and `question` are required. `image` holds a base64 file, a Python list of them, or (64 characters at most) the
+index of the row whose image it shares; `image_path` names files instead. Option columns are single capital letters. One
+pass stores where each row begins, so memory does not grow with the images.
 """
 
 import ast
@@ -44,12 +44,15 @@ NOT_AVAILABLE = frozenset(  # cells that pandas' read_csv, and so VLMEvalKit, ta
 
 
 class NoImage(Exception):
-    """An item's image cannot be had; the message says why."""
+    """An item's image is unavailable; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One row without its image: cells by column, empty ones left out; column names in lower case but A … Z."""
+    """One row without its image: its non-empty cells by column name.
+
+    Column names are in lower case, except A … Z.
+    """
 
     index: str
     cells: Mapping[str, str]
@@ -60,16 +63,22 @@ class Item:
         return self.cells.get(column, "")
 
     def options(self, keep_not_available: bool = True) -> dict[str, str]:
-        """Option letter → text. VLMEvalKit loses options that read `None` or `N/A`; we keep them by default."""
+        """Return option letter → text.
+
+        VLMEvalKit loses options that read `None` or `N/A`; here they are kept by default.
+        """
         found = {letter: self.cells[letter] for letter in string.ascii_uppercase if letter in self.cells}
         return {k: v for k, v in found.items() if keep_not_available or v not in NOT_AVAILABLE}
 
 
 class Table:
-    """The rows of one TSV file. Rows without any image are counted in `skipped`, as VLMEvalKit leaves them out."""
+    """Rows of one TSV file; rows without any image are only counted in `skipped`.
+
+    VLMEvalKit leaves them out as well.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read all text.
+        """Read the text of all rows.
 
         Raises:
             UserError: the file is missing, is no such table, or repeats an index.
@@ -123,7 +132,7 @@ class Table:
         return len(self.items)
 
     def images(self, index: str) -> list[bytes]:
-        """The files of an item's images, in order.
+        """Read the image files of an item, in order.
 
         Raises:
             NoImage: the cell is no base64, or names no row that has an image, or a named file is missing or lies
@@ -147,7 +156,11 @@ class Table:
 
 
 def _rows(path: Path, begin: int) -> Iterator[tuple[int, list[str]]]:
-    """Rows from a byte offset on, each with the offset at which it begins."""
+    """Yield rows from a byte offset on, each with the offset at which it begins.
+
+    Raises:
+        UserError: the file is missing or is no UTF-8 table.
+    """
     csv.field_size_limit(MAX_CELL)
     position = begin
 
@@ -188,7 +201,7 @@ def _count(cell: str) -> int:
     try:
         return len(_as_list(cell))
     except NoImage:
-        return 1  # whoever asks for it is told
+        return 1  # `Table.images` raises for it
 
 
 def _decode(text: str) -> bytes:

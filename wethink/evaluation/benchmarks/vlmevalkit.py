@@ -1,7 +1,8 @@
-"""Official numbers: VLMEvalKit itself, in .venv-vlmeval, asks a served model; its result files come into our report.
+"""Official benchmark numbers: VLMEvalKit run on a served model, and its result files.
 
-The harness is a child process and is never imported here: it turns off TLS verification at import and pins its own
-packages. It gets the tables that are given to it and, where model and judge are on this machine, no way out of it.
+The harness runs in .venv-vlmeval as a child process and is never imported here: it turns off TLS verification at import
+and pins its own packages. It gets only the tables that are given to it and, if model and judge are on this machine,
+proxies that lead nowhere.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ PYTHON = Path(".venv-vlmeval/bin/python")
 FOLDER = "vlmevalkit-"  # of a benchmark's folder; the label follows
 RESAMPLES = 2000
 VERDICTS = ("hit", "correct", "score")  # columns in which the kit's files hold a verdict per item
-NOWHERE = "http://127.0.0.1:9"  # the discard port: whatever is fetched through it fails at once
+NOWHERE = "http://127.0.0.1:9"  # the discard port: every request through this proxy fails at once
 
 
 def run_official(
@@ -44,7 +45,9 @@ def run_official(
     python: Path = PYTHON,
     deadline: float = 24 * 3600.0,
 ) -> dict[str, Any]:
-    """Evaluate a served model on the tables with VLMEvalKit and copy what it wrote to `home`.
+    """Evaluate a served model with VLMEvalKit; copy its result files to `home`.
+
+    Returns the names of the copied files by table.
 
     Raises:
         UserError: the harness is not installed, a table or a key is missing, or it ends with an error.
@@ -72,7 +75,7 @@ def run_official(
     finally:
         _redact(log, [key_env, judge_key_env])
     if code != 0:
-        raise UserError(f"VLMEvalKit ended with code {code}; its last lines stand in {log}.")
+        raise UserError(f"VLMEvalKit ended with code {code}; see the end of {log}.")
     found: dict[str, Any] = {}
     for path in tables:
         target = home / path.stem / f"{FOLDER}{label}"
@@ -88,7 +91,7 @@ def run_official(
 
 
 def _run(command: Sequence[str], work: Path, environment: dict[str, str], log: Path, deadline: float) -> int:
-    """The child's exit code. Whatever ends this call, nothing that the child started is alive afterwards.
+    """Run the child and return its exit code; kill its process group in any case.
 
     Raises:
         UserError: the deadline passed.
@@ -111,7 +114,13 @@ def _run(command: Sequence[str], work: Path, environment: dict[str, str], log: P
 
 
 def _environment(data: Path, urls: Sequence[str], key: str | None, judge_key: str | None) -> dict[str, str]:
-    """The child's environment: nothing of ours but what it needs; keys by name, never on its command line."""
+    """Build the minimal environment of the child process.
+
+    API keys are named by variable and never stand on its command line.
+
+    Raises:
+        UserError: a key's variable is not set.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     for name in (key, judge_key):
         if name and not os.environ.get(name):
@@ -126,7 +135,7 @@ def _environment(data: Path, urls: Sequence[str], key: str | None, judge_key: st
 
 
 def _redact(log: Path, names: Sequence[str | None]) -> None:
-    """VLMEvalKit logs the keys that it uses."""
+    """Replace API keys in the log: VLMEvalKit writes those that it uses."""
     text = log.read_text(encoding="utf-8", errors="replace")
     for name in names:
         if name and os.environ.get(name):
@@ -140,12 +149,15 @@ def _version(python: Path) -> str:
 
 
 def official_figures(folder: Path, entry: Benchmark, seed: int) -> list[dict[str, Any]]:
-    """A row for every model that VLMEvalKit has evaluated on a benchmark, from the files it left."""
+    """Return a row for every model that VLMEvalKit has evaluated on a benchmark."""
     return [official_row(path.parent, entry, seed) for path in sorted(folder.glob(f"{FOLDER}*/about.json"))]
 
 
 def official_row(folder: Path, entry: Benchmark, seed: int) -> dict[str, Any]:
-    """Figures with intervals where the kit's files have a verdict per item; else its own number, without any."""
+    """Build a model's row from VLMEvalKit's result files.
+
+    Figures have intervals if the files hold a verdict per item; else the row has VLMEvalKit's own number without any.
+    """
     about = read_json(folder / "about.json")
     row: dict[str, Any] = {"run": folder.name, "label": about["label"], "about": about, "folder": str(folder)}
     row |= {"official": True, "groups": {}, "controls": {}}
@@ -185,7 +197,10 @@ def official_row(folder: Path, entry: Benchmark, seed: int) -> dict[str, Any]:
 
 
 def we_math_figure(items: Sequence[dict[str, str]], seed: int) -> dict[str, Any]:
-    """Score (Strict) with the interval of resampled composed problems (half points included)."""
+    """Estimate Score (Strict); the bootstrap resamples composed problems.
+
+    Half points count.
+    """
     from wethink.common.statistics import cluster_bootstrap
 
     found = we_math(items)
@@ -198,7 +213,10 @@ def we_math_figure(items: Sequence[dict[str, str]], seed: int) -> dict[str, Any]
 
 
 def judged_items(folder: Path) -> list[dict[str, str]] | None:
-    """The rows of the file that holds a verdict per item, each with its `verdict`; None if there is no such file."""
+    """Read the rows of the file with a verdict per item; None if there is none.
+
+    Each row gets its `verdict`.
+    """
     for path in sorted(folder.glob("*.tsv"), key=lambda path: (-len(path.name), path.name)):
         csv.field_size_limit(MAX_CELL)
         with path.open(encoding="utf-8", newline="") as handle:
@@ -210,7 +228,7 @@ def judged_items(folder: Path) -> list[dict[str, str]] | None:
 
 
 def printed_number(folder: Path, entry: Benchmark) -> dict[str, Any] | None:
-    """The overall figure that the kit itself printed, as a share in [0, 1]."""
+    """Read VLMEvalKit's own overall figure as a share in [0, 1], None if absent."""
     for path in sorted(folder.glob("*_score.json")):
         score = read_json(path)
         if "Final Score" in score:

@@ -1,10 +1,10 @@
-"""`python -m wethink calibrate FILE`: how far the judge can be trusted, on answers that people have graded.
+"""Judge calibration on human-graded answers: `python -m wethink calibrate FILE`.
 
 FILE has JSON lines with `problem`, `gold`, `answer` and `tier` (correct, partial or incorrect). Printed and written
 to reports/calibration.json: agreement and Cohen's kappa, the confusion of tiers, and two biases: by length (the mean
-of judged minus true score in each third of the answers' lengths) and by position (what changes when candidate and
-reference change places; for the lexical judge, when its two texts do). A model's replies that are no verdict count as
-incorrect, and are counted: else a judge that cannot be read would look like a strict one.
+of judged minus true score in each third of the answers' lengths) and by position (the change when candidate and
+reference swap places; for the lexical judge, its two texts). A model's replies that are no verdict count as incorrect
+and are reported: otherwise a malfunctioning judge would pass for a strict one.
 """
 
 import math
@@ -26,7 +26,7 @@ def calibrate(path: Path, params: Params, out: Path) -> dict[str, Any]:
     """Judge a labelled file in both orders, print the figures and write them to `out`.
 
     Raises:
-        UserError: the file is missing, empty or no labelled set; the judge cannot be asked.
+        UserError: the file is missing, empty or no labelled set; the judge is unavailable.
     """
     rows = list(read_jsonl(path, f"name a file of JSON lines with {', '.join(KEYS)}"))
     for number, row in enumerate(rows, start=1):
@@ -59,7 +59,16 @@ def _lexical(asked: Sequence[Asked]) -> Callable[[bool], list[Verdict]]:
 def measures(
     truth: Sequence[str], found: Sequence[Verdict], swapped: Sequence[Verdict], lengths: Sequence[int]
 ) -> dict[str, Any]:
-    """Agreement, confusion and biases of judged verdicts against true tiers; unknown ones are counted apart."""
+    """Compute agreement, confusion and biases of verdicts against true tiers.
+
+    Unknown verdicts are counted separately.
+
+    Args:
+        truth: the tiers that people gave.
+        found: the judge's verdicts.
+        swapped: its verdicts with candidate and reference swapped.
+        lengths: the answers' lengths, in characters.
+    """
     known = [i for i, verdict in enumerate(found) if verdict.score is not None]
     confusion = {tier: dict.fromkeys([*TIERS, "unknown"], 0) for tier in TIERS}
     for tier, verdict in zip(truth, found, strict=True):
@@ -99,12 +108,12 @@ def _thirds(order: list[int]) -> list[list[int]]:
 
 
 def _bias(truth: Sequence[str], found: Sequence[Verdict], places: Sequence[int]) -> float:
-    """Mean of judged minus true score: above 0 is lenient."""
+    """Return the mean of judged minus true score; above 0 is lenient."""
     return sum((found[i].score or 0.0) - TIERS[truth[i]] for i in places) / max(1, len(places))
 
 
 def _share(flags: Sequence[bool]) -> dict[str, float | int]:
-    """A share with its 95 % Wilson interval."""
+    """Return a share with its 95 % Wilson interval."""
     n = len(flags)
     if n == 0:
         return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
@@ -115,7 +124,7 @@ def _share(flags: Sequence[bool]) -> dict[str, float | int]:
 
 
 def _kappa(pairs: Sequence[tuple[str, str]]) -> float:
-    """Cohen's kappa: agreement beyond what the two distributions would give by chance."""
+    """Return Cohen's kappa, the agreement beyond chance."""
     if not pairs:
         return 0.0
     n = len(pairs)
@@ -131,7 +140,7 @@ def _interval(entry: dict[str, Any]) -> str:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Format the figures as text."""
     columns = [*TIERS, "unknown"]
     lines = [
         f"judge: {figures['judge']}, {figures['n']} graded answers, {figures['unknown']:.1%} unknown",

@@ -1,9 +1,9 @@
-"""The embedded lexical judge of descriptive answers (DES): a stand-in for the paper's model judge.
+"""Lexical judge of descriptive answers (DES), a model-free stand-in for the paper's model judge.
 
-An answer and its gold are read as ordered lists of comma-separated facts. The share of facts that are right
-is the longest common subsequence over the longer list, so that left-out, invented and swapped facts all cost.
-Declared tiers: all facts right 1, at least half of them 0.5, else 0. It reads words, not meaning: a true
-paraphrase scores 0, which suits the short facts of the drawn images and nothing beyond them.
+An answer and its gold are read as ordered lists of comma-separated facts. The share of right facts is the length of
+the longest common subsequence over that of the longer list, so missing, invented and swapped facts all cost.
+Tiers: all facts right 1, at least half of them 0.5, else 0. It compares words, not meaning: a true paraphrase
+scores 0. It is meant only for the short facts of the drawn images.
 """
 
 import re
@@ -37,7 +37,7 @@ def judge(answer: str, gold: str) -> Verdict:
 
 @lru_cache(maxsize=4096)
 def facts(text: str) -> tuple[str, ...]:
-    """The facts of a description: without case, articles, "and" and repeated spaces.
+    """Split a description into facts, without case, articles, "and" and extra spaces.
 
     >>> facts("A red circle, and the blue star.")
     ('red circle', 'blue star')
@@ -48,7 +48,7 @@ def facts(text: str) -> tuple[str, ...]:
 
 
 def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
-    """Length of the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     row = [0] * (len(right) + 1)
     for one in left:
         before = 0

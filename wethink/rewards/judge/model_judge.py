@@ -1,12 +1,11 @@
-"""The model judge of descriptive answers: a rubric with discrete tiers, asked over any chat-completions endpoint.
+"""Model judge of descriptive answers: a rubric with discrete tiers over a chat-completions endpoint.
 
-The judge sees the question, the gold and the extracted answer, never the thinking. Each is a JSON string between
-tags in which neither `<` nor anything invisible can occur, so that no answer can leave its place or hide in it. Its
-reply must be exactly one verdict; anything else is none. Answers of the judge are stored by the content of the
-question: the same one is paid for once.
+The prompt holds the question, the gold and the extracted answer, never the thinking. Each is a JSON string between
+tags, with `<` and invisible characters escaped, so that an answer cannot inject tags or hide text. A reply must be
+exactly one verdict. The judge's responses are stored by request: equal requests are billed once.
 
-Only what no response can cause is unknown: an endpoint that is down, busy or misconfigured. A judge that refuses,
-rambles or is cut off on an answer makes that answer wrong.
+A verdict is unknown only for faults that no response can cause: an endpoint that is down, busy or misconfigured. If
+the judge refuses an answer, gives no verdict or is cut off, the answer is wrong.
 """
 
 import asyncio
@@ -42,7 +41,11 @@ Asked = tuple[str, str, str]  # problem, gold, answer
 
 
 def prompt(problem: str, gold: str, answer: str, swapped: bool = False) -> str:
-    """What the judge is shown; `swapped` puts the candidate before the reference, to measure what the order does."""
+    """Build the judge's user prompt.
+
+    Args:
+        swapped: put the candidate before the reference, to measure position bias.
+    """
     parts = [("question", problem), ("reference", gold), ("candidate", answer)]
     if swapped:
         parts[1], parts[2] = parts[2], parts[1]
@@ -50,25 +53,25 @@ def prompt(problem: str, gold: str, answer: str, swapped: bool = False) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A JSON string in which no tag can begin and nothing is invisible."""
+    """Encode text as JSON with `<`, `>`, `&` and invisible characters escaped."""
 
     def safe(char: str) -> str:
         if char in "<>&" or unicodedata.category(char) in (*UNSEEN, "Zl", "Zp"):
             return json.dumps(char)[1:-1] if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"
         return char
 
-    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
+    text = text.encode("utf-8", "replace").decode()  # UTF-8 cannot encode a lone surrogate
     return "".join(map(safe, json.dumps(text, ensure_ascii=False)))
 
 
 def shown(text: str) -> str:
-    """The candidate that a prompt holds: what `prompt` wrote, read back."""
+    """Extract the candidate from a text written by `prompt`."""
     inside = text.partition("<candidate>")[2].partition("</candidate>")[0]
     return str(json.loads(inside))
 
 
 def read_reply(text: str) -> float | None:
-    """The score of a judge's reply, or None if it is anything but one verdict.
+    """Return the score of a judge's reply, or None if it is not exactly one verdict.
 
     >>> read_reply('{"tier": "partial"}'), read_reply('The verdict is {"tier": "correct"}')
     (0.5, None)
@@ -86,10 +89,17 @@ def read_reply(text: str) -> float | None:
 
 
 class Judge:
-    """Asks the judge many questions at once, and remembers its verdicts. Close it when done."""
+    """Client of the judge's endpoint; it sends concurrently and caches verdicts.
+
+    Close it after use.
+    """
 
     def __init__(self, config: JudgeConfig, endpoints: Mapping[str, Endpoint], store: Path, processes: int = 1) -> None:
-        """`processes`: how many share the endpoint.
+        """Open the response store; the endpoint is connected at the first request.
+
+        Args:
+            store: path of the response store.
+            processes: number of processes that share the endpoint's concurrency.
 
         Raises:
             UserError: the judge's endpoint is not one of `endpoints`.
@@ -107,7 +117,7 @@ class Judge:
         self._chat: Chat | None = None
         self._known: dict[tuple[Asked, bool], Verdict] = {}
         self._answered = False
-        self.replies = self.unread = 0  # how many came, votes and stored ones included; how many were no verdict
+        self.replies = self.unread = 0  # replies, with votes and stored ones; those that are no verdict
 
     def close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -115,10 +125,10 @@ class Judge:
         self._store.__exit__()
 
     def ask(self, asked: Sequence[Asked], swapped: bool = False) -> list[Verdict]:
-        """One verdict for each question, in order; questions go out together.
+        """Return one verdict per question, in order; requests are concurrent.
 
         Raises:
-            UserError: nothing will succeed (no key, a wrong model, an endpoint that has been down for long).
+            UserError: no request can succeed (no key, a wrong model, an endpoint that has been down for long).
         """
         todo = [one for one in dict.fromkeys(asked) if (one, swapped) not in self._known and _fault(one) is None]
         if todo:
@@ -164,7 +174,7 @@ class Judge:
         try:
             answer = await self._chat.ask(request)
         except Unavailable as error:
-            # Once the judge has answered anything, a lasting refusal of one request is about what that request holds.
+            # After any reply of the judge, a permanent error of one request is due to that request's content.
             if error.retryable or not self._answered:
                 return unknown(f"the judge is unavailable: {error.reason}")
             self._count(read=False)
@@ -179,7 +189,7 @@ class Judge:
 
 
 def verdict_of(answer: Answer) -> Verdict:
-    """What a judge's reply says about the answer that it was shown; only a full score is `correct`."""
+    """Convert a judge's reply to a verdict; only a full score is `correct`."""
     if answer.finish != "stop":
         return wrong(
             {"refusal": "the judge refuses", "length": "the judge's reply is cut off"}.get(answer.finish, answer.finish)
@@ -195,7 +205,10 @@ def _tier(score: float) -> str:
 
 
 def _fault(asked: Asked) -> Verdict | None:
-    """What needs no judge: a row that cannot be judged, an answer that is empty or too long."""
+    """Return the verdict of a question that needs no judge, or None.
+
+    A gold that is empty or too long is unknown; an answer that is empty or too long is wrong.
+    """
     _, gold, answer = asked
     if not gold.strip() or len(gold) > MAX_CHARS:
         return unknown("gold is empty" if not gold.strip() else f"gold longer than {MAX_CHARS} characters")
@@ -208,13 +221,13 @@ _connected: Judge | None = None  # this process's judge, while a stage runs that
 
 
 def current() -> Judge | None:
-    """The judge that `judge_connection` has opened in this process."""
+    """Return the judge that `judge_connection` has opened in this process, or None."""
     return _connected
 
 
 @contextmanager
 def judge_connection(rewards: Rewards, launch: Launch) -> Iterator[Judge | None]:
-    """Open the judge that params.yaml names for as long as the block runs; the lexical judge needs none."""
+    """Connect the configured judge during the block; yield None for the lexical judge."""
     global _connected
     if rewards.judge == "lexical":
         yield None

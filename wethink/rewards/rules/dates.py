@@ -1,13 +1,13 @@
-"""Dates and clock times, read whole.
+"""Parser of dates and clock times.
 
-A numeric date with slashes is month first unless that is no date; with dots, day first.
+A numeric date with slashes is month first, unless that is no valid date; with dots it is day first.
 """
 
 import re
 from datetime import date
 from functools import lru_cache
 
-Day = tuple[int | None, int, int | None]  # year, month, day; what is not said is None
+Day = tuple[int | None, int, int | None]  # year, month, day; None if absent
 
 _MONTHS: tuple[str, ...] = ("january", "february", "march", "april", "may", "june", "july")
 _MONTHS += ("august", "september", "october", "november", "december")
@@ -39,7 +39,7 @@ _CLOCK = re.compile(
 
 @lru_cache(maxsize=4096)
 def read_date(text: str) -> Day | None:
-    """The date that a whole text is, or None.
+    """Parse a whole text as a date; None if it is none.
 
     >>> read_date("Tuesday, March 5th, 2024"), read_date("5 March"), read_date("2024-03"), read_date("March 35")
     ((2024, 3, 5), (None, 3, 5), (2024, 3, None), None)
@@ -76,7 +76,9 @@ def _real(year: int | None, month: int, day: int | None, weekday: str | None = N
 
 @lru_cache(maxsize=4096)
 def read_clock(text: str) -> frozenset[int] | None:
-    """The seconds since midnight that a clock time may mean (two, where am or pm is not said), or None.
+    """Parse a clock time to its possible seconds since midnight; None if it is none.
+
+    Without am or pm a time may have two readings.
 
     >>> sorted(read_clock("3:45 pm")), sorted(read_clock("7 o'clock")), read_clock("15:45 am")
     ([56700], [25200, 68400], None)

@@ -1,10 +1,9 @@
-r"""Expressions: equal in value, whatever their form, as math-verify finds it in a child process that can be killed.
+r"""Equality of mathematical expressions by value, with math-verify in a child process.
 
-Before it is asked, cheap checks: the same expression in another spelling is correct at once, and what is no
-expression, has other variables, only repeats the problem, or is too large to be written by someone who has
-the answer (towers, deep nesting, long digits) is wrong at once. A comparison has a deadline in processor time;
-running into it is the response's doing, hence wrong, and counted (`Comparer.timeouts`). If the child itself fails,
-nothing is known.
+Cheap checks come first: the same expression in another spelling is correct; an answer that is no expression, has
+other variables, repeats the problem or is too large (towers of powers, deep nesting, many digits) is wrong. A
+comparison has a deadline in processor time; the response causes a timeout, so it is wrong, and counted
+(`Comparer.timeouts`). If the child itself fails, the verdict is unknown.
 """
 
 import re
@@ -85,7 +84,7 @@ _OPERATOR = re.compile(r"\\(?!pi\b)[A-Za-z]|[+*/^=<>|]|-(?=.)|^[0-9.]+ ?[A-Za-z(
 
 
 def latex(text: str) -> str | None:
-    r"""An expression as LaTeX in one spelling, or None if the text is none.
+    r"""Convert an expression to LaTeX in one spelling; None if the text is none.
 
     >>> latex("2*sqrt(3)"), latex("x^2 + 1"), latex("3 or 4")
     ('2\\cdot \\sqrt{3}', 'x^2 + 1', None)
@@ -122,7 +121,7 @@ def _known(token: str) -> bool:
 
 
 def is_expression(text: str) -> bool:
-    r"""Whether a text is written as an expression (a number or a word is none).
+    r"""Return whether a text is an expression; a number or a word is none.
 
     >>> is_expression(r"2\sqrt{3}"), is_expression("x^2+1"), is_expression("T-shirt"), is_expression("x")
     (True, True, False, False)
@@ -132,7 +131,7 @@ def is_expression(text: str) -> bool:
 
 
 def excess(expression: str) -> str | None:
-    """Why an expression is too large to be compared, or None."""
+    """Return why an expression is too large to compare, or None."""
     depth = deepest = 0
     for char in expression:
         depth += (char in "({[") - (char in ")}]")
@@ -152,7 +151,10 @@ def excess(expression: str) -> str | None:
 
 
 def spelling(expression: str) -> str:
-    r"""An expression without what changes nothing: spaces, `\left`, braces around one sign, how fractions are spelt."""
+    r"""Normalise the spelling of a LaTeX expression.
+
+    Spaces, `\left`, braces around one character and variants of `\frac` make no difference.
+    """
     text = (
         re.sub(r"\\(?:left|right|quad)(?![A-Za-z])", "", expression)
         .replace(r"\dfrac", r"\frac")
@@ -163,7 +165,10 @@ def spelling(expression: str) -> str:
 
 
 def verify_expression(answer: str, gold: str, problem: str) -> Verdict:
-    """Compare an answer with a gold that `readable` accepts; both as `text.plain` leaves them."""
+    """Compare an answer with a gold that `readable` accepts.
+
+    Both are normalised by `normalize.plain`.
+    """
     mine, theirs = latex(answer.rstrip(".")), latex(gold.rstrip("."))
     if mine is None or theirs is None or not any(char.isalnum() for char in mine):
         return wrong("not an expression")
@@ -196,7 +201,7 @@ def _spelling_of_problem(problem: str) -> str:
 
 
 def _brackets_fit(expression: str) -> bool:
-    """Braces and brackets in order; intervals may mix the latter: `(2, 3]`."""
+    """Return whether brackets match; intervals may mix them: `(2, 3]`."""
     return balanced(expression) or ("," in expression and balanced(re.sub(r"[\[\]()]", "", expression)))
 
 
@@ -206,7 +211,7 @@ def _variables(expression: str) -> set[str]:
 
 
 def readable(gold: str) -> bool | None:
-    """Whether math-verify can read a gold, so that answers can be compared with it; None if it cannot be asked."""
+    """Return whether math-verify can parse a gold; None if the child is unavailable."""
     found = latex(gold.rstrip("."))
     if found is None or not _brackets_fit(found) or excess(found):
         return False
@@ -220,9 +225,9 @@ def readable(gold: str) -> bool | None:
 def _readable(expression: str) -> bool:
     reply = COMPARER.ask(expression, None)
     if reply.get("fault") == "unavailable":
-        raise _Unavailable  # not to be remembered
+        raise _Unavailable  # an exception is not cached
     return bool(reply.get("equal"))
 
 
 class _Unavailable(Exception):
-    """The child process could not be started, or gave no reply."""
+    """The child process did not start or gave no reply."""

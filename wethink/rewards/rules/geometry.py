@@ -1,9 +1,9 @@
-"""Boxes and points in an image: graded by their overlap and by their distance.
+"""Graded scores of bounding boxes (IoU) and points (distance).
 
 A box scores its intersection over union with the gold. A point scores 1 − distance / radius, at least 0, where
 the radius is a twentieth of the scale: 1 if the gold's coordinates are shares of the image (all at most 1), else
-1000 (pixels of a usual image, or thousandths, as Qwen's models write them). From 0.5 on they count as correct.
-Coordinates are compared as they are written; shares and pixels are not converted into each other.
+1000 (pixels of a usual image, or thousandths, as Qwen's models write them). Scores from 0.5 count as correct.
+Coordinates are compared as written; shares and pixels are not converted into each other.
 """
 
 import math
@@ -28,7 +28,9 @@ _LEFT_OVER = re.compile(
 
 
 def kind(problem: str, gold: str) -> Literal["box", "point"] | None:
-    """What a row asks for: its gold is written as one, and its problem (or the gold itself) says so.
+    """Return whether a row asks for a box or a point, or None.
+
+    The gold must have that form, and the problem or the gold must name it.
 
     >>> kind("Give the bounding box of the car.", "[1, 2, 3, 4]"), kind("Name the numbers.", "[1, 2, 3, 4]")
     ('box', None)
@@ -42,7 +44,7 @@ def kind(problem: str, gold: str) -> Literal["box", "point"] | None:
 
 @lru_cache(maxsize=4096)
 def _numbers(text: str, count: int) -> tuple[float, ...] | None:
-    """The `count` numbers that a whole text consists of, in any of the usual notations, or None."""
+    """Parse a whole text as `count` coordinates in a usual notation, else None."""
     if len(text) > 400:
         return None
     text = _NAMES.sub(" ", text)
@@ -58,7 +60,7 @@ def _box(text: str) -> tuple[float, ...] | None:
 
 
 def verify_box(answer: str, gold: str) -> Verdict:
-    """Intersection over union with the gold, which must be a box (`kind`).
+    """Score a box by its intersection over union with the gold, a box by `kind`.
 
     >>> verify_box("[0, 0, 10, 5]", "[0, 0, 10, 10]").score
     0.5
@@ -71,7 +73,7 @@ def verify_box(answer: str, gold: str) -> Verdict:
 
 
 def iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Intersection over union of two boxes (left, top, right, bottom)."""
+    """Return the intersection over union of two boxes (left, top, right, bottom)."""
     wide = min(one[2], other[2]) - max(one[0], other[0])
     high = min(one[3], other[3]) - max(one[1], other[1])
     common = max(0.0, wide) * max(0.0, high)
@@ -80,7 +82,7 @@ def iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 def verify_point(answer: str, gold: str) -> Verdict:
-    """One minus the distance to the gold over the radius; the gold must be a point (`kind`).
+    """Score a point by 1 − distance / radius to the gold, a point by `kind`.
 
     >>> verify_point("(420, 320)", "[420, 310]").score
     0.8

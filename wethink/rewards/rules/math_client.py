@@ -1,7 +1,7 @@
-"""The child process in which expressions are compared: one that lives long, is killed at a fault and started again.
+"""Client of the math-verify child process: start, requests over pipes, restart after a fault.
 
-A plain child with pipes works wherever this is called from: the main thread or another, under pytest, in a training
-rank. Nothing heavy is imported here; SymPy lives in the child (`symbolic`).
+A plain child with pipes works in any thread, under pytest and in a training rank. SymPy is imported only in the
+child (`math_worker`).
 """
 
 import contextlib
@@ -17,15 +17,18 @@ import time
 from wethink.rewards.rules import math_worker
 
 SECONDS = 2.0  # of processor time for one comparison
-PATIENCE = 120.0  # seconds of wall time for a reply; longer means that the machine, not the response, is at fault
+PATIENCE = 120.0  # seconds of wall time for a reply; a longer wait is the machine's fault, not the response's
 
 
 class _NoReply(Exception):
-    """The child could not be started, or did not answer."""
+    """The child did not start or did not answer."""
 
 
 class Comparer:
-    """The child process of this process: started at the first question, again after a fault, one question at a time."""
+    """Client of one child process, which takes one request at a time.
+
+    The child starts at the first request and again after a fault or a fork.
+    """
 
     def __init__(self, seconds: float = SECONDS, patience: float = PATIENCE) -> None:
         self._seconds, self._patience = seconds, patience
@@ -35,10 +38,14 @@ class Comparer:
         self.asked = self.timeouts = self.failures = 0
 
     def ask(self, gold: str, answer: str | None) -> dict[str, object]:
-        """`{"equal": bool}` or `{"fault": reason}`; a fault of the machinery is 'unavailable'."""
+        """Compare two LaTeX expressions; with None, check that the gold can be parsed.
+
+        Returns:
+            `{"equal": bool}` or `{"fault": reason}`; the reason is 'unavailable' if the child fails twice.
+        """
         with self._lock:
             self.asked += 1
-            for _ in range(2):  # a child that died between two questions is no news
+            for _ in range(2):  # the child may have died since the last request
                 try:
                     reply = self._exchange(json.dumps({"gold": gold, "answer": answer}).encode() + b"\n")
                 except (OSError, ValueError, _NoReply):
@@ -56,7 +63,7 @@ class Comparer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for us; the child ends when its input does
+                start_new_session=True,  # Ctrl-C goes to the parent only; the child ends at the end of its input
             )
             self._owner = os.getpid()
         assert self._child.stdin and self._child.stdout
@@ -74,7 +81,7 @@ class Comparer:
         return found
 
     def close(self) -> None:
-        """Let the child end: it does when its input ends."""
+        """Close the child's input and wait for its end; kill it if it stays."""
         if self._child is not None and self._owner == os.getpid() and self._child.stdin:
             self._child.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -83,7 +90,7 @@ class Comparer:
         self.stop()
 
     def stop(self) -> None:
-        """Kill the child, worker and all. The next question starts another one."""
+        """Kill the child and its worker; the next request starts another."""
         child, self._child = self._child, None
         if child is None or self._owner != os.getpid():
             return

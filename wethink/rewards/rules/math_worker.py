@@ -1,12 +1,11 @@
-"""The child process that compares expressions with math-verify: `python -P symbolic.py SECONDS`, JSON lines in and out.
+"""Worker process that compares expressions with math-verify: `python -P math_worker.py SECONDS`.
 
-A process forks a worker and forks the next one when it dies, so that a restart costs milliseconds instead of
-another import of SymPy. The deadline of a request is processor time and is kept by the kernel (SIGPROF): it ends
-a worker in the middle of anything, and a busy machine does not shorten it. Started by `mathematics` and nobody
-else; not imported by the package.
+The main process forks a worker and forks another when it dies, so a restart costs milliseconds instead of an import
+of SymPy. The kernel enforces the deadline of a request, in processor time (SIGPROF): it can interrupt any code, and a
+busy machine does not shorten it. Only `math_client` starts this script and imports it, for its path.
 
-Requests: `{"gold": LaTeX, "answer": LaTeX or null}`; null asks whether the gold can be read. Replies:
-`{"equal": bool}`, or `{"fault": "timeout" | "died" | what went wrong}`.
+Standard input has requests as JSON lines, `{"gold": LaTeX, "answer": LaTeX or null}`; null asks whether the gold can
+be parsed. Standard output has replies, `{"equal": bool}` or `{"fault": "timeout" | "died" | name of an exception}`.
 """
 
 import json
@@ -24,7 +23,7 @@ def main(seconds: float) -> None:
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libraries may print
     logging.disable(logging.CRITICAL)
-    compare("x", "x")  # imports, and what SymPy sets up at its first use
+    compare("x", "x")  # imports SymPy and runs its set-up
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     busy = mmap.mmap(-1, 1)  # shared with the worker: whether a request awaits its reply
     while True:
@@ -34,14 +33,14 @@ def main(seconds: float) -> None:
             os._exit(0)
         _, status = os.waitpid(worker, 0)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
-            return  # whoever asks has gone
+            return  # the parent has closed the input
         if busy[0]:
             timed_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
             send(replies, busy, {"fault": "timeout" if timed_out else "died"})
 
 
 def serve(replies: int, busy: mmap.mmap, seconds: float) -> None:
-    """Answer requests until there are no more; dies by SIGPROF when one takes too long."""
+    """Answer requests until the input ends; SIGPROF kills the process at the deadline."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     while line := read_line():
         busy[0] = 1
@@ -56,7 +55,8 @@ def serve(replies: int, busy: mmap.mmap, seconds: float) -> None:
 
 
 def read_line() -> bytes:
-    """One line of the standard input, unbuffered: a worker that dies must take no request with it."""
+    """Read one line of standard input, unbuffered; empty at its end."""
+    # A buffer would lose further requests with a worker that dies.
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(0, 65536)
@@ -72,11 +72,11 @@ def send(replies: int, busy: mmap.mmap, reply: dict[str, object]) -> None:
 
 
 def compare(gold: str, answer: str | None) -> bool:
-    """Whether two expressions are equal; with None, whether the gold is one."""
+    """Return whether two expressions are equal; with None, whether the gold is one."""
     from math_verify import LatexExtractionConfig, parse, verify
 
     def read(text: str) -> list[object]:
-        # Its own time limits are signals of the main thread; ours is the kernel's. The whole text is the expression.
+        # No time limits of math-verify, which use signals in the main thread: SIGPROF is the deadline.
         found = parse(
             f"${text}$",
             extraction_config=[LatexExtractionConfig()],

@@ -1,15 +1,14 @@
-r"""Normal forms of text: what is left of an answer without its dress, and what is equal without case and articles.
+r"""Text normalisation of answers: markup, Unicode folding, word forms, invisible characters.
 
-An answer comes dressed: in Markdown, in LaTeX (`\boxed{}`, `\text{}`, `$…$`), behind "the answer is", with
-other dashes, digits and spaces. Unicode is folded with care, for its compatibility forms change values:
-2² must not become 22, nor 1½ 11/2. Characters that cannot be seen have no place in an answer.
+Markup is Markdown, LaTeX (`\boxed{}`, `\text{}`, `$…$`) and phrases such as "the answer is". Unicode is not folded
+by NFKC alone, which changes values: 2² must not become 22, nor 1½ 11/2.
 """
 
 import re
 import unicodedata
 
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, private, unassigned
-_BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols that show nothing
+_BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols without a visible glyph
 
 _DASHES = str.maketrans({**dict.fromkeys("−–—‒‐‑⁃", "-"), **dict.fromkeys("’‘ʼ", "'"), **dict.fromkeys("“”„", '"')})
 _SUPERSCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
@@ -18,7 +17,7 @@ _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 
 _WRAPPED = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|mathrm|mathbf|mathit|emph)\s*\{")
 _MATHS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
-_LATEX = (  # spacing and escapes that mean the same without LaTeX
+_LATEX = (  # spacing and escapes with a plain-text equivalent
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[,;:! ]|\\(?:quad|qquad)\b"), " "),
     (re.compile(r"(?<=[\w.}])~(?=\s*[\w\\])"), " "),
@@ -41,7 +40,7 @@ _SURE = re.compile(r"(?<=[a-z)])!+$", re.IGNORECASE)  # 3! is a factorial, "Yes!
 
 
 def unseen(text: str) -> set[str]:
-    """The characters of a text that show nothing, other than white space.
+    """Return the invisible characters of a text, other than white space.
 
     >>> unseen("3\\u200b4") == {"\\u200b"}
     True
@@ -56,12 +55,12 @@ def unseen(text: str) -> set[str]:
 
 
 def shows(text: str) -> bool:
-    """Whether anything in a text can be seen."""
+    """Return whether a text has a visible character."""
     return any(not char.isspace() and not unseen(char) for char in text)
 
 
 def fold(text: str) -> str:
-    """One kind of digits, dashes, quotes and spaces; line ends are kept.
+    """Unify digits, dashes, quotes and spaces; keep line ends.
 
     >>> fold("m², 1½ and −３")
     'm^2, 1 1/2 and -3'
@@ -75,13 +74,13 @@ def fold(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""An answer on one line, without its dress.
+    r"""Return an answer on one line, without markup and announcing phrases.
 
     >>> plain(r"The answer is: **$\boxed{\text{red}}$**")
     'red'
     """
     text = " ".join(fold(text).split())
-    for _ in range(8):  # each layer of dress; more of them is no answer but a game
+    for _ in range(8):  # one layer of markup each; honest answers have fewer
         bare = _undress(text.strip(_QUOTES))
         if bare == text:
             break
@@ -119,7 +118,7 @@ def _unwrap_words(text: str) -> str:
 
 
 def _closing(text: str, start: int) -> int:
-    """The place of the brace that closes one opened before `start`, or -1."""
+    """Return the index of the brace that closes the one before `start`, or -1."""
     depth = 1
     for place in range(start, len(text)):
         depth += (text[place] == "{") - (text[place] == "}")
@@ -129,7 +128,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def bare(text: str) -> str:
-    """Without brackets around the whole, dollar signs of mathematics and a final full stop."""
+    """Strip outer brackets, dollar signs and final full stops."""
     text = _SURE.sub("", text.strip().rstrip(".")).strip()
     for left, right in ("[]", "()", "{}", "$$"):
         if len(text) > 1 and text[0] == left and text[-1] == right and _paired(text):
@@ -138,12 +137,12 @@ def bare(text: str) -> str:
 
 
 def _paired(text: str) -> bool:
-    """Whether the first bracket is closed by the last one: `(a)`, but not `(a)(b)`."""
+    """Return whether the last bracket closes the first: `(a)`, but not `(a)(b)`."""
     return text[0] not in text[1:-1] or text[0] == "$" or balanced(text[1:-1])
 
 
 def balanced(text: str) -> bool:
-    """Whether every bracket is closed by one of its kind, in order."""
+    """Return whether every bracket is closed by one of its kind, in order."""
     opened = []
     for char in text:
         if char in "([{":
@@ -154,7 +153,9 @@ def balanced(text: str) -> bool:
 
 
 def word_form(text: str) -> str:
-    """A text without case, articles, outer punctuation, inner hyphens and stops, and repeated spaces.
+    """Return a text's form for comparison of words.
+
+    It has no case, articles, outer punctuation, inner hyphens and stops, and no repeated spaces.
 
     >>> word_form("The  T-shirt.") == word_form("a t shirt")
     True

@@ -1,4 +1,4 @@
-"""Multiple choice: the options that a problem lists, and the ones that an answer names."""
+"""Multiple choice: parser of a problem's options and of the options that an answer names."""
 
 import re
 from functools import lru_cache
@@ -14,7 +14,7 @@ _SEVERAL = re.compile(r"\s*(?:,\s*and\b|[,;&]|\band\b)\s*|\s+")
 
 @lru_cache(maxsize=4096)
 def options(problem: str) -> dict[str, str]:
-    """The options that a problem lists, letter → text; empty if it lists none.
+    """Parse the options of a problem, letter → text; empty if it lists none.
 
     Marked letters (`A.`, `(A)`, `A:`) win over bare ones; of several runs A, B, … the last counts,
     as a sentence of the question may begin with the article "A".
@@ -40,12 +40,14 @@ def options(problem: str) -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def _forms(problem: str) -> dict[str, str]:
-    """The options of a problem in the form in which texts are compared."""
+    """Return the options of a problem as word forms."""
     return {letter: word_form(plain(text)) for letter, text in options(problem).items()}
 
 
 def choose(answer: str, problem: str) -> str | None:
-    """The letter of the one option that an answer names, or None (none, several, or a letter with another's text).
+    """Return the letter of the single option that an answer names, or None.
+
+    None: it names no option or several, or a letter with another option's text.
 
     >>> [choose(answer, "Which? A red B blue") for answer in ("(b)", "blue", "A or B")]
     ['B', 'B', None]
@@ -67,7 +69,9 @@ def choose(answer: str, problem: str) -> str | None:
 
 
 def choose_several(answer: str, problem: str) -> frozenset[str] | None:
-    """The letters of two or more different options, in any order, or None; the problem must list options.
+    """Return the letters if an answer names two or more different options, or None.
+
+    Their order does not matter; the problem must list options.
 
     >>> sorted(choose_several("B, A and D", "Which? A. 2 B. 3 C. 4 D. 5"))
     ['A', 'B', 'D']
@@ -84,13 +88,13 @@ def choose_several(answer: str, problem: str) -> frozenset[str] | None:
 
 @lru_cache(maxsize=4096)
 def expected(gold: str, problem: str) -> frozenset[str] | None:
-    """The letters that a gold names: of one option, or of several; None if it names none of the problem's."""
+    """Return the letters of the options that a gold names, or None."""
     letter = choose(gold, problem)
     return frozenset(letter) if letter else choose_several(gold, problem)
 
 
 def verify_option(answer: str, gold: str, problem: str) -> Verdict:
-    """Check a choice; the gold must name an option (`expected`)."""
+    """Check a multiple-choice answer; `expected` must accept the gold."""
     wanted = expected(gold, problem) or frozenset()
     if len(wanted) > 1:
         several = choose_several(answer, problem)

@@ -1,9 +1,9 @@
-r"""Numbers with what stands around them: sign, currency, thousands, fractions, powers of ten, words, a unit.
+r"""Numeric answers: sign, currency, thousands, fractions, powers of ten, number words and units.
 
 Values are exact fractions. An integer gold must be met exactly, any other within the relative tolerance. A unit
 on one side only is ignored; two units must be the same, or of one dimension in the table of `units`, whose
-factors are then applied. x% is x/100 everywhere, and may stand for x where the question or the gold speaks of
-percent. What is still to be computed (`12 * 13`, `3!`, `2^5`) is no number.
+factors are then applied. x% is x/100 everywhere, and may also mean x if the question or the gold is in percent.
+A text that needs a computation (`12 * 13`, `3!`, `2^5`) is no number.
 """
 
 import re
@@ -15,7 +15,7 @@ from wethink.rewards.rules import units
 from wethink.rewards.rules.normalize import bare
 from wethink.rewards.verdict import Verdict, correct, wrong
 
-MAX_POWER = 300  # of ten; beyond it nothing is a number
+MAX_POWER = 300  # largest power of ten
 
 _ONES: tuple[str, ...] = (
     "zero",
@@ -71,7 +71,7 @@ _YEAR = re.compile(r"(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)", re.IGNORECASE
 _THERE = re.compile(r"there (?:is|are|were|was) ", re.IGNORECASE)
 _UNIT = re.compile(r"[^\W\d_]|[-%°$€£¥'μΩ/^{}.23 ]")
 
-# Words that are no unit: they make another number of the one before them, or doubt it.
+# Words that are no unit: they change the number before them, or cast doubt on it.
 _OTHER_WORDS = """
 or and to minus plus times not nor yes no e x is are was be isn't maybe perhaps possibly probably wrong right correct
 incorrect sure unsure if unless but except without never than at from versus vs oder ou o und et y false true
@@ -82,7 +82,7 @@ _NO_UNIT = {*_ONE, *_TEN, *_SCALE, *_PART, "hundred", "dozen", "point", *_OTHER_
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number as it was written: its value, its unit, whether it is an integer, rounded, or given a name."""
+    """A number as written; `about`: marked as approximate; `name`: as in `x = 3`."""
 
     value: Fraction
     unit: str = ""
@@ -93,7 +93,10 @@ class Quantity:
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> Quantity | None:
-    r"""The number with its unit that a whole text is (as `text.plain` leaves it), or None.
+    r"""Parse a whole text, normalised by `normalize.plain`, as a number with its unit.
+
+    Returns:
+        None if it is no number.
 
     >>> read("$1,234.50").value, read(r"\frac{1}{2} cm").unit, read("3 or 4"), read("twenty-one circles").value
     (Fraction(2469, 2), 'cm', None, Fraction(21, 1))
@@ -162,7 +165,7 @@ def _value(numeral: str) -> Fraction:
 
 
 def _unit(text: str, spaced: bool) -> str | None:
-    """The unit, "" for none, or None where what follows the number is no unit."""
+    """Return the unit after a number, "" for none, or None if the text is no unit."""
     text = text.rstrip(".").strip()
     if not text:
         return ""
@@ -182,7 +185,7 @@ def _unit(text: str, spaced: bool) -> str | None:
 
 
 def _spoken(text: str) -> Quantity | None:
-    """A number in words, with what it counts: "one hundred and five cars", "two thirds", "a dozen", "minus three"."""
+    """Parse a number in words, e.g. "one hundred and five cars", "two thirds"."""
     words = text.casefold().rstrip(".").replace("-", " ").split()
     negative = words[0] in ("minus", "negative") and len(words) > 1
     words = words[1:] if negative else words
@@ -199,7 +202,10 @@ def _spoken(text: str) -> Quantity | None:
 
 
 def _words(words: list[str]) -> tuple[Fraction, int]:
-    """The number at the beginning of some words, and how many of them it takes (0: there is none)."""
+    """Parse the number at the start of `words`; return it and its number of words.
+
+    The second value is 0 if there is none.
+    """
     if words[:1] in (["a"], ["one"]) and words[1:2] == ["dozen"]:
         return Fraction(12), 2
     if words[:1] == ["half"]:
@@ -248,7 +254,7 @@ def _below_thousand(words: list[str]) -> tuple[int, int]:
 
 
 def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float) -> Verdict:
-    """Compare two numbers."""
+    """Compare a number with the gold; `tolerance` is relative."""
     if found is None:
         return wrong("not a number")
     if found.about and gold.integer:
@@ -265,7 +271,10 @@ def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float)
 
 
 def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] | None:
-    """What the number found may be in the gold's unit; None where the units are of different kinds."""
+    """Return the possible values of `found` in the gold's unit, or None.
+
+    None: the units are of different dimensions.
+    """
     mine, theirs = units.readings(found.unit), units.readings(gold.unit)
     share_mine, share_theirs = _is_share(mine), _is_share(theirs)
     if share_mine != share_theirs and (not found.unit or not gold.unit):

@@ -1,6 +1,6 @@
-"""Units of measure: their names, and the conversions that are declared; everything else is compared as a word.
+"""Units of measure: names and conversion factors; other units are compared as words.
 
-Names are read with their case (MB, Mb), and without it where that is unambiguous (CM, Km). A dimension is a
+Names are matched with their case (MB, Mb), and without it if that is unambiguous (CM, Km). A dimension is a
 name with a power, or two of them for a rate; temperatures are not converted.
 """
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 
 Unit = tuple[str, Fraction]  # dimension, factor to its first unit
 
-_TABLE = {  # dimension → factor and names; the plural of a name is understood
+_TABLE = {  # dimension → factor and names; plurals are added
     "length": "1 m meter metre|1000 km kilometer kilometre|1/10 dm|1/100 cm centimeter centimetre|1/1000 mm millimeter "
     "millimetre|1/1000000 μm micrometer micron|254/10000 in inch|3048/10000 ft foot feet|9144/10000 yd yard"
     "|1609344/1000 mi mile",
@@ -80,7 +80,9 @@ for _name in _NAMES:
 
 @lru_cache(maxsize=4096)
 def readings(phrase: str) -> tuple[Unit, ...]:
-    """What a unit may mean; () if it is not in the table. "pounds" has two readings.
+    """Return the possible readings of a unit; () if it is not in the table.
+
+    "pounds" has two readings.
 
     >>> readings("km/h")
     (('length/time', Fraction(5, 18)),)
@@ -120,6 +122,6 @@ def _single(name: str) -> tuple[Unit, ...]:
 
 
 def word(phrase: str) -> str:
-    """A unit that is not in the table, as a word in the singular: what is counted."""
+    """Return a unit that is not in the table, such as a counted noun, in the singular."""
     words = phrase.casefold().split()
     return " ".join(one[:-1] if len(one) > 3 and one.endswith("s") else one for one in words)

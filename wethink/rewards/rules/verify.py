@@ -1,20 +1,20 @@
 """Rule-based verification of MC and FIB answers.
 
-The gold decides how an answer is read; docs/rewards.md has every rule with examples, tests/rewards/cases/rules.jsonl
-a table:
+The form of the gold decides how an answer is read; docs/rewards.md has every rule with examples,
+tests/rewards/cases/rules.jsonl a table:
 
 * option (MC): its letter, the letter with its own text, or a text that is exactly one option's; several letters
-  where the gold names several;
-* box, point: where the problem asks for one: graded by overlap and distance (`geometry`);
+  if the gold names several;
+* box, point: if the problem asks for one: graded by overlap and distance (`geometry`);
 * number: with unit, percent, currency, fraction, power of ten, in words (`quantities`);
 * yes/no: the first word decides (true = yes, false = no); a contrary word or a doubt after it makes it wrong;
 * date, clock time (`dates`);
-* list (`,`, `;`, `and`, line ends): the same items in the same order; in any order if the gold stands in braces;
-* expression: equal in value (`mathematics`);
+* list (`,`, `;`, `and`, line ends): the same items in the same order; in any order if the gold is in braces;
+* expression: equal in value (`expressions`);
 * text: equal without case, articles, outer punctuation and repeated spaces.
 
-Several different answers at once are wrong. `unknown` is kept for faults of the row itself (no usable gold) and of
-the machinery, never of the answer: a policy must not find a safe haven in it.
+Several different answers at once are wrong. `unknown` is reserved for faults of the row (no usable gold) and of the
+machinery, never of the answer, so that a policy cannot exploit it.
 """
 
 import re
@@ -44,7 +44,7 @@ def verify(answer: str, gold: str, problem: str, category: str, tolerance: float
     Args:
         answer: the text of the answer block.
         gold: the row's answer; its form decides how `answer` is read.
-        problem: the question; multiple-choice options are read from it, and what it asks for.
+        problem: the question, with its multiple-choice options.
         category: `MC` or `FIB`.
         tolerance: relative, for golds that are not integers.
 
@@ -71,7 +71,7 @@ def verify(answer: str, gold: str, problem: str, category: str, tolerance: float
 
 @lru_cache(maxsize=4096)
 def gold_fault(gold: str, problem: str, category: str) -> str | None:
-    """Why no answer to this row can be checked by rules, or None."""
+    """Return why rules can check no answer to this row, or None."""
     if category not in ("MC", "FIB"):
         return f"category {category} is not checked by rules"
     if not plain(gold):
@@ -84,7 +84,7 @@ def gold_fault(gold: str, problem: str, category: str) -> str | None:
 
 
 def _verify_blank(answer: str, text: str, gold: str, problem: str, tolerance: float) -> Verdict:
-    """Check a blank: `answer` as it was given, `text` without its dress."""
+    """Check a fill-in-the-blank answer; `text` is `answer` after `plain`."""
     match geometry.kind(problem, gold):
         case "box":
             return geometry.verify_box(fold(answer), fold(gold))
@@ -160,15 +160,16 @@ def _same_item(mine: str, theirs: str, problem: str, tolerance: float) -> bool:
 
 
 def bare_braces(gold: str) -> bool:
-    """Whether a list is written as a set: its order does not count."""
+    """Return whether a list is written as a set, whose order does not count."""
     text = plain(gold)
     return text.startswith("{") and text.endswith("}")
 
 
 @lru_cache(maxsize=4096)
 def items(text: str) -> list[str]:
-    """The parts of a list, one line or several; a number with thousands separators is one part, and so is what
-    would be torn between brackets.
+    """Split a list, on one line or several, into its items.
+
+    A number with thousands separators is one item, and so is a text whose brackets the split would break.
 
     >>> items("1. red\\n2. the blue")
     ['red', 'the blue']

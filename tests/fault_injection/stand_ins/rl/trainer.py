@@ -17,7 +17,7 @@ def grpo(
     config: Grpo, rewards: Rewards, launch: Launch, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Count on from what the start had learned; killed, go on after the last step that was remembered."""
-    state, log, steps = scratch / "state.json", scratch / "metrics.jsonl", config.optim.steps
+    state, log, steps = scratch / "state.json", scratch / "metrics.jsonl", config.optim.max_steps
     done = read_json(state)["step"] if state.is_file() else 0
     lines = log.read_text(encoding="utf-8").splitlines()[:done] if log.is_file() else []
     log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

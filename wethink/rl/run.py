@@ -1,0 +1,151 @@
+"""State of a GRPO run on one rank: rows, policies, sampler and logs, loaded or resumed from scratch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wethink.common.jsonl import Record, read_json, read_jsonl, write_json
+from wethink.config.grpo import Grpo
+from wethink.config.launch import Launch
+from wethink.config.rewards import Rewards
+from wethink.data.image_store import ImageSet
+from wethink.generation.sampler import Sampler, open_sampler
+from wethink.models.logprobs import CompletionLogProbs
+from wethink.models.policy import Processor, load_model, load_processor
+from wethink.rl.best_prompts import best_rows
+from wethink.rl.heldout_probe import accuracy
+from wethink.rl.logprob_check import self_test
+from wethink.rl.prompt_dataset import PassRates, Prompts, training_rows
+from wethink.rl.update import Policies
+from wethink.training.checkpoints import (
+    identity,
+    restore_state,
+    rewind_log,
+)
+from wethink.training.engine import build_engine, policy_state, precision, zero_stage
+from wethink.training.ranks import Ranks, gather_objects, join
+
+
+@dataclass
+class GrpoRun:
+    """One rank's state of a GRPO run. Everything but the last five fields is fixed once training begins."""
+
+    config: Grpo
+    rewards: Rewards
+    seed: int
+    scratch: Path
+    start: Path  # the checkpoint that training begins from
+    ranks: Ranks
+    images: ImageSet
+    processor: Processor
+    policies: Policies
+    sampler: Sampler
+    gathered: torch.nn.Module | None  # ZeRO-3 only: a whole copy of the weights to sample from
+    identity: dict[str, Any]  # stored with checkpoints: another model or optimizer cannot resume them
+    rows: list[Record]  # prompts that are trained on
+    probe_rows: list[Record]  # held out from training
+    probe_start: float  # their accuracy before the first step
+    prompts: Prompts
+    pass_rates: PassRates
+    history: list[Record] = field(default_factory=list)  # metrics of the steps so far
+    probe: float = 0.0  # the latest held-out accuracy
+    skipped: int = 0  # steps in a row without a finite gradient
+
+
+def prepare(
+    start: Path,
+    images: ImageSet,
+    rows: Path,
+    scratch: Path,
+    config: Grpo,
+    rewards: Rewards,
+    launch: Launch,
+    seed: int,
+) -> tuple[GrpoRun, int, int]:
+    """Load rows, policies and sampler, and resume from scratch.
+
+    Returns:
+        The run, the number of finished steps, and how many rows were dropped because they exceed the context.
+    """
+    model, processor = load_model(start), load_processor(start)
+    prompts, probe_rows, dropped = training_rows(rows, images, model, processor, config, launch, seed)
+    ranks, who = join(launch), identity(model, config.optim, launch)
+    policies = load_policies(start, model, processor, config, launch, ranks)
+    # ZeRO-3 shards the weights: sampling then needs a whole copy, for ranks write completions of unequal length.
+    dtype = precision(launch)
+    gathered = load_model(start, dtype=dtype).to(ranks.device) if zero_stage(launch) == 3 else None
+    done, cursor = restore_state(policies.engine, scratch, ranks, who)
+    if ranks.first:
+        rewind_log(scratch, done)
+        rewind_log(scratch, done, "rollouts.jsonl")
+    gather_objects(None, ranks)  # nobody reads before the logs are rewound
+    rates = PassRates()
+    rates.add(read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
+    sampler = open_sampler(processor, config, launch, scratch, ranks)
+    policy = sampling_policy(policies.engine, gathered)
+    sampler.sync(policy, done)
+    self_test(sampler, policy, processor, prompts, images, config, ranks)
+    prompts = best_rows(prompts, sampler, processor, images, config, rewards, scratch, seed, ranks)
+    begun = _first_probe(scratch, policy, processor, probe_rows, images, config, rewards, ranks)
+    history = read_log(scratch, "metrics.jsonl")
+    run = GrpoRun(
+        config=config, rewards=rewards, seed=seed, scratch=scratch, start=start, ranks=ranks, images=images,
+        processor=processor, policies=policies, sampler=sampler, gathered=gathered, identity=who, rows=prompts,
+        probe_rows=probe_rows, probe_start=begun, prompts=Prompts(prompts, seed, cursor), pass_rates=rates,
+        history=history, probe=next((line["probe"] for line in reversed(history) if probe_rows), begun),
+    )  # fmt: skip
+    return run, done, dropped
+
+
+def load_policies(
+    start: Path, model: Any, processor: Processor, config: Grpo, launch: Launch, ranks: Ranks
+) -> Policies:
+    """Build the engine around the policy, and load a frozen reference if the KL penalty needs one."""
+    # With LoRA the starting policy is the trained one without its adapters; otherwise KL needs a copy of it.
+    copied = config.kl_coef > 0 and config.optim.lora is None
+    reference = None
+    if copied:
+        reference = CompletionLogProbs(load_model(start, dtype=precision(launch)), processor.banned).to(ranks.device)
+    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), config.optim, launch)
+    if reference is not None:  # in the engine's precision: the policy that has not moved has KL 0 to itself
+        reference.to(next(engine.module.parameters()).dtype)
+    return Policies(engine, reference, processor)
+
+
+def sampling_policy(engine: Any, gathered: torch.nn.Module | None) -> Any:
+    """The policy to sample from: the engine's own weights, or under ZeRO-3 `gathered` with the engine's weights."""
+    if gathered is None:
+        return engine.module.model
+    state = policy_state(engine)
+    assert state is not None, "ZeRO-3 weights are gathered"
+    parameters = dict(gathered.named_parameters())
+    with torch.no_grad():
+        for name, value in state.items():
+            parameters[name].copy_(value)
+    return gathered
+
+
+def _first_probe(
+    scratch: Path,
+    policy: Any,
+    processor: Processor,
+    probed: list[Record],
+    images: ImageSet,
+    config: Grpo,
+    rewards: Rewards,
+    ranks: Ranks,
+) -> float:
+    """The starting policy's held-out accuracy; measured once per scratch folder."""
+    path = scratch / "probe.json"
+    there = gather_objects(path.exists(), ranks)[0]
+    if probed and not there:
+        begun = accuracy(policy, processor, probed, images, config, rewards, ranks)
+        if ranks.first:
+            write_json(path, {"accuracy": begun})
+    return float(read_json(path)["accuracy"]) if probed and there else begun if probed else 0.0
+
+
+def read_log(scratch: Path, name: str) -> list[Record]:
+    return list(read_jsonl(scratch / name)) if (scratch / name).exists() else []
