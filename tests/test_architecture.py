@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks import ROOT
+from tests.support import package_tree
 
 SERVICES = {"prefect", "prefect_aws", "mlflow", "dvc", "boto3", "botocore"}
 HOMES = {  # outside engines, and the modules of wethink that may import them
@@ -153,6 +154,34 @@ def test_files_stay_readable() -> None:
         for path in sources(package)
     }
     assert not {name: length for name, length in lengths.items() if length > MOST_LINES}
+
+
+def test_the_tree_in_the_docs_is_that_of_the_packages() -> None:
+    text = package_tree.PAGE.read_text(encoding="utf-8")
+    assert package_tree.page(text) == text, "run `make docs`"
+
+
+# Functions that may be longer, with the reason.
+LONG = {
+    "wethink/training/supervised.py:train": "one loop whose phases share a dozen local values",
+    "wethink/models/tiny.py:build_model": "a model's config, key by key",
+    "wethink/data/ingest.py:ingest": "one pass over sources that counts every outcome",
+    "wethink/retraining/promotion_gate.py:decide": "the declared rules in their order, each with its sentence",
+    "tasks/stack/services.py:services": "the table of services",
+    "benchmarks/speed/ours.py:side": "a script for a process of its own",
+}
+MOST_FUNCTION_LINES = 60
+
+
+def test_functions_stay_short_but_for_named_ones() -> None:
+    found = {}
+    for path in (path for package in ("wethink", "tasks", "flows", "benchmarks") for path in sources(package)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MOST_FUNCTION_LINES:
+                    found[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = length
+    assert set(found) == set(LONG)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["grpo", "--help"], ["ask", "--help"]])

@@ -24,6 +24,7 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/e
         "models/arms/rejection_sft",
         also=("grpo", "rewards"),
         ranks=True,
+        judge=True,
     ),
     "grpo_from_base": Stage(
         "control: GRPO without a warm start",
@@ -33,6 +34,7 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/e
         "models/arms/grpo_from_base",
         also=("rewards",),
         ranks=True,
+        judge=True,
     ),
     "shuffled_gold": Stage(
         "control: GRPO on shuffled golds, which must not gain",
@@ -42,6 +44,7 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/e
         "models/arms/shuffled_gold",
         also=("rewards",),
         ranks=True,
+        judge=True,
     ),
     "evaluate_arms": Stage(
         "control: all arms on the main job's held-out items",
@@ -54,6 +57,8 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/e
         },
         "reports/arms",
         also=("rewards",),
+        launch=True,
+        judge=True,
     ),
 }
 
@@ -66,22 +71,27 @@ def _ablations() -> dict[str, Stage]:
         inputs = {"images": "data/images", "rows": "data/valid", "start": folder(arm.start)}
         found[f"arm_{name}"] = Stage(
             f"ablation: {name.replace('_', ' ')}",
-            f"wethink.experiments.ablations:train_{name}",
+            "wethink.experiments.ablations:train_arm",
             "sft" if supervised else "grpo",
             inputs
             | (_BUDGET_INPUTS | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
             folder(name),
             also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
             ranks=True,
+            judge=arm.trains in ("grpo", "rejection_sft"),
+            arguments={"arm": name},
         )
     for name in (*MAIN, *ARMS):
         found[f"measure_{name}"] = Stage(
             f"ablation: {name.replace('_', ' ')} on the held-out items",
-            f"wethink.experiments.ablations:evaluate_{name}",
+            "wethink.experiments.ablations:evaluate_arm",
             "evaluate",
             {"images": "data/images", "drawn": "data/drawn", "checkpoint": folder(name)},
             f"{RESULTS}/{name}",
             also=("rewards",),
+            launch=True,
+            judge=True,
+            arguments={"name": name},
         )
     return found
 

@@ -24,6 +24,7 @@ STAGES: dict[str, Stage] = {
         {"images": "data/images", "drawn": "data/drawn"},
         "data/rows",
         also=("rewards",),
+        launch=True,
     ),
     "validate": Stage(
         "rows → rows that passed Great Expectations",
@@ -56,6 +57,7 @@ STAGES: dict[str, Stage] = {
         "models/grpo",
         also=("rewards",),
         ranks=True,
+        judge=True,
     ),
     "evaluate": Stage(
         "base, SFT and GRPO on held-out items, against truth",
@@ -70,6 +72,8 @@ STAGES: dict[str, Stage] = {
         },
         "reports/evaluation",
         also=("rewards",),
+        launch=True,
+        judge=True,
     ),
     "report": Stage(
         "one page a person wants to look at",

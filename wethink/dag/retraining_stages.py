@@ -18,6 +18,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         {"source": "retrain/source", "images": "retrain/images"},
         "retrain/rows",
         also=("synthesize", "rewards"),
+        launch=True,
     ),
     "union": Stage(
         "retrain: old and new images, rows and held-out items",
@@ -42,6 +43,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         "retrain/challenger",
         also=("rewards", "retrain"),
         ranks=True,
+        judge=True,
     ),
     "versus": Stage(
         "retrain: champion and challenger on the same old and new items",
@@ -50,6 +52,8 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         {"union": "retrain/union", "champion": "retrain/champion", "challenger": "retrain/challenger"},
         "retrain/evaluation",
         also=("rewards",),
+        launch=True,
+        judge=True,
     ),
 }
 
@@ -59,4 +63,5 @@ BUNDLE = Stage(  # what the first champion learned from, in the form of a union
     "evaluate",
     {"images": "data/images", "rows": "data/valid", "drawn": "data/drawn"},
     ".wethink/bundle",
+    launch=True,
 )

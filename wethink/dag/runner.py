@@ -37,8 +37,8 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
     given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
-    launched = stage.ranks or stage.section in ("synthesize", "evaluate") or "synthesize" in stage.also
-    return given | ({"launch": params.launch} if launched else {})
+    given |= stage.arguments
+    return given | ({"launch": params.launch} if stage.ranks or stage.launch else {})
 
 
 def own_files(name: str, params: Params) -> list[str]:
@@ -114,12 +114,11 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
 
     stage = (STAGES | EXTRA_STAGES)[name]
     module, function = stage.function.split(":")
-    judged = "rewards" in stage.also and "synthesize" not in (stage.section, *stage.also)
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / FAILURE).unlink(missing_ok=True)
     work = getattr(importlib.import_module(module), function)
     try:
-        with judge_connection(params.rewards, params.launch) if judged else nullcontext():
+        with judge_connection(params.rewards, params.launch) if stage.judge else nullcontext():
             work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import

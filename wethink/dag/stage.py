@@ -1,6 +1,8 @@
 """The `Stage` dataclass: one step of the DAG."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,9 @@ class Stage:
     out: str
     also: tuple[str, ...] = ()  # further sections, passed by their names
     ranks: bool = False  # runs on launch.processes ranks
+    launch: bool = False  # takes `launch` as an argument; ranks always do
+    judge: bool = False  # its rewards may ask a judge, whose connection the runner opens
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # constants, passed by name
 
     @property
     def module(self) -> str:

@@ -1,11 +1,5 @@
-"""Ablation arms (`make ablations`): the main job's training functions with one change each.
+"""Ablation arms (`make ablations`): the main job's training functions with one change each."""
 
-`train_<arm>` and `evaluate_<arm>` are functions of this module by name, made on access from the table in
-wethink/experiments/arms.py.
-"""
-
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +12,17 @@ from wethink.rl.trainer import grpo
 from wethink.training.sft import sft
 
 
-def __getattr__(name: str) -> Callable[..., dict[str, Any]]:
-    kind, _, arm = name.partition("_")
-    if kind == "train" and arm in ARMS:
-        return partial(train_arm, ARMS[arm])
-    if kind == "evaluate":
-        return partial(evaluate_arm, arm)
-    raise AttributeError(name)
-
-
-def train_arm(arm: Arm, **given: Any) -> dict[str, Any]:
-    """Train one arm.
+def train_arm(*, arm: str, **given: Any) -> dict[str, Any]:
+    """Train one arm of experiments/arms.py.
 
     `given` holds the stage's arguments and, as `start`, the checkpoint to train from.
     """
+    settings: Arm = ARMS[arm]
     start: Path = given.pop("start")
-    given["config"] = given["config"].model_copy(update=dict(arm.changes))
-    if arm.rewards:
-        given["rewards"] = given["rewards"].model_copy(update=dict(arm.rewards))
-    match arm.trains:
+    given["config"] = given["config"].model_copy(update=dict(settings.changes))
+    if settings.rewards:
+        given["rewards"] = given["rewards"].model_copy(update=dict(settings.rewards))
+    match settings.trains:
         case "sft":
             return sft(base=start, **given)
         case "grpo":
@@ -48,7 +34,7 @@ def train_arm(arm: Arm, **given: Any) -> dict[str, Any]:
             return rejection_sft(sft=start, **given)
 
 
-def evaluate_arm(name: str, *, checkpoint: Path, out: Path, config: Evaluate, **given: Any) -> dict[str, Any]:
+def evaluate_arm(*, name: str, checkpoint: Path, out: Path, config: Evaluate, **given: Any) -> dict[str, Any]:
     """Evaluate one checkpoint on the main job's held-out items.
 
     A checkpoint that was never taught the tags is parsed leniently, as base is.
