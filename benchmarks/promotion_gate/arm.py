@@ -24,7 +24,7 @@ from wethink.dag.publishing import publish
 from wethink.dag.runner import run_stage
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
-from wethink.evaluation.evaluate import Job, judge_item, run_job
+from wethink.evaluation.evaluate import Job, judge_items, run_job
 from wethink.evaluation.summary import accuracy_difference
 from wethink.retraining.promotion_gate import decide
 from wethink.retraining.union import snapshot_main_run
@@ -196,7 +196,7 @@ def judged(items: Sequence[Record], answers: Mapping[str, Record], params: Param
     for item in items:
         given = answers[item["id"]]
         job = Job(given["checkpoint"], Path(), given["temperature"], "true")
-        found.append(judge_item(item, job, given["response"], given["tokens"], params.rewards))
+        found += judge_items([(item, given["response"], given["tokens"])], job, params.rewards)
     return found
 
 

@@ -127,7 +127,10 @@ def test_an_objective_that_is_impossible_is_refused_by_the_names_of_both_keys(se
 @pytest.mark.parametrize(
     ("optim", "sentence"),
     [
-        ({"lora": {"rank": 4, "alpha": 8}, "frozen_parameters": ["visual"]}, "'lora' and 'frozen_parameters' exclude each other"),
+        (
+            {"lora": {"rank": 4, "alpha": 8}, "frozen_parameters": ["visual"]},
+            "'lora' and 'frozen_parameters' exclude each other",
+        ),
         ({"lora": {"rank": 4, "alpha": 8}, "muon_lr": 0.01}, "'lora' and 'muon_lr' exclude each other"),
     ],
 )

@@ -186,11 +186,12 @@ def test_many_answers_are_asked_for_together_and_then_known(tmp_path: Path, serv
     config, launch = settings(tmp_path, server.url)
     texts = [format.render("a", f"answer {number % 7}") for number in range(40)] + ["no tags"]
     with judge_connection(config, launch):
-        hybrid.prefetch_verdicts([(text, "describe it", "answer 3", "model") for text in texts])
+        row = {"problem": "describe it", "answer": "answer 3", "category": "DES", "reward": "model"}
+        together = [scored.accuracy for scored in hybrid.score_batch([(text, row) for text in texts], config)]
         asked = len(server.bodies)
         found = [hybrid.score(text, "describe it", "answer 3", "DES", "model", config).accuracy for text in texts]
     assert asked == len(server.bodies) == 7
-    assert sum(accuracy or 0 for accuracy in found) == 6
+    assert found == together and sum(accuracy or 0 for accuracy in found) == 6
 
 
 def test_an_answer_too_long_or_empty_never_reaches_the_judge_nor_does_a_row_without_gold(

@@ -1,4 +1,4 @@
-"""The commands `benchmark`, `suite` and `leaderboard` of `python -m wethink`."""
+"""CLI commands `benchmark`, `official`, `suite` and `leaderboard`: evaluation on VLMEvalKit tables."""
 
 import argparse
 from pathlib import Path
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def dispatch(args: argparse.Namespace) -> None:
+    """Run the benchmark command that `args.command` names."""
     if args.command == "benchmark":
         benchmark(args)
     elif args.command == "official":
@@ -45,10 +46,10 @@ def dispatch(args: argparse.Namespace) -> None:
 
 
 def benchmark(args: argparse.Namespace) -> None:
-    """Answer the named tables, one after the other.
+    """Run the model on the named tables, one after the other, and print accuracies.
 
     Raises:
-        UserError: a table or the model is not what it should be.
+        UserError: a table, the model or an argument is not valid.
     """
     from wethink.evaluation.benchmarks.results import spoken
     from wethink.evaluation.benchmarks.run import Settings, run, shard_of

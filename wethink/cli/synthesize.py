@@ -1,4 +1,4 @@
-"""The commands `synthesize --dry-run` and `synthesize --fill`."""
+"""CLI commands `synthesize --dry-run` (cost estimate) and `synthesize --fill` (LLM requests by shard)."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,11 @@ from wethink.synthesis.pipeline import to_annotate
 
 
 def fill(work: AnnotationJob, number: int, parts: int) -> None:
-    """Buy the answers of one part; the stage then finds them in the store. Raises UserError like `buy`."""
+    """Send the LLM requests of one shard and cache the responses for the stage.
+
+    Raises:
+        UserError: as `annotate_all` raises it.
+    """
     part = work.part(number, parts)
     part.team()
     if part.records:
@@ -20,10 +24,10 @@ def fill(work: AnnotationJob, number: int, parts: int) -> None:
 
 
 def prepare(params: Params, part: str | None, dry_run: bool) -> None:
-    """`synthesize --fill I/N` and `synthesize --dry-run`, on data/images.
+    """Run `synthesize --fill I/N` or `synthesize --dry-run` on data/images.
 
     Raises:
-        UserError: like `buy`; or I/N is no part.
+        UserError: as `annotate_all` raises it, `part` is not I/N with 1 ≤ I ≤ N, or another process holds the lock.
     """
     found = re.fullmatch(r"([0-9]+)/([0-9]+)", part or "1/1")
     number, parts = (int(group) for group in found.groups()) if found else (0, 0)

@@ -1,1 +1,1 @@
-"""The sections of `params.yaml` as frozen, validated models, one file per section."""
+"""Configuration schema: sections of `params.yaml` as frozen, validated pydantic models."""

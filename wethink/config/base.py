@@ -1,4 +1,4 @@
-"""The base class and number types of every `params.yaml` section."""
+"""Base class and number types of the `params.yaml` sections."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -11,7 +11,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and no key that nobody reads."""
+    """Base of all sections: immutable, strictly typed, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -19,7 +19,7 @@ class Section(BaseModel):
         """Copy the section with some fields replaced.
 
         Raises:
-            KeyError: a name in `update` is no field; pydantic itself would add it without a word.
+            KeyError: a name in `update` is no field; pydantic itself would add it silently.
         """
         unknown = set(update or ()) - set(type(self).model_fields)
         if unknown:

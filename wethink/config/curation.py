@@ -1,10 +1,10 @@
-"""The `validate` section of `params.yaml`: quarantine, caps and difficulty of rows."""
+"""`validate` section of `params.yaml`: quarantine, caps and difficulty filter of rows."""
 
 from wethink.config.base import Positive, Section, Share
 
 
 class Caps(Section):
-    """The most rows of any one source, category or ability; null = no cap."""
+    """Maximum number of rows per source, category and ability; null = no cap."""
 
     source: Positive | None
     category: Positive | None
@@ -12,7 +12,7 @@ class Caps(Section):
 
 
 class Difficulty(Section):
-    """Keep rows that a policy solves sometimes: `low` ≤ pass rate ≤ `high`, from a file of `passrates`."""
+    """Keep rows with `low` ≤ pass rate ≤ `high`; rates come from a file of `passrates`."""
 
     rates: str
     low: Share
@@ -20,7 +20,7 @@ class Difficulty(Section):
 
 
 class Curation(Section):
-    """Which rows are fit to be trained on (wethink/curation/filters.py)."""
+    """Filters of training rows (wethink/curation/filters.py)."""
 
     benchmarks: tuple[str, ...]  # VLMEvalKit TSV files that must not be trained on
     caps: Caps

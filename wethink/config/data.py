@@ -1,4 +1,4 @@
-"""The `draw` and `ingest` sections of `params.yaml`: image sources and image shards."""
+"""`draw` and `ingest` sections of `params.yaml`: image sources and image shards."""
 
 from typing import Annotated, Literal
 
@@ -8,11 +8,11 @@ from wethink.config.base import Count, Positive, Section, Share
 
 
 class Draw(Section):
-    """The default image sources. Counts are images over all sources, in equal shares."""
+    """Default image sources. Counts are images over all sources, in equal shares."""
 
     sources: tuple[Literal["scenes", "charts", "digits"], ...]
     image_size: Positive  # pixels, square; a multiple of 28 (patch 14 × merge 2)
-    pretrain: Count  # stands in for the web: captions and direct answers only
+    pretrain: Count  # pre-training substitute for web data: captions and direct answers only
     train: Count
     tuning: Count
     reporting: Count
@@ -20,13 +20,13 @@ class Draw(Section):
 
 
 class Source(Section):
-    """One image source: `drawn` by us, a `folder` of images, or a `dataset` (Parquet or saved HF) on disk."""
+    """Image source: `drawn` by the `draw` stage, a `folder`, or a `dataset` (Parquet or saved HF) on disk."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     kind: Literal["drawn", "folder", "dataset"]
     path: str | None = None  # required for folder and dataset, relative to the project root
     column: str = "image"  # the image column of a dataset
-    tuning: Share = 0.0  # of its near-duplicate clusters to hold out, where the source says no split itself
+    tuning: Share = 0.0  # share of near-duplicate clusters to hold out, where the source has no split of its own
     reporting: Share = 0.0
 
     @model_validator(mode="after")

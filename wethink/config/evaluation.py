@@ -1,4 +1,4 @@
-"""The `evaluate` and `report` sections of `params.yaml`."""
+"""`evaluate` and `report` sections of `params.yaml`: split, decoding, cluster bootstrap, gallery."""
 
 from typing import Literal
 

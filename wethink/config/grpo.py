@@ -1,4 +1,4 @@
-"""The `grpo` section of `params.yaml`; impossible combinations are refused with the names of both keys."""
+"""`grpo` section of `params.yaml`: GRPO hyperparameters and checks of their combinations."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from wethink.config.training import Optim
 
 
 class Correction(Section):
-    """Weights exp(old − sampled) for tokens that the engine sampled with other log-probs than the trainer's."""
+    """Importance weights exp(old − sampled) that correct engine log-probs towards the trainer's."""
 
     mode: Literal["none", "truncate", "mask"]
     level: Literal["token", "sequence"]
@@ -24,11 +24,11 @@ class Correction(Section):
 
 
 class Probe(Section):
-    """Held-out accuracy during training, against the policy that training started from. every = 0: off."""
+    """Held-out accuracy during training, compared with the starting policy's. every = 0: off."""
 
     every: Count  # steps between probes
     images: Positive  # their rows are never trained on
-    patience: Count  # stop after so many probes in a row below the start while the reward rises; 0 = never
+    patience: Count  # stop after this many consecutive probes below the start while the reward rises; 0 = never
 
     @model_validator(mode="after")
     def _patience_needs_probes(self) -> "Probe":
@@ -38,24 +38,24 @@ class Probe(Section):
 
 
 class Outage(Section):
-    """A judge that fails makes verdicts unknown; too many of them in one step pause the loop, then stop it."""
+    """Retries after a judge outage: too many unknown verdicts in a step pause the loop, then stop it."""
 
-    max_unknown: Share  # of a step's rollouts
+    max_unknown: Share  # highest share of a step's rollouts with unknown verdicts
     pause_seconds: Count  # before they are scored again
     retries: Count
 
 
 class Grpo(Section):
-    """GRPO; symbols as in docs/paper.md. Defaults and their sources stand in params.yaml."""
+    """GRPO hyperparameters; symbols as in docs/paper.md, defaults and their sources in params.yaml."""
 
     start: Literal["base", "sft"]
-    gold: Literal["answer", "shuffled"]  # 'shuffled' is the control that must not gain
-    optim: Optim  # batch = prompts per step
+    gold: Literal["answer", "shuffled"]  # 'shuffled' is the negative control
+    optim: Optim  # train_batch_size = prompts per step
     steps_per_generation: Positive  # optimizer updates per step; 1 = on policy
     num_generations: Annotated[int, Field(ge=2)]  # G
     temperature: Annotated[float, Field(gt=0)]
     max_completion_length: Positive
-    max_resample_rounds: Count  # more rounds of prompts in place of groups without variance; 0 = train on fewer
+    max_resample_rounds: Count  # further rounds of prompts to replace groups without variance; 0 = train on fewer
     curriculum_pool: Positive  # candidates per prompt; those with pass rates nearest 1/2 are asked. 1 = off
     scale_rewards: Literal["group", "none", "batch"]  # what the centred reward is divided by
     multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"]  # the latter: GDPO
@@ -66,7 +66,7 @@ class Grpo(Section):
     clip_ratio_c: Annotated[float, Field(ge=0)]  # caps the loss of a negative advantage; 0 = off
     kl_coef: Annotated[float, Field(ge=0)]  # β of the penalty; 0 = off, no reference model
     kl_estimator: Literal["k1", "k3"]
-    use_bias_correction_kl: bool  # multiply the penalty by the ratio, which mends its gradient
+    use_bias_correction_kl: bool  # multiply the penalty by the ratio, which corrects its gradient
     rollout_correction: Correction
     mask_truncated_completions: bool  # a completion without its stop token carries no loss
     overlong_buffer_len: Count  # L_c of the soft punishment, in tokens; 0 = off
@@ -75,7 +75,7 @@ class Grpo(Section):
     sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
     categories: tuple[Literal["MC", "FIB", "DES"], ...] | None = None  # question types; None: all
     reward_route: Literal["row", "rule", "model"] = "row"  # the row's own reward, rules only, or the judge for all
-    prompt_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts, those whose pass rate is nearest to half
+    prompt_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of prompts kept, with pass rates nearest to 1/2
     sampler: Literal["in_process", "vllm"]
     max_logprob_diff: Annotated[float, Field(gt=0)]  # mean |Δlogp| of sampler and trainer beyond which training stops
     shared_prefix: bool  # compute a prompt once for its G completions; exact, so off is for comparison only

@@ -1,7 +1,7 @@
-"""`params.yaml` as frozen, validated dataclass-like models: one section per stage.
+"""Loading and validation of `params.yaml`, with error messages that name the offending key.
 
-Every number of the pipeline stands in that file. An unknown key or a wrong type is an error that
-names the key, before anything runs. Cross-field rules stand beside the fields they bind.
+All numbers of the pipeline are in that file. An unknown key or a wrong type raises an error that names the key
+before any stage runs. Cross-field rules are validators of the sections that hold the fields.
 """
 
 import difflib
@@ -47,7 +47,11 @@ class Params(Section):
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 mapping (so that `2e-3` is a number, as DVC reads it)."""
+    """Read a YAML 1.2 mapping, in which `2e-3` is a number as in DVC.
+
+    Raises:
+        UserError: the file is missing, is not valid YAML, or is no mapping.
+    """
     try:
         value = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
@@ -63,7 +67,7 @@ def parse_params(value: dict[str, Any], origin: str) -> Params:
     """Validate a mapping as `Params`; tuples may be written as lists.
 
     Raises:
-        UserError: names the first offending key, what is wrong with it, and the closest known key.
+        UserError: a key is unknown, missing or invalid; the message names it, the fault and the closest known key.
     """
     try:
         return Params.model_validate_json(_as_json(value))
@@ -77,14 +81,14 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def _as_json(value: dict[str, Any]) -> str:
-    # Strict JSON mode accepts lists for tuples but still refuses '3' for 3, which is what we want.
+    # Strict JSON mode accepts lists for tuples but still rejects '3' for 3, as intended.
     import json
 
     return json.dumps(value, default=str)
 
 
 def _explain(error: ValidationError) -> str:
-    # A misspelt required key is both unknown and missing: the misspelling is what helps.
+    # A misspelt required key is both unknown and missing: report the misspelling.
     first = next((found for found in error.errors() if found["type"] == "extra_forbidden"), error.errors()[0])
     key = ".".join(str(part) for part in first["loc"]) or "params"
     if first["type"] == "extra_forbidden":
@@ -98,7 +102,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key '{key}' is missing."
     message = first["msg"].removeprefix("Value error, ")
-    shown = not isinstance(first["input"], dict) and not set(SECRET) & set(first["loc"])  # a section is no answer
+    shown = not isinstance(first["input"], dict) and not set(SECRET) & set(first["loc"])  # not a section, not a secret
     found = f" (found {first['input']!r})" if shown else ""
     return f"key '{key}': {message[0].lower()}{message[1:]}{found}."
 
@@ -108,7 +112,7 @@ def _known_keys(location: Sequence[int | str]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
-        if get_origin(found) is dict:  # `part` is a name that the user gave
+        if get_origin(found) is dict:  # `part` is a user-defined name
             found = get_args(found)[1]
             continue
         fields = _section_of(found).model_fields

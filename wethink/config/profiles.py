@@ -1,7 +1,8 @@
-"""`python -m wethink profile NAME…`: params.yaml from profiles/tiny.yaml and overlays that state only their difference.
+"""Configuration profiles: params.yaml from profiles/tiny.yaml and YAML overlays.
 
-Switching rewrites params.yaml, so that git shows it and DVC acts on it. Order and comments are tiny.yaml's;
-where an overlay changes a value, the remark beside it goes, because it spoke of the old value.
+`python -m wethink profile NAME…` rewrites params.yaml, so that git and DVC detect the change. Order and comments are
+those of tiny.yaml; where an overlay changes a value, the comment beside it is removed because it describes the old
+value.
 """
 
 import io
@@ -19,14 +20,16 @@ from wethink.config.params import load_yaml, parse_params
 FOLDER = Path("profiles")
 WHOLE = "tiny"  # the only complete profile; the others are overlays on it
 PARAMS = Path("params.yaml")
-BEFORE = Path("params.yaml.before")  # one's own edits are not lost by a switch
+BEFORE = Path("params.yaml.before")  # backup, so that a switch loses no edits
 
 
 def switch(names: list[str]) -> None:
-    """Rewrite params.yaml as the tiny profile with the named overlays, later ones over earlier ones.
+    """Rewrite params.yaml as the tiny profile with overlays.
+
+    Later overlays take precedence; the previous file is kept as params.yaml.before.
 
     Raises:
-        UserError: a profile is unknown (those there are are listed), or the result is not valid.
+        UserError: a profile is unknown (the message lists the known ones), or the result is not valid.
     """
     overlays = [_path(name) for name in names if name != WHOLE]
     text = _merged(_path(WHOLE), overlays) if overlays else _path(WHOLE).read_text(encoding="utf-8")
@@ -37,7 +40,7 @@ def switch(names: list[str]) -> None:
         if PARAMS.is_file():
             os.replace(PARAMS, BEFORE)
         os.replace(staged, PARAMS)
-        say(f"{PARAMS} is now {' + '.join(names)}; what stood there is kept in {BEFORE}.")
+        say(f"{PARAMS} is now {' + '.join(names)}; the previous file is kept in {BEFORE}.")
     finally:
         staged.unlink(missing_ok=True)
 
@@ -66,7 +69,7 @@ def _merged(whole: Path, overlays: list[Path]) -> str:
 
 
 def _overlay(target: CommentedMap, source: dict[str, Any]) -> None:
-    """Put `source` over `target`: mappings are merged key by key, everything else is replaced."""
+    """Merge mapping `source` into `target` recursively; other values are replaced."""
     for key, value in source.items():
         if isinstance(value, dict) and isinstance(target.get(key), CommentedMap):
             _overlay(target[key], value)
@@ -76,7 +79,10 @@ def _overlay(target: CommentedMap, source: dict[str, Any]) -> None:
 
 
 def _drop_remark(target: CommentedMap, key: str) -> None:
-    """Remove the remark behind a value, but keep the blank line or the heading that follows it in the same token."""
+    """Remove the comment beside a value.
+
+    A blank line or heading after it is part of the same token and is kept.
+    """
     tokens = target.ca.items.get(key)
     if tokens and tokens[2] is not None:
         _, newline, rest = tokens[2].value.partition("\n")

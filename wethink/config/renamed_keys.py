@@ -1,4 +1,4 @@
-"""Former names of keys in `params.yaml`, so that the refusal of an old key names the new one."""
+"""Renamed keys of `params.yaml`: former → present name, for the error message of an old key."""
 
 RENAMED: dict[str, dict[str, str]] = {  # the key's own section → former name → present name
     "tiny": {

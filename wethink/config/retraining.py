@@ -1,4 +1,4 @@
-"""The `retrain` and `promotion` sections of `params.yaml`."""
+"""`retrain` and `promotion` sections of `params.yaml`: continued training and the promotion gate."""
 
 from typing import Annotated, Literal
 
@@ -8,18 +8,18 @@ from wethink.config.base import Count, Positive, Section, Share
 
 
 class SecondLook(Section):
-    """An independent reader for rows that a source brings (wethink/retraining/label_check.py)."""
+    """Independent label check of a new source's rows (wethink/retraining/label_check.py)."""
 
-    rows: Count = 600  # of a sample; 0: nobody looks
-    max_contradicted: Share = 0.5  # a source is stopped where its share is shown to be above that
+    rows: Count = 600  # sample size; 0 = no check
+    max_contradicted: Share = 0.5  # stop the source if its share of contradicted rows is shown to be above this
 
 
 class Retrain(Section):
     """Continued training on a new source (wethink/retraining/union.py); GRPO's other numbers are those of `grpo`."""
 
     source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None  # set by the flow, in its own worktree
-    start: Literal["champion", "sft"]  # which checkpoint goes on learning
-    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images that only answer
+    start: Literal["champion", "sft"]  # checkpoint that training continues from
+    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images kept for evaluation only
     steps: Positive  # of GRPO, on the union of old and new rows
     second_look: SecondLook = SecondLook()
 
@@ -27,17 +27,17 @@ class Retrain(Section):
 class Promotion(Section):
     """The gate between champion and challenger (wethink/retraining/promotion_gate.py); no stage of the DAG reads it."""
 
-    programme: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # a new set of items, a new name
+    programme: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # a new set of items needs a new name
     new_weight: Annotated[float, Field(ge=0, lt=1)]  # of the new source's held-out items in the declared mix
     min_gain: Annotated[float, Field(ge=0, lt=1)]  # the mix must gain more than this
-    alpha: Annotated[float, Field(gt=0, le=0.5)]  # chance that a programme ever promotes one that is no better
+    alpha: Annotated[float, Field(gt=0, le=0.5)]  # chance that a programme promotes a challenger that is no better
     spending: Literal["pocock", "obrien_fleming"]
     looks: Positive  # decisions that one programme may take
     margin: Annotated[float, Field(gt=0, lt=1)]  # no group may be worse than this
     margins: dict[str, Annotated[float, Field(gt=0, lt=1)]]  # of single groups: `old`, `new`, `source scenes`, ...
     regression_alpha: Annotated[float, Field(gt=0, le=0.5)]  # one-sided, of each group
-    min_scenes: Annotated[int, Field(ge=2)]  # fewer say nothing: a part of the mix is refused, a group joins the rest
-    max_unknown: Share  # of a model's verdicts; above it nothing is decided in its favour
+    min_scenes: Annotated[int, Field(ge=2)]  # with fewer a part of the mix is refused and a group joins the rest
+    max_unknown: Share  # of a model's verdicts; above it no decision favours the model
     resamples: Positive
 
     @model_validator(mode="after")

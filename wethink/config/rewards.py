@@ -1,4 +1,4 @@
-"""The `rewards` section of `params.yaml`: weights, numeric tolerance and judge."""
+"""`rewards` section of `params.yaml`: weights, numeric tolerance and LLM judge."""
 
 from typing import Annotated, Literal
 
@@ -8,12 +8,12 @@ from wethink.config.base import Positive, Section, Share
 
 
 class Judge(Section):
-    """The model that judges descriptive answers: who it is, where it is asked, and how often."""
+    """LLM judge of descriptive answers: endpoint, model, votes and sampling."""
 
     endpoint: str  # a name in launch.endpoints
     model: str
-    revision: str | None = None  # of the weights, where the name alone does not say it
-    votes: Annotated[int, Field(ge=1, le=15)] = 1  # the median of so many; more than one needs a temperature
+    revision: str | None = None  # of the weights, where the name alone does not identify them
+    votes: Annotated[int, Field(ge=1, le=15)] = 1  # replies, whose median counts; more than one needs a temperature
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_tokens: Positive = 64  # of a reply
 
@@ -30,7 +30,7 @@ class Rewards(Section):
     accuracy_weight: Share
     format_weight: Share
     tolerance: Annotated[float, Field(ge=0)]  # relative, for numeric answers
-    judge: Literal["lexical"] | Judge  # of descriptive answers: the embedded one, or a model behind an endpoint
+    judge: Literal["lexical"] | Judge  # of descriptive answers: the embedded lexical judge, or an LLM endpoint
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> "Rewards":

@@ -1,4 +1,4 @@
-"""The `synthesize` and `quality` sections of `params.yaml`: the annotator team and its roles."""
+"""`synthesize` and `quality` sections of `params.yaml`: annotators, LLM roles and filter quality."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from wethink.config.base import Count, Positive, Section, Share
 
 
 class Embedded(Section):
-    """Declared faults of the embedded annotator, set before anything is tuned."""
+    """Error rates of the embedded annotator, fixed before any tuning."""
 
     error_rate: Share  # an image part is misread, independently per part and role
     hurry_rate: Share  # a path that jumps to its conclusion without listing what is seen
@@ -16,20 +16,20 @@ class Embedded(Section):
 
 
 class Role(Section):
-    """A model of the annotator team: who it is, where it is asked (a name in launch.endpoints), and how."""
+    """Model of the annotator team: endpoint (a name in launch.endpoints), name and sampling."""
 
     endpoint: str
     model: str
-    revision: str | None = None  # of the weights, where the name alone does not say it
+    revision: str | None = None  # of the weights, where the name alone does not identify them
     temperature: Annotated[float, Field(ge=0)]
     max_tokens: Positive  # of a reply
 
 
 class Blind(Section):
-    """The text-only filter: a question that is answered without its image teaches no seeing."""
+    """Text-only filter: rejects questions that a model answers correctly without the image."""
 
     tries: Count  # n; 0 = off
-    limit: Positive  # k right ones reject the question
+    limit: Positive  # k right answers reject the question
     temperature: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")
@@ -40,9 +40,9 @@ class Blind(Section):
 
 
 class Team(Section):
-    """The annotator team behind endpoints (docs/synthesis.md)."""
+    """Annotator team: LLMs behind endpoints (docs/synthesis.md)."""
 
-    vision: Role  # describes, answers about and checks what is to be seen
+    vision: Role  # describes the image, answers questions about it and checks statements against it
     reasoner: Role  # reads text only: asks for details, writes questions, answers from the description
     adjudicator: Role  # a third model, asked where the two answers differ
     max_pixels: Positive  # of an image that is sent; a larger one is scaled down
@@ -50,7 +50,7 @@ class Team(Section):
     questions_per_turn: Positive
     categories: Annotated[tuple[Literal["MC", "FIB", "DES"], ...], Field(min_length=1)]
     options: Annotated[int, Field(ge=2, le=10)]  # of a multiple choice
-    min_steps: Positive  # of reasoning, that the writer of a question must declare
+    min_steps: Positive  # reasoning steps that the question writer must declare
     blind: Blind
     max_path_chars: Positive  # of a refined reasoning path
 
@@ -64,8 +64,8 @@ class Synthesize(Section):
     agreement: bool  # keep a row only if both answerers agree, or the adjudicator settles it
     adjudication: bool
     min_abilities: Positive = 1  # that a question needs beside reasoning
-    max_cost: Annotated[float, Field(gt=0)] | None = None  # of all calls in the ledger; stops before it is passed
-    max_failed: Share = 0.0  # of the images: more that failed for a passing reason, and nothing is published
+    max_cost: Annotated[float, Field(gt=0)] | None = None  # of all calls in the ledger; the run stops before it
+    max_failed: Share = 0.0  # of the images with retryable failures; above it no rows are published
     team: Team | None = None
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The `base` and `sft` sections of `params.yaml`, the miniature's shape and the optimizer."""
+"""`base` and `sft` sections of `params.yaml`, optimizer, LoRA and the tiny model's shape."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from wethink.config.base import Positive, Section, Share
 
 
 class Lora(Section):
-    """Low-rank adapters on every linear layer of the language model; the vision tower and the head stay as they are."""
+    """LoRA adapters on every linear layer of the language model; vision tower and head are frozen."""
 
     rank: Positive
     alpha: Positive
@@ -16,10 +16,10 @@ class Lora(Section):
 
 
 class Optim(Section):
-    """AdamW, or Muon beside it, with linear warm-up, then constant or cosine to zero."""
+    """AdamW, optionally with Muon, and linear warm-up, then constant or cosine decay to zero."""
 
     lr: Annotated[float, Field(gt=0)]
-    muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, hidden matrices are Muon's: fewer steps to see
+    muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, Muon updates the hidden matrices; needs fewer steps
     max_steps: Positive
     train_batch_size: Positive  # samples per optimizer step over all processes
     warmup_ratio: Share = 0.05
@@ -34,11 +34,9 @@ class Optim(Section):
     save_steps: Positive = 100  # steps between resumable checkpoints
     save_total_limit: Positive = 2  # resumable checkpoints kept
     gradient_checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
-    frozen_parameters: tuple[
-        str, ...
-    ] = ()  # regular expressions; parameters whose name one of them finds stay as they are
+    frozen_parameters: tuple[str, ...] = ()  # regular expressions; parameters with a matching name are frozen
     lora: Lora | None = None
-    max_skipped_steps: Positive = 3  # so many steps in a row without a finite gradient stop the stage
+    max_skipped_steps: Positive = 3  # this many steps in a row without a finite gradient stop the stage
 
     @model_validator(mode="after")
     def _lora_stands_alone(self) -> "Optim":
@@ -57,7 +55,10 @@ Family = Literal["qwen2_5_vl", "qwen3_vl"]  # model types as Transformers names 
 
 
 class TinyModel(Section):
-    """The miniature; shapes as in its Hugging Face config. Image sizes are multiples of 28 or, for Qwen3, of 32."""
+    """Shape of the tiny model, named as in its Hugging Face config.
+
+    Image sizes are multiples of 28 or, for Qwen3, of 32.
+    """
 
     family: Family = "qwen2_5_vl"
     hidden_size: Positive
@@ -71,7 +72,7 @@ class TinyModel(Section):
 
 
 class Base(Section):
-    """The starting policy: `model: tiny` builds and pre-trains one; anything else is a path or hub id."""
+    """Starting policy: `model: tiny` builds and pre-trains one; otherwise a path or hub id."""
 
     model: str
     revision: str | None = None
@@ -89,5 +90,5 @@ class Base(Section):
 
 class Sft(Section):
     optim: Optim
-    paths: Literal["refined", "raw", "answers"] = "refined"  # what is imitated; the others are ablations
+    paths: Literal["refined", "raw", "answers"] = "refined"  # training target; 'raw' and 'answers' are ablations
     sources: tuple[str, ...] | None = None  # image sources to learn from; None: all

@@ -1,1 +1,1 @@
-"""The DAG as data: stages, runner, scratch and publishing, import closures."""
+"""Pipeline DAG: stage tables, stage runner, scratch folders, publishing and import closures."""

@@ -1,13 +1,13 @@
-"""Stages beside the DAG, which DVC does not know: the controls, the arms of the ablations, the steps of a retrain."""
+"""Stage table of controls and ablation arms, which are not in dvc.yaml."""
 
 from wethink.dag.main_stages import STAGES
 from wethink.dag.stage import Stage
 from wethink.experiments.arms import ARMS, MAIN, RESULTS, folder
 
-# Whose compute a control may spend, and the logs that say how much that was.
+# The run whose compute a control may spend, and the logs that hold the amount.
 _BUDGET_INPUTS = {"logs": ".wethink/runs", "rival": "models/grpo"}
 
-CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/experiments/controls.py)
+CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experiments/controls.py)
     "more_sft": Stage(
         "control: more SFT for GRPO's compute",
         "wethink.experiments.controls:more_sft",
@@ -64,7 +64,10 @@ CONTROLS: dict[str, Stage] = {  # beside the main job, not part of it (wethink/e
 
 
 def _ablations() -> dict[str, Stage]:
-    """Two stages per ablation arm (training, evaluation), and an evaluation of each main checkpoint."""
+    """Build a training and an evaluation stage per ablation arm.
+
+    Each main checkpoint gets an evaluation stage, too.
+    """
     found: dict[str, Stage] = {}
     for name, arm in ARMS.items():
         supervised = arm.trains in ("sft", "more_sft", "rejection_sft")
@@ -96,4 +99,4 @@ def _ablations() -> dict[str, Stage]:
     return found
 
 
-ABLATIONS = _ablations()  # beside the main job, too (flows/ablations.py)
+ABLATIONS = _ablations()  # run by flows/ablations.py

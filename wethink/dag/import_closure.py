@@ -1,9 +1,8 @@
-"""The import closure of a stage: exactly the files whose change must run it again.
+"""Import closure of a stage: the source files whose change must run it again.
 
-Used twice, so that both agree: as the `deps` in dvc.yaml (a test compares them) and in the
-fingerprint of a stage's scratch folder. Only `wethink.*` imports count, also those inside
-functions; prompts and page templates count for whoever reads them (a module names them in a `ASSETS` tuple, relative
-to itself).
+The closure is the `deps` in dvc.yaml (a test compares them) and part of the fingerprint of a stage's scratch folder.
+Only `wethink.*` imports count, also those inside functions. Prompts and page templates count for the module that
+names them in its `ASSETS` tuple, relative to itself.
 """
 
 import ast
@@ -14,7 +13,9 @@ from wethink.common.paths import ROOT
 
 
 def closure(module: str) -> tuple[Path, ...]:
-    """Files (relative to the project root, sorted) that `module` reaches through `wethink` imports.
+    """Return the files that `module` reaches through `wethink` imports.
+
+    Paths are relative to the project root and sorted.
 
     >>> any(path.name == "errors.py" for path in closure("wethink.common.jsonl"))
     True
@@ -31,7 +32,7 @@ def closure(module: str) -> tuple[Path, ...]:
         imports, named = _reads(path)
         assets |= {path.parent / asset for asset in named}
         todo += imports
-        todo += [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]  # packages run too
+        todo += [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]  # packages are imported, too
     return tuple(sorted({*seen.values(), *assets}))
 
 
@@ -45,7 +46,7 @@ def _file(module: str) -> Path | None:
 
 @cache
 def _reads(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The wethink modules that a file imports, and the prompts and templates that it names."""
+    """Return the wethink modules that a file imports, and its `ASSETS`."""
     imports: list[str] = []
     assets: tuple[str, ...] = ()
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):

@@ -1,6 +1,6 @@
-"""The DAG as a table: stage → function, its section of params.yaml, its inputs and its output.
+"""Stage table of the main DAG: function, params.yaml section, inputs and output of each stage.
 
-Names are lazy, so that `--help` imports no torch, and so that this table is no stage's dependency.
+Functions are named as strings, so that `--help` imports no torch and this table is no stage's dependency.
 The same table serves the library, `python -m wethink <stage>`, dvc.yaml and the Prefect tasks.
 """
 

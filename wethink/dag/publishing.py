@@ -1,4 +1,4 @@
-"""Atomic publishing of output folders, and their manifests."""
+"""Atomic publishing of output folders, and SHA-256 manifests to verify them."""
 
 import os
 import shutil
@@ -17,7 +17,11 @@ def write_manifest(folder: Path) -> None:
 
 
 def verify_manifest(folder: Path) -> None:
-    """Raise UserError if a published folder is not what it was when it was published, or names files outside it."""
+    """Check a published folder against its manifest.
+
+    Raises:
+        UserError: a listed file is missing, has changed, or lies outside the folder.
+    """
     for name, expected in read_json(folder / MANIFEST).items():
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -27,7 +31,10 @@ def verify_manifest(folder: Path) -> None:
 
 
 def publish(finished: Path, out: Path) -> None:
-    """Move a finished folder (or its only file, if `out` names a file) into place, complete or not at all."""
+    """Move a finished folder to `out` atomically.
+
+    If `out` has a file suffix, only the file of that name is moved.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     source = finished / out.name if out.suffix else finished
     if not out.suffix:

@@ -1,4 +1,4 @@
-"""The stages of a retrain: new rows, union, challenger, and the main run's snapshot."""
+"""Stage table of retraining: new rows, union, challenger, and the snapshot of the main run."""
 
 from wethink.dag.stage import Stage
 

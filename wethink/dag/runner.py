@@ -1,4 +1,4 @@
-"""Running a stage: its inputs checked, its lock held, its scratch found again, its output published whole."""
+"""Stage runner: input checks, lock, fingerprint, scratch folder, ranks and atomic publishing."""
 
 import shutil
 import time
@@ -17,23 +17,23 @@ from wethink.dag.stage import Stage
 from wethink.dag.usage import measured
 from wethink.dag.workspace import discard_scratch, fingerprint, scratch_folder, stage_lock
 
-# Seconds that a bereaved rank waits: the launcher reports whom it first finds ended, who should be the one to blame.
+# Seconds that a rank waits after a peer's failure: the launcher reports the first rank to end, which must be the peer.
 PEER_FAILURE_GRACE_S = 5.0
 TOO_SMALL = (
     "lower optim.max_token_len_per_gpu or optim.micro_batch_size, set optim.gradient_checkpointing, name "
-    "a file with ZeRO-3 or offload in launch.deepspeed, or use the profile qwen3_vl_2b_lora. What is done is kept; "
-    "starting again goes on from there."
+    "a file with ZeRO-3 or offload in launch.deepspeed, or use the profile qwen3_vl_2b_lora. Finished work is "
+    "kept; a restart resumes from it."
 )
 
 
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
-    """The parameters that a stage depends on, as plain JSON values."""
+    """Return the parameters that a stage depends on, as plain JSON values."""
     whole = params.model_dump(mode="json", by_alias=True)
     return {name: whole[name] for name in ("seed", stage.section, *stage.also)}
 
 
 def arguments(stage: Stage, params: Params) -> dict[str, Any]:
-    """The keyword arguments of a stage's function, without `out` and `scratch`."""
+    """Build the keyword arguments of a stage's function but `out` and `scratch`."""
     sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
     given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
@@ -42,7 +42,7 @@ def arguments(stage: Stage, params: Params) -> dict[str, Any]:
 
 
 def own_files(name: str, params: Params) -> list[str]:
-    """The user's own files that a stage reads. A missing one is left to the stage, which says so in a sentence."""
+    """List the existing user files that a stage reads; the stage reports missing ones."""
     curation = params.validate_.curation
     named: dict[str, list[str | None]] = {
         "ingest": [source.path for source in params.ingest.sources],
@@ -56,7 +56,8 @@ def own_files(name: str, params: Params) -> list[str]:
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
     """Run one stage from its inputs to its published output and return its metrics.
 
-    `once` is for the controls, which DVC does not know: a published arm with the same fingerprint is left alone.
+    `once` is for stages outside dvc.yaml: an output published under the same fingerprint is reused. `adopt` resumes
+    the newest scratch of another fingerprint.
 
     Raises:
         UserError: an input is missing (the stage that makes it is named), or the stage refuses its input.
@@ -73,13 +74,13 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     key = fingerprint(closure(stage.module), settings(stage, params), inputs, own)
     run_record = WORK / "runs" / f"{name}.run.json"
     known = read_json(run_record) if once and Path(stage.out).exists() and run_record.exists() else {}
-    if known.get("fingerprint") == key and "metrics" in known:  # without metrics it was begun, not finished
+    if known.get("fingerprint") == key and "metrics" in known:  # no metrics: started, but not finished
         if Path(stage.out).is_dir():
             verify_manifest(Path(stage.out))
         return dict(known["metrics"])
     with stage_lock(name), measured(run_record) as record:
         scratch = scratch_folder(name, key, adopt)
-        log = WORK / "runs" / f"{name}.metrics.jsonl"  # where trackers look; the log itself is part of scratch
+        log = WORK / "runs" / f"{name}.metrics.jsonl"  # path that trackers read; the log itself is in scratch
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         log.symlink_to((scratch / "metrics.jsonl").resolve())
@@ -107,7 +108,11 @@ def _metrics(scratch: Path) -> dict[str, Any]:
 
 
 def run_rank(name: str, scratch: Path, params: Params) -> None:
-    """One rank of a stage: the library function, with this process's share of the work."""
+    """Run one rank of a stage: call its function in this process.
+
+    Raises:
+        UserError: the stage rejects its input, the GPU is out of memory, or another rank has ended (exit code 75).
+    """
     import importlib
 
     from wethink.rewards.judge.model_judge import judge_connection
@@ -125,7 +130,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
         if isinstance(error, UserError):
             write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
-        if isinstance(error, RuntimeError) and "by peer" in str(error):  # gloo and NCCL say so when a rank is gone
+        if isinstance(error, RuntimeError) and "by peer" in str(error):  # gloo's and NCCL's message when a rank is gone
             time.sleep(PEER_FAILURE_GRACE_S)
-            raise UserError("another rank has ended, and this one cannot go on alone.", exit_code=75) from None
+            raise UserError("another rank has ended, and this one cannot continue alone.", exit_code=75) from None
         raise error

@@ -1,4 +1,4 @@
-"""The `Stage` dataclass: one step of the DAG."""
+"""`Stage` dataclass: one step of the pipeline DAG."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stage:
-    """One step. Functions take `<input>=Path…, out, scratch, config, seed` and return small metrics."""
+    """Step of the DAG.
+
+    Its function takes `<input>=Path…, out, scratch, config, seed` and returns a small dict of metrics.
+    """
 
     summary: str
     function: str  # "module:function", imported only when it runs
@@ -17,7 +20,7 @@ class Stage:
     also: tuple[str, ...] = ()  # further sections, passed by their names
     ranks: bool = False  # runs on launch.processes ranks
     launch: bool = False  # takes `launch` as an argument; ranks always do
-    judge: bool = False  # its rewards may ask a judge, whose connection the runner opens
+    judge: bool = False  # rewards may call a judge, whose connection the runner opens
     arguments: Mapping[str, Any] = field(default_factory=dict)  # constants, passed by name
 
     @property

@@ -1,4 +1,4 @@
-"""Wall time, processor time and peak memory of a stage."""
+"""Resource usage of a stage: wall time, CPU time and peak memory."""
 
 import contextlib
 import os
@@ -14,7 +14,10 @@ from wethink.common.processes import peak_memory_mb
 
 @contextlib.contextmanager
 def measured(record: Path) -> Iterator[dict[str, Any]]:
-    """Write seconds and peak memory of the block to `record` (JSON); never part of an output."""
+    """Write wall time, CPU time and peak memory of the block to `record` (JSON).
+
+    Yields a dict whose entries are written, too. The record is never part of an output.
+    """
     peak = 0.0
     done = threading.Event()
 
@@ -45,6 +48,7 @@ def measured(record: Path) -> Iterator[dict[str, Any]]:
 
 
 def _processor_seconds() -> float:
-    """Of this process and its ended children, since the process began: one process may run several stages."""
+    """Return CPU seconds of this process and its ended children since process start."""
+    # Callers take differences, because one process may run several stages.
     cpu = os.times()
     return cpu.user + cpu.system + cpu.children_user + cpu.children_system

@@ -1,8 +1,8 @@
-"""How a stage runs: one at a time, in a scratch folder keyed by what it depends on, published whole or not at all.
+"""Stage fingerprint, scratch folder and lock: resumable work outside the outputs.
 
-Work in progress lives in `.wethink/scratch/<stage>/<fingerprint>/`, outside every output, and is renamed
-into place at the end; a killed stage finds its scratch again, a changed one starts anew
-(DVC deletes outputs before a run, so a resumable state inside them would be lost).
+Work in progress is in `.wethink/scratch/<stage>/<fingerprint>/` and is renamed into place at the end. A killed stage
+resumes from its scratch; a stage with changed code, settings or inputs starts anew. DVC deletes outputs before a run,
+so checkpoints inside them would be lost.
 """
 
 import contextlib
@@ -26,9 +26,12 @@ from wethink.dag.publishing import MANIFEST, _remove
 def fingerprint(
     code: Iterable[Path], settings: Mapping[str, Any], inputs: Iterable[Path], own: Iterable[Path] = ()
 ) -> str:
-    """Hash of code files, settings and input contents; what differs here must not share scratch.
+    """Hash code files, settings and input contents: the key of a scratch folder.
 
-    Of the user's `own` files, which may be many and large, names, sizes and times of change stand for the content.
+    The user's `own` files may be many and large: their names, sizes and modification times are hashed instead.
+
+    Returns:
+        16 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for path in code:
@@ -53,7 +56,8 @@ def _content_hash(path: Path) -> str:
 
 
 def _is_published(folder: Path, files: Iterable[Path]) -> bool:
-    """Whether the folder's manifest is one of ours: a source of images may be closed by a file of that name."""
+    """Return whether the manifest lists exactly these files with SHA-256 hashes."""
+    # A user's image folder may contain an unrelated manifest.json.
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
@@ -64,7 +68,13 @@ def _is_published(folder: Path, files: Iterable[Path]) -> bool:
 
 
 def scratch_folder(stage: str, key: str, adopt: bool = False) -> Path:
-    """The stage's scratch for this fingerprint; `adopt` carries the newest other one across a bug fix."""
+    """Create or find the stage's scratch folder for this fingerprint.
+
+    `adopt` renames the newest scratch of another fingerprint to it, to resume a run after a bug fix.
+
+    Raises:
+        UserError: with `adopt`, this fingerprint has a checkpoint already, or there is no other scratch.
+    """
     home = WORK / "scratch" / stage
     folder = home / key
     if adopt:
@@ -72,11 +82,11 @@ def scratch_folder(stage: str, key: str, adopt: bool = False) -> Path:
         if (folder / "state.json").exists():
             raise UserError(
                 f"--adopt: stage '{stage}' has an unfinished run with these settings already; start it without --adopt "
-                f"to go on with that, or delete {folder} to carry on the older one."
+                f"to resume that, or delete {folder} to resume the older one."
             )
         if not others:
             raise UserError(f"--adopt: stage '{stage}' has no unfinished run to carry on; start it without --adopt.")
-        _remove(folder)  # begun, but without a checkpoint
+        _remove(folder)  # started, but without a checkpoint
         others[-1].rename(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -84,10 +94,10 @@ def scratch_folder(stage: str, key: str, adopt: bool = False) -> Path:
 
 @contextlib.contextmanager
 def stage_lock(stage: str, patience: float = 20.0) -> Iterator[None]:
-    """Hold the stage for this process; the kernel releases it however the process ends.
+    """Hold the stage's lock; the kernel releases it when the process ends.
 
     Raises:
-        UserError: another live process still holds it after `patience` seconds.
+        UserError: another process still holds it after `patience` seconds.
     """
     path = WORK / "locks" / f"{stage}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,5 +122,5 @@ def stage_lock(stage: str, patience: float = 20.0) -> Iterator[None]:
 
 
 def discard_scratch(stage: str) -> None:
-    """Delete every scratch folder of a stage that has just been published."""
+    """Delete all scratch folders of a stage after publishing."""
     shutil.rmtree(WORK / "scratch" / stage, ignore_errors=True)

@@ -26,7 +26,7 @@ from wethink.data.image_store import ImageSet
 from wethink.evaluation.summary import summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
-from wethink.rewards.hybrid import check, prefetch_verdicts, score
+from wethink.rewards.hybrid import check_batch, score_batch
 from wethink.rewards.judge.model_judge import judge_connection
 
 Pixels = Literal["true", "blank", "shuffled"]
@@ -177,8 +177,7 @@ def run_job(
             (item, processor.decode(c.ids), len(c.ids)) for item, (c,) in zip(part, completions, strict=True)
         )
     with judge_connection(rewards, launch):
-        prefetch_verdicts([(text, item["problem"], item["answer"], item["reward"]) for item, text, _ in answered])
-        records = [judge_item(item, job, text, tokens, rewards) for item, text, tokens in answered]
+        records = judge_items(answered, job, rewards)
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 
 
@@ -198,24 +197,34 @@ def shuffled(items: Sequence[Record], seed: int) -> list[str]:
     return [other[item["image"]] for item in items]
 
 
-def judge_item(item: Record, job: Job, response: str, tokens: int, rewards: Rewards) -> Record:
-    """Judge a response against the item's true answer."""
-    parsed = format.parse(response)
-    if job.checkpoint == "base":
-        extracted = format.lenient(response)
-        verdict = check(extracted, item["problem"], item["answer"], item["category"], item["reward"], rewards.tolerance)
+def judge_items(answered: Sequence[tuple[Record, str, int]], job: Job, rewards: Rewards) -> list[Record]:
+    """Judge responses against the items' true answers.
+
+    The responses of `base`, which was never taught the tags, are parsed leniently.
+
+    Args:
+        answered: tuples (item, response, its number of tokens).
+    """
+    lenient = job.checkpoint == "base"
+    parsed = [format.parse(text) for _, text, _ in answered]
+    if lenient:
+        extracted = [format.lenient(text) for _, text, _ in answered]
+        verdicts = check_batch(list(zip(extracted, (item for item, _, _ in answered), strict=True)), rewards)
     else:
-        extracted = parsed.answer or ""
-        verdict = score(response, item["problem"], item["answer"], item["category"], item["reward"], rewards).verdict
-    return {
-        **item,
-        "checkpoint": job.checkpoint,
-        "temperature": job.temperature,
-        "pixels": job.pixels,
-        "response": response,
-        "extracted": extracted,
-        "verdict": verdict.outcome,
-        "reason": verdict.reason,
-        "tokens": tokens,
-        "strict": parsed.fault is None,
-    }
+        extracted = [found.answer or "" for found in parsed]
+        verdicts = [scored.verdict for scored in score_batch([(text, item) for item, text, _ in answered], rewards)]
+    return [
+        {
+            **item,
+            "checkpoint": job.checkpoint,
+            "temperature": job.temperature,
+            "pixels": job.pixels,
+            "response": text,
+            "extracted": answer,
+            "verdict": verdict.outcome,
+            "reason": verdict.reason,
+            "tokens": tokens,
+            "strict": form.fault is None,
+        }
+        for (item, text, tokens), form, answer, verdict in zip(answered, parsed, extracted, verdicts, strict=True)
+    ]

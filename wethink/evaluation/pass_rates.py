@@ -13,7 +13,7 @@ from wethink.common.jsonl import Record, read_jsonl, write_jsonl
 from wethink.common.progress import track
 from wethink.config.params import Params
 from wethink.data.image_store import ImageSet
-from wethink.rewards.hybrid import score
+from wethink.rewards.hybrid import score_batch
 
 
 def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, params: Params) -> dict[str, int]:
@@ -49,18 +49,10 @@ def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, pa
         groups = sample(
             policy, processor, prompts, draws, grpo.max_completion_length, grpo.temperature, samples, device
         )
+        pairs = [(processor.decode(one.ids), row) for row, group in zip(part, groups, strict=True) for one in group]
+        scores = iter(score_batch(pairs, params.rewards))
         for row, group in zip(part, groups, strict=True):
-            verdicts = [
-                score(
-                    processor.decode(one.ids),
-                    row["problem"],
-                    row["answer"],
-                    row["category"],
-                    row["reward"],
-                    params.rewards,
-                ).verdict.outcome
-                for one in group
-            ]
+            verdicts = [next(scores).verdict.outcome for _ in group]
             known = [verdict for verdict in verdicts if verdict != "unknown"]
             found.append({"id": row["id"], "passes": known.count("correct"), "samples": len(known)})
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wethink.common.errors import UserError
+from wethink.common.jsonl import Record
 from wethink.config.rewards import Rewards
 from wethink.rewards import format as grammar
 from wethink.rewards.judge import lexical_judge, model_judge
@@ -60,20 +61,32 @@ def check(answer: str, problem: str, gold: str, category: str, reward: str, tole
             return unknown(f"unknown reward route {reward!r}")
 
 
-def prefetch_verdicts(asked: Sequence[tuple[str, str, str, str]]) -> None:
-    """Ask the connected judge about many responses concurrently, before `score`.
+def score_batch(responses: Sequence[tuple[str, Record]], config: Rewards) -> list[Scored]:
+    """Score many responses, each with its row; a model judge is asked concurrently.
 
-    The judge caches its verdicts. Without a model judge this does nothing.
-
-    Args:
-        asked: tuples (response, problem, gold, reward).
+    Raises:
+        UserError: like `score`.
     """
+    _ask_judge([(grammar.parse(text).answer or "", row) for text, row in responses])
+    return [
+        score(text, row["problem"], row["answer"], row["category"], row["reward"], config) for text, row in responses
+    ]
+
+
+def check_batch(answers: Sequence[tuple[str, Record]], config: Rewards) -> list[Verdict]:
+    """Check many extracted answers, each with its row; a model judge is asked concurrently."""
+    _ask_judge(answers)
+    return [
+        check(answer, row["problem"], row["answer"], row["category"], row["reward"], config.tolerance)
+        for answer, row in answers
+    ]
+
+
+def _ask_judge(answers: Sequence[tuple[str, Record]]) -> None:
+    # The judge caches its verdicts, so `score` and `check` find them afterwards.
     model = model_judge.current()
     if model is not None:
-        parsed = [
-            (problem, gold, grammar.parse(text).answer) for text, problem, gold, reward in asked if reward == "model"
-        ]
-        model.ask([one for one in parsed if one[2]])
+        model.ask([(row["problem"], row["answer"], text) for text, row in answers if text and row["reward"] == "model"])
 
 
 def _by_model(gold: str, problem: str, parsed: grammar.Parsed) -> Verdict:

@@ -1,1 +1,1 @@
-"""GRPO: prompts, rollouts, objective, update, logs and checks."""
+"""GRPO reinforcement learning: prompts, rollouts, objective, policy update, logs and checks."""

@@ -1,4 +1,4 @@
-"""Which prompts GRPO learns from: by source, question type, reward route and pass rate. All by default."""
+"""Prompt selection by pass rate: the share of GRPO prompts with pass rates nearest to 1/2."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,8 @@ from wethink.training.ranks import Ranks, gather_objects
 
 
 def nearest_half(rows: Sequence[Record], rates: Mapping[str, float], share: float) -> list[Record]:
-    """The share of the rows whose pass rate is nearest to ½, where a group's rewards vary most; in the rows' order."""
+    """Return the share of rows with pass rates nearest to 1/2, in the given order."""
+    # A group's rewards vary most at pass rate 1/2.
     count = max(1, round(share * len(rows)))
     best = sorted(rows, key=lambda row: (abs(rates[row["id"]] - 0.5), row["id"]))[:count]
     kept = {row["id"] for row in best}
@@ -34,10 +35,13 @@ def best_rows(
     seed: int,
     ranks: Ranks,
 ) -> list[Record]:
-    """The configured best share of the rows, by pass rates of the starting policy; all rows if the share is 1."""
+    """Select `prompt_share` of the rows by pass rates of the starting policy.
+
+    Pass rates are sampled once and cached in `scratch`; all rows are returned if the share is 1.
+    """
     if config.prompt_share == 1:
         return list(rows)
-    store = scratch / "pass_rates.json"  # sampled once: a resumed run must not choose anew
+    store = scratch / "pass_rates.json"  # sampled once: a resumed run must keep its selection
     there = gather_objects(store.exists(), ranks)[0]
     if not there:
         found: dict[str, float] = {}
@@ -49,5 +53,5 @@ def best_rows(
         everyone = gather_objects(found, ranks)
         if ranks.first:
             write_json(store, {key: rate for part_rates in everyone for key, rate in part_rates.items()})
-        gather_objects(None, ranks)  # nobody reads before it is written
+        gather_objects(None, ranks)  # barrier: the first rank has written the file
     return nearest_half(rows, read_json(store), config.prompt_share)

@@ -1,4 +1,4 @@
-"""Held-out accuracy while GRPO trains: a reward that rises while it falls is a reward that is being gamed."""
+"""Held-out accuracy probe during GRPO training, early stopping against reward hacking, best step."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from wethink.config.rewards import Rewards
 from wethink.generation.in_process import sample
 from wethink.models.batching import Images, encode_prompts
 from wethink.models.policy import Processor
-from wethink.rewards.hybrid import score
+from wethink.rewards.hybrid import score_batch
 from wethink.training.ranks import Ranks, gather_objects
 
 ROWS_AT_ONCE = 64
@@ -28,31 +28,32 @@ def accuracy(
     rewards: Rewards,
     ranks: Ranks,
 ) -> float:
-    """Greedy accuracy over all ranks on rows that are never trained on, by their answers; unknown ones left out."""
+    """Measure greedy accuracy on held-out rows over all ranks.
+
+    Completions are scored against the rows' answers; unknown verdicts are left out. 0.0 if none is known.
+    """
     mine, found = rows[ranks.rank :: ranks.world], list[float]()
     model.eval()
     for begin in range(0, len(mine), ROWS_AT_ONCE):
         part = mine[begin : begin + ROWS_AT_ONCE]
         prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], images, processor)
-        for row, (completion,) in zip(
-            part,
-            sample(model, processor, prompts, None, config.max_completion_length, 0.0, 1, ranks.device),
-            strict=True,
-        ):
-            text = processor.decode(completion.ids)
-            scored = score(text, row["problem"], row["answer"], row["category"], row["reward"], rewards)
-            if scored.accuracy is not None:
-                found.append(scored.accuracy)
+        sampled = sample(model, processor, prompts, None, config.max_completion_length, 0.0, 1, ranks.device)
+        texts = [processor.decode(completion.ids) for (completion,) in sampled]
+        scores = score_batch(list(zip(texts, part, strict=True)), rewards)
+        found += [scored.accuracy for scored in scores if scored.accuracy is not None]
     model.train()
     everyone = [value for part in gather_objects(found, ranks) for value in part]
     return float(np.mean(everyone)) if everyone else 0.0
 
 
 def should_stop(log: Sequence[Record], start: float, every: int, patience: int) -> bool:
-    """Whether the last `patience` probes all lay below the start although the sampled reward had risen by then.
+    """Detect reward hacking: probes below the start while the reward rises.
 
-    `log` has the run's lines, one per step, with `reward`, and `probe` at every `every`-th of them. Risen: the
-    mean reward since the probe before is above that of the first such window.
+    `log` has one record per step, with `reward`, and with `probe` at every `every`-th step.
+
+    Returns:
+        True if each of the last `patience` probes is below `start` although the mean reward of the `every` steps
+        up to it is above that of the first such window. Always False for `patience` 0.
     """
     probed = [line for line in log if line["step"] % every == 0]
     if patience == 0 or len(probed) < patience:
@@ -65,7 +66,7 @@ def should_stop(log: Sequence[Record], start: float, every: int, patience: int) 
 
 
 def best_step(log: Sequence[Record], start: float, every: int) -> int:
-    """The step with the best probe, the earliest of equals; 0 if none is better than the start."""
+    """Return the earliest step with the best probe; 0 if none is above `start`."""
     best, found = start, 0
     for line in log:
         if line["step"] % every == 0 and line["probe"] > best:
@@ -74,6 +75,6 @@ def best_step(log: Sequence[Record], start: float, every: int) -> int:
 
 
 def replace_folder(new: Path, old: Path) -> None:
-    """Put a complete folder in the place of an older one."""
+    """Replace folder `old` with the complete folder `new`."""
     shutil.rmtree(old, ignore_errors=True)
     new.rename(old)

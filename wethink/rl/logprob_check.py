@@ -1,7 +1,7 @@
-"""Do sampler and trainer mean the same policy? A test before the first step, and a limit at every step.
+"""Log-prob mismatch check between sampling engine and trainer, before training and at every step.
 
-An engine that serves stale weights, another prompt, log-probs before the temperature, or a penalty from a model's
-files looks healthy from outside; what gives it away is the difference of its log-probs from the trainer's.
+The check detects an engine that serves stale weights, another prompt, log-probs before the temperature, or a
+repetition penalty from a model's files: its log-probs differ from the trainer's.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from wethink.models.policy import Processor
 from wethink.training.ranks import Ranks, gather_objects
 
 ROWS, SAMPLES, TOKENS = 8, 2, 64
-TEMPERATURE = 0.7  # not 1: there log-probs before and after the temperature are the same
+TEMPERATURE = 0.7  # not 1, where log-probs before and after the temperature are equal
 
 
 @torch.no_grad()
@@ -32,7 +32,10 @@ def differences(
     ranks: Ranks,
     seed: int = 0,
 ) -> torch.Tensor:
-    """|Δlogp| [N] of the same tokens: as the sampler drew them at T = 0.7, and in a forward pass here."""
+    """Return |Δlogp| [N] between sampler and trainer for the same tokens.
+
+    The sampler draws them at T = 0.7; the trainer computes their log-probs in one forward pass.
+    """
     prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
     config = sampler.config
     limit = min(TOKENS, config.max_completion_length)
@@ -45,9 +48,9 @@ def differences(
         sampler.config = config
     model.eval()
     batch = pack(prompts, [c.ids for c in completions], SAMPLES).to(ranks.device)
-    logps, _ = CompletionLogProbs(model, processor.banned)(batch, TEMPERATURE)
+    logps, _ = CompletionLogProbs(model, processor.banned)(batch, TEMPERATURE)  # [N]
     model.train()
-    drawn = torch.tensor([logp for c in completions for logp in c.logps])
+    drawn = torch.tensor([logp for c in completions for logp in c.logps])  # [N]
     return torch.abs(logps.cpu() - drawn)
 
 
@@ -60,10 +63,10 @@ def self_test(
     config: Grpo,
     ranks: Ranks,
 ) -> float:
-    """The mean |Δlogp| over all ranks before anything is learned (a step with lr = 0).
+    """Return the mean |Δlogp| over all ranks before the first update.
 
     Raises:
-        UserError: it is above `max_dlogp`; training would follow another policy than the one that samples.
+        UserError: the mean is above `max_logprob_diff`.
     """
     found = differences(sampler, model, processor, rows[:ROWS], images, ranks)
     everyone = gather_objects((float(found.mean()), float(found.max())), ranks)
@@ -73,8 +76,8 @@ def self_test(
 
 
 def refuse_disagreement(mean: float, largest: float, config: Grpo, when: str) -> None:
-    """Raise UserError if sampler and trainer differ by more than the configured bound."""
-    if not mean <= config.max_logprob_diff:  # NaN is refused, too
+    """Raise UserError if the mean |Δlogp| is above `max_logprob_diff` or NaN."""
+    if not mean <= config.max_logprob_diff:  # true for NaN, too
         raise UserError(
             f"{when}, the sampler's log-probs differ from the trainer's by {mean:.3g} on average (largest "
             f"{largest:.3g}), above grpo.max_logprob_diff = {config.max_logprob_diff:g}: it does not sample "

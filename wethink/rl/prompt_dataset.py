@@ -1,4 +1,7 @@
-"""Which rows GRPO asks, and in which order: every rank draws the same rows, whatever it then does with them."""
+"""GRPO prompt dataset: row filters, held-out split, prompt stream and pass-rate curriculum.
+
+All ranks draw the same rows in the same order.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -20,12 +23,12 @@ from wethink.models.policy import Processor
 
 
 def answer_rows(rows: Path) -> list[Record]:
-    """Train rows without a reasoning path: SFT never sees them."""
+    """Read the train rows without a reasoning path; SFT never trains on them."""
     return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and not row["refined_cot"]]
 
 
 def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
-    """The control that must not gain: golds permuted among rows of the same kind."""
+    """Permute golds among rows of the same kind: the negative control."""
     by_kind: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         by_kind.setdefault(row["kind"], []).append(i)
@@ -39,7 +42,10 @@ def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
 
 
 def hold_out(rows: Sequence[Record], images: ImageSet, clusters: int, seed: int) -> tuple[list[Record], list[Record]]:
-    """Split rows for training and for the probe by what their images show: `clusters` of these are never trained on."""
+    """Split rows by image cluster into training rows and probe rows.
+
+    `clusters` near-duplicate clusters of images, chosen by `seed`, go to the probe.
+    """
     cluster = {record.id: record.cluster for record in images.records}
     there = sorted({cluster[row["image"]] for row in rows}, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
     held = set(there[:clusters])
@@ -47,13 +53,13 @@ def hold_out(rows: Sequence[Record], images: ImageSet, clusters: int, seed: int)
 
 
 class PassRates:
-    """How often each row was answered right in this run; a row not asked yet is expected to do as its kind does."""
+    """Pass rate of each row in this run; a row without rollouts gets the rate of its kind."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # right, known
 
     def add(self, rollouts: Iterable[Record]) -> None:
-        """Count evidence records (`row`, `kind`, `verdict`); unknown verdicts count neither way."""
+        """Count rollout records (`row`, `kind`, `reward`, `verdict`), except unknown ones."""
         for rollout in rollouts:
             if rollout["reward"] is not None:
                 for key in (("row", rollout["row"]), ("kind", rollout["kind"])):
@@ -61,6 +67,7 @@ class PassRates:
                     self._counts[key][1] += 1
 
     def of(self, row: Record) -> float:
+        """Return the pass rate of the row, else of its kind, else 0.5."""
         for key in (("row", row["id"]), ("kind", row["kind"])):
             if key in self._counts:
                 right, known = self._counts[key]
@@ -69,19 +76,20 @@ class PassRates:
 
 
 class Prompts:
-    """An endless stream of rows; `cursor`, how many were drawn, is its whole state."""
+    """Endless stream of rows; its whole state is `cursor`, the number of rows drawn."""
 
     def __init__(self, rows: Sequence[Record], seed: int, cursor: int) -> None:
         self.rows, self.cursor = rows, cursor
         self._order = islice(epoch_order(len(rows), seed), cursor, None)
 
     def take(self, count: int, pool: int, rates: PassRates, taken: Collection[str] = ()) -> list[Record]:
-        """`count` rows out of the next `pool` times as many: those whose pass rate is nearest 1/2, in stream order.
+        """Draw `count` · `pool` rows and return the `count` nearest to pass rate 1/2.
 
-        Half right is where a group's reward varies most. Rows in `taken` are passed over, and so is a row that
-        comes twice where one epoch ends and the next begins: what a step asks again is sampled with the same
-        draws and teaches nothing new. After an epoch's worth of such rows fewer than `count` come back.
+        Rows come in stream order. Rows in `taken` and rows that repeat at an epoch boundary are skipped; fewer than
+        `count` rows are returned if an epoch has no more.
         """
+        # A group's reward varies most at pass rate 1/2. A row asked twice in a step is sampled with the same random
+        # numbers, so its second group would equal the first.
         drawn: list[Record] = []
         passed = set(taken)
         for index in islice(self._order, max(len(self.rows), 0 if taken else count * pool)):
@@ -98,7 +106,10 @@ class Prompts:
 
 
 def chosen_rows(rows: Sequence[Record], config: Grpo) -> list[Record]:
-    """The rows of the configured sources, question types and reward route."""
+    """Filter rows by configured sources, question types and reward route.
+
+    With `reward_route` 'model' every row is judged by the model.
+    """
     kept = [
         row
         for row in rows
@@ -112,15 +123,18 @@ def chosen_rows(rows: Sequence[Record], config: Grpo) -> list[Record]:
 def training_rows(
     rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, launch: Launch, seed: int
 ) -> tuple[list[Record], list[Record], int]:
-    """Rows to train on, rows to probe on, and how many were dropped because the context is too short.
+    """Load the rows to train on and the held-out rows to probe on.
+
+    Returns:
+        Training rows, probe rows, and the number of rows dropped because they exceed the context.
 
     Raises:
-        UserError: no row is left.
+        UserError: no training row is left.
     """
     found = chosen_rows(answer_rows(rows), config)
     if not found:
         raise UserError(
-            f"{rows / 'rows.jsonl'} has no such train row without a path; lower synthesize.path_share below 1, or "
+            f"{rows / 'rows.jsonl'} has no matching train row without a path; lower synthesize.path_share below 1, or "
             "widen grpo.sources and grpo.categories."
         )
     limit = launch.vllm_context if config.sampler == "vllm" else None

@@ -1,7 +1,7 @@
-"""Rollouts as evidence: what was asked, written, found and how it was judged, as Parquet that can be judged again.
+"""Rollout log as Parquet: prompts, completions, verdicts, rewards; step metrics and rescoring.
 
-`python -m wethink rescore FILE` scores a file's texts anew, by the rewards that stand in params.yaml now.
-The result is written under reports/rescored/.
+`python -m wethink rescore FILE` scores a file's texts again with the rewards of the present params.yaml and
+writes the result under reports/rescored/.
 """
 
 from collections import Counter
@@ -14,16 +14,16 @@ import numpy as np
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl
 from wethink.config.rewards import Rewards
-from wethink.rewards.hybrid import score
+from wethink.rewards.hybrid import score_batch
 from wethink.rl.rollouts import Group
 
 RESCORED = Path("reports/rescored")  # beside the pipeline: a file in models/ would change the output of a DVC stage
-GRADED = ("format", "accuracy", "reward", "verdict", "reason")  # what rescoring may change
+GRADED = ("format", "accuracy", "reward", "verdict", "reason")  # columns that rescoring may change
 NEEDED = ("row", "problem", "gold", "category", "route", "text", *GRADED)
 
 
 def rollout_records(group: Group, step: int) -> list[Record]:
-    """One record per completion."""
+    """Return one log record per completion."""
     assert group.advantages is not None, "evidence comes after advantages"
     return [
         {
@@ -53,7 +53,7 @@ def rollout_records(group: Group, step: int) -> list[Record]:
 
 
 def summarise_step(rollouts: Sequence[Record], learned: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One line of curves from a step's rollouts and the ranks' learning statistics (`learning.SUMS`)."""
+    """Compute a step's metrics from its rollouts and the ranks' `update.SUMS`."""
     known = [r for r in rollouts if r["reward"] is not None]
     right = [r["tokens"] for r in known if r["verdict"] == "correct"]
     wrong = [r["tokens"] for r in known if r["verdict"] != "correct"]
@@ -100,6 +100,7 @@ def total(stats: Sequence[dict[str, float]], name: str) -> float:
 
 
 def write_rollouts(log: Path, out: Path) -> None:
+    """Convert the JSONL log of rollouts to Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -107,12 +108,15 @@ def write_rollouts(log: Path, out: Path) -> None:
 
 
 def rescore(path: Path, rewards: Rewards, out: Path | None = None) -> dict[str, Any]:
-    """Score a file of rollouts again into `out` (else `reports/rescored/<name>.parquet`); the file stays as it is.
+    """Score a file of rollouts again and write the result to another file.
 
-    Advantages are those of the training run: they are what was learned from.
+    `out` defaults to `reports/rescored/<name>.parquet`. Advantages stay those of the training run.
+
+    Returns:
+        The output path, the number of rollouts, the mean known reward, and counts of kept and changed verdicts.
 
     Raises:
-        UserError: it is no Parquet file of rollouts (the message names what is missing), or `out` is that very file.
+        UserError: `path` is no Parquet file of rollouts (the message names missing columns), or `out` is `path`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -134,8 +138,8 @@ def rescore(path: Path, rewards: Rewards, out: Path | None = None) -> dict[str, 
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}; it is not a file of rollouts.")
     records, changes = table.to_pylist(), Counter[str]()
-    for record in records:
-        scored = score(record["text"], record["problem"], record["gold"], record["category"], record["route"], rewards)
+    pairs = [(record["text"], record | {"answer": record["gold"], "reward": record["route"]}) for record in records]
+    for record, scored in zip(records, score_batch(pairs, rewards), strict=True):
         before = record["verdict"]
         record |= {
             "format": scored.format,

@@ -1,4 +1,4 @@
-"""A prompt's G completions, how they are made and scored, and what advantage each of them gets."""
+"""Rollout generation, reward scoring with retries after judge outages, and group advantages."""
 
 import time
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from wethink.generation.in_process import Completion
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, Prompt, encode_prompts
 from wethink.models.policy import Processor
-from wethink.rewards.hybrid import Scored, prefetch_verdicts, score
+from wethink.rewards.hybrid import Scored, score_batch
 from wethink.rl.objective import component_advantages, group_advantages, overlong_penalty, varied
 from wethink.training.ranks import Ranks, gather_objects
 
 
 @dataclass(frozen=True)
 class Group:
-    """One prompt's G completions with their rewards; `place` is its number in the step, over all ranks."""
+    """One prompt's G completions with rewards; `place` is its index in the step over all ranks."""
 
     row: Record
     prompt: Prompt
@@ -33,7 +33,7 @@ class Group:
     penalties: list[float]  # soft overlong punishment, ≤ 0
     place: int = 0
     advantages: Tensor | None = None  # [G]
-    has_signal: bool = False  # its total reward varies
+    has_signal: bool = False  # whether the total reward varies
 
     @property
     def known(self) -> list[bool]:
@@ -41,11 +41,14 @@ class Group:
 
     @property
     def totals(self) -> list[float]:
-        """Reward and punishment; 0 where the reward is unknown."""
+        """Sum reward and overlong penalty; an unknown reward counts as 0."""
         return [(s.total or 0.0) + penalty for s, penalty in zip(self.scores, self.penalties, strict=True)]
 
     def loss_mask(self, config: Grpo) -> list[bool]:
-        """Mark the completions that carry loss: reward known, and not truncated if those are masked."""
+        """Mark the completions that carry loss: [G].
+
+        Their reward is known and, under `mask_truncated_completions`, they are not truncated.
+        """
         cut = [config.mask_truncated_completions and not completion.finished for completion in self.completions]
         return [known and not out for known, out in zip(self.known, cut, strict=True)]
 
@@ -66,12 +69,11 @@ def generate_rollouts(
     prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
     sampled = sampler.sample(rows, prompts, images, step, seed)
     written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
-    prefetch_verdicts(
-        [(t, r["problem"], r["answer"], r["reward"]) for r, texts in zip(rows, written, strict=True) for t in texts]
-    )
+    pairs = [(text, row) for row, texts in zip(rows, written, strict=True) for text in texts]
+    scored = iter(score_batch(pairs, rewards))
     groups = []
     for row, prompt, completions, texts in zip(rows, prompts, sampled, written, strict=True):
-        scores = [_score(text, row, rewards) for text in texts]
+        scores = [next(scored) for _ in texts]
         lengths = [len(completion.ids) for completion in completions]
         penalties = [
             overlong_penalty(length, config.max_completion_length, config.overlong_buffer_len) for length in lengths
@@ -80,15 +82,14 @@ def generate_rollouts(
     return groups
 
 
-def _score(text: str, row: Record, rewards: Rewards) -> Scored:
-    return score(text, row["problem"], row["answer"], row["category"], row["reward"], rewards)
-
-
 def rescore_until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ranks) -> list[Group]:
-    """The groups, scored again after a pause for as long as too many verdicts of all ranks are unknown.
+    """Score unknown completions again until few enough verdicts are unknown.
+
+    The share is taken over all ranks and compared with `max_unknown`; each retry follows a pause. Unknown verdicts
+    are never counted as wrong.
 
     Raises:
-        UserError: too many are still unknown after `retries` pauses. They are never counted as wrong.
+        UserError: the share is still above `max_unknown` after `retries` pauses.
     """
     for attempt in range(outage.retries + 1):
         unknown = [s.verdict.reason for group in groups for s in group.scores if s.total is None]
@@ -99,27 +100,28 @@ def rescore_until_known(groups: list[Group], rewards: Rewards, outage: Outage, r
             return groups
         if attempt < outage.retries:
             if ranks.first:
-                say(f"grpo: {share:.0%} of the verdicts are unknown ({reasons[0]}); again in {outage.pause_seconds} s")
+                say(f"grpo: {share:.0%} of the verdicts are unknown ({reasons[0]}); retry in {outage.pause_seconds} s")
             time.sleep(outage.pause_seconds)
-            prefetch_verdicts([_asked(g, i) for g in groups for i, s in enumerate(g.scores) if s.total is None])
-            groups = [replace(g, scores=[_again(g, i, rewards) for i in range(len(g.scores))]) for g in groups]
+            groups = _rescore_unknown(groups, rewards)
     raise UserError(
         f"grpo: {share:.0%} of a step's verdicts are unknown ({reasons[0]}) after {outage.retries} pauses of "
-        f"{outage.pause_seconds} s; mend the judge or the rows (grpo.outage.max_unknown is {outage.max_unknown}), then "
+        f"{outage.pause_seconds} s; fix the judge or the rows (grpo.outage.max_unknown is {outage.max_unknown}), then "
         "start again: it goes on from the last checkpoint."
     )
 
 
-def _asked(group: Group, i: int) -> tuple[str, str, str, str]:
-    return group.texts[i], group.row["problem"], group.row["answer"], group.row["reward"]
-
-
-def _again(group: Group, i: int, rewards: Rewards) -> Scored:
-    return group.scores[i] if group.scores[i].total is not None else _score(group.texts[i], group.row, rewards)
+def _rescore_unknown(groups: list[Group], rewards: Rewards) -> list[Group]:
+    """Score again the completions whose reward is unknown; known scores stay."""
+    open_ = [(g.texts[i], g.row) for g in groups for i, known in enumerate(g.known) if not known]
+    fresh = iter(score_batch(open_, rewards))
+    return [replace(g, scores=[s if s.total is not None else next(fresh) for s in g.scores]) for g in groups]
 
 
 def assign_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, ranks: Ranks) -> list[Group]:
-    """Advantages from the rewards of all ranks' groups (a batch std needs them all), and which groups teach."""
+    """Set `advantages` and `has_signal` of this rank's groups.
+
+    Both are computed from the rewards of all ranks' groups, which a batch std needs.
+    """
     if not any(gather_objects(len(groups), ranks)):
         return []
     mine = [
@@ -128,13 +130,13 @@ def assign_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, r
     ]
     table = sorted(entry for found in gather_objects(mine, ranks) for entry in found)
     places, *columns = zip(*table, strict=True)
-    totals, known, accuracy, form, penalty = (torch.tensor(column) for column in columns)
+    totals, known, accuracy, form, penalty = (torch.tensor(column) for column in columns)  # [B, G]
     if config.multi_objective_aggregation == "normalize_then_sum" and config.scale_rewards != "none":
         weights = [rewards.accuracy_weight, rewards.format_weight, 1.0]
         advantages = component_advantages([accuracy, form, penalty], weights, known, config.scale_rewards)
         advantages = torch.where(varied(totals, known).unsqueeze(1), advantages, torch.zeros_like(advantages))
     else:
         advantages = group_advantages(totals, known, config.scale_rewards)
-    kept = varied(totals, known)
+    kept = varied(totals, known)  # [B]
     row_of = {place: i for i, place in enumerate(places)}
     return [replace(g, advantages=advantages[row_of[g.place]], has_signal=bool(kept[row_of[g.place]])) for g in groups]

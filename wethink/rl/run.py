@@ -1,4 +1,4 @@
-"""State of a GRPO run on one rank: rows, policies, sampler and logs, loaded or resumed from scratch."""
+"""GRPO run state on one rank: rows, policies, sampler and logs; setup and checkpoint resume."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from wethink.training.ranks import Ranks, gather_objects, join
 
 @dataclass
 class GrpoRun:
-    """One rank's state of a GRPO run. Everything but the last five fields is fixed once training begins."""
+    """State of a GRPO run on one rank. Only the last five fields, from `prompts` on, change during training."""
 
     config: Grpo
     rewards: Rewards
@@ -43,7 +43,7 @@ class GrpoRun:
     policies: Policies
     sampler: Sampler
     gathered: torch.nn.Module | None  # ZeRO-3 only: a whole copy of the weights to sample from
-    identity: dict[str, Any]  # stored with checkpoints: another model or optimizer cannot resume them
+    identity: dict[str, Any]  # stored with checkpoints; a different model or optimizer cannot resume them
     rows: list[Record]  # prompts that are trained on
     probe_rows: list[Record]  # held out from training
     probe_start: float  # their accuracy before the first step
@@ -64,23 +64,26 @@ def prepare(
     launch: Launch,
     seed: int,
 ) -> tuple[GrpoRun, int, int]:
-    """Load rows, policies and sampler, and resume from scratch.
+    """Load rows, policies and sampler, and resume from the scratch folder.
 
     Returns:
         The run, the number of finished steps, and how many rows were dropped because they exceed the context.
+
+    Raises:
+        UserError: no training row is left, or the sampler's log-probs differ from the trainer's.
     """
     model, processor = load_model(start), load_processor(start)
     prompts, probe_rows, dropped = training_rows(rows, images, model, processor, config, launch, seed)
     ranks, who = join(launch), identity(model, config.optim, launch)
     policies = load_policies(start, model, processor, config, launch, ranks)
-    # ZeRO-3 shards the weights: sampling then needs a whole copy, for ranks write completions of unequal length.
+    # ZeRO-3 shards the weights: sampling then needs a whole copy, since ranks sample completions of unequal length.
     dtype = precision(launch)
     gathered = load_model(start, dtype=dtype).to(ranks.device) if zero_stage(launch) == 3 else None
     done, cursor = restore_state(policies.engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
         rewind_log(scratch, done, "rollouts.jsonl")
-    gather_objects(None, ranks)  # nobody reads before the logs are rewound
+    gather_objects(None, ranks)  # barrier: the logs are rewound before any rank reads them
     rates = PassRates()
     rates.add(read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     sampler = open_sampler(processor, config, launch, scratch, ranks)
@@ -102,20 +105,23 @@ def prepare(
 def load_policies(
     start: Path, model: Any, processor: Processor, config: Grpo, launch: Launch, ranks: Ranks
 ) -> Policies:
-    """Build the engine around the policy, and load a frozen reference if the KL penalty needs one."""
+    """Build the engine around the policy; load a frozen reference if KL needs one."""
     # With LoRA the starting policy is the trained one without its adapters; otherwise KL needs a copy of it.
     copied = config.kl_coef > 0 and config.optim.lora is None
     reference = None
     if copied:
         reference = CompletionLogProbs(load_model(start, dtype=precision(launch)), processor.banned).to(ranks.device)
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), config.optim, launch)
-    if reference is not None:  # in the engine's precision: the policy that has not moved has KL 0 to itself
+    if reference is not None:  # the engine's precision, so that KL is 0 before the first update
         reference.to(next(engine.module.parameters()).dtype)
     return Policies(engine, reference, processor)
 
 
 def sampling_policy(engine: Any, gathered: torch.nn.Module | None) -> Any:
-    """The policy to sample from: the engine's own weights, or under ZeRO-3 `gathered` with the engine's weights."""
+    """Return the policy to sample from.
+
+    It is the engine's module, or under ZeRO-3 `gathered`, updated with the engine's weights.
+    """
     if gathered is None:
         return engine.module.model
     state = policy_state(engine)
@@ -137,7 +143,7 @@ def _first_probe(
     rewards: Rewards,
     ranks: Ranks,
 ) -> float:
-    """The starting policy's held-out accuracy; measured once per scratch folder."""
+    """Measure the starting policy's held-out accuracy once per scratch folder."""
     path = scratch / "probe.json"
     there = gather_objects(path.exists(), ranks)[0]
     if probed and not there:

@@ -1,8 +1,7 @@
-"""The `grpo` stage: collect rollouts, update, sync the sampler, probe, log, checkpoint, publish; on every rank.
+"""GRPO training loop (the `grpo` stage): rollouts, policy update, sampler sync, checkpoints.
 
-Departures from the paper are parameters (docs/paper.md). A group's completions stay on one rank. Which rows are
-drawn, which tokens are sampled and which gradient follows depends on (seed, step, row) only: not on how many ranks
-share the work, nor on interruptions.
+Departures from the paper are parameters (docs/paper.md). A group's completions stay on one rank. Drawn rows,
+sampled tokens and gradients depend on (seed, step, row) only, not on the number of ranks or on interruptions.
 """
 
 import math
@@ -39,10 +38,10 @@ from wethink.training.ranks import Ranks, cost_clock, gather_objects, seed_step
 
 @dataclass(frozen=True)
 class Rollouts:
-    """One step's rollouts on this rank."""
+    """Rollouts of one step on this rank."""
 
     groups: list[Group]  # every group that was sampled
-    trained: list[Group]  # those whose rewards vary
+    trained: list[Group]  # groups whose rewards vary
     places: list[int]  # of the trained groups of all ranks
     asked: list[str]  # row ids, in the order in which they were drawn
     rounds: int
@@ -50,7 +49,7 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Update:
-    """The optimizer updates of one step."""
+    """Optimizer updates of one step."""
 
     stats: list[dict[str, float]]  # one dict of sums per update
     grad_norm: float
@@ -70,12 +69,14 @@ def grpo(
     launch: Launch,
     seed: int,
 ) -> dict[str, Any]:
-    """Train the starting policy with GRPO on the train rows without a path and publish it to `out`.
+    """Train the starting policy with GRPO and publish it to `out`.
 
-    Gold is the row's synthesised answer, errors included; the truth of drawn images is never read here.
+    Prompts are the train rows without a reasoning path. Gold is the row's synthesised answer, errors included; the
+    truth of drawn images is never read.
 
     Raises:
-        UserError: there are no such rows, or none is left once the probe has taken its share.
+        UserError: no training row is left, sampler and trainer disagree about log-probs, too many verdicts are
+            unknown, or too many steps in a row had no finite gradient.
     """
     start = sft if config.start == "sft" else base
     run, done, dropped = prepare(start, ImageSet(images), rows, scratch, config, rewards, launch, seed)
@@ -98,7 +99,13 @@ def grpo(
 
 
 def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
-    """Sample and score prompts until a batch of groups has variance, or the resampling rounds are used up."""
+    """Sample and score prompts until a full batch of groups has reward variance.
+
+    Stops early after `max_resample_rounds` further rounds, or when the epoch has no more rows.
+
+    Raises:
+        UserError: too many verdicts stay unknown.
+    """
     config, ranks = run.config, run.ranks
     groups: list[Group] = []
     asked: list[str] = []
@@ -122,7 +129,7 @@ def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
 
 
 def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
-    """Take the step's optimizer updates; each one's denominator is the global count of its tokens.
+    """Apply the step's optimizer updates.
 
     Raises:
         UserError: too many steps in a row had no finite gradient.
@@ -145,7 +152,7 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
 
 
 def sync(run: GrpoRun, step: int) -> Any:
-    """Give the sampler the updated weights and return the policy that it samples from."""
+    """Copy the updated weights to the sampler and return the policy it samples from."""
     policy = sampling_policy(run.policies.engine, run.gathered)
     run.sampler.sync(policy, step + 1)
     return policy
@@ -160,7 +167,9 @@ def probe(run: GrpoRun, policy: Any, step: int) -> None:
 def log(
     run: GrpoRun, rollouts: Rollouts, updated: Update, step: int, clocks: tuple[float, float, float], cost: float
 ) -> None:
-    """Append the step's metrics and rollouts to the logs. `clocks`: its begin, end of sampling, end of updates.
+    """Append the step's metrics and rollouts to the logs.
+
+    `clocks` are the times of its begin, end of sampling and end of updates, in seconds.
 
     Raises:
         UserError: sampler and trainer disagree about log-probs, or unverifiable rewards rise with the policy.
@@ -176,7 +185,7 @@ def log(
     line |= {"step": step + 1, "lr": learning_rate(run.config.optim, step), "grad_norm": updated.grad_norm}
     line |= _speed(sum(record["tokens"] for record in records), *clocks)
     line |= {"cost_seconds": round(sum(spent for _, _, spent in everyone), 4)}  # over all ranks
-    if updated.non_finite:  # nothing was learned from it, and a curve has no place for NaN
+    if updated.non_finite:  # the update was skipped, and curves cannot hold NaN
         line = {name: value if math.isfinite(value) else 0.0 for name, value in line.items()}
     refuse_disagreement(line["dlogp_mean"], line["dlogp_max"], run.config, f"at step {step + 1}")
     run.history.append(line)
@@ -198,7 +207,7 @@ def _speed(tokens: int, begun: float, sampled: float, learned: float) -> dict[st
 
 
 def checkpoint(run: GrpoRun, step: int) -> None:
-    """Save the best policy that the probe has seen, and every `save_steps` a resumable state."""
+    """Save the policy with the best probe, and a checkpoint every `save_steps`."""
     config, engine = run.config, run.policies.engine
     if run.probe_rows and best_step(run.history, run.probe_start, config.probe.every) == step + 1:
         _save_best(engine, run.processor, run.scratch, step + 1, str(run.start), run.ranks)
@@ -210,7 +219,7 @@ def checkpoint(run: GrpoRun, step: int) -> None:
 def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:
     """Write curves, rollouts, metrics and the policy to `out` and return the metrics.
 
-    Of a run that stopped early, the best policy that the probe has seen is published.
+    A run that stopped early publishes the policy with the best probe.
     """
     config, scratch, engine = run.config, run.scratch, run.policies.engine
     metrics: dict[str, Any] = {
@@ -239,12 +248,13 @@ def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:
 
 
 def stop_on_unverifiable_rewards(history: Sequence[Record]) -> None:
-    """Raise if unknown rewards rise with the policy: it would have found answers that nobody can check."""
+    """Raise UserError if the rate of unknown rewards rises during training."""
+    # A rising rate means that the policy learns answers that neither rule nor judge can score.
     alarm = unknown_alarm([(round(line["unknown"] * line["completions"]), line["completions"]) for line in history])
     if alarm:
         raise UserError(
-            f"grpo: {alarm}. A policy that learns to be unscorable must not go on: read the reasons in rollouts.jsonl "
-            "in its scratch folder and mend the judge or the rule that gives them; its checkpoints are kept."
+            f"grpo: {alarm}. The policy learns answers that cannot be scored: read the reasons in rollouts.jsonl "
+            "in its scratch folder and fix the judge or the rule that gives them; its checkpoints are kept."
         )
 
 

@@ -1,4 +1,4 @@
-"""The learning half of a step: one optimizer update over groups, whatever ranks and micro-batches they are cut into."""
+"""GRPO policy update: old log-probs, micro-batches and gradient accumulation over all ranks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from wethink.training.ranks import Ranks, all_max, all_sum
 
 @dataclass(frozen=True)
 class Policies:
-    """The engine that learns, and the frozen policy that the KL term anchors to (None: no KL, or LoRA's own base)."""
+    """Trained engine and frozen KL reference (None: no KL, or LoRA with its adapters off)."""
 
     engine: Any
     reference: CompletionLogProbs | None
@@ -29,8 +29,11 @@ class Policies:
 
 
 def split_by_update(groups: Sequence[Group], updates: int, everyone: Sequence[int]) -> list[list[Group]]:
-    """This rank's share of each update. `everyone` has the places of all ranks' groups, so that the cut, and
-    with it the gradient, does not depend on who holds which group. An update without any group is left out."""
+    """Split this rank's groups by the optimizer update that they belong to.
+
+    `everyone` has the places of all ranks' groups, so that the split, and with it the gradient, does not depend on
+    the assignment of groups to ranks. Updates without any group are left out.
+    """
     order = {place: i for i, place in enumerate(sorted(everyone))}
     count = min(updates, len(order))
     return [[g for g in groups if order[g.place] * count // len(order) == update] for update in range(count)]
@@ -39,11 +42,11 @@ def split_by_update(groups: Sequence[Group], updates: int, everyone: Sequence[in
 def accumulate_gradients(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> dict[str, float]:
     """Accumulate the gradient of one update from this rank's groups.
 
-    The denominator counts the tokens (or completions) of all ranks before anything is cut into micro-batches. Where
-    the passes of every rank must match (ZeRO-2 and 3 communicate in each), a rank with fewer makes dummy passes.
+    The denominator counts the tokens (or completions) of all ranks and micro-batches. Where all ranks must run the
+    same number of passes (ZeRO-2 and 3 communicate in each), a rank with fewer runs dummy passes.
 
     Returns:
-        Sums over this rank's tokens (`SUMS`); empty if no completion of any rank carries loss.
+        Sums over this rank's tokens (`SUMS` and `is_min`); empty if no completion of any rank carries loss.
     """
     engine = policies.engine
     tokens, sequences = count_loss_tokens(groups, config, ranks)
@@ -55,7 +58,7 @@ def accumulate_gradients(policies: Policies, groups: Sequence[Group], config: Gr
         if part is not None:
             _backward(policies, part, batch, total, config, ranks, stats)
             continue
-        if config.kl_coef:  # another rank has one pass more
+        if config.kl_coef:  # dummy pass: another rank has more micro-batches
             reference_logps(policies, batch, config.temperature)
         engine.backward(engine(batch, config.temperature)[0].sum() * 0.0)
     if not groups and not forwards_must_match(engine):
@@ -65,7 +68,7 @@ def accumulate_gradients(policies: Policies, groups: Sequence[Group], config: Gr
 
 def count_loss_tokens(groups: Sequence[Group], config: Grpo, ranks: Ranks) -> tuple[int, int]:
     """Count tokens and completions that carry loss, over all ranks."""
-    counts = torch.tensor([0.0, 0.0], device=ranks.device)
+    counts = torch.tensor([0.0, 0.0], device=ranks.device)  # [2]: tokens, completions
     for group in groups:
         for completion, carries in zip(group.completions, group.loss_mask(config), strict=True):
             counts += torch.tensor([len(completion.ids), 1.0], device=ranks.device) * carries
@@ -82,7 +85,10 @@ def _backward(
     ranks: Ranks,
     stats: dict[str, float],
 ) -> None:
-    """Add one micro-batch's gradient to the engine and its sums to `stats`. N tokens of S completions."""
+    """Add the gradient of one micro-batch to the engine and its sums to `stats`.
+
+    Shapes: N tokens of S completions.
+    """
     device = ranks.device
     completions = [completion for group in part for completion in group.completions]
     lengths = torch.tensor([len(completion.ids) for completion in completions], device=device)  # [S]
@@ -92,14 +98,14 @@ def _backward(
     advantages = per_token(torch.cat([_advantages(group) for group in part]).to(device), lengths)  # [N]
     sampled = torch.tensor([logp for c in completions for logp in c.logps], device=device)  # [N]
     logps, entropy = policies.engine(batch, config.temperature)  # [N], [N]
-    # One update per rollout: the policy that sampled is the policy that learns, so old = logps (ρ = 1).
+    # With one update per rollout the sampling policy is the trained policy, so old = logps (ρ = 1); [N].
     old = torch.cat([policies.old[key] for key in map(key_of, part)]) if policies.old else logps.detach()
-    ref = reference_logps(policies, batch, config.temperature) if config.kl_coef else None
-    terms = policy_loss(logps, old, sampled, ref, advantages, lengths, config)
-    mean = (terms.loss * weight).sum() / total
+    ref = reference_logps(policies, batch, config.temperature) if config.kl_coef else None  # [N]
+    terms = policy_loss(logps, old, sampled, ref, advantages, lengths, config)  # [N] each
+    mean = (terms.loss * weight).sum() / total  # scalar
     policies.engine.backward(mean * ranks.world)  # DeepSpeed averages over ranks
-    mismatch = (logps.detach() - sampled) if not policies.old else old - sampled
-    engine_weight = mismatch.clamp(-20, 20).exp()
+    mismatch = (logps.detach() - sampled) if not policies.old else old - sampled  # [N]
+    engine_weight = mismatch.clamp(-20, 20).exp()  # [N]
     if terms.kl is not None:
         stats["kl"] += float((terms.kl.detach() * counted).sum())
     stats["loss"] += float(mean.detach())
@@ -124,12 +130,15 @@ SUMS = (
 
 
 def compute_old_logprobs(policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks) -> Policies:
-    """With several updates per rollout: the log-probs before the first of them, which the ratios compare with."""
+    """Store each group's log-probs [N] before the first of several updates.
+
+    They are the denominators of the ratios; none are stored if `steps_per_generation` is 1.
+    """
     old: dict[tuple[str, int], Tensor] = {}
     if config.steps_per_generation > 1:
         with torch.no_grad():
             for part, batch in training_micro_batches(policies, groups, config, ranks):
-                logps, _ = policies.engine.module(batch, config.temperature)
+                logps, _ = policies.engine.module(batch, config.temperature)  # [N]
                 sizes = [sum(len(c.ids) for c in group.completions) for group in part or []]
                 old |= dict(zip(map(key_of, part or []), torch.split(logps, sizes) if part else [], strict=True))
     return Policies(policies.engine, policies.reference, policies.processor, old)
@@ -138,8 +147,11 @@ def compute_old_logprobs(policies: Policies, groups: Sequence[Group], config: Gr
 def training_micro_batches(
     policies: Policies, groups: Sequence[Group], config: Grpo, ranks: Ranks
 ) -> Iterator[tuple[Sequence[Group] | None, Batch | Packed]]:
-    """Micro-batches of whole groups; where ranks must match, empty ones (None) up to the longest rank's number."""
-    # A group weighs its packed tokens, or, without a budget of tokens, its rows.
+    """Yield micro-batches of whole groups.
+
+    Where all ranks must run the same number of passes, a rank with fewer yields (None, dummy batch) for the rest.
+    """
+    # The size of a group is its packed tokens, or without a token budget its rows.
     sizes = [
         len(g.prompt.ids) + sum(len(c.ids) for c in g.completions)
         if config.optim.max_token_len_per_gpu
@@ -160,7 +172,10 @@ def training_micro_batches(
 
 
 def reference_logps(policies: Policies, batch: Batch | Packed, temperature: float) -> Tensor:
-    """Log-probs [N] of the policy that training started from: a frozen copy, or with LoRA the adapters switched off."""
+    """Compute log-probs [N] of the starting policy.
+
+    It is a frozen copy, or with LoRA the engine's module with its adapters switched off.
+    """
     logps: Tensor
     with torch.no_grad():
         if policies.reference is not None:
