@@ -224,7 +224,7 @@ def test_the_browser_is_opened_unless_it_is_not_wanted(project: Path, monkeypatc
         opened.append(url)
         seen.set()
 
-    monkeypatch.setattr(pages.webbrowser, "open", browse)
+    monkeypatch.setattr("webbrowser.open", browse)
     monkeypatch.setattr(Server, "serve_forever", stop)
     for wanted in (False, True):
         pages.serve(project, 0, open_browser=wanted)

@@ -1,4 +1,7 @@
-"""Commands for people beside the DAG: what they are called with, and the module that does the work (imported late)."""
+"""Commands beside the DAG: data quality, gallery, audit, export, pass rates, pages.
+
+The module that does the work is imported when its command runs.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -44,6 +47,9 @@ def add_commands(commands: Any) -> None:
     rates.add_argument("--rows", type=Path, default=Path("data/rows/rows.jsonl"), help="default: %(default)s")
     rates.add_argument("--samples", type=int, default=8, help="answers to each question (default: %(default)s)")
     rates.add_argument("--out", type=Path, default=Path("data/passrates.jsonl"))
+    pages = commands.add_parser("open", help="serve all pages (report, gallery, decisions, …) with links, on loopback")
+    pages.add_argument("--port", type=int, help="default: the same one every time, or a free one if it is in use")
+    pages.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _audit(args: argparse.Namespace) -> None:
@@ -78,6 +84,12 @@ def _gallery(args: argparse.Namespace) -> None:
     print(f"{counts['rows']:,} rows about {counts['images']:,} images: open {args.out / 'index.html'}")
     if counts["without_image"]:
         print(f"not shown: {counts['without_image']:,} rows whose image was not ingested")
+
+
+def _open(args: argparse.Namespace) -> None:
+    from wethink.report.pages import serve
+
+    serve(Path.cwd(), args.port, open_browser=not args.no_browser)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -116,6 +128,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "audit": _audit,
     "export": _export,
     "gallery": _gallery,
+    "open": _open,
     "passrates": _passrates,
     "quality": _quality,
 }

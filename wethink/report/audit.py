@@ -1,8 +1,9 @@
-"""`python -m wethink audit`: how many rows are wrong, by the eyes of a human, on a sample drawn by chance.
+"""Human audit of a stratified random sample of rows: page for verdicts, estimate of the error rate.
 
-Drawn images have a truth; one's own have not, so somebody must look. `sample` draws rows in proportion to their
-strata (source and question type), no two about the same scene, and writes one page with them. The page saves a small
-file with the verdicts and all that the estimate needs, made to be versioned (`dvc add`). `estimate` reads it.
+Drawn images have a known truth; your own images have none, so a person must judge them. `sample` draws rows in
+proportion to their strata (source and question type), no two about the same scene, and writes one page with them. The
+page saves a small file with the verdicts and all that the estimate needs, made to be versioned (`dvc add`).
+`estimate` reads that file.
 """
 
 import base64
@@ -25,7 +26,9 @@ VERDICTS = ("accept", "reject", "unsure")
 
 
 def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
-    """Write the page with `count` rows (fewer, if there are not so many scenes) and return how many it holds.
+    """Write the page with `count` rows and return how many it holds.
+
+    It holds fewer if there are fewer scenes.
 
     Raises:
         UserError: there are no rows.
@@ -54,10 +57,10 @@ def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
 
 
 def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
-    """The share of wrong rows with its 95 % interval, from a saved file; written to `out` and returned.
+    """Estimate the share of wrong rows from a saved file; write it to `out`, too.
 
-    Strata are weighted by how many rows they have; the interval is Wilson's at the effective sample size. Rows that
-    the judge is unsure of, or has not seen, are counted and left out: unknown is not wrong.
+    Strata are weighted by how many rows they have; the interval is Wilson's at the effective sample size, at 95 %.
+    Rows with the verdict 'unsure' or without one are counted and left out: unknown is not wrong.
 
     Raises:
         UserError: the file is not one that the page saved, or holds no verdict.
@@ -95,5 +98,5 @@ def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
 
 
 def _judged(known: Sequence[tuple[str, bool]], name: str) -> int:
-    """How many rows of a stratum were judged."""
+    """Count the judged rows of a stratum."""
     return sum(other == name for other, _ in known)

@@ -1,7 +1,7 @@
-"""`python -m wethink gallery`: a folder with a page that shows every image, question, answer and verdict.
+"""Data gallery (`wethink gallery`): page with filters over every image, question, answer and verdict.
 
-`index.html` holds the page alone; `data/index.js` the values that filters need; `data/chunk-….js` the texts and
-thumbnails of some images each, loaded when they are looked at. All of it works from a folder, without a server.
+`index.html` holds the page alone, `data/index.js` the values that the filters need, and each `data/chunk-….js` the
+texts and thumbnails of some images, loaded when one of them is shown. The page works without a server.
 Text of models and data travels as JSON and is shown as text: it cannot become markup or script.
 """
 
@@ -26,14 +26,16 @@ FACETS = ("source", "category", "ability", "decision", "reason")
 
 
 def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
-    """Write the gallery of a `data/rows` folder to `out`; return how many images and rows it shows, and of how many
-    rows it cannot, as their image was never ingested.
+    """Write the gallery of a `data/rows` folder to `out`.
 
     Args:
         images: the ingested images.
         rows: kept, rejected and failed rows and the descriptions.
-        valid: what validation made of the kept ones; need not exist yet.
+        valid: the output of validation; need not exist yet.
         out: a folder, which is replaced.
+
+    Returns:
+        Counts: `images` and `rows` shown, and `without_image`, the rows whose image was not ingested.
 
     Raises:
         UserError: there are no rows.
@@ -73,7 +75,7 @@ def _optional(path: Path) -> Iterator[Record]:
 
 
 def _entries(rows: Path, valid: Path) -> dict[str, list[Record]]:
-    """Image → its rows, each with the decision about it and the reason."""
+    """Map each image to its rows, each with its decision and the reason."""
     after = {row["id"]: ("quarantined", "; ".join(row["reasons"])) for row in _optional(valid / "quarantine.jsonl")} | {
         row["id"]: ("curated", row["reason"]) for row in _optional(valid / "curated.jsonl")
     }
@@ -86,7 +88,7 @@ def _entries(rows: Path, valid: Path) -> dict[str, list[Record]]:
 
 
 def _shown(record: ImageRecord, data: bytes, described: Record, rows: Sequence[Record]) -> Record:
-    """One image as the page needs it: texts only, so that nothing depends on what a model wrote."""
+    """Build one image's entry. Every field that a model wrote becomes text."""
     thumbnail = picture(data, THUMBNAIL)
     return {
         "id": record.id,
@@ -129,7 +131,7 @@ def _row(row: Record) -> Record:
 
 
 def _index(shown: Sequence[tuple[str, Sequence[Record]]]) -> Record:
-    """Every row's values as numbers, and the names of the values, the most frequent first."""
+    """Encode every row's facets as indices into value names, most frequent first."""
     columns: dict[str, list[Any]] = {"image": [], **{facet: [] for facet in FACETS}}
     for image, (source, rows) in enumerate(shown):
         for row in rows:
@@ -158,7 +160,7 @@ def _text(value: object) -> str:
 
 
 def _script(path: Path, call: str, value: object) -> None:
-    """JSON inside a script: `<` is escaped, so that no text can end it."""
+    """Write JSON inside a script, with `<` escaped: no text can end the script."""
     text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
     path.write_text(call.replace("%s", text) + "\n", encoding="utf-8")
 

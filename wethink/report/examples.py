@@ -1,7 +1,7 @@
-"""The gallery: held-out items before and after GRPO, chosen by rule and not by taste.
+"""Example cards of the run report: held-out items before and after GRPO.
 
-Per source, items are taken in turn from the four outcomes (fixed, broke, both right, both wrong), within an
-outcome in the order of a hash. The page states the true proportions beside it.
+Per source, items are taken in turn from the four outcomes (fixed, broke, both right, both wrong); within an outcome,
+a hash decides the order. The page states the true proportions beside the examples.
 """
 
 import base64
@@ -30,14 +30,17 @@ Pair = tuple[Record, Record]
 
 @dataclass(frozen=True)
 class Picture:
-    """An image for the page; `pixelated` says that enlarging must not blur it."""
+    """An image for the page; a `pixelated` one is enlarged without smoothing."""
 
     uri: str
     pixelated: bool
 
 
 def pairs(records: Sequence[Record], start: str) -> list[Pair]:
-    """Greedy answers to the same true images before (`start`: sft or base) and after GRPO, ordered by item id."""
+    """Pair each item's greedy records before (`start`: sft or base) and after GRPO.
+
+    Only answers to the true images count. The pairs are sorted by item id.
+    """
     greedy = [record for record in records if record["temperature"] == 0 and record["pixels"] == "true"]
     before = {record["id"]: record for record in greedy if record["checkpoint"] == start}
     after = {record["id"]: record for record in greedy if record["checkpoint"] == "grpo"}
@@ -45,7 +48,7 @@ def pairs(records: Sequence[Record], start: str) -> list[Pair]:
 
 
 def outcome(pair: Pair) -> str:
-    """How an item fared, one of `OUTCOMES`."""
+    """Classify a pair as one of `OUTCOMES`."""
     match pair[0]["verdict"], pair[1]["verdict"]:
         case ("wrong", "correct"):
             return "fixed"
@@ -59,7 +62,7 @@ def outcome(pair: Pair) -> str:
 
 
 def proportions(found: Sequence[Pair]) -> dict[str, dict[str, Any]]:
-    """Counts and shares of the outcomes; 'unknown' only where it occurs."""
+    """Count the outcomes, with shares; 'unknown' is listed only where it occurs."""
     outcomes = [outcome(pair) for pair in found]
     counts = {name: outcomes.count(name) for name in OUTCOMES}
     return {
@@ -70,7 +73,10 @@ def proportions(found: Sequence[Pair]) -> dict[str, dict[str, Any]]:
 
 
 def choose(found: Sequence[Pair], per_source: int, seed: int) -> list[Pair]:
-    """`per_source` items of each source, the outcomes in turn, no scene twice; every order is a hash's."""
+    """Choose `per_source` pairs of each source: outcomes in turn, no scene twice.
+
+    A hash of `seed` and item id decides the order.
+    """
     chosen: list[Pair] = []
     for source in sorted({pair[0]["source"] for pair in found}):
         mine = [pair for pair in found if pair[0]["source"] == source]
@@ -90,7 +96,7 @@ def choose(found: Sequence[Pair], per_source: int, seed: int) -> list[Pair]:
 
 
 def cards(chosen: Sequence[Pair], names: tuple[str, str], load: Callable[[str], bytes]) -> list[Mapping[str, Any]]:
-    """What the page shows of each chosen item, as plain text that the template escapes."""
+    """Build the cards of the chosen items, as plain text that the template escapes."""
     return [
         {
             "item": before,
@@ -109,7 +115,10 @@ def _shown(record: Record) -> dict[str, str]:
 
 
 def picture(data: bytes, largest: int = LARGEST) -> Picture:
-    """Image bytes as a data URI: a small PNG as it is, anything else re-encoded (so only pixels get in)."""
+    """Encode an image as a data URI, at most `largest` pixels on its longer side.
+
+    A small PNG keeps its bytes. Every other image is encoded anew, so that nothing but pixels reaches the page.
+    """
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         small = max(image.size) <= PIXELATED

@@ -1,4 +1,4 @@
-"""`python -m wethink leaderboard`: every benchmark result beside the published ones, down to each item.
+"""Leaderboard (`wethink leaderboard`): benchmark results beside published ones, down to each item.
 
     reports/leaderboard/index.html                    all benchmarks, intervals, groups, comparisons
                         items/<table>/<run>/1.html …  every item: picture, question, response, extraction, verdict
@@ -8,7 +8,6 @@ All text of tables and models is escaped, pictures are decoded and written anew,
 script but theirs run and nothing be fetched from elsewhere.
 """
 
-import base64
 import hashlib
 import io
 import shutil
@@ -23,9 +22,8 @@ from wethink.evaluation.benchmarks.published_scores import SOURCE
 from wethink.evaluation.benchmarks.results import board, run_items
 from wethink.evaluation.benchmarks.run import HOME, decoded
 from wethink.evaluation.benchmarks.tsv import NoImage, Table
-from wethink.report.leaderboard_template import ITEMS, PAGE, SCRIPT
 from wethink.report.plots import Dot, strip
-from wethink.report.render import STYLE, environment
+from wethink.report.render import render
 
 OUT = Path("reports/leaderboard")
 PER_PAGE = 100
@@ -34,7 +32,7 @@ STYLES = ("base", "sft", "grpo")  # colours of the first rows; later ones take t
 
 
 def write_leaderboard(home: Path = HOME, out: Path = OUT, order: Sequence[str] = ("base", "sft", "grpo")) -> Path:
-    """Write the pages and `leaderboard.json`; return the first page."""
+    """Write the pages and `leaderboard.json`; return the path of the first page."""
     found = board(home, order)
     shutil.rmtree(out, ignore_errors=True)
     (out / "pictures").mkdir(parents=True)
@@ -44,20 +42,16 @@ def write_leaderboard(home: Path = HOME, out: Path = OUT, order: Sequence[str] =
         for row in entry["rows"]
         if not row.get("official") and "missing" not in row
     }
-    html = (
-        environment()
-        .from_string(PAGE)
-        .render(
-            style=Markup(STYLE),
-            board=found,
-            source=SOURCE,
-            filled=[entry for entry in found["benchmarks"] if entry["rows"]],
-            empty=[entry for entry in found["benchmarks"] if not entry["rows"]],
-            pages=pages,
-            strips={entry["name"]: _strip(entry) for entry in found["benchmarks"]},
-            groups={entry["name"]: _groups(entry) for entry in found["benchmarks"]},
-            styles={entry["name"]: _styles(entry) for entry in found["benchmarks"]},
-        )
+    html = render(
+        "leaderboard.html.jinja",
+        board=found,
+        source=SOURCE,
+        filled=[entry for entry in found["benchmarks"] if entry["rows"]],
+        empty=[entry for entry in found["benchmarks"] if not entry["rows"]],
+        pages=pages,
+        strips={entry["name"]: _strip(entry) for entry in found["benchmarks"]},
+        groups={entry["name"]: _groups(entry) for entry in found["benchmarks"]},
+        styles={entry["name"]: _styles(entry) for entry in found["benchmarks"]},
     )
     (out / "index.html").write_text(html, encoding="utf-8")
     write_json(out / "leaderboard.json", _without_folders(found))
@@ -73,7 +67,7 @@ def _without_folders(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _styles(entry: dict[str, Any]) -> dict[str, str]:
-    """A colour per run: by its label if that is a stage's name, else in turn."""
+    """Give each run a colour: by its label if that names a stage, else in turn."""
     found: dict[str, str] = {}
     for place, row in enumerate(entry["rows"]):
         found[row["run"]] = row["label"] if row["label"] in STYLES else STYLES[min(place, len(STYLES) - 1)]
@@ -98,7 +92,7 @@ def _strip(entry: dict[str, Any]) -> Markup | None:
 
 
 def _groups(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """For every grouping column, one strip per group with a dot per run."""
+    """Draw, for every grouping column, one strip per group with a dot per run."""
     styles = _styles(entry)
     rows = [row for row in entry["rows"] if row.get("groups")]
     columns = list(dict.fromkeys(column for row in rows for column in row["groups"]))
@@ -115,32 +109,25 @@ def _groups(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _write_items(entry: dict[str, Any], row: dict[str, Any], out: Path) -> list[str]:
-    """Pages of every item of a run; their addresses relative to the first page."""
+    """Write a run's item pages; return their addresses relative to the first page."""
     items = run_items(Path(row["folder"]))
     path = Path(read_json(Path(row["folder"]) / "run.json")["table"])
     table = Table(path) if path.is_file() else None
     folder = out / "items" / entry["name"] / row["run"]
     folder.mkdir(parents=True)
     count = -(-len(items) // PER_PAGE)
-    hashed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     addresses = []
     for number in range(count):
         part = items[number * PER_PAGE : (number + 1) * PER_PAGE]
         cards = [_card(record, table, out) for record in part]
-        html = (
-            environment()
-            .from_string(ITEMS)
-            .render(
-                style=Markup(STYLE),
-                script=Markup(SCRIPT),
-                script_hash=hashed,
-                title=entry["title"],
-                label=row["label"],
-                cards=cards,
-                page=number + 1,
-                pages=count,
-                categories=sorted({card["category"] for card in cards} - {""}),
-            )
+        html = render(
+            "leaderboard_items.html.jinja",
+            title=entry["title"],
+            label=row["label"],
+            cards=cards,
+            page=number + 1,
+            pages=count,
+            categories=sorted({card["category"] for card in cards} - {""}),
         )
         (folder / f"{number + 1}.html").write_text(html, encoding="utf-8")
         addresses.append(f"items/{entry['name']}/{row['run']}/{number + 1}.html")
@@ -161,7 +148,10 @@ def _card(record: Record, table: Table | None, out: Path) -> dict[str, Any]:
 
 
 def _pictures(table: Table, index: str, out: Path) -> list[dict[str, Any]]:
-    """The item's pictures as small files of ours (only pixels get in), addressed from an item page."""
+    """Write an item's pictures as small PNGs, addressed relative to an item page.
+
+    They are decoded and encoded anew, so that nothing but pixels reaches the page.
+    """
     found: list[dict[str, Any]] = []
     name = hashlib.sha256(table.items[index].shown.encode()).hexdigest()[:24]
     try:
@@ -175,5 +165,5 @@ def _pictures(table: Table, index: str, out: Path) -> list[dict[str, Any]]:
                 path.write_bytes(buffer.getvalue())
             found.append({"src": f"../../../pictures/{path.name}"})
     except NoImage:
-        pass  # the record says so: its verdict is unknown
+        pass  # the record shows it: its verdict is unknown
     return found

@@ -1,4 +1,7 @@
-"""Plots as inline SVG: they take colours from the page (light and dark) and are the same bytes every time."""
+"""Plots as inline SVG: curves over training steps, and dots with intervals.
+
+Colours come from the page's CSS (light and dark). The same data give the same bytes.
+"""
 
 import csv
 import math
@@ -30,25 +33,26 @@ class Dot:
 
 
 def percent(value: float | None) -> str:
-    """`0.745` → `74.5 %`; unknown is a dash."""
+    """Format a share as a percentage: `0.745` → `74.5 %`; None is a dash."""
     return "–" if value is None else f"{figure(value)} %"
 
 
 def figure(value: float | None) -> str:
-    """The same without its sign, for intervals: `0.745` → `74.5`."""
+    """Format a share without the percent sign, for intervals: `0.745` → `74.5`."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
 def points(value: float | None) -> str:
-    """A difference in percentage points with its sign: `0.133` → `+13.3`."""
+    """Format a difference in percentage points, signed: `0.133` → `+13.3`."""
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def strip(dots: Sequence[Dot], majority: float | None) -> Markup:
-    """Dots with intervals on a 0–100 % axis, one below the other; a tick marks the majority baseline.
+    """Draw dots with intervals on a 0–100 % axis, one below the other.
 
-    Positions are percentages, so the strip fills whatever width it is given and its strokes stay thin.
+    A tick marks the majority baseline.
     """
+    # x positions are percentages: the strip fills any width, and its strokes stay thin
     height = 12 * len(dots) + 8
     spoken = "; ".join(
         f"{d.name} {percent(d.value)}, 95 % interval {percent(d.low)} to {percent(d.high)}" for d in dots
@@ -75,7 +79,9 @@ def _place(share: float) -> str:
 
 
 def read_curves(path: Path) -> dict[str, Floats]:
-    """Columns of a `curves.csv`; a column with an empty or non-numeric field is left out.
+    """Read the numeric columns of a `curves.csv`.
+
+    A column with an empty, non-numeric or infinite field is left out.
 
     Raises:
         UserError: the file is missing or has no `step` column.
@@ -100,7 +106,7 @@ def read_curves(path: Path) -> dict[str, Floats]:
 
 @dataclass(frozen=True)
 class Panel:
-    """One small plot: its title, the columns it draws (column → legend) and whether they are shares."""
+    """One small plot: title, columns (column → legend), and whether they are shares."""
 
     title: str
     columns: dict[str, str]
@@ -108,7 +114,7 @@ class Panel:
 
 
 def curves(columns: dict[str, Floats], panels: Sequence[Panel]) -> list[dict[str, object]]:
-    """The panels of which a column is there, as title, legend and SVG; steps run along the x axis."""
+    """Draw every panel that has a column, over steps, as title, legend and SVG."""
     drawn: list[dict[str, object]] = []
     for panel in panels:
         series = {label: columns[name] for name, label in panel.columns.items() if name in columns}
@@ -166,7 +172,7 @@ def _spoken(value: float, share: bool) -> str:
 
 
 def _blocks(values: Floats) -> Floats:
-    """At most POINTS values: the means of equal blocks."""
+    """Reduce a curve to at most POINTS values, the means of equal blocks."""
     if len(values) <= POINTS:
         return values
     edges = np.linspace(0, len(values), POINTS + 1).astype(int)
@@ -176,7 +182,7 @@ def _blocks(values: Floats) -> Floats:
 
 
 def _smooth(values: Floats) -> Floats:
-    """Centred moving average over a tenth of the curve; at the ends over what is there."""
+    """Average over a centred window of a tenth of the curve, shorter at the ends."""
     half = len(values) // 20
     total = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
@@ -186,7 +192,7 @@ def _smooth(values: Floats) -> Floats:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to five round numbers that cover low … high."""
+    """Return three to five round numbers that cover `low` to `high`."""
     if high - low < 1e-9:
         low, high = low - abs(low) / 2, high + (abs(high) / 2 or 1)
     raw = (high - low) / 3

@@ -1,18 +1,14 @@
-"""Stage `report`: figures, curves, data and examples of one run → one self-contained page.
+"""Stage `report`: one run's results, curves, data funnel and examples as one HTML page.
 
-Nothing is computed here that a reader could not check: accuracies and intervals come from the evaluation's
-`metrics.json`, counts from the rows themselves. All text of models and data is escaped by the template, and
-the page's own policy lets no script but ours run and nothing be fetched.
+Accuracies and intervals come from the evaluation's `metrics.json`, counts from the rows themselves, so a reader can
+check every figure. The template escapes all text of models and data. The page's content security policy allows its
+own script only and no request.
 """
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
@@ -20,9 +16,14 @@ from wethink.config.evaluation import Report
 from wethink.evaluation.summary import CHECKPOINTS
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
 from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
-from wethink.report.render import STYLE, direction, environment
-from wethink.report.template import PAGE, SCRIPT
+from wethink.report.render import direction, render
 
+ASSETS = (
+    "templates/run_report.html.jinja",
+    "templates/macros.html.jinja",
+    "templates/filters.js",
+    "templates/page.css",
+)
 CATEGORIES = {"MC": "MC · multiple choice", "FIB": "FIB · fill in the blank", "DES": "DES · description"}
 REASONS_SHOWN = 8
 
@@ -77,11 +78,8 @@ def report(
         )
     chosen = choose(found, config.gallery, seed)
     sources = sorted(summary["sources"])
-    page = environment().from_string(PAGE)
-    html = page.render(
-        style=Markup(STYLE),
-        script=Markup(SCRIPT),
-        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+    html = render(
+        "run_report.html.jinja",
         headline=headline(summary),
         summary=summary,
         names={name: names[name] for name in CHECKPOINTS if name in summary},
@@ -104,7 +102,7 @@ def report(
 
 
 def headline(summary: dict[str, Any]) -> dict[str, str]:
-    """What GRPO did, in two sentences made of the figures: greedy decoding first, then sampling."""
+    """Describe GRPO's effect in two sentences: greedy decoding, then sampling."""
     greedy, sampled = summary["grpo_minus_sft"], summary["grpo_minus_sft"]["sampled"]
     effect = direction(greedy)
     mean = points(greedy["mean"])
@@ -134,13 +132,16 @@ def _temperatures(records: Iterable[dict[str, Any]]) -> str:
 
 
 def _lenient(records: Iterable[dict[str, Any]]) -> list[str]:
-    """Checkpoints of which answers outside the required format were accepted: the page must say so."""
+    """List checkpoints with accepted answers outside the required format.
+
+    The page names them.
+    """
     accepted = {r["checkpoint"] for r in records if r["verdict"] == "correct" and not r["strict"]}
     return [name for name in CHECKPOINTS if name in accepted]
 
 
 def _groups(summary: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
-    """One dot-and-interval table each for sources, categories, kinds and abilities."""
+    """Build tables by source, category, kind and ability, with dots and intervals."""
     titles = {
         "sources": "By image source",
         "categories": "By question type",
@@ -176,7 +177,7 @@ def _dots(group: dict[str, Any], names: dict[str, str]) -> list[Dot]:
 
 
 def funnel(rows: Path, valid: Path) -> dict[str, Any]:
-    """How many images, candidate rows, kept rows and validated rows there are, and why the others fell out."""
+    """Count images and rows after each data step, and the reasons for losses."""
     made = read_json(rows / "metrics.json")
     rejected = Counter[str](made["rejected"])
     quarantined = Counter[str]()
@@ -222,7 +223,7 @@ def _lost(count: int, word: str) -> str:
 
 
 def _most(reasons: Counter[str]) -> list[dict[str, Any]]:
-    """The most frequent reasons; the rest as one line, so that the counts still add up."""
+    """List the most frequent reasons, and the rest as one, so that counts add up."""
     ordered = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     shown, rest = ordered[:REASONS_SHOWN], ordered[REASONS_SHOWN:]
     if rest:
