@@ -1,131 +1,155 @@
-# Two commands from an empty clone: `make demo` does the main job, `make test` passes the tests.
+# Two commands from an empty clone: `make demo` does the main job, `make test` passes the tests. `make help` lists all.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test smoke seeds chaos laws vllm-check bench gpu-check quality contamination synth-chaos synth-bench vllm-synthesis attacks kit-agreement ablations flywheel gate up down dvc.yaml clean
+.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks vllm-check \
+  vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination ablations gate flywheel up down
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-# The main job: set up, run what has changed, print the accuracy table and where everything is.
-demo: .venv/.installed
+help: ## this list
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z][a-z.-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+##@ The main job
+
+# The first target that a stranger runs: it sets up the environment, too.
+demo: .venv/.installed ## set up, run what has changed, print the accuracy table and where everything is
 	@$(BIN)/python -m flows.pipeline
 
-# What continuous integration runs.
-test: .venv/.installed .browser .postgres
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --strict wethink tasks flows
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
-
-# Is the gain real? The main job and its controls for three seeds, each in a git worktree; resumable.
-seeds: .venv/.installed
-	@$(BIN)/python -m flows.seeds
-
-# Hostile responses that no rule or parser may reward, and right ones that they must; writes reports/attacks.json.
-attacks: .venv/.installed
-	@$(BIN)/python -m tests.rewards.adversarial
-
-# kill -9 in the middle of every stage, of the flow, of DVC and of one worker: does the job end with the same bytes?
-chaos: .venv/.installed
-	@$(BIN)/python -m benchmarks.crash_safety.stages
-
-# Every law of training (tests/invariants), each with a planted mutant that it must catch → reports/laws.json. `make laws
-# WORDS="kill"` checks those whose names have the words.
-laws: .venv/.installed .venv-trl/.installed .venv-vllm/.installed
-	@$(BIN)/python -m tests.invariants.run $(WORDS)
-
-# kill -9 twenty times in the middle of a synthesis by models that misbehave: same bytes, nothing bought twice?
-synth-chaos: .venv/.installed
-	@$(BIN)/python -m benchmarks.crash_safety.synthesis
-
-# The client beside the bare openai client, memory at 100,000 images, and how fast 'nothing has changed' is said.
-synth-bench: .venv/.installed
-	@$(BIN)/python -m benchmarks.speed.synthesis
-
-# How good is the synthesised data, filter by filter, where the truth is known → reports/quality.json and quality.md.
-quality: .venv/.installed
-	@$(BIN)/python -m wethink quality
-
-# How well the benchmark filter finds pictures and questions, and what it finds by mistake. ARGS: folders of further photos.
-contamination: .venv/.installed
-	@$(BIN)/python -m benchmarks.data_quality.contamination $(ARGS)
-
-# Synthesis against a real vLLM server: noise for answers, everything accounted for.
-vllm-synthesis: .venv/.installed .venv-vllm/.installed
-	@$(BIN)/python -m benchmarks.interop.vllm_synthesis
-
-# A new source in a bucket becomes a challenger that is decided on, and what can go wrong on the way; in a throw-away project.
-flywheel: .venv/.installed
-	@$(BIN)/python -m tests.fault_injection $(ARGS)
-
-# Everything that the flywheel needs, as local processes on loopback: PostgreSQL, Prefect, MLflow, a store with a queue,
-# the watcher, a worker (docs/operations.md). Once more, it starts only what does not run.
-up: .venv/.installed
-	@$(BIN)/python -m tasks.stack up
-
-# And the way back: whole process groups, watcher and worker first.
-down: .venv/.installed
-	@$(BIN)/python -m tasks.stack down
-
-# Is the promotion gate a wall, or a door for anybody? A source that lands later, as it is and with wrong answers, with
-# real training for three seeds; resumable arm by arm → reports/gate.json and gate.md.
-gate: .venv/.installed
-	@$(BIN)/python -m benchmarks.promotion_gate.study $(ARGS)
-
-# Plain Transformers with AutoProcessor, and real vLLM on the CPU, over the published checkpoint.
-vllm-check: .venv-vllm/.installed
-	@.venv-vllm/bin/python benchmarks/interop/vllm_check.py models/grpo
-
-# How fast: a GRPO step and SFT against TRL, rollouts against model.generate and (where it is built) vLLM, on one core.
-bench: .venv/.installed .venv-trl/.installed
-	@$(BIN)/python -m benchmarks.speed.trainers
-
-# The same code on whatever device and torch are at hand, ten minutes at most; docs/hardware.md says what has run where.
-gpu-check:
-	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.speed.gpu_check
-
-# The paper's ablations in miniature, arm by arm, for three seeds; resumable. ARGS="--budget short" trains a third as
-# long, ARGS="--budget smoke" proves the mechanics.
-ablations: .venv/.installed
-	@$(BIN)/python -m flows.ablations $(ARGS)
-
-# Our scoring against VLMEvalKit's own functions, item by item, on 2,000 predictions per family.
-kit-agreement: .venv/.installed .venv-vlmeval/.installed
-	@$(BIN)/python -m benchmarks.vlmevalkit.agreement $(ARGS)
-
-# The whole DAG in about a minute, in a copy that is thrown away: it proves mechanics, not accuracy.
-smoke: .venv/.installed
+# The working tree is copied, git-ignored files left out.
+smoke: .venv/.installed ## the whole DAG in about a minute, in a copy that is thrown away: mechanics, no accuracy
 	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
 	git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -x -C "$$copy"; \
 	cd "$$copy"; $(BIN)/python -m wethink profile smoke; $(BIN)/python -m flows.pipeline
 
-# dvc.yaml follows from the table of stages and their imports.
-dvc.yaml: .venv/.installed
+# Each seed has a git worktree of its own; resumable.
+seeds: .venv/.installed ## is the gain real? the main job and its controls for three seeds
+	@$(BIN)/python -m flows.seeds
+
+dvc.yaml: .venv/.installed ## write dvc.yaml anew from the table of stages and their imports
 	@$(BIN)/python -m tasks.versioning.dvcfile
 
-# Everything that running has made; the environment, your own images and answers you paid for stay.
-clean:
+clean: ## remove what running has made; the environment, your images and paid-for answers stay
 	rm -rf data/{drawn,images,rows,valid} models/{base,sft,grpo,arms} reports .dvc/{cache,tmp} .prefect mlflow.db* mlruns \
 	  .wethink/{scratch,runs,logs,locks,tracking} .cache .pytest_cache .mypy_cache .ruff_cache
 
-# The tests look at the pages in a real browser: Debian's Chromium, installed if that is possible here.
+##@ Development
+
+test: .venv/.installed test-deps lint ## what continuous integration runs: lint, types, tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-deps: .browser .postgres ## install what the tests need beside Python: Chromium and PostgreSQL
+
+lint: .venv/.installed ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict wethink tasks flows
+
+format: .venv/.installed ## format the code and apply ruff's safe fixes
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: .venv/.installed ## write the generated parts of docs/ anew: the tree of packages
+	@$(BIN)/python -m tests.support.package_tree
+
+##@ Is it correct?
+
+# WORDS: check only the laws whose names have these words, as in `make laws WORDS="kill"`.
+laws: .venv/.installed .venv-trl/.installed .venv-vllm/.installed ## every law of training, each with a planted mutant → reports/laws.json
+	@$(BIN)/python -m tests.invariants.run $(WORDS)
+
+# The flow, DVC and one worker are killed in turn; the job must end with the same bytes.
+chaos: .venv/.installed ## kill -9 in the middle of every stage: same bytes in the end?
+	@$(BIN)/python -m benchmarks.crash_safety.stages
+
+synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty models: nothing paid for twice?
+	@$(BIN)/python -m benchmarks.crash_safety.synthesis
+
+attacks: .venv/.installed ## hostile responses that no rule may reward, right ones that it must → reports/attacks.json
+	@$(BIN)/python -m tests.rewards.adversarial
+
+vllm-check: .venv-vllm/.installed ## plain Transformers and real vLLM on the CPU read the published checkpoint
+	@.venv-vllm/bin/python benchmarks/interop/vllm_check.py models/grpo
+
+# The model answers noise; every answer must be accounted for.
+vllm-synthesis: .venv/.installed .venv-vllm/.installed ## synthesis against a real vLLM server
+	@$(BIN)/python -m benchmarks.interop.vllm_synthesis
+
+# 2,000 predictions of each family of benchmarks, item by item.
+kit-agreement: .venv/.installed .venv-vlmeval/.installed ## our scoring against VLMEvalKit's own functions
+	@$(BIN)/python -m benchmarks.vlmevalkit.agreement $(ARGS)
+
+##@ How fast, and how good?
+
+# On one core; vLLM where it is installed.
+bench: .venv/.installed .venv-trl/.installed ## a GRPO step and SFT against TRL, rollouts against generate and vLLM
+	@$(BIN)/python -m benchmarks.speed.trainers
+
+synth-bench: .venv/.installed ## the chat client against the bare openai client; memory at 100,000 images
+	@$(BIN)/python -m benchmarks.speed.synthesis
+
+# docs/hardware.md lists what has run where.
+gpu-check: ## the same code on whatever device and torch are at hand, ten minutes at most
+	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.speed.gpu_check
+
+quality: .venv/.installed ## how good the synthesised data is, filter by filter → reports/quality.json
+	@$(BIN)/python -m wethink quality
+
+# ARGS: folders of further photos.
+contamination: .venv/.installed ## how well the benchmark filter finds pictures and questions, and its false alarms
+	@$(BIN)/python -m benchmarks.data_quality.contamination $(ARGS)
+
+# ARGS="--budget short" trains a third as long; ARGS="--budget smoke" proves the mechanics. Resumable.
+ablations: .venv/.installed ## the paper's ablations in miniature, for three seeds → reports/ablations.json
+	@$(BIN)/python -m flows.ablations $(ARGS)
+
+# A source that lands later, as it is and with wrong answers, with real training for three seeds; resumable.
+gate: .venv/.installed ## does the promotion gate keep bad challengers out and let good ones in? → reports/gate.json
+	@$(BIN)/python -m benchmarks.promotion_gate.study $(ARGS)
+
+##@ Retraining and services
+
+# In a throw-away project.
+flywheel: .venv/.installed ## a new source becomes a challenger, with every fault on the way → reports/flywheel.json
+	@$(BIN)/python -m tests.fault_injection $(ARGS)
+
+# Local processes on loopback (docs/operations.md). Called again, it starts only what does not run.
+up: .venv/.installed ## start PostgreSQL, Prefect, MLflow, a bucket with a queue, the watcher and a worker
+	@$(BIN)/python -m tasks.stack up
+
+down: .venv/.installed ## stop them all, watcher and worker first
+	@$(BIN)/python -m tasks.stack down
+
+# System packages, installed where that is possible: as root, with apt. apt waits for dpkg's lock by itself;
+# `apt-get update` does not wait for the lock of the package lists, so it is repeated while another process holds that.
+APT := apt-get -qq -o DPkg::Lock::Timeout=600
+define apt_install
+if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+  echo "the tests need $(1); install it (Debian: apt install $(2)) and try again." >&2; exit 2; fi; \
+echo "installing $(1) for the tests ..."; \
+$(APT) install -y $(2) >/dev/null 2>&1 || { \
+  for try in {1..60}; do \
+    said=$$($(APT) update 2>&1) && break; [[ $$said == *"Could not get lock"* ]] || break; sleep 10; \
+  done; $(APT) install -y $(2) >/dev/null; }
+endef
+
+# The tests look at the pages in a real browser.
 .PHONY: .browser
 .browser:
 	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null && exit 0; \
-	echo "installing Chromium for the tests of the pages ..."; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  (apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }) >/dev/null; \
-	else echo "the tests need Chromium; install it (Debian: apt install chromium) and try again." >&2; exit 2; fi
+	$(call apt_install,Chromium,chromium)
 
-# The tests of the stack run a real PostgreSQL; `make up` does, too.
+# The tests of the stack run a real PostgreSQL, and so does `make up`.
 .PHONY: .postgres
 .postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null && exit 0; \
-	echo "installing PostgreSQL for the tests of the stack ..."; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  (apt-get install -y -qq postgresql || { apt-get update -qq && apt-get install -y -qq postgresql; }) >/dev/null; \
-	else echo "the tests need PostgreSQL; install it (Debian: apt install postgresql) and try again." >&2; exit 2; fi
+	$(call apt_install,PostgreSQL,postgresql)
+
+# `wethink …` is `python -m wethink …`: a script, not an editable install, so that in a worktree its own code runs.
+define wethink_script
+printf '%s\n' '#!/bin/sh' 'exec "$$(dirname "$$0")/python" -m wethink "$$@"' > $(BIN)/wethink; chmod +x $(BIN)/wethink
+endef
 
 # The environment, once and again when the lock changes. The lock is complete (a test holds it to that), so pip need
 # not resolve anything. The stamp holds the seconds that it took.
@@ -139,6 +163,7 @@ clean:
 	@echo "installing what requirements.lock pins into .venv ..."
 	@start=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock; \
 	seconds=$$(( $$(date +%s) - start )); echo "installed in $$seconds s"; echo $$seconds > $@
+	@$(wethink_script)
 
 # Peers live in environments of their own, from complete locks: TRL (laws, `make bench`), vLLM, which wants another fastapi
 # than Prefect, and VLMEvalKit, which turns TLS verification off at import. Packages that would bring a CUDA build of PyTorch are

@@ -13,11 +13,13 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
 from flows.save_version import VersionName
 from flows.synthesis import annotated
 from tasks.execution import summary as results
+from tasks.execution import terminal
 from tasks.execution.stage import base, draw, evaluate, grpo, ingest, prepare, report, sft, validate
 from tasks.orchestration.local_server import local_server
 from tasks.tracking import mlflow_runs
@@ -65,7 +67,7 @@ def pipeline(experiment: str = "wethink", save_as: VersionName | None = None) ->
 
 
 def main() -> int:
-    """Run the flow in the current folder; a failed stage's sentence is the last line, without a traceback."""
+    """Run the flow in the current folder and show its stages; a failure is a sentence, without a traceback."""
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="The main job, in this folder.")
     parser.add_argument(
         "--save-as", metavar="NAME", help="keep what comes out as the version data/NAME (flows.save_version)"
@@ -73,7 +75,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         load_params()  # a mistake in the file is told at once, before any service starts
-        with local_server():
+        print(f"Starting; Prefect's, DVC's and the launcher's output goes to {terminal.RUN_LOG}.", flush=True)
+        with local_server(), terminal.display() as shown:
+            shown.say(f"Watch it at {PREFECT_API_URL.value().removesuffix('/api')}; DVC decides which stages must run.")
             state = pipeline(save_as=args.save_as, return_state=True)
     except UserError as error:
         print(f"wethink: {error}", file=sys.stderr)
@@ -82,10 +86,10 @@ def main() -> int:
         print("\nwethink: stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
         return 130
     if not state.is_completed():
-        print(f"wethink: {state.message}", file=sys.stderr)
+        print(terminal.failure(state.message or "the flow did not complete.", shown.rows), file=sys.stderr)
         return 2
     summary: Any = state.result()
-    results.show_on_terminal(summary)
+    results.show_on_terminal(summary, terminal.RUN_LOG)
     return 0
 
 

@@ -1,1 +1,1 @@
-"""DVC stages and commands as child processes, seen from Prefect tasks."""
+"""Prefect tasks that run DVC stages and commands as child processes."""

@@ -1,4 +1,4 @@
-"""One Prefect task for any command of this project: a child process with a deadline, its log, and its own sentence."""
+"""Prefect task that runs any command of this project as a child process with deadline and log."""
 
 import sys
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def _command(name: str, module: str, arguments: list[str], folder: Path, minutes
     command = ["env", "-C", str(folder), sys.executable, "-m", module, *arguments]
     ended = child_process.run(command, log.absolute(), minutes * 60)
     if ended.late:
-        return Failed(message=f"{name}: stopped after {minutes:g} minutes; starting again goes on.")
+        return Failed(message=f"{name}: stopped after {minutes:g} minutes; a restart resumes it.")
     if ended.code != 0:
         said = dvc_status.failure(module if module != "wethink" else arguments[0], ended.code, ended.output)
         return Failed(name=retries.kind(ended.code, ended.output), message=f"{said} (all of its output: {log})")
@@ -38,17 +38,17 @@ def _command(name: str, module: str, arguments: list[str], folder: Path, minutes
 
 
 def run(name: str, module: str, arguments: Sequence[str], minutes: float, folder: Path | None = None) -> None:
-    """Run `python -m <module> <arguments>` as a task of this name; a killed one is tried again.
+    """Run `python -m <module> <arguments>` as a Prefect task, with retries.
 
     Args:
-        name: what the task is called in the UI, and its log below .wethink/logs.
-        module: e.g. `wethink`; its messages begin with `wethink <first argument>: `.
-        arguments: of the command.
-        minutes: its deadline.
-        folder: where it runs; this one by default.
+        name: the task's name in the UI and of its log in .wethink/logs.
+        module: e.g. `wethink`, whose messages begin with `wethink <first argument>: `.
+        arguments: the command's arguments.
+        minutes: the deadline.
+        folder: the working folder; default: the current one.
 
     Raises:
-        UserError: it failed; the message is its own sentence.
+        UserError: the command failed; the message is its own.
     """
     retries.refuse_endless_starts()
     state: State[Any] = _command(name, module, list(arguments), folder or Path.cwd(), minutes, return_state=True)

@@ -1,7 +1,7 @@
-"""The steps of a retrain as Prefect tasks: bring the source here, run each step in the worktree, decide, commit.
+"""Steps of a retrain as Prefect tasks: sync the source, run the stages in a worktree, decide, commit.
 
-Prefect moves names and paths. Whether a step is done is decided by its fingerprint, in the worktree, and whether a
-source is done by the registry: a run that is killed anywhere goes on where it was when it is started again.
+Prefect passes names and paths only. A step's fingerprint in the worktree records that the step is done, the registry
+that a source is done, so a killed run resumes where it was.
 """
 
 import contextlib
@@ -36,16 +36,18 @@ from wethink.retraining.new_source import content_of
 from wethink.retraining.promotion_gate import decide as gate
 from wethink.retraining.promotion_gate import held_out
 
-SOURCES = Path("sources")  # what was brought from a bucket
+SOURCES = Path("sources")  # copies of bucket sources
 Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, the gate's decision
 
 
 @contextlib.contextmanager
 def retraining_lock() -> Iterator[None]:
-    """Hold this checkout's retrains: another one waits, also one that is taken for dead and started again.
+    """Hold the lock that lets one retrain of this checkout run at a time.
+
+    It also stops a run that was restarted while its presumably dead process lives.
 
     Raises:
-        UserError: another one holds it for longer than all its steps may take.
+        UserError: another run holds the lock for longer than the deadlines of all its steps.
     """
     with stage_lock("retrain", patience=60 * load_params().launch.deadline_minutes * len(RETRAIN)):
         yield
@@ -53,11 +55,11 @@ def retraining_lock() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is about; `done`: why there is nothing to do."""
+    """A retrain's inputs; `done`: why there is nothing to do, else empty."""
 
     source: str
     arrived: Path
-    key: str  # of source content, champion and parameters: the same work is the same key
+    key: str  # hash of source content, champion and parameters
     done: str = ""
 
     @property
@@ -66,7 +68,7 @@ class Plan:
 
 
 def first_champion(store: Path = model_registry.STORE) -> Version:
-    """Make what the main job has published the first champion, with the data that the next retrain adds to.
+    """Register the main job's checkpoint and data as the first champion.
 
     Raises:
         UserError: there is a champion, or the main job is not finished.
@@ -88,10 +90,10 @@ def first_champion(store: Path = model_registry.STORE) -> Version:
 
 
 def champion() -> Version:
-    """The champion, with its data.
+    """Return the champion after verifying its checkpoint and data.
 
     Raises:
-        UserError: there is none, or its checkpoint or its data is not whole.
+        UserError: there is no champion, or its checkpoint or data is missing or was changed.
     """
     found = model_registry.named(model_registry.CHAMPION)
     if found is None:
@@ -102,7 +104,11 @@ def champion() -> Version:
 
 
 def _kept(version: Version, tag: str, store: Path) -> Path:
-    """The folder that a tag of a version names by its content."""
+    """Return the verified folder in `store` whose digest is in the version's tag.
+
+    Raises:
+        UserError: the folder is missing or was changed.
+    """
     folder = store / version.tags.get(tag, "none")
     if not (folder / "manifest.json").is_file():
         raise UserError(f"version {version.number}: its {tag} is not at {folder}; restore it from a backup.")
@@ -112,7 +118,13 @@ def _kept(version: Version, tag: str, store: Path) -> Path:
 
 @task(name="bring", cache_policy=NO_CACHE, persist_result=False)
 def bring(source: str, bucket: str) -> Path:
-    """The source's folder on this machine. A watched folder is read where it is."""
+    """Sync a bucket's source to this machine; return its folder.
+
+    A source in a watched folder is used in place.
+
+    Raises:
+        UserError: the source does not exist or has no usable object.
+    """
     if os.path.isabs(bucket):
         folder = Path(bucket) / source
         if s3.NAME.fullmatch(source) is None or not folder.is_dir():
@@ -126,7 +138,10 @@ def bring(source: str, bucket: str) -> Path:
 
 
 def plan(source: str, arrived: Path, now: Version) -> Plan:
-    """What is to do, and whether it was done: by the champion itself, or by an earlier run with the same inputs."""
+    """Plan a retrain; set `done` if the champion or an earlier run used the source.
+
+    An earlier run counts if source content, champion and parameters were the same.
+    """
     params = load_params()
     whole = params.model_dump(mode="json", by_alias=True, exclude={"launch", "draw", "report"})
     key = content_id(source, fingerprint((), {}, [arrived]), now.digest, whole)
@@ -141,12 +156,12 @@ def plan(source: str, arrived: Path, now: Version) -> Plan:
 
 
 def _datasets(version: Version) -> Path:
-    """Unions are kept by content beside the checkpoints."""
+    """Return the content-addressed store of data sets, beside that of checkpoints."""
     return version.folder.parent.parent / "datasets"
 
 
 def prepare_worktree(plan: Plan, now: Version) -> Path:
-    """The run's worktree, with links to what it starts from."""
+    """Prepare the run's worktree, with links to champion, data and source."""
     folder = worktrees.checkout(WORK / "retrain" / plan.name, {"retrain.source": plan.source} | _own_params())
     (folder / "retrain").mkdir(exist_ok=True)
     params = load_params()
@@ -161,7 +176,7 @@ def prepare_worktree(plan: Plan, now: Version) -> Path:
 
 
 def _own_params() -> dict[str, Any]:
-    """Answers that were paid for are there for every run; the rest of `launch` is what HEAD says, as everywhere."""
+    """Return the parameter that differs from HEAD: the shared response store's path."""
     return {"launch.answers": str(Path(load_params().launch.answers).absolute())}
 
 
@@ -187,10 +202,10 @@ def _step(name: str, folder: Path, plan: Plan, minutes: float) -> State[str]:
 
 
 def step(name: str, folder: Path, plan: Plan) -> None:
-    """Run one step of wethink.dag.main_stages.RETRAIN in the worktree, unless it is done there.
+    """Run one step of `RETRAIN` in the worktree, unless it is done there.
 
     Raises:
-        UserError: it failed; the message is its own sentence.
+        UserError: the step failed; the message is its own.
     """
     state: State[Any] = _step(name, folder, plan, load_params().launch.deadline_minutes, return_state=True)
     if not state.is_completed():
@@ -198,9 +213,19 @@ def step(name: str, folder: Path, plan: Plan) -> None:
 
 
 def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, approve: Approve | None = None) -> Record:
-    """Register the challenger, ask the gate, and act on what it says; decided once, it is not asked again.
+    """Register the challenger, decide by the promotion gate, and promote or refuse.
 
-    `approve` may turn a promotion into a refusal: a person's word (tasks/orchestration/approval.py).
+    A recorded decision on the same pair and items is reused.
+
+    Args:
+        plan: the retrain.
+        now: the champion.
+        folder: the retrain's worktree.
+        store: the checkpoint store; default: the champion's.
+        approve: called after a promotion decision; may refuse it (tasks/orchestration/approval.py).
+
+    Returns:
+        The decision, with the challenger's `version`.
     """
     from wethink.retraining.challenger import gate_records
 
@@ -250,7 +275,10 @@ def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, ap
 
 
 def commit(plan: Plan, folder: Path, decision: Record) -> str:
-    """The run as a commit on a branch of its own: params.yaml, the decision, and union and challenger for DVC."""
+    """Commit the run to its branch; return the branch's name.
+
+    The commit has params.yaml, the decision, and the DVC pointers of union and challenger.
+    """
     lineage.track(folder)
     wanted = ["params.yaml", "retrain/.gitignore", "retrain/union.dvc", "retrain/challenger.dvc"]
     pages = [f"retrain/decision.{kind}" for kind in ("json", "html")]
@@ -261,6 +289,6 @@ def commit(plan: Plan, folder: Path, decision: Record) -> str:
 
 
 def sentence(plan: Plan, decision: Record) -> str:
-    """What came of a run."""
+    """Summarise a run's decision in one sentence."""
     verdict = "promoted" if decision["promoted"] else "refused"
     return f"'{plan.source}' made version {decision['version']}, {verdict}: {' '.join(decision['reasons'])}"

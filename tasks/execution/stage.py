@@ -5,6 +5,7 @@ already done, for this door as for the others. A second cache would disagree one
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,19 @@ from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """A stage that starts (`Running`), or the name and message of the state in which it ended."""
+
+    name: str
+    state: str
+    message: str = ""
+
+
+# Told when a stage starts and ends; the terminal of the main flow listens (tasks/execution/terminal.py).
+LISTENER: ContextVar[Callable[[StageEvent], None]] = ContextVar("LISTENER", default=lambda event: None)
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
         return unchanged
     log = WORK / "logs" / f"{name}.log"
     before, content = _stamp(run_record(name)), dvc_status.out_md5(name)
+    LISTENER.get()(StageEvent(name, "Running"))
     with mlflow_runs.follow(name, plan.experiment) as watch:
         ended = child_process.run(dvc_status.repro(name, plan.shared), log, plan.deadline_minutes * 60, watch)
     if ended.late:
@@ -92,7 +107,7 @@ def _stamp(path: Path) -> int | None:
 
 
 def stage_task(name: str) -> Callable[..., State[str]]:
-    """The task of one stage, to be called in a flow with the plan and its inputs.
+    """Return the task of one stage, to be called in a flow with the plan and its inputs.
 
     It returns its finished state, which Prefect hands on as the path of the output and draws as an edge.
 
@@ -111,7 +126,14 @@ def stage_task(name: str) -> Callable[..., State[str]]:
         retry_condition_fn=retries.another_try,
     )
     def stage(plan: Plan, *inputs: str) -> State[str]:
-        return bring_up_to_date(name, plan)
+        tell = LISTENER.get()
+        try:
+            state = bring_up_to_date(name, plan)
+        except Exception as error:
+            tell(StageEvent(name, "Failed", str(error)))
+            raise
+        tell(StageEvent(name, state.name or "", state.message or ""))
+        return state
 
     def call(plan: Plan, *inputs: State[str]) -> State[str]:
         state: State[Any] = stage(plan, *inputs, return_state=True)

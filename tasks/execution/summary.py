@@ -1,7 +1,9 @@
 """What a finished run tells people: reports/summary.json, artifacts in Prefect, and the last lines on the terminal."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,33 @@ PAGE = Path(STAGES["report"].out)
 DATA_DOCS = WORK / "data_docs"  # they carry times, so they are no part of a published folder
 PREFECT_PAGE, MLFLOW_PAGE = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
+MADE: dict[str, Callable[[dict[str, Any]], str]] = {  # what a stage made, from the metrics that it returned
+    "draw": lambda found: f"{_total(found['images']):,} images, {_held_out(found):,} held-out items",
+    "ingest": lambda found: f"{found['images']:,} images in {len(found['sources'])} sources",
+    "synthesize": lambda found: f"{found['kept']:,} rows of {found['candidates']:,} candidates",
+    "validate": lambda found: f"{found['kept']:,} of {found['rows']:,} rows passed",
+    "base": lambda found: f"{found['steps']:,} steps on {found['samples']:,} images",
+    "sft": lambda found: f"{found['steps']:,} steps on {found['samples']:,} rows",
+    "grpo": lambda found: f"{found['steps']:,} steps on {found['prompts']:,} prompts",
+    "evaluate": lambda found: f"accuracy on {found['items']:,} held-out items",
+}
+
+
+def made(stage: str) -> str:
+    """Describe what a stage's last run made: its counts, else the path of its output; empty without a record."""
+    if not run_record(stage).is_file():
+        return ""
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # a resolved base has no steps
+        return MADE[stage](read_json(run_record(stage))["metrics"])
+    return STAGES[stage].out
+
+
+def _total(counts: dict[str, dict[str, int]]) -> int:
+    return sum(sum(splits.values()) for splits in counts.values())
+
+
+def _held_out(metrics: dict[str, Any]) -> int:
+    return sum(int(split["count"]) for split in metrics["items"].values())
 
 
 def summarise() -> dict[str, Any]:
@@ -40,7 +69,7 @@ def summarise() -> dict[str, Any]:
 
 
 def funnel() -> list[dict[str, Any]]:
-    """Counts of every data stage, one line each, from the metrics that it published."""
+    """Return the counts of every data stage, one line each, from the metrics that it published."""
     lines = []
     for name in ("draw", "ingest", "synthesize", "validate"):
         path = Path(STAGES[name].out) / "metrics.json"
@@ -50,7 +79,7 @@ def funnel() -> list[dict[str, Any]]:
 
 
 def accuracies(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The lines of the accuracy table: checkpoint, greedy accuracy, interval, accuracy at T = 1, items."""
+    """Return the lines of the accuracy table: checkpoint, greedy accuracy, interval, accuracy at T = 1, items."""
     lines: list[tuple[str, ...]] = []
     for key, label in CHECKPOINTS.items():
         if found := summary.get(key):
@@ -75,8 +104,8 @@ def show_in_prefect(summary: dict[str, Any]) -> None:
     create_link_artifact((DATA_DOCS / "index.html").resolve().as_uri(), link_text="Data Docs", key="data-docs")
 
 
-def show_on_terminal(summary: dict[str, Any]) -> None:
-    """The accuracy table, what it took, and where everything is."""
+def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
+    """Print the accuracy table, the time it took, and where everything is."""
     console = Console()
     table = Table(title=f"held-out items over {summary.get('scenes')} scenes, seed {summary.get('seed')}")
     for position, column in enumerate(COLUMNS):
@@ -89,7 +118,7 @@ def show_on_terminal(summary: dict[str, Any]) -> None:
     stages = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     apart = f"install {summary['install_seconds'] or 0:.0f}, JIT builds {summary['jit_seconds']:.0f}"
     console.print(
-        f"seconds: {stages}; together {sum(seconds.values()):.0f}; apart from that: {apart}",
+        f"seconds without DVC and start-up: {stages}; together {sum(seconds.values()):.0f}; apart from that: {apart}",
         highlight=False,
         soft_wrap=True,
     )
@@ -107,6 +136,7 @@ def show_on_terminal(summary: dict[str, Any]) -> None:
         "MLflow": tracker
         if tracker.startswith("http")
         else f"{mlflow} ui --backend-store-uri {tracker}   # {MLFLOW_PAGE}",
+        **({"log": str(log.resolve())} if log else {}),
     }.items():
         console.print(f"{label:>10}  {text}", soft_wrap=True, highlight=False, markup=False)
 

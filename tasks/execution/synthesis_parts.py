@@ -1,7 +1,7 @@
-"""Buying answers in parts: one Prefect task per part, which runs `python -m wethink synthesize --fill i/n`.
+"""Prefect tasks that fill the response store in parts: `python -m wethink synthesize --fill i/n`.
 
-A part that fails is tried again alone; what it had bought is in the store, and is not bought again. Nothing is
-published here: the DVC stage assembles the rows from the store (tasks/execution/stage.py).
+A failed part is retried alone; its stored responses are reused. Nothing is published here: the DVC stage assembles the
+rows from the store (tasks/execution/stage.py).
 """
 
 import sys
@@ -24,13 +24,13 @@ from wethink.synthesis.funnel import table
 
 
 def command(part: int, parts: int) -> list[str]:
-    """What buys one part."""
+    """Build the command that fills one part."""
     return [sys.executable, "-m", "wethink", "synthesize", "--fill", f"{part}/{parts}"]
 
 
 @task(
     name="fill",
-    description="buy the answers of one part of the images",
+    description="Send the model requests for one part of the images and store the responses.",
     task_run_name="fill {part} of {parts}",
     cache_policy=NO_CACHE,
     persist_result=False,
@@ -40,11 +40,11 @@ def command(part: int, parts: int) -> list[str]:
     retry_condition_fn=retries.another_try,
 )
 def fill_part(part: int, parts: int, deadline_minutes: float) -> State[int]:
-    """Buy one part; the state's message is a sentence for people."""
+    """Send one part's requests; the state's message has the reason of a failure."""
     log = WORK / "logs" / f"fill-{part}-of-{parts}.log"
     ended = child_process.run(command(part, parts), log, deadline_minutes * 60)
     if ended.code == 0:
-        return Completed(message=f"part {part} of {parts} is in the store", data=part)
+        return Completed(message=f"part {part} of {parts} is in the response store", data=part)
     sentence = dvc_status.failure("synthesize", ended.code, ended.output)
     if ended.late:
         sentence = f"part {part} of {parts}: stopped after {deadline_minutes:g} minutes (launch.deadline_minutes)"
@@ -53,8 +53,8 @@ def fill_part(part: int, parts: int, deadline_minutes: float) -> State[int]:
 
 
 def show_funnel() -> None:
-    """The funnel and the bill of the last synthesis, as tables in Prefect's UI."""
+    """Publish the last synthesis's funnel and costs as tables in Prefect's UI."""
     figures = read_json(Path(STAGES["synthesize"].out) / "metrics.json")
-    create_table_artifact(table(figures), key="synthesis-funnel", description="What became of images and candidates")
+    create_table_artifact(table(figures), key="synthesis-funnel", description="Outcomes of images and candidates")
     if LEDGER.is_file():
         create_table_artifact(read_json(LEDGER)["calls"], key="synthesis-bill", description="Calls, tokens and cost")

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,17 @@ from typing import IO
 from wethink.common.processes import OWNERS, peak_memory_mb
 
 TAIL = 64_000  # characters of output that are kept to explain a failure
+
+
+def to_stdout(text: str) -> None:
+    """Write a child's output to this process's stdout."""
+    with contextlib.suppress(OSError, ValueError):  # a closed terminal is no reason to stop training
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+# Where the output of children is shown, piece by piece; the terminal of the main flow shows their progress only.
+OUTPUT: ContextVar[Callable[[str], None]] = ContextVar("OUTPUT", default=to_stdout)
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ def run(
     ) as child:
         assert child.stdout is not None
         kept: list[str] = []
-        pump = threading.Thread(target=_show, args=(child.stdout, log, kept), daemon=True)
+        pump = threading.Thread(target=_show, args=(child.stdout, log, kept, OUTPUT.get()), daemon=True)
         pump.start()
         try:
             while True:
@@ -82,7 +94,7 @@ def _owners() -> str:
     return f"{inherited},{os.getpid()}".strip(",")
 
 
-def _show(stream: IO[bytes], log: Path, kept: list[str]) -> None:
+def _show(stream: IO[bytes], log: Path, kept: list[str], show: Callable[[str], None]) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     with contextlib.ExitStack() as stack:
         sink = None
@@ -95,9 +107,7 @@ def _show(stream: IO[bytes], log: Path, kept: list[str]) -> None:
             text = decoder.decode(block)
             kept.append(text)
             del kept[:-1000]
-            with contextlib.suppress(OSError, ValueError):  # a closed terminal is no reason to stop training
-                sys.stdout.write(text)
-                sys.stdout.flush()
+            show(text)
 
 
 def _stop(child: subprocess.Popen[bytes], grace: float) -> None:

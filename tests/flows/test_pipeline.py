@@ -139,6 +139,60 @@ def test_a_stage_past_its_deadline_is_stopped_and_says_so(project: Path, prefect
         assert not alive(int(Path("pids/draw").read_text()))
 
 
+FRONT_END = """
+import sys
+from tasks.versioning import dvcfile
+dvcfile.update = lambda params: False
+from flows import pipeline
+sys.exit(pipeline.main())
+"""
+NOISE = ("git add dvc.lock", "dvc push", "Task run", "Flow run", "Running stage")
+
+
+def front_end(project: Path) -> tuple[list[str], dict[str, str]]:
+    """The command of `make demo` for a project of stand-ins, and its environment."""
+    root = str(main_job.__file__).removesuffix("/flows/pipeline.py")
+    environment = os.environ | {"PYTHONPATH": root, "PREFECT_HOME": str(project / "prefect"), "TERM": "xterm"}
+    environment.pop("PREFECT_API_URL", None)
+    return [sys.executable, "-c", FRONT_END], environment
+
+
+def test_a_pipe_gets_a_line_per_start_and_end_and_a_failure_with_the_last_lines_of_its_log(project: Path) -> None:
+    Path("orders/ingest").write_text("crash")
+    command, environment = front_end(project)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    stages = [line.split()[1:3] for line in done.stdout.splitlines() if line[:2].isdigit()]
+    assert stages == [["draw", "started"], ["draw", "completed"], ["ingest", "started"], ["ingest", "failed"]]
+    sentence, *lines = done.stderr.splitlines()
+    assert sentence.startswith("wethink: ingest: ") and "RuntimeError: a defect" in sentence
+    assert lines[0] == f"The last lines of {project}/.wethink/logs/ingest.log:"
+    assert any("RuntimeError: a defect" in line for line in lines[1:])
+    assert lines[-1].endswith(f"{project}/.wethink/logs/pipeline.log")
+    log = Path(".wethink/logs/pipeline.log").read_text(encoding="utf-8")
+    assert [noise for noise in NOISE if noise in done.stdout or (noise not in log and "git add" not in noise)] == []
+
+
+def test_a_terminal_gets_one_table_that_is_drawn_in_place(project: Path) -> None:
+    import pty
+
+    Path("orders/ingest").write_text("refuse")
+    command, environment = front_end(project)
+    terminal, inner = pty.openpty()
+    with subprocess.Popen(command, env=environment, stdin=inner, stdout=inner, stderr=inner) as flow_:
+        os.close(inner)
+        text = b""
+        with contextlib.suppress(OSError):  # Linux says so when the other end is closed
+            while block := os.read(terminal, 65536):
+                text += block
+    os.close(terminal)
+    assert flow_.returncode == 2
+    shown = text.decode()
+    assert "what it made" in shown and "\x1b[1A" in shown  # the cursor goes up: the table is drawn over itself
+    assert "completed" in shown and "failed" in shown and "params.yaml, ingest.optim: too much; use less." in shown
+    assert [noise for noise in NOISE if noise in shown.split("The last lines of")[0]] == []
+
+
 STARTER = """
 import sys
 from pathlib import Path

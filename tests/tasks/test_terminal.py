@@ -1,19 +1,18 @@
 """The terminal of the main flow: what a stage's row shows, what a pipe is given, and what a failure leaves behind."""
 
-import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from prefect.logging.handlers import APILogHandler
 from rich.console import Console
 
 from tasks import ROOT
 from tasks.execution import summary, terminal
 from tasks.execution.stage import StageEvent
 from tasks.execution.terminal import Progress, Row, next_row, parse_progress, plain_line, stage_table
+from wethink.cli import main
 from wethink.common.jsonl import write_json
 from wethink.dag.main_stages import STAGES
 
@@ -90,14 +89,26 @@ def test_a_failure_shows_its_sentence_the_last_lines_and_the_path(
     assert f"The last lines of {tmp_path / terminal.RUN_LOG}:" in elsewhere and "cannot be read" in elsewhere
 
 
+def test_help_lists_each_command_once_in_its_group_and_no_internal_one() -> None:
+    text = main.parser().format_help()
+    assert text.startswith("usage: wethink COMMAND") and "other commands" not in text and "python -m" not in text
+    listed = [line.split()[0] for line in text.splitlines() if line[:2] == "  " and line[2:3].isalpha()]
+    assert len(listed) == len(set(listed)) and set(STAGES) | {"ask", "benchmark"} <= set(listed)
+    assert "rank" not in listed
+    assert main.grouped({"draw": "pictures", "new": "a command"}).count("other commands:\n  new ") == 1
+
+
 PROBE = """
 import logging, os, sys, subprocess
 from pathlib import Path
+from prefect.logging.handlers import APILogHandler
 from tasks.execution import terminal
 from tasks.execution.stage import LISTENER, StageEvent
 from tasks.processes import child_process
 with terminal.display(Path("run.log")) as shown:
     shown.say("[draw] 1/2")
+    for name in ("prefect.flow_runs", "prefect.task_runs"):  # what fills Prefect's pages stays as it is
+        assert [type(handler) for handler in logging.getLogger(name).handlers] == [APILogHandler]
     LISTENER.get()(StageEvent("draw", "Running"))
     logging.getLogger("prefect.flow_runs").warning("of Prefect", extra={"send_to_api": False})
     print("of a library")
@@ -120,11 +131,3 @@ def test_in_a_pipe_stages_are_plain_lines_and_all_else_goes_to_the_log(tmp_path:
     for text in ("of Prefect", "of a library", "of a child", "Use `dvc push`"):
         assert text in log
     assert "\x1b" not in log
-
-
-def test_a_display_leaves_the_handlers_that_fill_prefects_pages_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = [list(logging.getLogger(name).handlers) for name in ("prefect.flow_runs", "prefect.task_runs")]
-    assert any(isinstance(handler, APILogHandler) for handlers in before for handler in handlers)
-    assert not any(isinstance(handler, APILogHandler) for handler in terminal.console_handlers())

@@ -16,10 +16,28 @@ from wethink.dag.main_stages import STAGES
 from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.runner import run_rank, run_stage
 
+# `wethink --help` lists the commands by what people do; those without a help text are internal and are not listed.
+GROUPS = {
+    "run the pipeline": ("profile", *STAGES),
+    "look at the results": ("open", "ask", "gallery", "audit"),
+    "data": ("export", "quality", "passrates"),
+    "models and rewards": ("rescore", "calibrate"),
+    "benchmarks": ("suite", "benchmark", "official", "leaderboard"),
+    "experiments and retraining": ("controls", "arms", "retrain"),
+}
+
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m wethink", description="Teach a vision-language model to reason.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="wethink",
+        usage="wethink COMMAND [options]",
+        description="Teach a vision-language model to reason.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(
+        dest="command", prog="wethink", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
     for name, stage in STAGES.items():
         sub = commands.add_parser(name, help=stage.summary)
         sub.add_argument("--adopt", action="store_true", help="carry an unfinished run across a change of code")
@@ -55,11 +73,23 @@ def parser() -> argparse.ArgumentParser:
     calibrate.add_argument("file", type=Path, metavar="FILE", help="JSON lines: problem, gold, answer, tier")
     calibrate.add_argument("--out", type=Path, default=Path("reports/calibration.json"))
     _benchmark_commands(commands)
+    top.epilog = grouped({action.dest: action.help or "" for action in commands._choices_actions})
     return top
 
 
+def grouped(commands: dict[str, str]) -> str:
+    """List commands and their help by group; one that no group names is listed last, not lost."""
+    named = {name for names in GROUPS.values() for name in names}
+    groups = GROUPS | {"other commands": tuple(name for name in commands if name not in named)}
+    parts = []
+    for title, names in groups.items():
+        lines = [f"  {name:<12} {commands[name]}" for name in names if name in commands]
+        parts += ["\n".join([f"{title}:", *lines])] if lines else []
+    return "\n\n".join([*parts, "`wethink COMMAND --help` explains a command and its options."])
+
+
 def _benchmark_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Evaluation beside the pipeline: tables in VLMEvalKit's format, and the page of all results."""
+    """Add the commands of evaluation beside the pipeline, and of the page of all results."""
     bench = commands.add_parser("benchmark", help="answer benchmark tables (TSV) with a checkpoint or an endpoint")
     bench.add_argument("--tsv", type=Path, nargs="+", required=True, help="tables in VLMEvalKit's format")
     bench.add_argument("--model", required=True, help="a checkpoint folder, or an endpoint's URL with its /v1")
