@@ -21,6 +21,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl
 from wethink.common.paths import ROOT
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import split_train_rows
 from wethink.export.parquet import picture, suffix, write_table
 from wethink.rewards.format import render
 
@@ -33,13 +34,12 @@ def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int
     Raises:
         UserError: there is no training row.
     """
-    rows = [row for row in read_jsonl(valid / "rows.jsonl") if row["split"] == "train"]
-    if not rows:
+    sft, rl = split_train_rows(read_jsonl(valid / "rows.jsonl"))
+    if not sft and not rl:
         raise UserError(f"{valid / 'rows.jsonl'} has no row of the train split, so there is nothing to export.")
     staged = out.with_name(f".{out.name}.publishing")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    sft, rl = ([row for row in rows if bool(row["refined_cot"]) is with_path] for with_path in (True, False))
     counts = FORMS[form](sft, rl, ImageSet(images), staged)
     shutil.rmtree(out, ignore_errors=True)
     staged.rename(out)

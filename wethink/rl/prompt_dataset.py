@@ -17,6 +17,7 @@ from wethink.common.jsonl import Record, read_jsonl
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import split_train_rows
 from wethink.models.batching import epoch_order
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import Processor
@@ -24,7 +25,7 @@ from wethink.models.policy import Processor
 
 def answer_rows(rows: Path) -> list[Record]:
     """Read the train rows without a reasoning path; SFT never trains on them."""
-    return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and not row["refined_cot"]]
+    return split_train_rows(read_jsonl(rows / "rows.jsonl"))[1]
 
 
 def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:

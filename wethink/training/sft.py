@@ -9,6 +9,7 @@ from wethink.common.jsonl import Record, read_jsonl, write_json
 from wethink.config.launch import Launch
 from wethink.config.training import Sft
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import split_train_rows
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import load_model, load_processor, model_card
 from wethink.rewards.format import render
@@ -17,7 +18,7 @@ from wethink.training.supervised import Sample, train
 
 def path_rows(rows: Path) -> list[Record]:
     """Read the train rows with a reasoning path; GRPO trains on the others."""
-    return [row for row in read_jsonl(rows / "rows.jsonl") if row["split"] == "train" and row["refined_cot"]]
+    return split_train_rows(read_jsonl(rows / "rows.jsonl"))[0]
 
 
 def chosen_rows(rows: Path, config: Sft) -> list[Record]:
