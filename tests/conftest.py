@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ import tasks  # first: it sets the services' environment
 from tasks.versioning import dvcfile
 from tests.support.bucket import endpoint, queue, store  # noqa: F401  fixtures of several tests
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a shell: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")  # tests leave nothing in the project
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 

@@ -205,6 +205,9 @@ def test_the_command_prints_one_line_and_ends_cleanly_with_ctrl_c(project: Path)
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None and process.stderr is not None
+        timer = threading.Timer(60, process.kill)  # a server that does not end must not hold up the suite
+        timer.daemon = True
+        timer.start()
         line = process.stdout.readline()
         assert line.startswith("pages of project: http://127.0.0.1:") and "Ctrl-C" in line
         process.send_signal(signal.SIGINT)
