@@ -234,7 +234,7 @@ def test_an_answer_and_its_bill_are_kept_together_or_not_at_all(tmp_path: Path) 
     """The process is killed between the two."""
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom wethink.clients.response_store import *\n"
-        "store = AnswerStore(Path(sys.argv[1]))\ncall = Call('k', 'r', 'e', 'm', 'answered', 1.0, 1, 1, 1.0)\n"
+        "store = ResponseStore(Path(sys.argv[1]))\ncall = Call('k', 'r', 'e', 'm', 'answered', 1.0, 1, 1, 1.0)\n"
         "store._bill = lambda *_: os.kill(os.getpid(), 9)\nstore.put(Answer('a', 'stop'), call)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(client.__file__).parents[2])}
