@@ -61,7 +61,7 @@ class Stack:
 
     @property
     def local_store(self) -> bool:
-        """Whether the stack runs its own S3 store ($WETHINK_BUCKET is not set)."""
+        """Return whether the stack runs its own S3 store ($WETHINK_BUCKET is not set)."""
         return "WETHINK_BUCKET" not in os.environ
 
     def client_environment(self) -> dict[str, str]:

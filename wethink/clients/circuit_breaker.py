@@ -24,7 +24,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls must wait."""
+        """Return whether calls must wait."""
         return self._open_until is not None
 
     @property
