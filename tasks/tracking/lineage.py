@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.versioning import commits
-from wethink.common.jsonl import Record, read_json, read_jsonl
+from wethink.common.jsonl import Record, read_json
 from wethink.config.params import load_yaml
+from wethink.data.schema import Row, read_rows
 
 TRACKED = ("union", "challenger")  # outputs of a retrain that DVC tracks
 
@@ -30,11 +31,11 @@ def lineage(folder: Path) -> Record:
         "data, by DVC": ", ".join(f"{name} {_md5(folder / f'retrain/{name}.dvc')}" for name in TRACKED),
         "sources": ", ".join(f"{name} ({content[:12]})" for name, content in sorted(sources.items())),
         "second look": _second_look(folder / "retrain/rows/metrics.json"),
-        "rows written by": "; ".join(writers(read_jsonl(folder / "retrain/union/rows/rows.jsonl"))),
+        "rows written by": "; ".join(writers(read_rows(folder / "retrain/union/rows/rows.jsonl"))),
     }
 
 
-def writers(rows: Iterable[Record]) -> list[str]:
+def writers(rows: Iterable[Row]) -> list[str]:
     """Count the rows by writer: model and prompt hash, file, or embedded annotator."""
     counts: Counter[str] = Counter()
     for row in rows:

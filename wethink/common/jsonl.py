@@ -7,7 +7,7 @@ image_path, reward`) and this project's keys beside them. Records are plain dict
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def dumps(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def write_jsonl(path: Path, records: Iterable[Record]) -> int:
+def write_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> int:
     """Write records as JSON lines atomically and return their number."""
     temporary = path.with_name(path.name + ".tmp")
     count = 0

@@ -29,6 +29,7 @@ from wethink.curation import duplicate_questions as questions
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_hashing import NEAR, Hashes, hashes, neighbours, same_picture
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row
 from wethink.rewards.rules.options import options
 
 NEARBY = 16  # of 64 bits: largest Hamming distance if question and answer agree
@@ -71,13 +72,13 @@ class Collection:
 
     ids: Sequence[str]
     hashes: Hashes  # [images, views]
-    rows: Mapping[str, Sequence[Record]]
+    rows: Mapping[str, Sequence[Row]]
     open: Callable[[str], Image.Image]
 
 
-def collection(rows: Sequence[Record], images: ImageSet) -> Collection:
+def collection(rows: Sequence[Row], images: ImageSet) -> Collection:
     """Hash the images of the rows."""
-    by_image: dict[str, list[Record]] = {}
+    by_image: dict[str, list[Row]] = {}
     for row in rows:
         by_image.setdefault(row["image"], []).append(row)
     ids = sorted(image for image in by_image if image in images)
@@ -152,7 +153,7 @@ def _judge(record: Record, near: tuple[list[str], list[str]], ours: Collection, 
                 _example(found, record, image, row, "question and answer, and a near picture")
 
 
-def _example(found: Benchmark, record: Record, image: str, row: Record, what: str) -> None:
+def _example(found: Benchmark, record: Record, image: str, row: Row, what: str) -> None:
     if len(found.examples) < EXAMPLES:
         found.examples.append(
             {

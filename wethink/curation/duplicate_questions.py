@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from wethink.common.jsonl import Record
+from wethink.data.schema import Row
 from wethink.rewards.rules.options import options
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
@@ -49,7 +49,7 @@ def answers(answer: str, listed: dict[str, str]) -> set[tuple[str, ...]]:
     return given | ({words(listed[letter])} if letter in listed else set())
 
 
-def duplicates(rows: Iterable[Record]) -> dict[str, str]:
+def duplicates(rows: Iterable[Row]) -> dict[str, str]:
     """Map each duplicate row to the first row with the same `scene` and question.
 
     Near-duplicate pictures have the same `scene`.

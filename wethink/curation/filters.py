@@ -16,6 +16,7 @@ from wethink.config.curation import Curation
 from wethink.curation import duplicate_questions
 from wethink.curation.contamination import collection, contaminated
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row
 
 REASONING = "reasoning"  # in every question, so no ability to balance
 
@@ -24,7 +25,7 @@ REASONING = "reasoning"  # in every question, so no ability to balance
 class Curated:
     """The kept rows in order, the dropped rows with `reason`, and benchmark records."""
 
-    kept: list[Record]
+    kept: list[Row]
     dropped: list[Record]
     benchmarks: list[Record]
 
@@ -34,14 +35,14 @@ class Curated:
         return dict(sorted(Counter(row["reason"].split(":")[0] for row in self.dropped).items()))
 
 
-def curate(rows: Sequence[Record], images: ImageSet, config: Curation, seed: int) -> Curated:
+def curate(rows: Sequence[Row], images: ImageSet, config: Curation, seed: int) -> Curated:
     """Apply every configured filter to valid rows.
 
     Raises:
         UserError: a configured file is missing or malformed.
     """
     benchmarks: list[Record] = []
-    filters: list[Callable[[Sequence[Record]], dict[str, str]]] = [
+    filters: list[Callable[[Sequence[Row]], dict[str, str]]] = [
         _repeated,
         lambda left: _tested(left, images, config, benchmarks),
         lambda left: _unfit(left, config),
@@ -55,11 +56,11 @@ def curate(rows: Sequence[Record], images: ImageSet, config: Curation, seed: int
     return Curated(left, [row | {"reason": reasons[row["id"]]} for row in rows if row["id"] in reasons], benchmarks)
 
 
-def _repeated(rows: Sequence[Record]) -> dict[str, str]:
+def _repeated(rows: Sequence[Row]) -> dict[str, str]:
     return {row: f"asked before: row {first}" for row, first in duplicate_questions.duplicates(rows).items()}
 
 
-def _tested(rows: Sequence[Record], images: ImageSet, config: Curation, benchmarks: list[Record]) -> dict[str, str]:
+def _tested(rows: Sequence[Row], images: ImageSet, config: Curation, benchmarks: list[Record]) -> dict[str, str]:
     """Find rows about a benchmark's pictures or with its questions; append its record.
 
     Rows of the same scene (near-duplicate pictures) are included.
@@ -77,7 +78,7 @@ def _tested(rows: Sequence[Record], images: ImageSet, config: Curation, benchmar
     return dropped
 
 
-def _unfit(rows: Sequence[Record], config: Curation) -> dict[str, str]:
+def _unfit(rows: Sequence[Row], config: Curation) -> dict[str, str]:
     """Find rows with a pass rate outside the limits; rows without one are kept."""
     if config.difficulty is None:
         return {}
@@ -98,7 +99,7 @@ def _unfit(rows: Sequence[Record], config: Curation) -> dict[str, str]:
     }
 
 
-def balance(rows: Sequence[Record], caps: dict[str, int | None], seed: int) -> dict[str, str]:
+def balance(rows: Sequence[Row], caps: dict[str, int | None], seed: int) -> dict[str, str]:
     """Find rows over the cap of their source, category or an ability, in hash order."""
     if not any(caps.values()):
         return {}

@@ -11,17 +11,17 @@ which is a function of its inputs only.
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_jsonl, write_json, write_jsonl
+from wethink.common.jsonl import write_json, write_jsonl
 from wethink.common.paths import WORK
 from wethink.config.curation import Validate
 from wethink.curation.filters import curate
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS
+from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
 from wethink.rewards.hybrid import check
 from wethink.rewards.rules.options import options
 from wethink.rewards.verdict import MAX_ANSWER_CHARS
@@ -40,7 +40,7 @@ def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Vali
     Raises:
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
     """
-    every = list(read_jsonl(rows / "rows.jsonl"))
+    every = list(read_rows(rows / "rows.jsonl"))
     if not every:
         raise UserError(f"{rows / 'rows.jsonl'} has no rows; see {rows / 'rejected.jsonl'} for why.")
     stored = ImageSet(images)
@@ -72,7 +72,7 @@ def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Vali
     return metrics
 
 
-def _gate(every: list[Record], kept: list[Record], reasons: dict[int, list[str]], config: Validate, out: Path) -> None:
+def _gate(every: list[Row], kept: list[Row], reasons: dict[int, list[str]], config: Validate, out: Path) -> None:
     if len(reasons) > config.max_quarantined * len(every):
         worst, failed = Counter(reason for found in reasons.values() for reason in found).most_common(1)[0]
         raise UserError(
@@ -97,7 +97,7 @@ def _gate(every: list[Record], kept: list[Record], reasons: dict[int, list[str]]
             )
 
 
-def _frame(rows: list[Record], images: ImageSet) -> "pd.DataFrame":
+def _frame(rows: Sequence[Row], images: ImageSet) -> "pd.DataFrame":
     """Build the checked table, one line per row: its texts and derived facts.
 
     A value that should be a text and is not counts as missing.
@@ -107,22 +107,21 @@ def _frame(rows: list[Record], images: ImageSet) -> "pd.DataFrame":
     splits = {record.id: record.split for record in images.records}
     lines = []
     for row in rows:
-        text = {key: row[key] if isinstance(row.get(key), str) else None for key in TEXTS}
+        fields: Mapping[str, object] = row
+        text = {key: value if isinstance(value := fields.get(key), str) else None for key in TEXTS}
         problem, answer = text["problem"] or "", text["answer"] or ""
         category, reward = text["category"] or "", text["reward"] or ""
         verdict = check(answer, problem, answer, category, reward, tolerance=0.0)
-        abilities = row.get("abilities")
-        lines.append(
-            text
-            | {
-                "abilities": bool(isinstance(abilities, list) and all(isinstance(name, str) for name in abilities)),
-                "image is ingested": text["image"] in splits,
-                "split is the image's": splits.get(text["image"] or "") == text["split"],
-                "answer is an option": answer in options(problem) if category == "MC" else None,
-                "answer passes its own check": verdict.outcome == "correct",
-                "reasoning": "with path" if text["refined_cot"] else "without path",
-            }
-        )
+        abilities = fields.get("abilities")
+        derived = {
+            "abilities": bool(isinstance(abilities, list) and all(isinstance(name, str) for name in abilities)),
+            "image is ingested": text["image"] in splits,
+            "split is the image's": splits.get(text["image"] or "") == text["split"],
+            "answer is an option": answer in options(problem) if category == "MC" else None,
+            "answer passes its own check": verdict.outcome == "correct",
+            "reasoning": "with path" if text["refined_cot"] else "without path",
+        }
+        lines.append({**text, **derived})
     return pd.DataFrame(lines)
 
 

@@ -1,17 +1,63 @@
-"""Row schema: the released dataset's keys, question types, reward routes, splits."""
+"""Row schema: typed rows and held-out items, the released dataset's keys, question types, reward routes, splits."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypedDict, cast
+
+from wethink.common.jsonl import read_jsonl
 
 TRAINING_SPLITS = ("pretrain", "train")  # the others are held out: no rows are written about their images
 
-RELEASED_KEYS = ("problem", "answer", "category", "abilities", "refined_cot", "image_path", "reward")
+RELEASED_KEYS: Final = ("problem", "answer", "category", "abilities", "refined_cot", "image_path", "reward")
 CATEGORIES = ("MC", "FIB", "DES")  # multiple choice, fill in the blank, descriptive (paper.md §2)
 REWARDS = ("rule", "model")  # accuracy is checked by rules or by a judge
 SPLITS = ("pretrain", "train", "tuning", "reporting")
 
 
-def split_train_rows(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+class Item(TypedDict):
+    """Question about one image with its gold answer: what sampling and scoring need."""
+
+    id: str  # content hash of image and problem
+    image: str  # sha256 (hex) of the stored image's bytes
+    problem: str  # the question, with its options if it is multiple choice
+    answer: str  # the gold: synthesised for a row, the drawn truth for a held-out item
+    category: str  # one of CATEGORIES
+    abilities: list[str]  # what the question asks for, in the paper's taxonomy
+    reward: str  # one of REWARDS: the route by which an answer is scored
+    source: str  # name of the image source
+    scene: str  # what the image shows; the unit of splits and of cluster bootstraps
+    kind: str  # template of a drawn question, step of a written one
+
+
+class Row(Item):
+    """Training row: the released dataset's seven keys and this project's own."""
+
+    refined_cot: str  # reasoning path; empty for the rows on which GRPO trains
+    image_path: str  # the image's path inside its source
+    split: str  # one of SPLITS
+    provenance: dict[str, Any]  # models, prompt hashes and attempts that wrote the row
+    decisions: dict[str, Any]  # answers and votes of the filters that the row passed
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Read the rows of a JSON-lines file that a stage has published.
+
+    Raises:
+        UserError: like `read_jsonl`.
+    """
+    return cast(Iterator[Row], read_jsonl(path))
+
+
+def read_items(path: Path) -> Iterator[Item]:
+    """Read the held-out items of a JSON-lines file that a stage has published.
+
+    Raises:
+        UserError: like `read_jsonl`.
+    """
+    return cast(Iterator[Item], read_jsonl(path))
+
+
+def split_train_rows(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Divide the train rows between SFT and GRPO.
 
     Returns:

@@ -5,18 +5,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from wethink.common.jsonl import Record
+from wethink.data.schema import Row
 
 
-def stratum(row: Record) -> str:
+def stratum(row: Row) -> str:
     """Return a row's stratum: its source and question type."""
     return f"{row['source']} {row['category']}"
 
 
-def draw(rows: Sequence[Record], count: int, seed: int) -> list[Record]:
+def draw(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     """Draw up to `count` rows in hash order, strata in proportion, one row per scene."""
     order = sorted(rows, key=lambda row: hashlib.sha256(f"audit {seed} {row['id']}".encode()).digest())
-    one_each: dict[str, Record] = {}
+    one_each: dict[str, Row] = {}
     for row in order:
         one_each.setdefault(row["scene"], row)
     distinct = list(one_each.values())

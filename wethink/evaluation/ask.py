@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wethink.common.errors import UserError
+from wethink.data.schema import read_items
 from wethink.rewards import format
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ def ask_held_out(number: int, model: Path, temperature: float) -> None:
     Raises:
         UserError: there is no such item, or the checkpoint cannot be read.
     """
-    from wethink.common.jsonl import read_jsonl
     from wethink.data.image_store import ImageSet
 
-    items = list(read_jsonl(ITEMS))
+    items = list(read_items(ITEMS))
     if not 0 <= number < len(items):
         raise UserError(f"{ITEMS} has items 0 to {len(items) - 1}; {number} is none of them.")
     item = items[number]

@@ -23,6 +23,7 @@ from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Item, read_items
 from wethink.evaluation.summary import summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
@@ -100,7 +101,7 @@ def evaluate_checkpoints(
     Raises:
         UserError: there are no held-out items of the configured split.
     """
-    items = list(read_jsonl(drawn / "items" / f"{config.split}.jsonl"))
+    items = list(read_items(drawn / "items" / f"{config.split}.jsonl"))
     if not items:
         raise UserError(f"{drawn / 'items' / config.split}.jsonl is empty; raise draw.{config.split} above 0.")
     settings: list[tuple[float, Pixels]] = [(temperature, "true") for temperature in config.temperatures]
@@ -136,7 +137,7 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def run_job(
     job: Job,
-    items: Sequence[Record],
+    items: Sequence[Item],
     images: Path,
     scratch: Path,
     config: Evaluate,
@@ -163,7 +164,7 @@ def run_job(
         dataset = BlankImages(dataset)
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
     systems = ["" if job.checkpoint == "base" else None] * config.batch_size
-    answered: list[tuple[Record, str, int]] = []
+    answered: list[tuple[Item, str, int]] = []
     for begin in range(0, len(items), config.batch_size):
         part, pictures = items[begin : begin + config.batch_size], shown[begin : begin + config.batch_size]
         prompts = encode_prompts([item["problem"] for item in part], pictures, dataset, processor, systems[: len(part)])
@@ -181,7 +182,7 @@ def run_job(
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 
 
-def shuffled(items: Sequence[Record], seed: int) -> list[str]:
+def shuffled(items: Sequence[Item], seed: int) -> list[str]:
     """Return for each item the image of another scene of the same source.
 
     The scenes of a source are permuted by the seed and rotated by one (a source with one image keeps it).
@@ -197,7 +198,7 @@ def shuffled(items: Sequence[Record], seed: int) -> list[str]:
     return [other[item["image"]] for item in items]
 
 
-def judge_items(answered: Sequence[tuple[Record, str, int]], job: Job, rewards: Rewards) -> list[Record]:
+def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, rewards: Rewards) -> list[Record]:
     """Judge responses against the items' true answers.
 
     The responses of `base`, which was never taught the tags, are parsed leniently.

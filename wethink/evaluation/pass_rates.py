@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_jsonl, write_jsonl
+from wethink.common.jsonl import Record, write_jsonl
 from wethink.common.progress import track
 from wethink.config.params import Params
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import read_rows
 from wethink.rewards.hybrid import score_batch
 
 
@@ -30,7 +31,7 @@ def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, pa
     from wethink.models.batching import encode_prompts
     from wethink.models.policy import load_model, load_processor
 
-    chosen = [row for row in read_jsonl(rows) if row["split"] == "train"]
+    chosen = [row for row in read_rows(rows) if row["split"] == "train"]
     if not chosen or samples < 1:
         raise UserError(f"{rows} has {len(chosen)} training rows and --samples is {samples}; both must be at least 1.")
     grpo, launch = params.grpo, params.launch

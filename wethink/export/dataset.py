@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_json, read_jsonl, write_jsonl
+from wethink.common.jsonl import Record, read_json, write_jsonl
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import RELEASED_KEYS
+from wethink.data.schema import RELEASED_KEYS, Row, read_rows
 from wethink.export.dataset_card import card
 from wethink.export.parquet import as_text, picture, shown, splits, write_shards
 
@@ -33,7 +33,7 @@ def export_dataset(images: Path, rows: Path, valid: Path, out: Path, name: str, 
     Raises:
         UserError: there are no rows, or a licence is given for a source that is not there.
     """
-    every = list(read_jsonl(valid / "rows.jsonl"))
+    every = list(read_rows(valid / "rows.jsonl"))
     if not every:
         raise UserError(f"{valid / 'rows.jsonl'} has no rows; run `python -m wethink validate` first.")
     stored = ImageSet(images)
@@ -70,7 +70,7 @@ def features() -> Any:
     return Features(columns | dict.fromkeys(TEXTS, text) | {"image": Image()})
 
 
-def _row(row: Record) -> Record:
+def _row(row: Row) -> Record:
     nested = {"decisions": as_text(row["decisions"]), "provenance": as_text(row["provenance"])}
     ours = {key: row[key] for key in ("id", "source", "split", "scene", "kind")}
     return {key: row[key] for key in RELEASED_KEYS} | ours | nested | {"image_id": row["image"]}

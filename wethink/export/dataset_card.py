@@ -6,8 +6,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from wethink.common.jsonl import Record
 from wethink.data.image_store import ImageRecord
+from wethink.data.schema import Row
 
 NOT_STATED = "not stated"
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -15,7 +15,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 def card(
     name: str,
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: Sequence[ImageRecord],
     funnel: Mapping[str, Any],
     licences: Mapping[str, str],
@@ -44,7 +44,7 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _front(name: str, rows: Sequence[Record], licences: Mapping[str, str]) -> str:
+def _front(name: str, rows: Sequence[Row], licences: Mapping[str, str]) -> str:
     import io
 
     found = sorted({row["split"] for row in rows})
@@ -81,7 +81,7 @@ def _funnel(funnel: Mapping[str, Any], images: int) -> str:
     return _table(("step", "count"), lines)
 
 
-def _distributions(rows: Sequence[Record]) -> str:
+def _distributions(rows: Sequence[Row]) -> str:
     tables = []
     for title, values in (
         ("split", [row["split"] for row in rows]),
@@ -101,7 +101,7 @@ def _distributions(rows: Sequence[Record]) -> str:
     return "\n\n".join(tables)
 
 
-def _models(rows: Iterable[Record]) -> str:
+def _models(rows: Iterable[Row]) -> str:
     """Tabulate the models of each step, as the rows' provenance names them.
 
     Teams without models are listed by their name.

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from wethink.common.jsonl import Record
 from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.data.schema import Row
 
 GROUP_BYTES, GROUP_ROWS = 16 * 2**20, 500  # of a row group
 SHARD_BYTES = 400 * 2**20
@@ -89,15 +90,15 @@ def as_text(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def splits(rows: Iterable[Record]) -> dict[str, list[Record]]:
+def splits(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Group rows by split."""
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row["split"], []).append(row)
     return dict(sorted(found.items()))
 
 
-def shown(records: Iterable[ImageRecord], rows: Iterable[Record]) -> list[ImageRecord]:
+def shown(records: Iterable[ImageRecord], rows: Iterable[Row]) -> list[ImageRecord]:
     """Return the records of the images that rows refer to."""
     wanted = {row["image"] for row in rows}
     return [record for record in records if record.id in wanted]

@@ -15,13 +15,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_jsonl
+from wethink.common.jsonl import Record
 from wethink.common.paths import ROOT
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import split_train_rows
+from wethink.data.schema import Row, read_rows, split_train_rows
 from wethink.export.parquet import picture, suffix, write_table
 from wethink.rewards.format import render
 
@@ -34,7 +34,7 @@ def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int
     Raises:
         UserError: there is no training row.
     """
-    sft, rl = split_train_rows(read_jsonl(valid / "rows.jsonl"))
+    sft, rl = split_train_rows(read_rows(valid / "rows.jsonl"))
     if not sft and not rl:
         raise UserError(f"{valid / 'rows.jsonl'} has no row of the train split, so there is nothing to export.")
     staged = out.with_name(f".{out.name}.publishing")
@@ -46,7 +46,7 @@ def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int
     return counts
 
 
-def _sharegpt(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
+def _sharegpt(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> dict[str, int]:
     """Write multimodal ShareGPT files for LLaMA-Factory.
 
     https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md
@@ -81,7 +81,7 @@ def _sharegpt(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out
     return {"sft": len(sft), "left out (no reasoning path)": len(rl)}
 
 
-def _verl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
+def _verl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> dict[str, int]:
     """Write one Parquet file for verl and EasyR1.
 
     https://verl.readthedocs.io/en/latest/preparation/prepare_data.html and EasyR1's examples/config.yaml.
@@ -123,7 +123,7 @@ def _verl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Pa
     return {"rl": write_table(out / "train.parquet", converted(), features), "left out (reasoning path)": len(sft)}
 
 
-def _trl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Path) -> dict[str, int]:
+def _trl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> dict[str, int]:
     """Write TRL's conversational Parquet files, with the images in their own column.
 
     https://huggingface.co/docs/trl/dataset_formats: prompt-only for GRPO, with completions for SFT.
@@ -133,14 +133,14 @@ def _trl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Pat
     text = Value("string")
     message = {"role": text, "content": text}
     shared: dict[str, Any] = {"prompt": List(message), "images": List(Image())}
-    kept = ("id", "problem", "answer", "category", "reward")
+    kept: Final = ("id", "problem", "answer", "category", "reward")
     system = _system()
 
-    def prompt(row: Record) -> Record:
+    def prompt(row: Row) -> Record:
         asked = [{"role": "system", "content": system}, {"role": "user", "content": row["problem"]}]
         return {"prompt": asked, "images": [picture(images, row["image"])]}
 
-    def answered(row: Record) -> Record:
+    def answered(row: Row) -> Record:
         return {"completion": [{"role": "assistant", "content": render(row["refined_cot"], row["answer"])}]}
 
     grpo = Features(shared | dict.fromkeys(kept, text))
@@ -151,7 +151,7 @@ def _trl(sft: Sequence[Record], rl: Sequence[Record], images: ImageSet, out: Pat
     }
 
 
-FORMS: dict[str, Callable[[Sequence[Record], Sequence[Record], ImageSet, Path], dict[str, int]]] = {
+FORMS: dict[str, Callable[[Sequence[Row], Sequence[Row], ImageSet, Path], dict[str, int]]] = {
     "sharegpt": _sharegpt,
     "verl": _verl,
     "trl": _trl,

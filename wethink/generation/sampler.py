@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
+from wethink.data.schema import Item
 from wethink.generation.in_process import Completion, sample, uniforms
 from wethink.models.batching import Images, Prompt, micro_batches
 from wethink.models.policy import Processor
@@ -28,7 +28,7 @@ class Sampler(Protocol):
         """
 
     def sample(
-        self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
+        self, rows: Sequence[Item], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
         """Return the completions of each row, in order.
 
@@ -50,7 +50,7 @@ class InProcess:
         self.model = model
 
     def sample(
-        self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
+        self, rows: Sequence[Item], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
         config = self.config
         budget = config.optim.max_token_len_per_gpu  # tokens of a pass, as in training

@@ -29,9 +29,9 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
+from wethink.data.schema import Item
 from wethink.generation.in_process import Completion
 from wethink.models.batching import Images, Prompt
 from wethink.models.lora import adapters, merge
@@ -286,7 +286,7 @@ class Vllm:
             barrier()
 
     def sample(
-        self, rows: Sequence[Record], prompts: Sequence[Prompt], images: Images, step: int, seed: int
+        self, rows: Sequence[Item], prompts: Sequence[Prompt], images: Images, step: int, seed: int
     ) -> list[list[Completion]]:
         """Return G completions per row; all rows are requested concurrently."""
         self.server.wake()
@@ -299,7 +299,7 @@ class Vllm:
         self.server.sleep()
         return found
 
-    def _ask(self, row: Record, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
+    def _ask(self, row: Item, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
         # Resize as the trainer does: pixels from another library's resize change log-probs by 0.01.
         patch = self.processor.image_processor.patch_size
         size = (prompt.grid[2] * patch, prompt.grid[1] * patch)
@@ -334,7 +334,7 @@ class Vllm:
             )
         return [self._completion(choice, row) for choice in sorted(answer["choices"], key=lambda c: int(c["index"]))]
 
-    def _completion(self, choice: dict[str, Any], row: Record) -> Completion:
+    def _completion(self, choice: dict[str, Any], row: Item) -> Completion:
         ids = tuple(int(token) for token in choice["token_ids"])
         logps = tuple(float(entry["logprob"]) for entry in choice["logprobs"]["content"])
         if len(ids) != len(logps) or set(ids) & set(self.processor.banned):

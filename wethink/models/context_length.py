@@ -4,20 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row
 from wethink.models.policy import Processor
 
 
 def drop_overlong(
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: ImageSet,
     processor: Processor,
     model: Any,
     room: int,
     written: Mapping[str, str] | None = None,
     limit: int | None = None,
-) -> list[Record]:
+) -> list[Row]:
     """Keep the rows that leave `room` tokens in the model's context, in order.
 
     Counted are the prompt, its image tokens and the row's text in `written` (by row id). A `limit` below the model's

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import content_id, read_json, read_jsonl, write_json
+from wethink.common.jsonl import content_id, read_json, write_json
 from wethink.common.statistics import wilson
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import read_rows
 from wethink.data.stratified_sample import draw, stratum
 from wethink.report.examples import picture
 
@@ -33,7 +34,7 @@ def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
     Raises:
         UserError: there are no rows.
     """
-    rows = list(read_jsonl(valid / "rows.jsonl"))
+    rows = list(read_rows(valid / "rows.jsonl"))
     if not rows or count < 1:
         raise UserError(f"{valid / 'rows.jsonl'} has {len(rows)} rows and --rows is {count}; both must be at least 1.")
     chosen = draw(rows, count, seed)

@@ -13,6 +13,7 @@ from typing import Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.config.evaluation import Report
+from wethink.data.schema import read_rows
 from wethink.evaluation.summary import CHECKPOINTS
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
 from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
@@ -188,7 +189,7 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
     curated = Counter[str](read_json(valid / "metrics.json").get("curated", {}))
     passed = 0
     uses = Counter[str]()
-    for row in read_jsonl(valid / "rows.jsonl"):
+    for row in read_rows(valid / "rows.jsonl"):
         passed += 1
         use = "pretraining" if row["split"] == "pretrain" else "SFT paths" if row["refined_cot"] else "GRPO answers"
         uses[use] += 1

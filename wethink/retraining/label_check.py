@@ -25,6 +25,7 @@ from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.drawn.questions import Question
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row
 from wethink.data.stratified_sample import draw
 from wethink.rewards.hybrid import check
 from wethink.synthesis.api_run import WINDOW, AnnotationJob
@@ -37,7 +38,7 @@ EXAMPLES = 3  # of contradicted rows, in the error message
 
 
 def check_labels(
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: ImageSet,
     source: Path,
     config: SecondLook,
@@ -88,7 +89,7 @@ def sentence(found: Record) -> str:
 def _refusal(
     found: Record,
     config: SecondLook,
-    chosen: Sequence[Record],
+    chosen: Sequence[Row],
     readings: Readings,
     outcomes: Sequence[str],
 ) -> str:
@@ -103,12 +104,12 @@ def _refusal(
     )
 
 
-def _outcome(row: Record, reading: str, rewards: Rewards) -> str:
+def _outcome(row: Row, reading: str, rewards: Rewards) -> str:
     return check(reading, row["problem"], row["answer"], row["category"], row["reward"], rewards.tolerance).outcome
 
 
 def _read(
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: ImageSet,
     source: Path,
     config: Synthesize,
@@ -125,7 +126,7 @@ def _read(
     return None, [None] * len(rows)
 
 
-def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: int) -> Readings:
+def _remember(rows: Sequence[Row], source: Path, config: Synthesize, seed: int) -> Readings:
     """Read rows with the embedded adjudicator.
 
     The embedded team reads drawn images only, and knows only the questions that it would ask itself.
@@ -141,7 +142,7 @@ def _remember(rows: Sequence[Record], source: Path, config: Synthesize, seed: in
     return readings
 
 
-async def _ask(rows: Sequence[Record], work: AnnotationJob) -> Readings:
+async def _ask(rows: Sequence[Row], work: AnnotationJob) -> Readings:
     """Read rows with the adjudicator's endpoint; stored responses are reused.
 
     Raises:
@@ -157,7 +158,7 @@ async def _ask(rows: Sequence[Record], work: AnnotationJob) -> Readings:
         async with Chat(endpoints, store, config.max_cost, 1) as chat:
             team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
 
-            async def read(row: Record) -> str | None:
+            async def read(row: Row) -> str | None:
                 record = stored[row["image"]]
                 subject = ImageRef(record.id, record.source, record.width * record.height)
                 try:
@@ -166,7 +167,7 @@ async def _ask(rows: Sequence[Record], work: AnnotationJob) -> Readings:
                     failed.append(failure.retryable)
                     return None
 
-            def job(row: Record) -> Callable[[], Coroutine[Any, Any, str | None]]:
+            def job(row: Row) -> Callable[[], Coroutine[Any, Any, str | None]]:
                 return lambda: read(row)
 
             calls = sum(endpoint.concurrency for endpoint in endpoints.values())
@@ -184,5 +185,5 @@ async def _ask(rows: Sequence[Record], work: AnnotationJob) -> Readings:
     return readings
 
 
-def _question(row: Record) -> Question:
+def _question(row: Row) -> Question:
     return Question(row["kind"], (), row["problem"], row["category"], tuple(row["abilities"]), row["reward"])

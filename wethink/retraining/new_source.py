@@ -7,7 +7,7 @@ learns from.
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, file_sha256, read_jsonl, write_json, write_jsonl
@@ -18,11 +18,12 @@ from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
+from wethink.data.schema import Row
 from wethink.retraining.known_images import is_held_out
 from wethink.retraining.label_check import check_labels
 from wethink.synthesis.import_rows import import_rows
 
-ITEM = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
+ITEM: Final = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
 
 
 def new_images(
@@ -64,7 +65,7 @@ def new_rows(
         candidates = import_rows(source / "rows.jsonl", ImageSet(images).records, lambda image: False)
     else:
         candidates = _annotated(source, images, scratch / "written", config, synthesize, rewards, launch, seed)
-    kept = [{k: v for k, v in row.items() if k != "reason"} for row in candidates if row["reason"] is None]
+    kept = [_accepted(row) for row in candidates if row["reason"] is None]
     rejected = [row for row in candidates if row["reason"] is not None]
     if not kept:
         most, count = Counter(row["reason"] for row in rejected).most_common(1)[0]
@@ -133,6 +134,11 @@ def _annotated(
     )
     kept = [row | {"reason": None} for row in read_jsonl(written / "rows.jsonl")]
     return kept + [row for name in ("rejected", "failed") for row in read_jsonl(written / f"{name}.jsonl")]
+
+
+def _accepted(candidate: Record) -> Row:
+    """Return a candidate that no filter rejected as a row, without its `reason`."""
+    return cast(Row, {key: value for key, value in candidate.items() if key != "reason"})
 
 
 def content_of(source: Path) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record
 from wethink.config.rewards import Rewards
+from wethink.data.schema import Item
 from wethink.rewards import format as grammar
 from wethink.rewards.judge import lexical_judge, model_judge
 from wethink.rewards.rules import verify
@@ -61,7 +61,7 @@ def check(answer: str, problem: str, gold: str, category: str, reward: str, tole
             return unknown(f"unknown reward route {reward!r}")
 
 
-def score_batch(responses: Sequence[tuple[str, Record]], config: Rewards) -> list[Scored]:
+def score_batch(responses: Sequence[tuple[str, Item]], config: Rewards) -> list[Scored]:
     """Score many responses, each with its row; a model judge is asked concurrently.
 
     Raises:
@@ -73,7 +73,7 @@ def score_batch(responses: Sequence[tuple[str, Record]], config: Rewards) -> lis
     ]
 
 
-def check_batch(answers: Sequence[tuple[str, Record]], config: Rewards) -> list[Verdict]:
+def check_batch(answers: Sequence[tuple[str, Item]], config: Rewards) -> list[Verdict]:
     """Check many extracted answers, each with its row; a model judge is asked concurrently."""
     _ask_judge(answers)
     return [
@@ -82,7 +82,7 @@ def check_batch(answers: Sequence[tuple[str, Record]], config: Rewards) -> list[
     ]
 
 
-def _ask_judge(answers: Sequence[tuple[str, Record]]) -> None:
+def _ask_judge(answers: Sequence[tuple[str, Item]]) -> None:
     # The judge caches its verdicts, so `score` and `check` find them afterwards.
     model = model_judge.current()
     if model is not None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wethink.common.jsonl import Record, read_json, write_json
+from wethink.common.jsonl import read_json, write_json
 from wethink.config.grpo import Grpo
 from wethink.config.rewards import Rewards
+from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images
 from wethink.models.policy import Processor
@@ -15,7 +16,7 @@ from wethink.rl.rollouts import generate_rollouts
 from wethink.training.ranks import Ranks, gather_objects
 
 
-def nearest_half(rows: Sequence[Record], rates: Mapping[str, float], share: float) -> list[Record]:
+def nearest_half(rows: Sequence[Row], rates: Mapping[str, float], share: float) -> list[Row]:
     """Return the share of rows with pass rates nearest to 1/2, in the given order."""
     # A group's rewards vary most at pass rate 1/2.
     count = max(1, round(share * len(rows)))
@@ -25,7 +26,7 @@ def nearest_half(rows: Sequence[Record], rates: Mapping[str, float], share: floa
 
 
 def best_rows(
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     sampler: Sampler,
     processor: Processor,
     images: Images,
@@ -34,7 +35,7 @@ def best_rows(
     scratch: Path,
     seed: int,
     ranks: Ranks,
-) -> list[Record]:
+) -> list[Row]:
     """Select `prompt_share` of the rows by pass rates of the starting policy.
 
     Pass rates are sampled once and cached in `scratch`; all rows are returned if the share is 1.

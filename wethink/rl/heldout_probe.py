@@ -10,6 +10,7 @@ import numpy as np
 from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.config.rewards import Rewards
+from wethink.data.schema import Row
 from wethink.generation.in_process import sample
 from wethink.models.batching import Images, encode_prompts
 from wethink.models.policy import Processor
@@ -22,7 +23,7 @@ ROWS_AT_ONCE = 64
 def accuracy(
     model: Any,
     processor: Processor,
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: Images,
     config: Grpo,
     rewards: Rewards,

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
+from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, encode_prompts, pack
 from wethink.models.logprobs import CompletionLogProbs
@@ -27,7 +27,7 @@ def differences(
     sampler: Sampler,
     model: Any,
     processor: Processor,
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: Images,
     ranks: Ranks,
     seed: int = 0,
@@ -58,7 +58,7 @@ def self_test(
     sampler: Sampler,
     model: Any,
     processor: Processor,
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: Images,
     config: Grpo,
     ranks: Ranks,

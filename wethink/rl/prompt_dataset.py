@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_jsonl
+from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import split_train_rows
+from wethink.data.schema import Row, read_rows, split_train_rows
 from wethink.models.batching import epoch_order
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import Processor
 
 
-def answer_rows(rows: Path) -> list[Record]:
+def answer_rows(rows: Path) -> list[Row]:
     """Read the train rows without a reasoning path; SFT never trains on them."""
-    return split_train_rows(read_jsonl(rows / "rows.jsonl"))[1]
+    return split_train_rows(read_rows(rows / "rows.jsonl"))[1]
 
 
-def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
+def shuffle_golds(rows: Sequence[Row], seed: int) -> list[Row]:
     """Permute golds among rows of the same kind: the negative control."""
     by_kind: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
@@ -42,7 +42,7 @@ def shuffle_golds(rows: Sequence[Record], seed: int) -> list[Record]:
     return [row | {"answer": gold} for row, gold in zip(rows, golds, strict=True)]
 
 
-def hold_out(rows: Sequence[Record], images: ImageSet, clusters: int, seed: int) -> tuple[list[Record], list[Record]]:
+def hold_out(rows: Sequence[Row], images: ImageSet, clusters: int, seed: int) -> tuple[list[Row], list[Row]]:
     """Split rows by image cluster into training rows and probe rows.
 
     `clusters` near-duplicate clusters of images, chosen by `seed`, go to the probe.
@@ -67,7 +67,7 @@ class PassRates:
                     self._counts[key][0] += rollout["verdict"] == "correct"
                     self._counts[key][1] += 1
 
-    def of(self, row: Record) -> float:
+    def of(self, row: Row) -> float:
         """Return the pass rate of the row, else of its kind, else 0.5."""
         for key in (("row", row["id"]), ("kind", row["kind"])):
             if key in self._counts:
@@ -79,11 +79,11 @@ class PassRates:
 class Prompts:
     """Endless stream of rows; its whole state is `cursor`, the number of rows drawn."""
 
-    def __init__(self, rows: Sequence[Record], seed: int, cursor: int) -> None:
+    def __init__(self, rows: Sequence[Row], seed: int, cursor: int) -> None:
         self.rows, self.cursor = rows, cursor
         self._order = islice(epoch_order(len(rows), seed), cursor, None)
 
-    def take(self, count: int, pool: int, rates: PassRates, taken: Collection[str] = ()) -> list[Record]:
+    def take(self, count: int, pool: int, rates: PassRates, taken: Collection[str] = ()) -> list[Row]:
         """Draw `count` · `pool` rows and return the `count` nearest to pass rate 1/2.
 
         Rows come in stream order. Rows in `taken` and rows that repeat at an epoch boundary are skipped; fewer than
@@ -91,7 +91,7 @@ class Prompts:
         """
         # A group's reward varies most at pass rate 1/2. A row asked twice in a step is sampled with the same random
         # numbers, so its second group would equal the first.
-        drawn: list[Record] = []
+        drawn: list[Row] = []
         passed = set(taken)
         for index in islice(self._order, max(len(self.rows), 0 if taken else count * pool)):
             self.cursor += 1
@@ -106,7 +106,7 @@ class Prompts:
         return [drawn[i] for i in sorted(nearest)]
 
 
-def chosen_rows(rows: Sequence[Record], config: Grpo) -> list[Record]:
+def chosen_rows(rows: Sequence[Row], config: Grpo) -> list[Row]:
     """Filter rows by configured sources, question types and reward route.
 
     With `reward_route` 'model' every row is judged by the model.
@@ -123,7 +123,7 @@ def chosen_rows(rows: Sequence[Record], config: Grpo) -> list[Record]:
 
 def training_rows(
     rows: Path, images: ImageSet, model: Any, processor: Processor, config: Grpo, launch: Launch, seed: int
-) -> tuple[list[Record], list[Record], int]:
+) -> tuple[list[Row], list[Row], int]:
     """Load the rows to train on and the held-out rows to probe on.
 
     Returns:

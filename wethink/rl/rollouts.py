@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record
 from wethink.common.progress import say
 from wethink.config.grpo import Grpo, Outage
 from wethink.config.rewards import Rewards
+from wethink.data.schema import Row
 from wethink.generation.in_process import Completion
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, Prompt, encode_prompts
@@ -25,7 +25,7 @@ from wethink.training.ranks import Ranks, gather_objects
 class Group:
     """One prompt's G completions with rewards; `place` is its index in the step over all ranks."""
 
-    row: Record
+    row: Row
     prompt: Prompt
     completions: list[Completion]
     texts: list[str]
@@ -56,7 +56,7 @@ class Group:
 def generate_rollouts(
     sampler: Sampler,
     processor: Processor,
-    rows: Sequence[Record],
+    rows: Sequence[Row],
     images: Images,
     config: Grpo,
     rewards: Rewards,

@@ -11,6 +11,7 @@ from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler, open_sampler
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor
@@ -44,8 +45,8 @@ class GrpoRun:
     sampler: Sampler
     gathered: torch.nn.Module | None  # ZeRO-3 only: a whole copy of the weights to sample from
     identity: dict[str, Any]  # stored with checkpoints; a different model or optimizer cannot resume them
-    rows: list[Record]  # prompts that are trained on
-    probe_rows: list[Record]  # held out from training
+    rows: list[Row]  # prompts that are trained on
+    probe_rows: list[Row]  # held out from training
     probe_start: float  # their accuracy before the first step
     prompts: Prompts
     pass_rates: PassRates
@@ -137,7 +138,7 @@ def _first_probe(
     scratch: Path,
     policy: Any,
     processor: Processor,
-    probed: list[Record],
+    probed: list[Row],
     images: ImageSet,
     config: Grpo,
     rewards: Rewards,

@@ -15,6 +15,7 @@ from wethink.common.jsonl import Record, read_jsonl, write_json
 from wethink.config.launch import Launch
 from wethink.config.training import Base
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row, read_rows
 from wethink.rewards.format import render
 from wethink.training.supervised import Sample, train
 
@@ -38,7 +39,7 @@ def base(
     from wethink.models.vision_fast_paths import use_fast_paths
 
     assert config.tiny is not None and config.optim is not None  # the config's own validator
-    everything = list(read_jsonl(rows / "rows.jsonl"))
+    everything = list(read_rows(rows / "rows.jsonl"))
     descriptions = [r for r in read_jsonl(rows / "descriptions.jsonl") if r["split"] == "pretrain"]
     answers = [row for row in everything if row["split"] == "pretrain"]
     if not answers or not descriptions:
@@ -71,7 +72,7 @@ def base(
 
 
 def _samples(
-    descriptions: list[Record], answers: list[Record], wordings: list[str], config: Base, seed: int
+    descriptions: list[Record], answers: list[Row], wordings: list[str], config: Base, seed: int
 ) -> Iterator[Sample]:
     """Yield one sample per described image, in a form chosen by a hash.
 
@@ -81,7 +82,7 @@ def _samples(
     the description). No sample draws a conclusion from listed observations within one answer: that is left to SFT and
     GRPO.
     """
-    of_image: dict[str, list[Record]] = {}
+    of_image: dict[str, list[Row]] = {}
     for row in answers:
         of_image.setdefault(row["image"], []).append(row)
     for record in descriptions:

@@ -5,28 +5,28 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_jsonl, write_json
+from wethink.common.jsonl import read_jsonl, write_json
 from wethink.config.launch import Launch
 from wethink.config.training import Sft
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import split_train_rows
+from wethink.data.schema import Row, read_rows, split_train_rows
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import load_model, load_processor, model_card
 from wethink.rewards.format import render
 from wethink.training.supervised import Sample, train
 
 
-def path_rows(rows: Path) -> list[Record]:
+def path_rows(rows: Path) -> list[Row]:
     """Read the train rows with a reasoning path; GRPO trains on the others."""
-    return split_train_rows(read_jsonl(rows / "rows.jsonl"))[0]
+    return split_train_rows(read_rows(rows / "rows.jsonl"))[0]
 
 
-def chosen_rows(rows: Path, config: Sft) -> list[Record]:
+def chosen_rows(rows: Path, config: Sft) -> list[Row]:
     """Read the rows with a reasoning path from the configured sources."""
     return [row for row in path_rows(rows) if config.sources is None or row["source"] in config.sources]
 
 
-def completions(chosen: Sequence[Record], rows: Path, config: Sft) -> dict[str, str]:
+def completions(chosen: Sequence[Row], rows: Path, config: Sft) -> dict[str, str]:
     """Return each row's target text by row id, chosen by `config.paths`.
 
     Targets are the refined paths or, as ablations, raw paths or answers alone. A raw path stands in for an unrefined
@@ -41,13 +41,13 @@ def completions(chosen: Sequence[Record], rows: Path, config: Sft) -> dict[str, 
     return {row["id"]: render(_path(row, read.get(row["image"])), row["answer"]) for row in chosen}
 
 
-def samples_of(chosen: Sequence[Record], written: Mapping[str, str], config: Sft) -> list[Sample]:
+def samples_of(chosen: Sequence[Row], written: Mapping[str, str], config: Sft) -> list[Sample]:
     """Build training samples from rows and their target texts."""
     system = "" if config.paths == "answers" else None
     return [Sample(row["problem"], row["image"], written[row["id"]], system) for row in chosen]
 
 
-def _path(row: Record, description: str | None) -> str:
+def _path(row: Row, description: str | None) -> str:
     path = str(row["refined_cot"])
     return path if description is None else f"{description} . {path} . {path}"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, file_sha256, read_json, read_jsonl, write_json
+from wethink.common.jsonl import Record, file_sha256, read_json, write_json
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Item, read_items
 from wethink.rewards.rules.options import options
 
 HOME = Path("data/suite")
@@ -31,7 +32,7 @@ def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME
     Raises:
         UserError: there are no items, or an item's image is not among the ingested ones.
     """
-    items = list(read_jsonl(drawn / "items" / f"{split}.jsonl"))
+    items = list(read_items(drawn / "items" / f"{split}.jsonl"))
     if not items:
         raise UserError(f"{drawn / 'items' / split}.jsonl is empty; raise draw.{split} above 0.")
     dataset = ImageSet(images)
@@ -55,7 +56,7 @@ def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME
     return newest
 
 
-def table(items: Iterable[Record], images: ImageSet) -> str:
+def table(items: Iterable[Item], images: ImageSet) -> str:
     """Render items as TSV; later items about an image refer to the first's row.
 
     Raises:
@@ -69,7 +70,7 @@ def table(items: Iterable[Record], images: ImageSet) -> str:
         first = shown.setdefault(item["image"], item["id"])
         image = first if first != item["id"] else base64.b64encode(images.bytes(item["image"])).decode()
         listed = options(item["problem"]) if item["category"] == "MC" else {}
-        cells = item | {"index": item["id"], "image": image, "question": item["problem"]}
+        cells: Record = {**item, "index": item["id"], "image": image, "question": item["problem"]}
         cells |= {"abilities": ",".join(item["abilities"])}
         if re.search(r"[\t\n\r]", item["problem"] + str(item["answer"])):
             raise UserError(f"item {item['id']}: a tab or a line break in its text, which a table cannot hold.")
