@@ -34,7 +34,8 @@ name = sys.argv[1]
 stage = STAGES[name] = dataclasses.replace(STAGES[name], ranks=False)
 
 
-def work(*, out, scratch, config, **rest):
+def work(*, run, **rest):
+    out, scratch, config = run.out, run.scratch, run.config
     Path("pids").mkdir(exist_ok=True)
     Path("pids", name).write_text(str(os.getpid()))
     order = Path("orders", name)

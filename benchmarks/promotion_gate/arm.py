@@ -19,6 +19,7 @@ from tasks.versioning.worktrees import set_params
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_json, read_jsonl, write_json, write_jsonl
 from wethink.common.processes import die_with_owners
+from wethink.common.stage_run import StageRun
 from wethink.config.params import Params, load_params
 from wethink.dag.publishing import publish
 from wethink.dag.runner import run_stage
@@ -57,8 +58,8 @@ def prepare(main: Path, home: Path) -> None:
         scratch = home / "scratch"
         scratch.mkdir(exist_ok=True)
         (home / "bundle").mkdir(exist_ok=True)
-        given: dict[str, Any] = {"config": params.evaluate, "launch": params.launch, "seed": params.seed}
-        snapshot_main_run(images=kept, rows=kept, drawn=kept, out=home / "bundle", scratch=scratch, **given)
+        run = StageRun(params.evaluate, out=home / "bundle", scratch=scratch, seed=params.seed)
+        snapshot_main_run(images=kept, rows=kept, drawn=kept, launch=params.launch, run=run)
         publish(home / "bundle", home / "old")
     if not (home / "source.jsonl").is_file():
         stored = ImageSet(main / "data/images")

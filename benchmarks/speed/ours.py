@@ -23,6 +23,7 @@ from wethink.generation.sampler import InProcess
 from wethink.models.batching import encode_prompts
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor
+from wethink.rewards.hybrid import Scorer
 from wethink.rl.rollouts import generate_rollouts
 from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training.engine import build_engine, optimizer_step
@@ -170,7 +171,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
                 return whole(*arguments)
 
         sampler.sample = timed  # type: ignore[method-assign]
-        groups = generate_rollouts(sampler, processor, rows, images, config, params.rewards, step, 0)
+        groups = generate_rollouts(sampler, processor, rows, images, config, Scorer(params.rewards), step, 0)
         sampler.sample = whole  # type: ignore[method-assign]
         # Random weights earn no reward. Random advantages give every group a gradient, as in TRL's run.
         drawn = torch.from_numpy(np.random.default_rng(step).normal(size=(len(groups), config.group))).float()

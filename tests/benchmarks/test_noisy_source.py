@@ -14,6 +14,7 @@ from tasks import ROOT
 from tests.retraining.test_new_source import bare, images_of, rows_of
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, file_sha256, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.config.params import Params, load_params
 from wethink.data.ingest import ingest
@@ -32,7 +33,7 @@ def rows(tmp_path: Path, params: Params) -> list[Record]:
     bare(tmp_path / "bare", truth=False)
     config = Ingest(sources=(Source(name="digits", kind="drawn"),), max_pixels=10**6, max_file_mb=5, shard_images=1000)
     (tmp_path / "images").mkdir()
-    ingest(drawn=tmp_path / "bare/drawn", out=tmp_path / "images", scratch=tmp_path, config=config, seed=0)
+    ingest(drawn=tmp_path / "bare/drawn", run=StageRun(config, out=tmp_path / "images", scratch=tmp_path, seed=0))
     return written(tmp_path / "bare/drawn", tmp_path / "images", "digits", params)
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance
 from tests.support.memory import least_peak
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.curation import Caps, Curation, Difficulty
 from wethink.config.data import Ingest, Source
 from wethink.curation import duplicate_questions
@@ -133,7 +134,7 @@ def test_a_training_photo_that_shows_a_held_out_one_is_quarantined(tmp_path: Pat
 def ingested(out: Path, *sources: Source) -> tuple[ImageSet, dict]:
     out.mkdir()
     config = Ingest(sources=sources, max_pixels=10**6, max_file_mb=5, shard_images=10)
-    ingest(drawn=out, out=out, scratch=out / "scratch", config=config, seed=0)
+    ingest(drawn=out, run=StageRun(config, out=out, scratch=out / "scratch", seed=0))
     return ImageSet(out), read_json(out / "metrics.json")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.curation import Caps, Curation, Validate
 from wethink.curation.validate import validate
 from wethink.data.image_store import SCHEMA
@@ -89,7 +90,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}-scratch").mkdir()
         validate(
-            images=images, rows=rows, out=tmp_path / name, scratch=tmp_path / f"{name}-scratch", config=config, seed=0
+            images=images,
+            rows=rows,
+            run=StageRun(config, out=tmp_path / name, scratch=tmp_path / f"{name}-scratch", seed=0),
         )
         return tmp_path / name
 

@@ -18,6 +18,7 @@ from tasks import ROOT
 from wethink.common.errors import UserError
 from wethink.common.jsonl import file_sha256, read_json, write_json
 from wethink.common.processes import OWNERS
+from wethink.common.stage_run import StageRun
 from wethink.config.params import load_params
 from wethink.dag import runner, workspace
 from wethink.dag.all_stages import EXTRA_STAGES
@@ -39,6 +40,7 @@ def test_the_processor_time_of_a_stage_is_its_own_though_one_process_runs_severa
 
 
 LAUNCH = """from pathlib import Path
+from wethink.common.stage_run import StageRun
 from wethink.config.params import load_params
 from wethink.training.launch import launch_ranks
 from wethink.common.processes import die_with_owners
@@ -74,11 +76,11 @@ def test_a_launcher_that_is_still_starting_ends_with_the_owner_of_its_stage(
             assert gone
 
 
-def write_out(*, out: Path, **_: Any) -> dict[str, Any]:
+def write_out(*, run: StageRun[Any], **_: Any) -> dict[str, Any]:
     """A stage that fails while `broken` exists in the current folder."""
     if Path("broken").exists():
         raise KeyboardInterrupt
-    (out / "metrics.json").write_text('{"rows": 1}', encoding="utf-8")
+    (run.out / "metrics.json").write_text('{"rows": 1}', encoding="utf-8")
     return {"rows": 1}
 
 
@@ -147,6 +149,7 @@ def test_adopt_carries_on_the_older_run_though_the_new_one_has_begun(
 JOIN = """import json, sys
 from pathlib import Path
 import psutil
+from wethink.common.stage_run import StageRun
 from wethink.config.params import load_params
 from wethink.training.ranks import all_max, join
 ranks = join(load_params(Path(sys.argv[1])).launch)

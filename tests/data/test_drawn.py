@@ -12,6 +12,7 @@ import pytest
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Draw
 from wethink.data.drawn import SOURCES, charts
 from wethink.data.drawn.draw import draw, split_of
@@ -31,7 +32,7 @@ CELLS = ["top left", "top right", "bottom left", "bottom right"]
 
 def drawn_into(out: Path, config: Draw = CONFIG, seed: int = 0) -> Path:
     out.mkdir()
-    draw(out=out, scratch=out, config=config, seed=seed)
+    draw(run=StageRun(config, out=out, scratch=out, seed=seed))
     return out
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
@@ -45,7 +46,7 @@ def run(tmp_path, *sources, **settings):
     out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
     out.mkdir()
     config = Ingest(sources=sources, **{"max_pixels": 10_000, "max_file_mb": 1, "shard_images": 5000} | settings)
-    metrics = ingest(drawn=tmp_path / "drawn", out=out, scratch=out, config=config, seed=0)
+    metrics = ingest(drawn=tmp_path / "drawn", run=StageRun(config, out=out, scratch=out, seed=0))
     assert metrics == read_json(out / "metrics.json")
     quarantine = list(read_jsonl(out / "quarantine.jsonl"))
     for name, tally in metrics["sources"].items():  # counts in = counts out

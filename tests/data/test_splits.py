@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from wethink.common.jsonl import read_jsonl, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Draw, Ingest, Source
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
@@ -31,7 +32,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reporting=12,
         questions_per_image=1,
     )
-    draw(out=folder, scratch=folder, config=config, seed=0)
+    draw(run=StageRun(config, out=folder, scratch=folder, seed=0))
     return folder
 
 
@@ -42,7 +43,7 @@ def rows_of(drawn: Path, folder: Path) -> bytes:
     rows.mkdir()
     sources = tuple(Source(name=name, kind="drawn") for name in SOURCES)
     settings = Ingest(sources=sources, max_pixels=10**6, max_file_mb=5, shard_images=1000)
-    ingest(drawn=drawn, out=images, scratch=folder, config=settings, seed=0)
+    ingest(drawn=drawn, run=StageRun(settings, out=images, scratch=folder, seed=0))
     config = Synthesize.model_validate(
         {
             "annotator": "embedded",
@@ -55,7 +56,7 @@ def rows_of(drawn: Path, folder: Path) -> bytes:
         }
     )
     rewards = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
-    synthesize(images=images, drawn=drawn, out=rows, scratch=folder, config=config, rewards=rewards, seed=0)
+    synthesize(images=images, drawn=drawn, rewards=rewards, run=StageRun(config, out=rows, scratch=folder, seed=0))
     return b"".join((rows / name).read_bytes() for name in ("rows.jsonl", "rejected.jsonl", "descriptions.jsonl"))
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from wethink.common.jsonl import content_id, write_json, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
 from wethink.evaluation.summary import summarise
 from wethink.report.run_report import report
@@ -160,5 +161,5 @@ def write_page(home: Path, images: dict[str, bytes], monkeypatch: pytest.MonkeyP
     out = home / "out"
     out.mkdir(exist_ok=True)
     folders = {name: home / name for name in ("images", "rows", "valid", "sft", "grpo", "evaluation")}
-    report(**folders, out=out, scratch=home / "scratch", config=Report(gallery=gallery), seed=0)
+    report(**folders, run=StageRun(Report(gallery=gallery), out=out, scratch=home / "scratch", seed=0))
     return (out / "index.html").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from tests.retraining.test_new_source import DRAWN, bare, images_of, rows_of
 from tests.support.chat_server import chat_server, stats, truth_of
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.common.jsonl import Record, file_sha256, read_json
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.config.launch import Endpoint
 from wethink.config.params import Params, load_params
@@ -35,7 +36,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, params: Params) -> tuple[Pat
     source = bare(home / "bare", truth=True, config=DRAWN.model_copy(update={"train": 400}))
     config = Ingest(sources=(Source(name="digits", kind="drawn"),), max_pixels=10**6, max_file_mb=5, shard_images=1000)
     (home / "images").mkdir()
-    ingest(drawn=home / "bare/drawn", out=home / "images", scratch=home, config=config, seed=0)
+    ingest(drawn=home / "bare/drawn", run=StageRun(config, out=home / "images", scratch=home, seed=0))
     rows = written(home / "bare/drawn", home / "images", "digits", params)
     for path in (source / "images").iterdir():
         path.rename(path.with_name(f"{file_sha256(path)}.png"))

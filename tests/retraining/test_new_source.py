@@ -11,6 +11,7 @@ from tasks.tracking.lineage import writers
 from tests.support.chat_server import chat_server, stats
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Draw
 from wethink.config.launch import Endpoint
 from wethink.config.params import Params, load_params
@@ -29,7 +30,9 @@ def params() -> Params:
 def images_of(source: Path, out: Path, params: Params, scratch: Path) -> None:
     """The step `new_images`."""
     out.mkdir(exist_ok=True)
-    new_source.new_images(source=source, out=out, scratch=scratch, config=params.ingest, retrain=params.retrain, seed=0)
+    new_source.new_images(
+        source=source, retrain=params.retrain, run=StageRun(params.ingest, out=out, scratch=scratch, seed=0)
+    )
 
 
 def rows_of(source: Path, images: Path, out: Path, params: Params, scratch: Path) -> None:
@@ -38,13 +41,10 @@ def rows_of(source: Path, images: Path, out: Path, params: Params, scratch: Path
     new_source.new_rows(
         source=source,
         images=images,
-        out=out,
-        scratch=scratch,
-        config=params.retrain,
         synthesize=params.synthesize,
         rewards=params.rewards,
         launch=params.launch,
-        seed=0,
+        run=StageRun(params.retrain, out=out, scratch=scratch, seed=0),
     )
 
 
@@ -56,7 +56,7 @@ def bare(folder: Path, truth: bool, config: Draw = DRAWN) -> Path:
     drawn, source = folder / "drawn", folder / "source"
     for part in (drawn, source / "images"):
         part.mkdir(parents=True)
-    draw(out=drawn, scratch=folder, config=config, seed=7)
+    draw(run=StageRun(config, out=drawn, scratch=folder, seed=7))
     for number, row in enumerate(pq.read_table(drawn / "images/digits.parquet")["image"].to_pylist()):
         (source / "images" / f"{number}.png").write_bytes(row["bytes"])
     if truth:
@@ -83,10 +83,7 @@ def test_a_source_without_rows_is_annotated_held_out_images_too_and_passes_the_s
     found = validate(
         images=tmp_path / "images",
         rows=tmp_path / "rows",
-        out=tmp_path / "valid",
-        scratch=tmp_path / "scratch",
-        config=limits,
-        seed=0,
+        run=StageRun(limits, out=tmp_path / "valid", scratch=tmp_path / "scratch", seed=0),
     )
     assert found["quarantined"] == 0 and found["kept"] + sum(found["curated"].values()) == len(rows)
 

@@ -12,6 +12,7 @@ from tests.retraining.test_new_source import images_of, rows_of
 from tests.support.miniature import NoiseImages
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.params import Params, load_params
 from wethink.dag.publishing import write_manifest
 from wethink.data import image_hashing
@@ -64,12 +65,9 @@ def united(folder: Path, params: Params, old: Path) -> Path:
         old=old,
         images=folder / "images",
         rows=folder / "rows",
-        out=folder / "union",
-        config=params.retrain,
         ingest=params.ingest,
         evaluate=params.evaluate,
-        scratch=folder / "scratch",
-        seed=0,
+        run=StageRun(params.retrain, out=folder / "union", scratch=folder / "scratch", seed=0),
     )
     return folder / "union"
 

@@ -12,9 +12,10 @@ import pytest
 from wethink.common.errors import UserError
 from wethink.config.launch import Endpoint, Launch
 from wethink.config.rewards import Judge, Rewards
+from wethink.data.schema import Scorable
 from wethink.rewards import format, hybrid
+from wethink.rewards.hybrid import Scorer, open_scorer
 from wethink.rewards.judge import calibration, model_judge
-from wethink.rewards.judge.model_judge import judge_connection
 from wethink.rewards.verdict import Verdict
 
 Script = Callable[[dict[str, str]], tuple[int, str, str]]  # what is shown, in parts → status, reply, finish reason
@@ -98,22 +99,26 @@ def settings(tmp_path: Path, url: str, **more: Any) -> tuple[Rewards, Launch]:
     return config, launch
 
 
-def score(answer: str, config: Rewards, gold: str = "a red circle and a blue star") -> hybrid.Scored:
-    return hybrid.score(format.render("secret thoughts", answer), "describe it", gold, "DES", "model", config)
+def row(gold: str) -> Scorable:
+    return {"problem": "describe it", "answer": gold, "category": "DES", "reward": "model"}
+
+
+def score(answer: str, scorer: Scorer, gold: str = "a red circle and a blue star") -> hybrid.Scored:
+    return scorer.score([(format.render("secret thoughts", answer), row(gold))])[0]
 
 
 def test_the_judges_tiers_become_rewards_and_it_sees_the_answer_alone(tmp_path: Path, serve: Any) -> None:
     server = serve(honest)
     config, launch = settings(tmp_path, server.url)
-    with judge_connection(config, launch):
-        found = [score(text, config) for text in ("a red circle and a blue star", "a red circle", "a dog")]
-        again = score("a dog", config)
+    with open_scorer(config, launch) as scorer:
+        found = [score(text, scorer) for text in ("a red circle and a blue star", "a red circle", "a dog")]
+        again = score("a dog", scorer)
     assert [one.total for one in found] == pytest.approx([1.0, 0.65, 0.3]) and again == found[2]
     assert len(server.bodies) == 3  # the fourth was remembered
     assert "secret thoughts" not in json.dumps(server.bodies)
     assert server.bodies[0]["response_format"]["json_schema"]["strict"] is True
-    with judge_connection(config, launch):  # another run pays for nothing again
-        assert score("a red circle", config).total == pytest.approx(0.65)
+    with open_scorer(config, launch) as scorer:  # another run pays for nothing again
+        assert score("a red circle", scorer).total == pytest.approx(0.65)
     assert len(server.bodies) == 3
 
 
@@ -131,8 +136,8 @@ def test_what_a_response_makes_of_the_judge_is_wrong_not_unknown(
 ) -> None:
     server = serve(lambda shown: (status, reply, finish))
     config, launch = settings(tmp_path, server.url)
-    with judge_connection(config, launch):
-        found = score("a red circle", config)
+    with open_scorer(config, launch) as scorer:
+        found = score("a red circle", scorer)
     assert (found.verdict, found.total) == (Verdict("wrong", reason, 0.0), pytest.approx(0.3))
 
 
@@ -140,10 +145,10 @@ def test_what_a_response_makes_of_the_judge_is_wrong_not_unknown(
 def test_an_outage_is_unknown_and_not_remembered(tmp_path: Path, serve: Any, status: int) -> None:
     server = serve(lambda shown: (status, "", ""))
     config, launch = settings(tmp_path, server.url)
-    with judge_connection(config, launch):
-        found = score("a red circle", config)
+    with open_scorer(config, launch) as scorer:
+        found = score("a red circle", scorer)
         server.script = honest
-        later = score("a red circle", config)
+        later = score("a red circle", scorer)
     assert found.total is None and found.verdict.outcome == "unknown" and str(status) in found.verdict.reason
     assert later.total == pytest.approx(0.65)
 
@@ -153,17 +158,17 @@ def test_a_request_that_is_refused_is_the_responses_doing_only_where_others_are_
 ) -> None:
     server = serve(lambda shown: (400, "", "") if "bomb" in shown["candidate"] else honest(shown))
     config, launch = settings(tmp_path, server.url)
-    with judge_connection(config, launch):
-        assert score("a bomb", config).verdict.outcome == "unknown"  # so far the server may be misconfigured
-        assert score("a dog", config).verdict.outcome == "wrong"
-        assert score("a bomb", config).verdict.outcome == "wrong"
+    with open_scorer(config, launch) as scorer:
+        assert score("a bomb", scorer).verdict.outcome == "unknown"  # so far the server may be misconfigured
+        assert score("a dog", scorer).verdict.outcome == "wrong"
+        assert score("a bomb", scorer).verdict.outcome == "wrong"
 
 
 def test_a_key_that_is_refused_stops_the_run(tmp_path: Path, serve: Any) -> None:
     server = serve(lambda shown: (401, "", ""))
     config, launch = settings(tmp_path, server.url)
-    with judge_connection(config, launch), pytest.raises(UserError, match="refuses"):
-        score("a red circle", config)
+    with open_scorer(config, launch) as scorer, pytest.raises(UserError, match="refuses"):
+        score("a red circle", scorer)
 
 
 def test_several_votes_give_the_median(tmp_path: Path, serve: Any) -> None:
@@ -176,8 +181,8 @@ def test_several_votes_give_the_median(tmp_path: Path, serve: Any) -> None:
 
     server = serve(script)
     config, launch = settings(tmp_path, server.url, votes=3, temperature=1.0)
-    with judge_connection(config, launch):
-        assert score("a red circle", config).accuracy == 0.5
+    with open_scorer(config, launch) as scorer:
+        assert score("a red circle", scorer).accuracy == 0.5
     assert len(server.bodies) == 3
 
 
@@ -185,11 +190,10 @@ def test_many_answers_are_asked_for_together_and_then_known(tmp_path: Path, serv
     server = serve(honest)
     config, launch = settings(tmp_path, server.url)
     texts = [format.render("a", f"answer {number % 7}") for number in range(40)] + ["no tags"]
-    with judge_connection(config, launch):
-        row = {"problem": "describe it", "answer": "answer 3", "category": "DES", "reward": "model"}
-        together = [scored.accuracy for scored in hybrid.score_batch([(text, row) for text in texts], config)]
+    with open_scorer(config, launch) as scorer:
+        together = [scored.accuracy for scored in scorer.score([(text, row("answer 3")) for text in texts])]
         asked = len(server.bodies)
-        found = [hybrid.score(text, "describe it", "answer 3", "DES", "model", config).accuracy for text in texts]
+        found = [scorer.score([(text, row("answer 3"))])[0].accuracy for text in texts]
     assert asked == len(server.bodies) == 7
     assert found == together and sum(accuracy or 0 for accuracy in found) == 6
 
@@ -199,20 +203,20 @@ def test_an_answer_too_long_or_empty_never_reaches_the_judge_nor_does_a_row_with
 ) -> None:
     server = serve(honest)
     config, launch = settings(tmp_path, server.url)
-    with judge_connection(config, launch):
-        assert score("x" * 4001, config).verdict.outcome == "wrong"
-        assert score("anything", config, gold=" ").verdict.outcome == "unknown"
-        assert hybrid.score("no tags", "describe it", "a dog", "DES", "model", config).total == 0.0
+    with open_scorer(config, launch) as scorer:
+        assert score("x" * 4001, scorer).verdict.outcome == "wrong"
+        assert score("anything", scorer, gold=" ").verdict.outcome == "unknown"
+        assert scorer.score([("no tags", row("a dog"))])[0].total == 0.0
     assert not server.bodies
 
 
 def test_nothing_is_scored_without_the_judge_that_is_named_and_an_unknown_endpoint_is_named(tmp_path: Path) -> None:
     config, launch = settings(tmp_path, "http://127.0.0.1:9/v1")
     with pytest.raises(UserError, match="nothing has connected it"):
-        score("a red circle", config)
+        Scorer(config)
     with (
         pytest.raises(UserError, match=r"rewards\.judge\.endpoint"),
-        judge_connection(config, launch.model_copy(update={"endpoints": {}})),
+        open_scorer(config, launch.model_copy(update={"endpoints": {}})),
     ):
         pass
 

@@ -10,6 +10,7 @@ import pytest
 
 from wethink.common.errors import UserError
 from wethink.config.params import load_params
+from wethink.rewards.hybrid import Scorer
 from wethink.rl.heldout_probe import best_step, should_stop
 from wethink.rl.prompt_dataset import PassRates, Prompts, hold_out
 from wethink.rl.rollout_log import rescore, summarise_step
@@ -116,7 +117,7 @@ def test_rollouts_are_judged_again_by_the_rewards_of_now_and_the_folder_of_the_s
     texts = [("<think> x </think> <answer> 3 </answer>", "wrong"), ("<think> x </think> <answer> 4 </answer>", "wrong")]
     pq.write_table(pa.Table.from_pylist([rollout(text, verdict, 0.3) for text, verdict in texts]), path)
     before = path.read_bytes()
-    found = rescore(path, REWARDS)
+    found = rescore(path, Scorer(REWARDS))
     assert found["rollouts"] == 2 and found["verdicts"] == {"wrong": 1, "wrong → correct": 1}
     assert found["reward"] == pytest.approx((1.0 + 0.3) / 2)
     again = pq.read_table(found["out"]).to_pylist()
@@ -124,21 +125,21 @@ def test_rollouts_are_judged_again_by_the_rewards_of_now_and_the_folder_of_the_s
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path], "the output of a DVC stage has changed"
     assert found["out"] == "reports/rescored/rollouts.parquet"
-    assert rescore(path, REWARDS, tmp_path / "mine.parquet")["out"] == str(tmp_path / "mine.parquet")
+    assert rescore(path, Scorer(REWARDS), tmp_path / "mine.parquet")["out"] == str(tmp_path / "mine.parquet")
     with pytest.raises(UserError, match="would be overwritten; name another file with --out"):
-        rescore(Path(found["out"]), REWARDS)
+        rescore(Path(found["out"]), Scorer(REWARDS))
 
 
 def test_a_file_that_holds_no_rollouts_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        rescore(tmp_path / "none.parquet", REWARDS)
+        rescore(tmp_path / "none.parquet", Scorer(REWARDS))
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"text": ["x"]}), other)
     with pytest.raises(UserError, match="has no column row, problem, gold"):
-        rescore(other, REWARDS)
+        rescore(other, Scorer(REWARDS))
     other.write_text("no parquet")
     with pytest.raises(UserError, match=r"other\.parquet is no Parquet file; name .* models/grpo/rollouts\.parquet\.$"):
-        rescore(other, REWARDS)
+        rescore(other, Scorer(REWARDS))
 
 
 def test_unknown_rollouts_count_as_unknown_and_as_nothing_else() -> None:

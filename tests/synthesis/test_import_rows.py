@@ -9,6 +9,7 @@ from PIL import Image
 from tests.synthesis.test_pipeline import REWARDS, ingested, settings
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Source
 from wethink.data.image_store import ImageRecord
 from wethink.synthesis.import_rows import import_rows
@@ -140,7 +141,10 @@ def test_every_line_is_accounted_for_from_folder_to_rows(tmp_path: Path) -> None
     (tmp_path / "out").mkdir()
     config = settings(annotator="rows", rows=str(tmp_path / "given.jsonl"), path_share=1.0)
     synthesize(
-        images=images, drawn=tmp_path, out=tmp_path / "out", scratch=tmp_path, config=config, rewards=REWARDS, seed=0
+        images=images,
+        drawn=tmp_path,
+        rewards=REWARDS,
+        run=StageRun(config, out=tmp_path / "out", scratch=tmp_path, seed=0),
     )
     metrics = read_json(tmp_path / "out" / "metrics.json")
     assert (metrics["candidates"], metrics["kept"], metrics["with_path"], metrics["unasked"]) == (43, 40, 40, 0)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Draw, Ingest, Source
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Embedded, Synthesize
@@ -40,14 +41,17 @@ def ingested(folder: Path, drawn: Path, sources: tuple[Source, ...]) -> Path:
     out = folder / "images"
     out.mkdir(parents=True)
     config = Ingest(sources=sources, max_pixels=10**6, max_file_mb=5, shard_images=1000)
-    ingest(drawn=drawn, out=out, scratch=folder, config=config, seed=0)
+    ingest(drawn=drawn, run=StageRun(config, out=out, scratch=folder, seed=0))
     return out
 
 
 def synthesized(world: Path, out: Path, config: Synthesize, seed: int = 0, images: str = "images") -> Path:
     out.mkdir()
     synthesize(
-        images=world / images, drawn=world / "drawn", out=out, scratch=out, config=config, rewards=REWARDS, seed=seed
+        images=world / images,
+        drawn=world / "drawn",
+        rewards=REWARDS,
+        run=StageRun(config, out=out, scratch=out, seed=seed),
     )
     return out
 
@@ -66,7 +70,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reporting=12,
         questions_per_image=1,
     )
-    draw(out=folder / "drawn", scratch=folder, config=config, seed=0)
+    draw(run=StageRun(config, out=folder / "drawn", scratch=folder, seed=0))
     ingested(folder, folder / "drawn", DRAWN)
     return folder
 
@@ -274,11 +278,8 @@ def test_a_photo_of_ones_own_gives_a_sentence_that_names_its_source(world: Path,
         synthesize(
             images=images,
             drawn=world / "drawn",
-            out=tmp_path / "out",
-            scratch=tmp_path,
-            config=settings(),
             rewards=REWARDS,
-            seed=0,
+            run=StageRun(settings(), out=tmp_path / "out", scratch=tmp_path, seed=0),
         )
 
 

@@ -12,6 +12,7 @@ from wethink.cli.synthesize import fill
 from wethink.clients.response_store import ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.config.launch import Endpoint, Launch
 from wethink.config.params import Params, load_params
@@ -42,7 +43,7 @@ def photos(folder: Path, numbers: range, name: str) -> Path:
     out.mkdir()
     source = Source(name="mine", kind="folder", path=str(folder / f"{name}-photos"))
     config = Ingest(sources=(source,), max_pixels=10**6, max_file_mb=5, shard_images=1000)
-    ingest(drawn=folder, out=out, scratch=folder, config=config, seed=0)
+    ingest(drawn=folder, run=StageRun(config, out=out, scratch=folder, seed=0))
     return out
 
 
@@ -62,7 +63,11 @@ def synthesized(images: Path, out: Path, launch: Launch, **changes: Any) -> Path
     out.mkdir()
     config = PARAMS.synthesize.model_copy(update={"annotator": "endpoints", "path_share": 0.7} | changes)
     synthesize(
-        images=images, drawn=out, out=out, scratch=out, config=config, rewards=PARAMS.rewards, seed=0, launch=launch
+        images=images,
+        drawn=out,
+        rewards=PARAMS.rewards,
+        launch=launch,
+        run=StageRun(config, out=out, scratch=out, seed=0),
     )
     return out
 

@@ -69,11 +69,11 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _passrates(args: argparse.Namespace) -> None:
     from wethink.evaluation.pass_rates import passrates
-    from wethink.rewards.judge.model_judge import judge_connection
+    from wethink.rewards.hybrid import open_scorer
 
     params = load_params()
-    with judge_connection(params.rewards, params.launch):
-        counts = passrates(args.model, Path("data/images"), args.rows, args.out, args.samples, params)
+    with open_scorer(params.rewards, params.launch) as scorer:
+        counts = passrates(args.model, Path("data/images"), args.rows, args.out, args.samples, params, scorer)
     print(f"{args.out}: {counts['rows']:,} rows, {counts['always']:,} always and {counts['never']:,} never solved")
 
 

@@ -147,12 +147,12 @@ def dispatch(args: argparse.Namespace) -> None:
         else:
             ask(args.image, args.question, args.model, args.temperature)
     elif args.command == "rescore":
-        from wethink.rewards.judge.model_judge import judge_connection
+        from wethink.rewards.hybrid import open_scorer
         from wethink.rl.rollout_log import rescore
 
         params = load_params()
-        with judge_connection(params.rewards, params.launch):
-            print(json.dumps(rescore(args.file, params.rewards, args.out), indent=2, ensure_ascii=False))
+        with open_scorer(params.rewards, params.launch) as scorer:
+            print(json.dumps(rescore(args.file, scorer, args.out), indent=2, ensure_ascii=False))
     elif args.command in COMMANDS:
         COMMANDS[args.command](args)
     elif args.command == "profile":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json, write_jsonl
 from wethink.common.paths import WORK
+from wethink.common.stage_run import StageRun
 from wethink.config.curation import Validate
 from wethink.curation.filters import curate
 from wethink.data.image_store import ImageSet
@@ -34,12 +35,13 @@ MARKUP = r"</?(?:think|answer|image|video|audio)>|<\|[a-z0-9_]+\|>"  # would be 
 SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 
 
-def validate(*, images: Path, rows: Path, out: Path, scratch: Path, config: Validate, seed: int) -> dict[str, Any]:
+def validate(*, images: Path, rows: Path, run: StageRun[Validate]) -> dict[str, Any]:
     """Write kept, quarantined and curated rows and contamination; return the counts.
 
     Raises:
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
     """
+    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     every = list(read_rows(rows / "rows.jsonl"))
     if not every:
         raise UserError(f"{rows / 'rows.jsonl'} has no rows; see {rows / 'rejected.jsonl'} for why.")

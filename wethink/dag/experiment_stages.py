@@ -24,7 +24,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         "models/arms/rejection_sft",
         also=("grpo", "rewards"),
         ranks=True,
-        judge=True,
+        scorer=True,
     ),
     "grpo_from_base": Stage(
         "control: GRPO without a warm start",
@@ -34,7 +34,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         "models/arms/grpo_from_base",
         also=("rewards",),
         ranks=True,
-        judge=True,
+        scorer=True,
     ),
     "shuffled_gold": Stage(
         "control: GRPO on shuffled golds, which must not gain",
@@ -44,7 +44,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         "models/arms/shuffled_gold",
         also=("rewards",),
         ranks=True,
-        judge=True,
+        scorer=True,
     ),
     "evaluate_arms": Stage(
         "control: all arms on the main job's held-out items",
@@ -58,7 +58,6 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         "reports/arms",
         also=("rewards",),
         launch=True,
-        judge=True,
     ),
 }
 
@@ -81,7 +80,7 @@ def _ablations() -> dict[str, Stage]:
             folder(name),
             also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
             ranks=True,
-            judge=arm.trains in ("grpo", "rejection_sft"),
+            scorer=arm.trains in ("grpo", "rejection_sft"),
             arguments={"arm": name},
         )
     for name in (*MAIN, *ARMS):
@@ -93,7 +92,6 @@ def _ablations() -> dict[str, Stage]:
             f"{RESULTS}/{name}",
             also=("rewards",),
             launch=True,
-            judge=True,
             arguments={"name": name},
         )
     return found

@@ -57,7 +57,7 @@ STAGES: dict[str, Stage] = {
         "models/grpo",
         also=("rewards",),
         ranks=True,
-        judge=True,
+        scorer=True,
     ),
     "evaluate": Stage(
         "base, SFT and GRPO on held-out items, against truth",
@@ -73,7 +73,6 @@ STAGES: dict[str, Stage] = {
         "reports/evaluation",
         also=("rewards",),
         launch=True,
-        judge=True,
     ),
     "report": Stage(
         "one page a person wants to look at",

@@ -43,7 +43,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         "retrain/challenger",
         also=("rewards", "retrain"),
         ranks=True,
-        judge=True,
+        scorer=True,
     ),
     "versus": Stage(
         "retrain: champion and challenger on the same old and new items",
@@ -53,7 +53,6 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         "retrain/evaluation",
         also=("rewards",),
         launch=True,
-        judge=True,
     ),
 }
 

@@ -2,13 +2,13 @@
 
 import shutil
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import FAILURE, UserError
 from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
+from wethink.common.stage_run import StageRun
 from wethink.config.params import Params
 from wethink.dag.all_stages import EXTRA_STAGES
 from wethink.dag.main_stages import STAGES
@@ -33,12 +33,16 @@ def settings(stage: Stage, params: Params) -> dict[str, Any]:
 
 
 def arguments(stage: Stage, params: Params) -> dict[str, Any]:
-    """Build the keyword arguments of a stage's function but `out` and `scratch`."""
-    sections = {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
+    """Build the keyword arguments of a stage's function but `run` and `scorer`."""
+    sections = _sections(params)
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
-    given |= {"config": sections[stage.section], "seed": params.seed} | {name: sections[name] for name in stage.also}
+    given |= {name: sections[name] for name in stage.also if not (stage.scorer and name == "rewards")}
     given |= stage.arguments
     return given | ({"launch": params.launch} if stage.ranks or stage.launch else {})
+
+
+def _sections(params: Params) -> dict[str, Any]:
+    return {(field.alias or name): getattr(params, name) for name, field in Params.model_fields.items()}
 
 
 def own_files(name: str, params: Params) -> list[str]:
@@ -115,16 +119,20 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
     """
     import importlib
 
-    from wethink.rewards.judge.model_judge import judge_connection
-
     stage = (STAGES | EXTRA_STAGES)[name]
     module, function = stage.function.split(":")
     (scratch / "out").mkdir(exist_ok=True)
     (scratch / FAILURE).unlink(missing_ok=True)
     work = getattr(importlib.import_module(module), function)
     try:
-        with judge_connection(params.rewards, params.launch) if stage.judge else nullcontext():
-            work(**arguments(stage, params), out=scratch / "out", scratch=scratch)
+        run = StageRun(_sections(params)[stage.section], scratch / "out", scratch, params.seed)
+        if stage.scorer:
+            from wethink.rewards.hybrid import open_scorer
+
+            with open_scorer(params.rewards, params.launch) as scorer:
+                work(**arguments(stage, params), scorer=scorer, run=run)
+        else:
+            work(**arguments(stage, params), run=run)
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")

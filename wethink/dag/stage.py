@@ -9,7 +9,7 @@ from typing import Any
 class Stage:
     """Step of the DAG.
 
-    Its function takes `<input>=Path…, out, scratch, config, seed` and returns a small dict of metrics.
+    Its function takes `<input>=Path…` and `run` (`common.stage_run.StageRun`) and returns a small dict of metrics.
     """
 
     summary: str
@@ -20,7 +20,7 @@ class Stage:
     also: tuple[str, ...] = ()  # further sections, passed by their names
     ranks: bool = False  # runs on launch.processes ranks
     launch: bool = False  # takes `launch` as an argument; ranks always do
-    judge: bool = False  # rewards may call a judge, whose connection the runner opens
+    scorer: bool = False  # takes `scorer`, with its judge connected, in place of the section `rewards`
     arguments: Mapping[str, Any] = field(default_factory=dict)  # constants, passed by name
 
     @property

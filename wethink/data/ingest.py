@@ -18,6 +18,7 @@ from PIL import Image
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, write_json, write_jsonl
 from wethink.common.progress import say, track
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_hashing import hashes
@@ -39,13 +40,14 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def ingest(*, drawn: Path, out: Path, scratch: Path, config: Ingest, seed: int) -> dict[str, Any]:
+def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
     """Write `data/images` (docs/data.md) and return its metrics.
 
     Raises:
         UserError: a source is missing, empty, without the named column or without a single usable image,
             or an image is held out by one source and was given to training by an earlier one.
     """
+    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     names = [source.name for source in config.sources]
     if not names or len(set(names)) != len(names):
         raise UserError("params.yaml, ingest.sources: name at least one source, and each name once.")

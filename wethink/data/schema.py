@@ -14,16 +14,21 @@ REWARDS = ("rule", "model")  # accuracy is checked by rules or by a judge
 SPLITS = ("pretrain", "train", "tuning", "reporting")
 
 
-class Item(TypedDict):
-    """Question about one image with its gold answer: what sampling and scoring need."""
+class Scorable(TypedDict):
+    """Question with its gold answer: what scoring needs."""
 
-    id: str  # content hash of image and problem
-    image: str  # sha256 (hex) of the stored image's bytes
     problem: str  # the question, with its options if it is multiple choice
     answer: str  # the gold: synthesised for a row, the drawn truth for a held-out item
     category: str  # one of CATEGORIES
-    abilities: list[str]  # what the question asks for, in the paper's taxonomy
     reward: str  # one of REWARDS: the route by which an answer is scored
+
+
+class Item(Scorable):
+    """Question about one image with its gold answer: what sampling and evaluation need."""
+
+    id: str  # content hash of image and problem
+    image: str  # sha256 (hex) of the stored image's bytes
+    abilities: list[str]  # what the question asks for, in the paper's taxonomy
     source: str  # name of the image source
     scene: str  # what the image shows; the unit of splits and of cluster bootstraps
     kind: str  # template of a drawn question, step of a written one

@@ -19,6 +19,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl, write_json, write_jsonl
 from wethink.common.processes import die_with_owners
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
@@ -27,8 +28,7 @@ from wethink.data.schema import Item, read_items
 from wethink.evaluation.summary import summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
-from wethink.rewards.hybrid import check_batch, score_batch
-from wethink.rewards.judge.model_judge import judge_connection
+from wethink.rewards.hybrid import Scorer, open_scorer
 
 Pixels = Literal["true", "blank", "shuffled"]
 
@@ -64,12 +64,9 @@ def evaluate(
     base: Path,
     sft: Path,
     grpo: Path,
-    out: Path,
-    scratch: Path,
-    config: Evaluate,
     rewards: Rewards,
     launch: Launch,
-    seed: int,
+    run: StageRun[Evaluate],
 ) -> dict[str, Any]:
     """Evaluate base, SFT and GRPO on every held-out item.
 
@@ -78,21 +75,11 @@ def evaluate(
     Raises:
         UserError: there are no held-out items of the configured split.
     """
-    return evaluate_checkpoints(
-        {"base": base, "sft": sft, "grpo": grpo}, images, drawn, out, scratch, config, rewards, launch, seed
-    )
+    return evaluate_checkpoints({"base": base, "sft": sft, "grpo": grpo}, images, drawn, rewards, launch, run)
 
 
 def evaluate_checkpoints(
-    checkpoints: dict[str, Path],
-    images: Path,
-    drawn: Path,
-    out: Path,
-    scratch: Path,
-    config: Evaluate,
-    rewards: Rewards,
-    launch: Launch,
-    seed: int,
+    checkpoints: dict[str, Path], images: Path, drawn: Path, rewards: Rewards, launch: Launch, run: StageRun[Evaluate]
 ) -> dict[str, Any]:
     """Evaluate named checkpoints as `evaluate` does.
 
@@ -101,6 +88,7 @@ def evaluate_checkpoints(
     Raises:
         UserError: there are no held-out items of the configured split.
     """
+    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     items = list(read_items(drawn / "items" / f"{config.split}.jsonl"))
     if not items:
         raise UserError(f"{drawn / 'items' / config.split}.jsonl is empty; raise draw.{config.split} above 0.")
@@ -111,8 +99,7 @@ def evaluate_checkpoints(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(launch.processes, mp_context=context, initializer=die_with_owners) as pool:
         running = [
-            pool.submit(run_job, job, items, images, scratch, config, rewards, launch, seed, index)
-            for index, job in enumerate(todo)
+            pool.submit(run_job, job, items, images, rewards, launch, index, run) for index, job in enumerate(todo)
         ]
         for finished in track(as_completed(running), "evaluate", len(jobs), len(jobs) - len(todo)):
             finished.result()
@@ -136,17 +123,10 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_job(
-    job: Job,
-    items: Sequence[Item],
-    images: Path,
-    scratch: Path,
-    config: Evaluate,
-    rewards: Rewards,
-    launch: Launch,
-    seed: int,
-    index: int,
+    job: Job, items: Sequence[Item], images: Path, rewards: Rewards, launch: Launch, index: int, run: StageRun[Evaluate]
 ) -> None:
     """Run one pass in its own process; write its records to scratch at the end."""
+    config, scratch, seed = run.config, run.scratch, run.seed
     import torch
 
     from wethink.generation.in_process import sample, uniforms
@@ -177,8 +157,8 @@ def run_job(
         answered.extend(
             (item, processor.decode(c.ids), len(c.ids)) for item, (c,) in zip(part, completions, strict=True)
         )
-    with judge_connection(rewards, launch):
-        records = judge_items(answered, job, rewards)
+    with open_scorer(rewards, launch) as scorer:
+        records = judge_items(answered, job, scorer)
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 
 
@@ -198,7 +178,7 @@ def shuffled(items: Sequence[Item], seed: int) -> list[str]:
     return [other[item["image"]] for item in items]
 
 
-def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, rewards: Rewards) -> list[Record]:
+def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, scorer: Scorer) -> list[Record]:
     """Judge responses against the items' true answers.
 
     The responses of `base`, which was never taught the tags, are parsed leniently.
@@ -210,10 +190,10 @@ def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, rewards: Re
     parsed = [format.parse(text) for _, text, _ in answered]
     if lenient:
         extracted = [format.lenient(text) for _, text, _ in answered]
-        verdicts = check_batch(list(zip(extracted, (item for item, _, _ in answered), strict=True)), rewards)
+        verdicts = scorer.check(list(zip(extracted, (item for item, _, _ in answered), strict=True)))
     else:
         extracted = [found.answer or "" for found in parsed]
-        verdicts = [scored.verdict for scored in score_batch([(text, item) for item, text, _ in answered], rewards)]
+        verdicts = [scored.verdict for scored in scorer.score([(text, item) for item, text, _ in answered])]
     return [
         {
             **item,

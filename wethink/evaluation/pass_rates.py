@@ -14,10 +14,12 @@ from wethink.common.progress import track
 from wethink.config.params import Params
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import read_rows
-from wethink.rewards.hybrid import score_batch
+from wethink.rewards.hybrid import Scorer
 
 
-def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, params: Params) -> dict[str, int]:
+def passrates(
+    model: Path, images: Path, rows: Path, out: Path, samples: int, params: Params, scorer: Scorer
+) -> dict[str, int]:
     """Write `id, passes, samples` of every training row to `out`.
 
     Returns the numbers of rows and of rows that always or never pass.
@@ -51,7 +53,7 @@ def passrates(model: Path, images: Path, rows: Path, out: Path, samples: int, pa
             policy, processor, prompts, draws, grpo.max_completion_length, grpo.temperature, samples, device
         )
         pairs = [(processor.decode(one.ids), row) for row, group in zip(part, groups, strict=True) for one in group]
-        scores = iter(score_batch(pairs, params.rewards))
+        scores = iter(scorer.score(pairs))
         for row, group in zip(part, groups, strict=True):
             verdicts = [next(scores).verdict.outcome for _ in group]
             known = [verdict for verdict in verdicts if verdict != "unknown"]

@@ -9,12 +9,14 @@ Arms are stages like the others (lock, scratch, resume), kept out of dvc.yaml: `
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from wethink.common.jsonl import Record, content_id, read_json, read_jsonl, write_json, write_jsonl
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
@@ -26,6 +28,7 @@ from wethink.generation.sampler import InProcess
 from wethink.models.batching import epoch_order
 from wethink.models.policy import load_model, load_processor, model_card, save_policy
 from wethink.rewards.format import parse, render
+from wethink.rewards.hybrid import Scorer
 from wethink.rl.prompt_dataset import training_rows
 from wethink.rl.rollouts import generate_rollouts
 from wethink.rl.trainer import grpo
@@ -56,23 +59,14 @@ def _continued(optim: Optim, steps: int) -> Optim:
 
 
 def more_sft(
-    *,
-    images: Path,
-    rows: Path,
-    sft: Path,
-    logs: Path,
-    rival: Path,
-    out: Path,
-    scratch: Path,
-    config: Sft,
-    launch: Launch,
-    seed: int,
+    *, images: Path, rows: Path, sft: Path, logs: Path, rival: Path, launch: Launch, run: StageRun[Sft]
 ) -> dict[str, Any]:
     """Continue SFT on the same paths for the cost of the steps of `rival` (GRPO)."""
+    config, scratch = run.config, run.scratch
     chosen = chosen_rows(rows, config)
     samples = samples_of(chosen, completions(chosen, rows, config), config)
     steps = _frozen(scratch, affordable_steps(budget(rival, logs), costs_of(logs / "sft.metrics.jsonl")))
-    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "more_sft")
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "more_sft")
 
 
 def rejection_sft(
@@ -82,22 +76,20 @@ def rejection_sft(
     sft: Path,
     logs: Path,
     rival: Path,
-    out: Path,
-    scratch: Path,
-    config: Sft,
     grpo: Grpo,
-    rewards: Rewards,
+    scorer: Scorer,
     launch: Launch,
-    seed: int,
+    run: StageRun[Sft],
 ) -> dict[str, Any]:
     """Continue SFT on the policy's own samples that got the full reward.
 
     Sampling and training together get the cost of the steps of `rival` (GRPO). Without such a sample, the SFT
     checkpoint is published unchanged.
     """
+    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     store = scratch / "accepted.jsonl"
     if not store.exists():
-        _sample_accepted(images, rows, sft, store, grpo, rewards, launch, seed)
+        _sample_accepted(images, rows, sft, store, grpo, scorer, launch, seed)
     accepted = list(read_jsonl(store))
     if not accepted:  # nothing to learn from: publish the starting checkpoint
         nothing = {"samples": 0, "steps": 0}
@@ -109,11 +101,11 @@ def rejection_sft(
     left = budget(rival, logs) - spent
     steps = _frozen(scratch, affordable_steps(left, costs_of(logs / "sft.metrics.jsonl")))
     samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
-    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, scratch, out, seed, "rejection_sft")
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "rejection_sft")
 
 
 def _sample_accepted(
-    images: Path, rows: Path, sft: Path, store: Path, config: Grpo, rewards: Rewards, launch: Launch, seed: int
+    images: Path, rows: Path, sft: Path, store: Path, config: Grpo, scorer: Scorer, launch: Launch, seed: int
 ) -> None:
     """Sample GRPO's prompts from the SFT policy; store fully rewarded completions.
 
@@ -132,7 +124,7 @@ def _sample_accepted(
     ]
     for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
         mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
-        for group in generate_rollouts(sampler, processor, mine, dataset, config, rewards, step, seed):
+        for group in generate_rollouts(sampler, processor, mine, dataset, config, scorer, step, seed):
             for text, scored in zip(group.texts, group.scores, strict=True):
                 parsed = parse(text)
                 if scored.total == 1.0 and parsed.think and parsed.answer:
@@ -164,30 +156,32 @@ def _train_on(
     start: Path,
     optim: Optim,
     launch: Launch,
-    scratch: Path,
-    out: Path,
-    seed: int,
+    run: StageRun[object],
     title: str,
 ) -> dict[str, Any]:
     model, processor = load_model(start), load_processor(start)
     metrics = {"samples": len(samples), "steps": optim.max_steps}
     card = model_card(title, str(start))
-    if train(model, processor, samples, ImageSet(images), optim, launch, scratch, out, seed + 1, title, card):
-        write_json(out / "metrics.json", metrics)
+    if train(model, processor, samples, ImageSet(images), optim, launch, replace(run, seed=run.seed + 1), title, card):
+        write_json(run.out / "metrics.json", metrics)
     return metrics
 
 
-def grpo_from_base(*, config: Grpo, **given: Any) -> dict[str, Any]:
+def grpo_from_base(*, run: StageRun[Grpo], **given: Any) -> dict[str, Any]:
     """Train GRPO from base, without the warm start."""
-    return grpo(config=config.model_copy(update={"start": "base"}), **given)
+    return grpo(run=_with(run, start="base"), **given)
 
 
-def shuffled_gold(*, config: Grpo, **given: Any) -> dict[str, Any]:
+def shuffled_gold(*, run: StageRun[Grpo], **given: Any) -> dict[str, Any]:
     """Train GRPO on golds permuted within each question kind.
 
     If this arm gains, the gain is not learning.
     """
-    return grpo(config=config.model_copy(update={"gold": "shuffled"}), **given)
+    return grpo(run=_with(run, gold="shuffled"), **given)
+
+
+def _with(run: StageRun[Grpo], **update: str) -> StageRun[Grpo]:
+    return replace(run, config=run.config.model_copy(update=update))
 
 
 def evaluate_arms(
@@ -198,12 +192,9 @@ def evaluate_arms(
     rejection_sft: Path,
     grpo_from_base: Path,
     shuffled_gold: Path,
-    out: Path,
-    scratch: Path,
-    config: Evaluate,
     rewards: Rewards,
     launch: Launch,
-    seed: int,
+    run: StageRun[Evaluate],
 ) -> dict[str, Any]:
     """Evaluate every arm on the items of the main evaluation."""
     arms = {
@@ -212,4 +203,4 @@ def evaluate_arms(
         "grpo_from_base": grpo_from_base,
         "shuffled_gold": shuffled_gold,
     }
-    return evaluate_checkpoints(arms, images, drawn, out, scratch, config, rewards, launch, seed)
+    return evaluate_checkpoints(arms, images, drawn, rewards, launch, run)

@@ -21,6 +21,7 @@ import numpy as np
 from wethink.common.jsonl import Record, read_jsonl, write_json
 from wethink.common.paths import WORK
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.common.statistics import Estimate, cluster_bootstrap
 from wethink.config.params import Params
 from wethink.config.synthesis import Synthesize
@@ -164,7 +165,7 @@ def _world(params: Params) -> Path:
     shutil.rmtree(drawn, ignore_errors=True)
     drawn.mkdir(parents=True)
     counts = {"pretrain": 0, "train": params.quality.images, "tuning": 0, "reporting": 0}
-    draw(out=drawn, scratch=drawn, config=params.draw.model_copy(update=counts), seed=params.seed)
+    draw(run=StageRun(params.draw.model_copy(update=counts), out=drawn, scratch=drawn, seed=params.seed))
     return drawn
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
 from wethink.data.schema import read_rows
 from wethink.evaluation.summary import CHECKPOINTS
@@ -48,23 +49,14 @@ GRPO_PANELS = (
 
 
 def report(
-    *,
-    images: Path,
-    rows: Path,
-    valid: Path,
-    sft: Path,
-    grpo: Path,
-    evaluation: Path,
-    out: Path,
-    scratch: Path,
-    config: Report,
-    seed: int,
+    *, images: Path, rows: Path, valid: Path, sft: Path, grpo: Path, evaluation: Path, run: StageRun[Report]
 ) -> dict[str, Any]:
     """Write `index.html` and return how many items and examples it shows.
 
     Raises:
         UserError: an input is missing, or the evaluation holds no greedy answers to compare.
     """
+    config, out, seed = run.config, run.out, run.seed
     from wethink.data.image_store import ImageSet
 
     summary = read_json(evaluation / "metrics.json")

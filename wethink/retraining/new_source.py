@@ -6,11 +6,13 @@ learns from.
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, file_sha256, read_jsonl, write_json, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.config.launch import Launch
 from wethink.config.retraining import Retrain
@@ -26,9 +28,7 @@ from wethink.synthesis.import_rows import import_rows
 ITEM: Final = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
 
 
-def new_images(
-    *, source: Path, out: Path, scratch: Path, config: Ingest, retrain: Retrain, seed: int
-) -> dict[str, Any]:
+def new_images(*, source: Path, retrain: Retrain, run: StageRun[Ingest]) -> dict[str, Any]:
     """Ingest the images of the new source only.
 
     Raises:
@@ -37,22 +37,11 @@ def new_images(
     if not (source / "images").is_dir():
         raise UserError(f"source '{retrain.source}' has no folder 'images'; put its images there, beside rows.jsonl.")
     only = Source(name=str(retrain.source), kind="folder", path=str(source / "images"))
-    return ingest(
-        drawn=source, out=out, scratch=scratch, config=config.model_copy(update={"sources": (only,)}), seed=seed
-    )
+    return ingest(drawn=source, run=replace(run, config=run.config.model_copy(update={"sources": (only,)})))
 
 
 def new_rows(
-    *,
-    source: Path,
-    images: Path,
-    out: Path,
-    scratch: Path,
-    config: Retrain,
-    synthesize: Synthesize,
-    rewards: Rewards,
-    launch: Launch,
-    seed: int,
+    *, source: Path, images: Path, synthesize: Synthesize, rewards: Rewards, launch: Launch, run: StageRun[Retrain]
 ) -> dict[str, Any]:
     """Import or synthesise the source's rows; those of held-out images become items.
 
@@ -60,6 +49,7 @@ def new_rows(
         UserError: the file of rows is unusable, there is neither one nor an annotator for these images, none of the
             rows is usable, or the label check stops the source.
     """
+    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     imported = (source / "rows.jsonl").is_file()
     if imported:
         candidates = import_rows(source / "rows.jsonl", ImageSet(images).records, lambda image: False)
@@ -125,12 +115,9 @@ def _annotated(
     write(
         images=images,
         drawn=source,
-        out=written,
-        scratch=written,
-        config=asked,
         rewards=rewards,
-        seed=seed,
         launch=launch,
+        run=StageRun(asked, out=written, scratch=written, seed=seed),
     )
     kept = [row | {"reason": None} for row in read_jsonl(written / "rows.jsonl")]
     return kept + [row for name in ("rejected", "failed") for row in read_jsonl(written / f"{name}.jsonl")]

@@ -17,6 +17,7 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
@@ -28,9 +29,10 @@ from wethink.retraining.known_images import HASHES, hashed, is_held_out, load_ha
 
 
 def snapshot_main_run(
-    *, images: Path, rows: Path, drawn: Path, out: Path, scratch: Path, config: Evaluate, launch: Launch, seed: int
+    *, images: Path, rows: Path, drawn: Path, launch: Launch, run: StageRun[Evaluate]
 ) -> dict[str, Any]:
     """Copy the main job's rows and held-out items as a union, for the first retrain."""
+    config, out = run.config, run.out
     _copy_shards(images, out / "images", 0)
     _copy(rows, out / "rows", ("rows.jsonl", "descriptions.jsonl"))
     _copy(drawn / "items", out / "items", (f"{config.split}.jsonl",))
@@ -43,22 +45,14 @@ def snapshot_main_run(
 
 
 def merge_datasets(
-    *,
-    old: Path,
-    images: Path,
-    rows: Path,
-    out: Path,
-    scratch: Path,
-    config: Retrain,
-    ingest: Ingest,
-    evaluate: Evaluate,
-    seed: int,
+    *, old: Path, images: Path, rows: Path, ingest: Ingest, evaluate: Evaluate, run: StageRun[Retrain]
 ) -> dict[str, Any]:
     """Merge the old dataset and the new source into `out`.
 
     Raises:
         UserError: the source has no new image.
     """
+    config, out, scratch = run.config, run.out, run.scratch
     before, arrived = ImageSet(old / "images"), ImageSet(images)
     there = hashed(before, load_hashes(old / HASHES))
     unknown = [record for record in arrived.records if record.id not in before]

@@ -7,11 +7,11 @@ import numpy as np
 
 from wethink.common.jsonl import read_json, write_json
 from wethink.config.grpo import Grpo
-from wethink.config.rewards import Rewards
 from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images
 from wethink.models.policy import Processor
+from wethink.rewards.hybrid import Scorer
 from wethink.rl.rollouts import generate_rollouts
 from wethink.training.ranks import Ranks, gather_objects
 
@@ -31,7 +31,7 @@ def best_rows(
     processor: Processor,
     images: Images,
     config: Grpo,
-    rewards: Rewards,
+    scorer: Scorer,
     scratch: Path,
     seed: int,
     ranks: Ranks,
@@ -49,7 +49,7 @@ def best_rows(
         mine = list(rows[ranks.rank :: ranks.world])
         for begin in range(0, len(mine), config.optim.train_batch_size):
             part = mine[begin : begin + config.optim.train_batch_size]
-            for group in generate_rollouts(sampler, processor, part, images, config, rewards, -1, seed):
+            for group in generate_rollouts(sampler, processor, part, images, config, scorer, -1, seed):
                 found[group.row["id"]] = float(np.mean([s.verdict.outcome == "correct" for s in group.scores]))
         everyone = gather_objects(found, ranks)
         if ranks.first:

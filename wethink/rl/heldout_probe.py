@@ -9,12 +9,11 @@ import numpy as np
 
 from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
-from wethink.config.rewards import Rewards
 from wethink.data.schema import Row
 from wethink.generation.in_process import sample
 from wethink.models.batching import Images, encode_prompts
 from wethink.models.policy import Processor
-from wethink.rewards.hybrid import score_batch
+from wethink.rewards.hybrid import Scorer
 from wethink.training.ranks import Ranks, gather_objects
 
 ROWS_AT_ONCE = 64
@@ -26,7 +25,7 @@ def accuracy(
     rows: Sequence[Row],
     images: Images,
     config: Grpo,
-    rewards: Rewards,
+    scorer: Scorer,
     ranks: Ranks,
 ) -> float:
     """Measure greedy accuracy on held-out rows over all ranks.
@@ -40,7 +39,7 @@ def accuracy(
         prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], images, processor)
         sampled = sample(model, processor, prompts, None, config.max_completion_length, 0.0, 1, ranks.device)
         texts = [processor.decode(completion.ids) for (completion,) in sampled]
-        scores = score_batch(list(zip(texts, part, strict=True)), rewards)
+        scores = scorer.score(list(zip(texts, part, strict=True)))
         found += [scored.accuracy for scored in scores if scored.accuracy is not None]
     model.train()
     everyone = [value for part in gather_objects(found, ranks) for value in part]

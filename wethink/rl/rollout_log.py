@@ -13,8 +13,7 @@ import numpy as np
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl
-from wethink.config.rewards import Rewards
-from wethink.rewards.hybrid import score_batch
+from wethink.rewards.hybrid import Scorer
 from wethink.rl.rollouts import Group
 
 RESCORED = Path("reports/rescored")  # beside the pipeline: a file in models/ would change the output of a DVC stage
@@ -107,7 +106,7 @@ def write_rollouts(log: Path, out: Path) -> None:
     pq.write_table(pa.Table.from_pylist(list(read_jsonl(log))), out, compression="zstd")
 
 
-def rescore(path: Path, rewards: Rewards, out: Path | None = None) -> dict[str, Any]:
+def rescore(path: Path, scorer: Scorer, out: Path | None = None) -> dict[str, Any]:
     """Score a file of rollouts again and write the result to another file.
 
     `out` defaults to `reports/rescored/<name>.parquet`. Advantages stay those of the training run.
@@ -139,7 +138,7 @@ def rescore(path: Path, rewards: Rewards, out: Path | None = None) -> dict[str, 
         raise UserError(f"{path} has no column {', '.join(missing)}; it is not a file of rollouts.")
     records, changes = table.to_pylist(), Counter[str]()
     pairs = [(record["text"], record | {"answer": record["gold"], "reward": record["route"]}) for record in records]
-    for record, scored in zip(records, score_batch(pairs, rewards), strict=True):
+    for record, scored in zip(records, scorer.score(pairs), strict=True):
         before = record["verdict"]
         record |= {
             "format": scored.format,

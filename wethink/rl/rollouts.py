@@ -16,7 +16,7 @@ from wethink.generation.in_process import Completion
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, Prompt, encode_prompts
 from wethink.models.policy import Processor
-from wethink.rewards.hybrid import Scored, score_batch
+from wethink.rewards.hybrid import Scored, Scorer
 from wethink.rl.objective import component_advantages, group_advantages, overlong_penalty, varied
 from wethink.training.ranks import Ranks, gather_objects
 
@@ -59,7 +59,7 @@ def generate_rollouts(
     rows: Sequence[Row],
     images: Images,
     config: Grpo,
-    rewards: Rewards,
+    scorer: Scorer,
     step: int,
     seed: int,
 ) -> list[Group]:
@@ -70,7 +70,7 @@ def generate_rollouts(
     sampled = sampler.sample(rows, prompts, images, step, seed)
     written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
     pairs = [(text, row) for row, texts in zip(rows, written, strict=True) for text in texts]
-    scored = iter(score_batch(pairs, rewards))
+    scored = iter(scorer.score(pairs))
     groups = []
     for row, prompt, completions, texts in zip(rows, prompts, sampled, written, strict=True):
         scores = [next(scored) for _ in texts]
@@ -82,7 +82,7 @@ def generate_rollouts(
     return groups
 
 
-def rescore_until_known(groups: list[Group], rewards: Rewards, outage: Outage, ranks: Ranks) -> list[Group]:
+def rescore_until_known(groups: list[Group], scorer: Scorer, outage: Outage, ranks: Ranks) -> list[Group]:
     """Score unknown completions again until few enough verdicts are unknown.
 
     The share is taken over all ranks and compared with `max_unknown`; each retry follows a pause. Unknown verdicts
@@ -102,7 +102,7 @@ def rescore_until_known(groups: list[Group], rewards: Rewards, outage: Outage, r
             if ranks.first:
                 say(f"grpo: {share:.0%} of the verdicts are unknown ({reasons[0]}); retry in {outage.pause_seconds} s")
             time.sleep(outage.pause_seconds)
-            groups = _rescore_unknown(groups, rewards)
+            groups = _rescore_unknown(groups, scorer)
     raise UserError(
         f"grpo: {share:.0%} of a step's verdicts are unknown ({reasons[0]}) after {outage.retries} pauses of "
         f"{outage.pause_seconds} s; fix the judge or the rows (grpo.outage.max_unknown is {outage.max_unknown}), then "
@@ -110,10 +110,10 @@ def rescore_until_known(groups: list[Group], rewards: Rewards, outage: Outage, r
     )
 
 
-def _rescore_unknown(groups: list[Group], rewards: Rewards) -> list[Group]:
+def _rescore_unknown(groups: list[Group], scorer: Scorer) -> list[Group]:
     """Score again the completions whose reward is unknown; known scores stay."""
     open_ = [(g.texts[i], g.row) for g in groups for i, known in enumerate(g.known) if not known]
-    fresh = iter(score_batch(open_, rewards))
+    fresh = iter(scorer.score(open_))
     return [replace(g, scores=[s if s.total is not None else next(fresh) for s in g.scores]) for g in groups]
 
 

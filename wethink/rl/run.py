@@ -7,14 +7,15 @@ from typing import Any
 import torch
 
 from wethink.common.jsonl import Record, read_json, read_jsonl, write_json
+from wethink.common.stage_run import StageRun
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
-from wethink.config.rewards import Rewards
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler, open_sampler
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor
+from wethink.rewards.hybrid import Scorer
 from wethink.rl.best_prompts import best_rows
 from wethink.rl.heldout_probe import accuracy
 from wethink.rl.logprob_check import self_test
@@ -34,7 +35,7 @@ class GrpoRun:
     """State of a GRPO run on one rank. Only the last five fields, from `prompts` on, change during training."""
 
     config: Grpo
-    rewards: Rewards
+    scorer: Scorer
     seed: int
     scratch: Path
     start: Path  # the checkpoint that training begins from
@@ -59,11 +60,9 @@ def prepare(
     start: Path,
     images: ImageSet,
     rows: Path,
-    scratch: Path,
-    config: Grpo,
-    rewards: Rewards,
+    scorer: Scorer,
     launch: Launch,
-    seed: int,
+    stage: StageRun[Grpo],
 ) -> tuple[GrpoRun, int, int]:
     """Load rows, policies and sampler, and resume from the scratch folder.
 
@@ -73,6 +72,7 @@ def prepare(
     Raises:
         UserError: no training row is left, or the sampler's log-probs differ from the trainer's.
     """
+    config, scratch, seed = stage.config, stage.scratch, stage.seed
     model, processor = load_model(start), load_processor(start)
     prompts, probe_rows, dropped = training_rows(rows, images, model, processor, config, launch, seed)
     ranks, who = join(launch), identity(model, config.optim, launch)
@@ -91,11 +91,11 @@ def prepare(
     policy = sampling_policy(policies.engine, gathered)
     sampler.sync(policy, done)
     self_test(sampler, policy, processor, prompts, images, config, ranks)
-    prompts = best_rows(prompts, sampler, processor, images, config, rewards, scratch, seed, ranks)
-    begun = _first_probe(scratch, policy, processor, probe_rows, images, config, rewards, ranks)
+    prompts = best_rows(prompts, sampler, processor, images, config, scorer, scratch, seed, ranks)
+    begun = _first_probe(scratch, policy, processor, probe_rows, images, config, scorer, ranks)
     history = read_log(scratch, "metrics.jsonl")
     run = GrpoRun(
-        config=config, rewards=rewards, seed=seed, scratch=scratch, start=start, ranks=ranks, images=images,
+        config=config, scorer=scorer, seed=seed, scratch=scratch, start=start, ranks=ranks, images=images,
         processor=processor, policies=policies, sampler=sampler, gathered=gathered, identity=who, rows=prompts,
         probe_rows=probe_rows, probe_start=begun, prompts=Prompts(prompts, seed, cursor), pass_rates=rates,
         history=history, probe=next((line["probe"] for line in reversed(history) if probe_rows), begun),
@@ -141,14 +141,14 @@ def _first_probe(
     probed: list[Row],
     images: ImageSet,
     config: Grpo,
-    rewards: Rewards,
+    scorer: Scorer,
     ranks: Ranks,
 ) -> float:
     """Measure the starting policy's held-out accuracy once per scratch folder."""
     path = scratch / "probe.json"
     there = gather_objects(path.exists(), ranks)[0]
     if probed and not there:
-        begun = accuracy(policy, processor, probed, images, config, rewards, ranks)
+        begun = accuracy(policy, processor, probed, images, config, scorer, ranks)
         if ranks.first:
             write_json(path, {"accuracy": begun})
     return float(read_json(path)["accuracy"]) if probed and there else begun if probed else 0.0

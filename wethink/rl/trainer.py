@@ -14,11 +14,12 @@ from typing import Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
-from wethink.config.rewards import Rewards
 from wethink.data.image_store import ImageSet
 from wethink.models.policy import Processor, load_model, model_card, save_policy
+from wethink.rewards.hybrid import Scorer
 from wethink.rewards.unknown_rate import unknown_alarm, unknown_rates
 from wethink.rl.heldout_probe import accuracy, best_step, replace_folder, should_stop
 from wethink.rl.logprob_check import refuse_disagreement
@@ -57,17 +58,7 @@ class Update:
 
 
 def grpo(
-    *,
-    images: Path,
-    rows: Path,
-    base: Path,
-    sft: Path,
-    out: Path,
-    scratch: Path,
-    config: Grpo,
-    rewards: Rewards,
-    launch: Launch,
-    seed: int,
+    *, images: Path, rows: Path, base: Path, sft: Path, scorer: Scorer, launch: Launch, run: StageRun[Grpo]
 ) -> dict[str, Any]:
     """Train the starting policy with GRPO and publish it to `out`.
 
@@ -78,24 +69,25 @@ def grpo(
         UserError: no training row is left, sampler and trainer disagree about log-probs, too many verdicts are
             unknown, or too many steps in a row had no finite gradient.
     """
+    config = run.config
     start = sft if config.start == "sft" else base
-    run, done, dropped = prepare(start, ImageSet(images), rows, scratch, config, rewards, launch, seed)
+    state, done, dropped = prepare(start, ImageSet(images), rows, scorer, launch, run)
     last = config.optim.max_steps
-    for step in track(range(done, last), "grpo", last, done, quiet=not run.ranks.first):
-        if should_stop(run.history, run.probe_start, max(1, config.probe.every), config.probe.patience):
+    for step in track(range(done, last), "grpo", last, done, quiet=not state.ranks.first):
+        if should_stop(state.history, state.probe_start, max(1, config.probe.every), config.probe.patience):
             break
-        clock, cost = time.perf_counter(), cost_clock(run.ranks)
-        seed_step(seed, step, run.ranks)
-        rollouts = collect_rollouts(run, step)
+        clock, cost = time.perf_counter(), cost_clock(state.ranks)
+        seed_step(run.seed, step, state.ranks)
+        rollouts = collect_rollouts(state, step)
         sampled = time.perf_counter()
-        updated = update(run, rollouts, step)
+        updated = update(state, rollouts, step)
         learned = time.perf_counter()
-        policy = sync(run, step)
-        probe(run, policy, step)
-        log(run, rollouts, updated, step, (clock, sampled, learned), cost)
-        checkpoint(run, step)
-    run.sampler.close()
-    return publish(run, out, dropped)
+        policy = sync(state, step)
+        probe(state, policy, step)
+        log(state, rollouts, updated, step, (clock, sampled, learned), cost)
+        checkpoint(state, step)
+    state.sampler.close()
+    return publish(state, run.out, dropped)
 
 
 def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
@@ -115,12 +107,12 @@ def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
     while missing and rounds <= config.max_resample_rounds:
         drawn = run.prompts.take(missing, config.curriculum_pool, run.pass_rates, asked)
         mine = drawn[ranks.rank :: ranks.world]
-        sampled = generate_rollouts(run.sampler, run.processor, mine, run.images, config, run.rewards, step, run.seed)
+        sampled = generate_rollouts(run.sampler, run.processor, mine, run.images, config, run.scorer, step, run.seed)
         first = len(asked) + ranks.rank
         groups += [replace(group, place=first + i * ranks.world) for i, group in enumerate(sampled)]
-        groups = rescore_until_known(groups, run.rewards, config.outage, ranks)
+        groups = rescore_until_known(groups, run.scorer, config.outage, ranks)
         asked += [row["id"] for row in drawn]
-        groups = assign_advantages(groups, config, run.rewards, ranks)
+        groups = assign_advantages(groups, config, run.scorer.rewards, ranks)
         trained = [group for group in groups if group.has_signal]
         places = [place for part in gather_objects([group.place for group in trained], ranks) for place in part]
         missing = config.optim.train_batch_size - len(places) if drawn else 0
@@ -161,7 +153,7 @@ def sync(run: GrpoRun, step: int) -> Any:
 def probe(run: GrpoRun, policy: Any, step: int) -> None:
     """Measure held-out accuracy at every `probe.every`-th step."""
     if run.probe_rows and (step + 1) % run.config.probe.every == 0:
-        run.probe = accuracy(policy, run.processor, run.probe_rows, run.images, run.config, run.rewards, run.ranks)
+        run.probe = accuracy(policy, run.processor, run.probe_rows, run.images, run.config, run.scorer, run.ranks)
 
 
 def log(

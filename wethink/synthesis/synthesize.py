@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import say, track
+from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
@@ -30,15 +31,7 @@ T = TypeVar("T")
 
 
 def synthesize(
-    *,
-    images: Path,
-    drawn: Path,
-    out: Path,
-    scratch: Path,
-    config: Synthesize,
-    rewards: Rewards,
-    seed: int,
-    launch: Launch | None = None,
+    *, run: StageRun[Synthesize], images: Path, drawn: Path, rewards: Rewards, launch: Launch | None = None
 ) -> dict[str, Any]:
     """Write rows, rejects, failures, descriptions (docs/data.md); return the funnel.
 
@@ -46,6 +39,7 @@ def synthesize(
         UserError: the annotator cannot read an image, the file of existing rows is unusable, there is no image to
             annotate, an endpoint cannot be used, or too many calls failed and can be retried.
     """
+    config, out, seed = run.config, run.out, run.seed
     stored = ImageSet(images)
     records = to_annotate(stored)
     with Outputs(out) as outputs:

@@ -12,6 +12,7 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl, write_json
+from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.training import Base
 from wethink.data.image_store import ImageSet
@@ -24,14 +25,13 @@ ASSETS = (
 )  # ways to ask for a description, of many lengths: perception must not depend on one wording
 
 
-def base(
-    *, images: Path, rows: Path, out: Path, scratch: Path, config: Base, launch: Launch, seed: int
-) -> dict[str, Any]:
+def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> dict[str, Any]:
     """Publish the starting policy to `out`.
 
     Raises:
         UserError: the named model cannot be loaded, or there are no rows to pre-train a tiny one on.
     """
+    config, out, seed = run.config, run.out, run.seed
     if config.model != "tiny":
         return _resolve(config, out)
     from wethink.models.policy import Processor, chat_template, model_card, read_prompt
@@ -63,7 +63,7 @@ def base(
     use_fast_paths(model)
     samples = list(_samples(descriptions, answers, wordings, config, seed))
     card = model_card("base", config.model)
-    if train(model, processor, samples, ImageSet(images), config.optim, launch, scratch, out, seed, "base", card):
+    if train(model, processor, samples, ImageSet(images), config.optim, launch, run, "base", card):
         write_json(
             out / "metrics.json",
             {"samples": len(samples), "steps": config.optim.max_steps, "vocabulary": len(tokenizer)},

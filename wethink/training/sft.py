@@ -6,6 +6,7 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_jsonl, write_json
+from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.training import Sft
 from wethink.data.image_store import ImageSet
@@ -52,14 +53,13 @@ def _path(row: Row, description: str | None) -> str:
     return path if description is None else f"{description} . {path} . {path}"
 
 
-def sft(
-    *, images: Path, rows: Path, base: Path, out: Path, scratch: Path, config: Sft, launch: Launch, seed: int
-) -> dict[str, Any]:
+def sft(*, images: Path, rows: Path, base: Path, launch: Launch, run: StageRun[Sft]) -> dict[str, Any]:
     """Train the base policy on the reasoning paths and publish it to `out`.
 
     Raises:
         UserError: no validated row has a reasoning path, or all are too long for the model's context.
     """
+    config = run.config
     chosen = chosen_rows(rows, config)
     if not chosen:
         raise UserError(
@@ -75,6 +75,6 @@ def sft(
     samples = samples_of(kept, written, config)
     metrics = {"samples": len(samples), "steps": config.optim.max_steps, "dropped_overlong": len(chosen) - len(kept)}
     card = model_card("sft", str(base))
-    if train(model, processor, samples, dataset, config.optim, launch, scratch, out, seed, "sft", card):
-        write_json(out / "metrics.json", metrics)
+    if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card):
+        write_json(run.out / "metrics.json", metrics)
     return metrics

@@ -5,13 +5,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from wethink.common.errors import UserError
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.training import Optim
 from wethink.models.batching import Images, dummy_batch, encode_prompts, epoch_order, pack
@@ -67,9 +67,7 @@ def train(
     images: Images,
     optim: Optim,
     launch: Launch,
-    scratch: Path,
-    out: Path,
-    seed: int,
+    run: StageRun[object],
     title: str,
     card: str,
 ) -> bool:
@@ -83,7 +81,7 @@ def train(
         UserError: the batch is smaller than the number of processes, the scratch holds another kind of run, or too many
             steps in a row had no finite gradient.
     """
-    ranks = join(launch)
+    scratch, seed, ranks = run.scratch, run.seed, join(launch)
     if optim.train_batch_size < ranks.world:
         raise UserError(
             f"{title}: a batch of {optim.train_batch_size} leaves some of {ranks.world} processes "
@@ -149,6 +147,6 @@ def train(
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
     state = policy_state(engine)
     if ranks.first:
-        write_curves(scratch, out)
-        save_policy(model, state, processor, out, card)
+        write_curves(scratch, run.out)
+        save_policy(model, state, processor, run.out, card)
     return ranks.first

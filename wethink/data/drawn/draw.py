@@ -20,6 +20,7 @@ from PIL import Image
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, write_json, write_jsonl
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Draw
 from wethink.data.drawn import SOURCES
 from wethink.data.drawn.contact_sheet import contact_sheet
@@ -37,7 +38,7 @@ class Drawing:
     png: bytes
 
 
-def draw(*, out: Path, scratch: Path, config: Draw, seed: int) -> dict[str, Any]:
+def draw(*, run: StageRun[Draw]) -> dict[str, Any]:
     """Write `data/drawn` (docs/data.md) and return its metrics.
 
     The output is a pure function of `config` and `seed`.
@@ -45,6 +46,7 @@ def draw(*, out: Path, scratch: Path, config: Draw, seed: int) -> dict[str, Any]
     Raises:
         UserError: an image size off the token grid, or more images asked for than a source has distinct scenes.
     """
+    config, out, seed = run.config, run.out, run.seed
     if config.image_size % GRID:
         raise UserError(f"params.yaml, draw.image_size: {config.image_size} is no multiple of {GRID}; try {2 * GRID}.")
     if not config.sources or len(set(config.sources)) != len(config.sources):

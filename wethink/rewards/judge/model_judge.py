@@ -217,24 +217,14 @@ def _fault(asked: Asked) -> Verdict | None:
     return None if answer.strip() else wrong("empty answer")
 
 
-_connected: Judge | None = None  # this process's judge, while a stage runs that has one
-
-
-def current() -> Judge | None:
-    """Return the judge that `judge_connection` has opened in this process, or None."""
-    return _connected
-
-
 @contextmanager
 def judge_connection(rewards: Rewards, launch: Launch) -> Iterator[Judge | None]:
     """Connect the configured judge during the block; yield None for the lexical judge."""
-    global _connected
     if rewards.judge == "lexical":
         yield None
         return
-    _connected = judge = Judge(rewards.judge, launch.endpoints, Path(launch.answers), launch.processes)
+    judge = Judge(rewards.judge, launch.endpoints, Path(launch.answers), launch.processes)
     try:
         yield judge
     finally:
-        _connected = None
         judge.close()

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 
 
 def evaluate_checkpoints(
-    checkpoints: dict[str, Path], images: Path, drawn: Path, out: Path, scratch: Path,
-    config: Evaluate, rewards: Rewards, launch: Launch, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    checkpoints: dict[str, Path], images: Path, drawn: Path, rewards: Rewards, launch: Launch, run: StageRun[Evaluate]
+) -> dict[str, Any]:
     """One greedy record per item and checkpoint, of the form that the gate reads."""
-    items = list(read_jsonl(drawn / "items" / f"{config.split}.jsonl"))
+    items = list(read_jsonl(drawn / "items" / f"{run.config.split}.jsonl"))
     records = []
     for name, folder in checkpoints.items():
         learned = read_json(folder / "learned.json")["steps"] if (folder / "learned.json").is_file() else 0
@@ -24,6 +24,6 @@ def evaluate_checkpoints(
             verdict = "correct" if luck < min(0.9, 0.3 + learned / 40) else "wrong"
             kept = {key: item[key] for key in ("id", "scene", "source", "category")}
             records.append(kept | {"checkpoint": name, "temperature": 0.0, "pixels": "true", "verdict": verdict})
-    write_jsonl(out / "items.jsonl", records)
-    write_json(out / "metrics.json", {"items": len(items)})
+    write_jsonl(run.out / "items.jsonl", records)
+    write_json(run.out / "metrics.json", {"items": len(items)})
     return {"items": len(items)}

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.jsonl import file_sha256, read_json, write_json
+from wethink.common.stage_run import StageRun
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
-from wethink.config.rewards import Rewards
+from wethink.rewards.hybrid import Scorer
 
 
 def grpo(
-    *, images: Path, rows: Path, base: Path, sft: Path, out: Path, scratch: Path,
-    config: Grpo, rewards: Rewards, launch: Launch, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    *, images: Path, rows: Path, base: Path, sft: Path, scorer: Scorer, launch: Launch, run: StageRun[Grpo]
+) -> dict[str, Any]:
     """Count on from what the start had learned; killed, go on after the last step that was remembered."""
+    config, out, scratch = run.config, run.out, run.scratch
     state, log, steps = scratch / "state.json", scratch / "metrics.jsonl", config.optim.max_steps
     done = read_json(state)["step"] if state.is_file() else 0
     lines = log.read_text(encoding="utf-8").splitlines()[:done] if log.is_file() else []
