@@ -1,6 +1,7 @@
 """Command `python -m wethink ask`: one question about one image, reasoning shown."""
 
 import io
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,13 +54,10 @@ def _answer(picture: "Image.Image", question: str, model: Path, temperature: flo
         raise UserError(
             f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
         )
-    import numpy as np
-    import torch
     from rich.console import Console
     from rich.markup import escape
 
-    from wethink.generation.in_process import sample
-    from wethink.models.batching import Prompt, mrope_positions
+    from wethink.generation.responses import Asked, Decoding, InMemory, respond
     from wethink.models.policy import load_model, load_processor
 
     processor = load_processor(model)
@@ -68,15 +66,11 @@ def _answer(picture: "Image.Image", question: str, model: Path, temperature: flo
         console.print(
             f"[yellow]This model's vocabulary lacks: {escape(', '.join(unknown))}. It reads them as unknown.[/]"
         )
-    pixels, grids = processor.pixels([picture])
-    grid = (int(grids[0][0]), int(grids[0][1]), int(grids[0][2]))
-    ids = np.asarray(processor.prompt_ids(question, grid))
-    prompt = Prompt(ids, mrope_positions(ids, grid, processor), pixels, grid)
     policy = load_model(model).eval()
     limit = int(getattr(policy.generation_config, "max_new_tokens", None) or 1024)
-    draws = np.random.default_rng().random((1, limit)) if temperature > 0 else None
-    ((completion,),) = sample(policy, processor, [prompt], draws, limit, temperature, 1, torch.device("cpu"))
-    response = processor.decode(completion.ids)
+    decoding = Decoding(limit, temperature, seed=secrets.randbits(32))  # every call draws anew
+    ((answered,),) = respond(policy, processor, [Asked(question, "")], InMemory({"": picture}), decoding)
+    response = answered.text
     parsed = format.parse(response)
     if parsed.fault:
         console.print(escape(response))

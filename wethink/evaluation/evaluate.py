@@ -129,8 +129,7 @@ def run_job(
     config, scratch, seed = run.config, run.scratch, run.seed
     import torch
 
-    from wethink.generation.in_process import sample, uniforms
-    from wethink.models.batching import encode_prompts
+    from wethink.generation.responses import Asked, Decoding, Response, respond
     from wethink.models.policy import load_model, load_processor
 
     if launch.device == "cpu":
@@ -143,20 +142,13 @@ def run_job(
     elif job.pixels == "blank":
         dataset = BlankImages(dataset)
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
-    systems = ["" if job.checkpoint == "base" else None] * config.batch_size
-    answered: list[tuple[Item, str, int]] = []
-    for begin in range(0, len(items), config.batch_size):
-        part, pictures = items[begin : begin + config.batch_size], shown[begin : begin + config.batch_size]
-        prompts = encode_prompts([item["problem"] for item in part], pictures, dataset, processor, systems[: len(part)])
-        draws = (
-            np.concatenate([uniforms(seed, 0, item["id"], 1, config.max_new_tokens) for item in part])
-            if job.temperature > 0
-            else None
-        )
-        completions = sample(model, processor, prompts, draws, config.max_new_tokens, job.temperature, 1, device)
-        answered.extend(
-            (item, processor.decode(c.ids), len(c.ids)) for item, (c,) in zip(part, completions, strict=True)
-        )
+    system = "" if job.checkpoint == "base" else None
+    asked = [Asked(item["problem"], image, item["id"], system=system) for item, image in zip(items, shown, strict=True)]
+    decoding, responses = Decoding(config.max_new_tokens, job.temperature, seed), list[Response]()
+    for begin in range(0, len(asked), config.batch_size):
+        batch = asked[begin : begin + config.batch_size]
+        responses += [response for (response,) in respond(model, processor, batch, dataset, decoding)]
+    answered = [(item, found.text, found.tokens) for item, found in zip(items, responses, strict=True)]
     with open_scorer(rewards, launch) as scorer:
         records = judge_items(answered, job, scorer)
     write_jsonl(scratch / f"{job.name}.jsonl", records)

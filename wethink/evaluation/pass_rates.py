@@ -6,8 +6,6 @@ not counted: a row that cannot be scored is written with no samples, and curatio
 
 from pathlib import Path
 
-import numpy as np
-
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, write_jsonl
 from wethink.common.progress import track
@@ -29,8 +27,7 @@ def passrates(
     """
     import torch
 
-    from wethink.generation.in_process import sample, uniforms
-    from wethink.models.batching import encode_prompts
+    from wethink.generation.responses import Asked, Decoding, respond
     from wethink.models.policy import load_model, load_processor
 
     chosen = [row for row in read_rows(rows) if row["split"] == "train"]
@@ -41,18 +38,13 @@ def passrates(
         torch.set_num_threads(launch.threads)
     policy, processor = load_model(model).to(launch.device).eval(), load_processor(model)
     stored, found = ImageSet(images), list[Record]()
+    decoding = Decoding(grpo.max_completion_length, grpo.temperature, params.seed, samples)
     batch = max(1, params.evaluate.batch_size // samples)
     for start in track(range(0, len(chosen), batch), "passrates", -(-len(chosen) // batch)):
         part = chosen[start : start + batch]
-        prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], stored, processor)
-        draws = np.concatenate(
-            [uniforms(params.seed, 0, row["id"], samples, grpo.max_completion_length) for row in part]
-        )
-        device = torch.device(launch.device)
-        groups = sample(
-            policy, processor, prompts, draws, grpo.max_completion_length, grpo.temperature, samples, device
-        )
-        pairs = [(processor.decode(one.ids), row) for row, group in zip(part, groups, strict=True) for one in group]
+        asked = [Asked(row["problem"], row["image"], row["id"]) for row in part]
+        groups = respond(policy, processor, asked, stored, decoding)
+        pairs = [(response.text, row) for row, group in zip(part, groups, strict=True) for response in group]
         scores = iter(scorer.score(pairs))
         for row, group in zip(part, groups, strict=True):
             verdicts = [next(scores).verdict.outcome for _ in group]

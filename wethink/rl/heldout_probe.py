@@ -10,8 +10,8 @@ import numpy as np
 from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.data.schema import Row
-from wethink.generation.in_process import sample
-from wethink.models.batching import Images, encode_prompts
+from wethink.generation.responses import Asked, Decoding, respond
+from wethink.models.batching import Images
 from wethink.models.policy import Processor
 from wethink.rewards.hybrid import Scorer
 from wethink.training.ranks import Ranks, gather_objects
@@ -36,10 +36,9 @@ def accuracy(
     model.eval()
     for begin in range(0, len(mine), ROWS_AT_ONCE):
         part = mine[begin : begin + ROWS_AT_ONCE]
-        prompts = encode_prompts([row["problem"] for row in part], [row["image"] for row in part], images, processor)
-        sampled = sample(model, processor, prompts, None, config.max_completion_length, 0.0, 1, ranks.device)
-        texts = [processor.decode(completion.ids) for (completion,) in sampled]
-        scores = scorer.score(list(zip(texts, part, strict=True)))
+        asked = [Asked(row["problem"], row["image"]) for row in part]
+        answered = respond(model, processor, asked, images, Decoding(config.max_completion_length, 0.0))
+        scores = scorer.score([(response.text, row) for (response,), row in zip(answered, part, strict=True)])
         found += [scored.accuracy for scored in scores if scored.accuracy is not None]
     model.train()
     everyone = [value for part in gather_objects(found, ranks) for value in part]

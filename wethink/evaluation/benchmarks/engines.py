@@ -84,8 +84,7 @@ class InProcess:
         if device == "cpu":
             torch.set_num_threads(threads)
         self._folder, self._seed, self._limit = folder, seed, max_new_tokens
-        self._device = torch.device(device)
-        self._model, self._processor = load_model(folder).to(self._device).eval(), load_processor(folder)
+        self._model, self._processor = load_model(folder).to(device).eval(), load_processor(folder)
         self._systems: dict[System, str | None] = {
             "own": None,
             "none": "",
@@ -129,35 +128,16 @@ class InProcess:
         return [replies[place] for place in range(len(queries))]
 
     def _sample(self, queries: Sequence[Query]) -> list[Reply]:
-        import numpy as np
-
-        from wethink.generation.in_process import sample, uniforms
-        from wethink.models.batching import encode_prompts
+        from wethink.generation.responses import Asked, Decoding, InMemory, respond
 
         shown = {str(place): query.pictures[0] for place, query in enumerate(queries)}
-        prompts = encode_prompts(
-            [query.text for query in queries],
-            list(shown),
-            _Given(shown),
-            self._processor,
-            [self._systems[query.system] for query in queries],
-        )
-        temperature = queries[0].temperature
-        draws = None
-        if temperature > 0:
-            draws = np.concatenate([uniforms(self._seed, q.sample, q.draw, 1, self._limit) for q in queries])
-        found = sample(self._model, self._processor, prompts, draws, self._limit, temperature, 1, self._device)
-        return [Reply(self._processor.decode(one.ids), len(one.ids)) for (one,) in found]
+        asked = [
+            Asked(query.text, image, query.draw, query.sample, self._systems[query.system])
+            for query, image in zip(queries, shown, strict=True)
+        ]
+        decoding = Decoding(self._limit, queries[0].temperature, self._seed)
+        found = respond(self._model, self._processor, asked, InMemory(shown), decoding)
+        return [Reply(response.text, response.tokens) for (response,) in found]
 
     def close(self) -> None:
         pass
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Image source over images in memory, for `encode_prompts`."""
-
-    pictures: dict[str, "Image.Image"]
-
-    def open(self, image: str) -> "Image.Image":
-        return self.pictures[image]
