@@ -56,6 +56,44 @@ def test_grpo_with_a_reference_policy_trains_a_step_through_a_deepspeed_file(wor
     assert moved(workshop, file)
 
 
+STYLES = """
+def long(completions, **kwargs):  # as written for TRL
+    return [min(1.0, len(completion[0]["content"]) / 100) for completion in completions]
+
+
+async def even(completions):
+    return [float(len(completion) % 2 == 0) for completion in completions]
+
+
+def close(answers, golds, rows):
+    assert all(row["image"] for row in rows)
+    return [0.5 if answer else 0.0 for answer, gold in zip(answers, golds)]
+"""
+
+
+def test_own_reward_functions_of_every_style_train_a_step_and_are_logged(workshop: Path) -> None:
+    (workshop / "own.py").write_text(STYLES, encoding="utf-8")
+    functions = [{"function": f"own.py:{name}", "weight": 0.5} for name in ("long", "even")]
+    given = {"rewards__functions": [*functions, {"function": "own.py:close", "route": "close"}]}
+    assert told(workshop, "grpo", given | {"grpo__optim__max_steps": 1}, "own") == ""
+    rollouts = list(read_jsonl(workshop / "own" / "rollouts.jsonl"))
+    assert rollouts and all(0 <= line["own"] <= 1 for line in rollouts)
+
+
+def test_a_reward_function_that_always_fails_ends_the_run_with_its_own_words(workshop: Path) -> None:
+    (workshop / "broken.py").write_text("def score(completions):\n    raise KeyError('box')\n", encoding="utf-8")
+    given: dict[str, Any] = {"rewards__functions": [{"function": "broken.py:score", "route": "rule_of_mine"}]}
+    given |= {"grpo__outage__pause_seconds": 0, "grpo__optim__max_steps": 1}
+    rows = workshop / "data/valid/rows.jsonl"
+    kept = rows.read_text(encoding="utf-8")
+    try:
+        rows.write_text(kept.replace('"reward": "rule"', '"reward": "rule_of_mine"'), encoding="utf-8")
+        told_user = told(workshop, "grpo", given, "broken")
+    finally:
+        rows.write_text(kept, encoding="utf-8")
+    assert "100% of a step's verdicts are unknown (broken.py:score: KeyError: 'box' (broken.py, line 2))" in told_user
+
+
 def _parsed(path: str) -> int:
     given = Launch(device="cpu", processes=1, threads=1, deepspeed=path, deadline_minutes=5)
     join(given)

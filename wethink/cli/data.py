@@ -1,4 +1,4 @@
-"""Commands beside the DAG: data quality, gallery, audit, export, pass rates, pages.
+"""Commands beside the DAG: data quality, gallery, audit, export, pass rates, verdicts, pages.
 
 The module that does the work is imported when its command runs.
 """
@@ -32,6 +32,8 @@ def add_commands(commands: Any) -> None:
     )
     export.add_argument("--push", metavar="OWNER/NAME", help="dataset: upload it to the hub (token: HF_TOKEN)")
     export.add_argument("--public", action="store_true", help="dataset: a pushed one may be seen by everybody")
+    verdicts = commands.add_parser("score", help="a verdict for each line of problem, gold and answer or response")
+    verdicts.add_argument("file", metavar="FILE", help="JSON lines; - is standard input")
     audit = commands.add_parser(
         "audit", help="a random sample of rows for a human to accept or reject, and its estimate"
     )
@@ -117,6 +119,12 @@ def _licence(text: str) -> tuple[str, str]:
     return what, licence
 
 
+def _score(args: argparse.Namespace) -> None:
+    from wethink.cli.score import score
+
+    score(args.file)
+
+
 def _quality(args: argparse.Namespace) -> None:
     from wethink.experiments.filter_quality import OUT, quality, tables
 
@@ -131,4 +139,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "open": _open,
     "passrates": _passrates,
     "quality": _quality,
+    "score": _score,
 }

@@ -21,7 +21,7 @@ GROUPS = {
     "run the pipeline": ("profile", *STAGES),
     "look at the results": ("open", "ask", "gallery", "audit"),
     "data": ("export", "quality", "passrates"),
-    "models and rewards": ("rescore", "calibrate"),
+    "models and rewards": ("score", "rescore", "calibrate"),
     "benchmarks": ("suite", "benchmark", "official", "leaderboard"),
     "experiments and retraining": ("controls", "arms", "retrain"),
 }

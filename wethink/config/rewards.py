@@ -1,4 +1,4 @@
-"""`rewards` section of `params.yaml`: weights, numeric tolerance and LLM judge."""
+"""`rewards` section of `params.yaml`: weights, numeric tolerance, LLM judge and reward functions of the user's own."""
 
 from typing import Annotated, Literal
 
@@ -24,13 +24,43 @@ class Judge(Section):
         return self
 
 
+class RewardFunction(Section):
+    """Reward function of the user's own: a further term of the reward or, with `route`, the accuracy of some rows."""
+
+    function: str  # FILE.py:name, or package.module:name
+    weight: Annotated[float, Field(gt=0)] = 1.0  # of its score in the reward; a route has none
+    route: str | None = None  # rows whose `reward` has this name take their accuracy from the function
+    categories: tuple[str, ...] | None = None  # rows to which the term is added; null: all
+    timeout: Annotated[float, Field(gt=0)] = 30.0  # seconds for one batch
+
+    @model_validator(mode="after")
+    def _names(self) -> "RewardFunction":
+        where, _, name = self.function.rpartition(":")
+        if not where or not name.isidentifier():
+            raise ValueError("'function' must be FILE.py:name or package.module:name")
+        if self.route in ("rule", "model"):
+            raise ValueError(f"'route' may not be '{self.route}', a route of the pipeline; choose another name")
+        if self.route is not None and self.categories is not None:
+            raise ValueError("give either 'route', which selects rows by their key `reward`, or 'categories'")
+        return self
+
+
 class Rewards(Section):
-    """Reward = accuracy_weight · accuracy + format_weight · format (paper: 0.7 and 0.3)."""
+    """Reward = accuracy_weight · accuracy + format_weight · format (paper: 0.7 and 0.3) + Σ weight · own function."""
 
     accuracy_weight: Share
     format_weight: Share
     tolerance: Annotated[float, Field(ge=0)]  # relative, for numeric answers
     judge: Literal["lexical"] | Judge  # of descriptive answers: the embedded lexical judge, or an LLM endpoint
+
+    functions: tuple[RewardFunction, ...] = ()
+
+    @model_validator(mode="after")
+    def _routes_differ(self) -> "Rewards":
+        routes = [entry.route for entry in self.functions if entry.route is not None]
+        if len(set(routes)) != len(routes):
+            raise ValueError("'functions' names a route twice; a row's accuracy comes from one function")
+        return self
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> "Rewards":

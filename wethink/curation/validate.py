@@ -20,6 +20,7 @@ from wethink.common.jsonl import write_json, write_jsonl
 from wethink.common.paths import WORK
 from wethink.common.stage_run import StageRun
 from wethink.config.curation import Validate
+from wethink.config.rewards import RewardFunction
 from wethink.curation.filters import curate
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
@@ -35,7 +36,9 @@ MARKUP = r"</?(?:think|answer|image|video|audio)>|<\|[a-z0-9_]+\|>"  # would be 
 SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 
 
-def validate(*, images: Path, rows: Path, run: StageRun[Validate]) -> dict[str, Any]:
+def validate(
+    *, images: Path, rows: Path, run: StageRun[Validate], functions: Sequence[RewardFunction] = ()
+) -> dict[str, Any]:
     """Write kept, quarantined and curated rows and contamination; return the counts.
 
     Raises:
@@ -47,7 +50,7 @@ def validate(*, images: Path, rows: Path, run: StageRun[Validate]) -> dict[str, 
         raise UserError(f"{rows / 'rows.jsonl'} has no rows; see {rows / 'rejected.jsonl'} for why.")
     stored = ImageSet(images)
     sources = sorted({record.source for record in stored.records})
-    results = _checkpoint(_frame(every, stored), _suite(config, sources), scratch)
+    results = _checkpoint(_frame(every, stored), _suite(config, sources, functions), scratch)
     reasons: dict[int, list[str]] = {}
     for result in results:
         for place in result["places"]:
@@ -120,7 +123,8 @@ def _frame(rows: Sequence[Row], images: ImageSet) -> "pd.DataFrame":
             "image is ingested": text["image"] in splits,
             "split is the image's": splits.get(text["image"] or "") == text["split"],
             "answer is an option": answer in options(problem) if category == "MC" else None,
-            "answer passes its own check": verdict.outcome == "correct",
+            # A route of the user's own needs its process; GRPO and evaluation ask it.
+            "answer passes its own check": verdict.outcome == "correct" if reward in REWARDS else None,
             "reasoning": "with path" if text["refined_cot"] else "without path",
         }
         lines.append({**text, **derived})
@@ -136,14 +140,19 @@ def _great_expectations() -> Any:
     return great_expectations
 
 
-def _suite(config: Validate, sources: list[str]) -> Any:
+def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunction]) -> Any:
     """Build the suite; a quarantined row's reasons are the descriptions."""
     gx = _great_expectations()
     expect = gx.expectations
+    categories = (
+        *CATEGORIES,
+        *sorted({name for entry in functions for name in entry.categories or ()} - {*CATEGORIES}),
+    )
+    routes = (*REWARDS, *(entry.route for entry in functions if entry.route is not None))
     given = [expect.ExpectColumnValuesToNotBeNull(column=key, description=f"{key} is given, as text") for key in TEXTS]
     one_of: dict[str, tuple[str, Sequence[object]]] = {
-        "category": ("category is MC, FIB or DES", CATEGORIES),
-        "reward": ("reward is rule or model", REWARDS),
+        "category": (f"category is one of {', '.join(categories)}", categories),
+        "reward": (f"reward is one of {', '.join(routes)}", routes),
         "split": ("split is pretrain or train", TRAINING_SPLITS),
         "source": ("source is an ingested one", sources),
         "abilities": ("abilities are a list of names", [True]),

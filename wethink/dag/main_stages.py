@@ -32,6 +32,7 @@ STAGES: dict[str, Stage] = {
         "validate",
         {"images": "data/images", "rows": "data/rows"},
         "data/valid",
+        also=("rewards.functions",),
     ),
     "base": Stage(
         "resolve, or build and pre-train, the starting policy",

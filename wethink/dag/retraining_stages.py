@@ -34,6 +34,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         "validate",
         {"images": "retrain/union/images", "rows": "retrain/union/rows"},
         "retrain/valid",
+        also=("rewards.functions",),
     ),
     "challenger": Stage(
         "retrain: GRPO on the union, from where the configured checkpoint stopped",

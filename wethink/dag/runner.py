@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,17 @@ TOO_SMALL = (
 def settings(stage: Stage, params: Params) -> dict[str, Any]:
     """Return the parameters that a stage depends on, as plain JSON values."""
     whole = params.model_dump(mode="json", by_alias=True)
-    return {name: whole[name] for name in ("seed", stage.section, *stage.also)}
+    names = ("seed", stage.section, *stage.also)
+    return {name: reduce(lambda part, key: part[key], name.split("."), whole) for name in names}
 
 
 def arguments(stage: Stage, params: Params) -> dict[str, Any]:
     """Build the keyword arguments of a stage's function but `run` and `scorer`."""
-    sections = _sections(params)
     given: dict[str, Any] = {name: Path(path) for name, path in stage.inputs.items()}
-    given |= {name: sections[name] for name in stage.also if not (stage.scorer and name == "rewards")}
+    for name in stage.also:
+        if not (stage.scorer and name == "rewards"):
+            section, *parts = name.split(".")
+            given[name.rpartition(".")[2]] = reduce(getattr, parts, _sections(params)[section])
     given |= stage.arguments
     return given | ({"launch": params.launch} if stage.ranks or stage.launch else {})
 
@@ -54,7 +58,9 @@ def own_files(name: str, params: Params) -> list[str]:
         "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
         "base": [params.base.model],
     }
-    return [path for path in named.get(name, []) if path is not None and Path(path).exists()]
+    stage = (STAGES | EXTRA_STAGES)[name]
+    functions = [entry.function.rpartition(":")[0] for entry in params.rewards.functions if "rewards" in stage.also]
+    return [path for path in [*named.get(name, []), *functions] if path is not None and Path(path).exists()]
 
 
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:

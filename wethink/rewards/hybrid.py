@@ -1,12 +1,12 @@
-"""Hybrid reward: accuracy_weight · accuracy + format_weight · format (paper: 0.7 and 0.3).
+"""Hybrid reward: accuracy_weight · accuracy + format_weight · format (paper: 0.7 and 0.3), + the user's own functions.
 
-Accuracy needs a strictly parsed answer: if the grammar is broken, both parts are 0. If the row cannot be checked (a
+Accuracy needs a strictly parsed answer: if the grammar is broken, all parts are 0. If the row cannot be checked (a
 fault of its gold or of a service, whatever the response), its verdict is unknown and its total None; callers leave it
 out of the group's statistics instead of counting it as wrong.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from wethink.common.errors import UserError
@@ -14,10 +14,11 @@ from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.data.schema import Scorable
 from wethink.rewards import format as grammar
+from wethink.rewards.functions import Call, FunctionProcess
 from wethink.rewards.judge import lexical_judge
 from wethink.rewards.judge.model_judge import Judge, judge_connection
 from wethink.rewards.rules import verify
-from wethink.rewards.verdict import Verdict, unknown, wrong
+from wethink.rewards.verdict import Verdict, graded, unknown, wrong
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,22 @@ class Scored:
     accuracy: float | None
     total: float | None
     verdict: Verdict
+    own: float = 0.0  # Σ weight · score of the user's own terms, part of `total`
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores responses to rows: the `rewards` section, and the open judge if the section names a model."""
+    """Scores responses to rows: the `rewards` section, its open judge and the processes of its own functions."""
 
     rewards: Rewards
     judge: Judge | None = None
+    functions: tuple[FunctionProcess, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rewards.judge != "lexical" and self.judge is None:
             raise UserError("rewards.judge names a model, but nothing has connected it; set it to lexical.")
+        if len(self.functions) != len(self.rewards.functions):
+            raise UserError("rewards.functions names functions that nothing has started; leave them out.")
 
     def score(self, responses: Sequence[tuple[str, Scorable]]) -> list[Scored]:
         """Score responses of a policy, each with its row; a model judge is asked concurrently.
@@ -48,9 +53,15 @@ class Scorer:
             UserError: no request to the model judge can succeed.
         """
         parsed = [grammar.parse(text) for text, _ in responses]
+        calls = [Call(text, form.answer, row) for form, (text, row) in zip(parsed, responses, strict=True)]
         # A response without a parsed answer is checked as well: the row's gold may be at fault.
-        verdicts = self.check([(form.answer, row) for form, (_, row) in zip(parsed, responses, strict=True)])
-        return [self._total(form, verdict) for form, verdict in zip(parsed, verdicts, strict=True)]
+        verdicts = self._verdicts(calls)
+        sound = [not form.fault and verdict.score is not None for form, verdict in zip(parsed, verdicts, strict=True)]
+        own, faults = self._own_terms(calls, sound)
+        return [
+            self._total(form, faults.get(place, verdict), own[place])
+            for place, (form, verdict) in enumerate(zip(parsed, verdicts, strict=True))
+        ]
 
     def check(self, answers: Sequence[tuple[str, Scorable]]) -> list[Verdict]:
         """Check extracted answers, each with its row; a model judge is asked concurrently.
@@ -58,33 +69,75 @@ class Scorer:
         Raises:
             UserError: no request to the model judge can succeed.
         """
-        judged: dict[int, Verdict] = {}
+        return self._verdicts([Call(text, text, row) for text, row in answers])
+
+    def _verdicts(self, calls: Sequence[Call]) -> list[Verdict]:
+        found: dict[int, Verdict] = {}
         if self.judge is not None:
-            places = [place for place, (_, row) in enumerate(answers) if row["reward"] == "model"]
-            asked = [(row["problem"], row["answer"], text) for text, row in (answers[place] for place in places)]
-            judged = dict(zip(places, self.judge.ask(asked), strict=True))
+            places = [place for place, call in enumerate(calls) if call.row["reward"] == "model"]
+            asked = [(call.row["problem"], call.row["answer"], call.answer) for call in (calls[i] for i in places)]
+            found |= dict(zip(places, self.judge.ask(asked), strict=True))
+        for function in self.functions:
+            if function.config.route is not None:
+                places = [place for place, call in enumerate(calls) if function.applies(call.row)]
+                scores = function.score([calls[place] for place in places])
+                found |= {place: _verdict(*score) for place, score in zip(places, scores, strict=True)}
         return [
-            judged[place]
-            if place in judged
-            else check(text, row["problem"], row["answer"], row["category"], row["reward"], self.rewards.tolerance)
-            for place, (text, row) in enumerate(answers)
+            found[place]
+            if place in found
+            else check(
+                call.answer,
+                call.row["problem"],
+                call.row["answer"],
+                call.row["category"],
+                call.row["reward"],
+                self.rewards.tolerance,
+            )
+            for place, call in enumerate(calls)
         ]
 
-    def _total(self, parsed: grammar.Parsed, verdict: Verdict) -> Scored:
+    def _own_terms(self, calls: Sequence[Call], sound: Sequence[bool]) -> tuple[list[float], dict[int, Verdict]]:
+        """Sum the weighted scores of the user's own terms.
+
+        Returns:
+            One sum per call, 0 where `sound` is False, and an unknown verdict for each call that has no score.
+        """
+        sums, faults = [0.0] * len(calls), dict[int, Verdict]()
+        for function in self.functions:
+            if function.config.route is None:
+                places = [i for i, call in enumerate(calls) if sound[i] and function.applies(call.row)]
+                for place, (value, reason) in zip(places, function.score([calls[i] for i in places]), strict=True):
+                    if value is None:
+                        faults[place] = unknown(reason)
+                    else:
+                        sums[place] += function.config.weight * value
+        return sums, faults
+
+    def _total(self, parsed: grammar.Parsed, verdict: Verdict, own: float) -> Scored:
         form = 0.0 if parsed.fault else 1.0
         if verdict.score is None:
             return Scored(form, None, None, verdict)
         if parsed.fault:
             return Scored(0.0, 0.0, 0.0, wrong(parsed.fault))
-        total = self.rewards.accuracy_weight * verdict.score + self.rewards.format_weight * form
-        return Scored(form, verdict.score, total, verdict)
+        total = self.rewards.accuracy_weight * verdict.score + self.rewards.format_weight * form + own
+        return Scored(form, verdict.score, total, verdict, own)
 
 
 @contextmanager
 def open_scorer(rewards: Rewards, launch: Launch) -> Iterator[Scorer]:
-    """Connect the model judge that `rewards` names, if any, and yield the scorer."""
-    with judge_connection(rewards, launch) as judge:
-        yield Scorer(rewards, judge)
+    """Connect the model judge that `rewards` names, if any, start its own functions, and yield the scorer.
+
+    Raises:
+        UserError: a function cannot be loaded, or the judge's endpoint is not configured.
+    """
+    with ExitStack() as stack:
+        functions = tuple(stack.enter_context(closing(FunctionProcess(entry))) for entry in rewards.functions)
+        judge = stack.enter_context(judge_connection(rewards, launch))
+        yield Scorer(rewards, judge, functions)
+
+
+def _verdict(score: float | None, reason: str) -> Verdict:
+    return unknown(reason) if score is None else graded(score, "scored by the row's own function")
 
 
 def score(response: str, problem: str, gold: str, category: str, reward: str, rewards: Rewards) -> Scored:

@@ -16,11 +16,12 @@ Outcome = Literal["correct", "wrong", "unknown"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of a check; `score` is in [0, 1], None if unknown."""
+    """Outcome of a check; `score` is in [0, 1], None if unknown; `kind`: which kind of value was compared."""
 
     outcome: Outcome
     reason: str
     score: float | None
+    kind: str = ""
 
 
 def correct(reason: str) -> Verdict:

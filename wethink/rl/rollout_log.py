@@ -17,8 +17,8 @@ from wethink.rewards.hybrid import Scorer
 from wethink.rl.rollouts import Group
 
 RESCORED = Path("reports/rescored")  # beside the pipeline: a file in models/ would change the output of a DVC stage
-GRADED = ("format", "accuracy", "reward", "verdict", "reason")  # columns that rescoring may change
-NEEDED = ("row", "problem", "gold", "category", "route", "text", *GRADED)
+GRADED = ("format", "accuracy", "own", "reward", "verdict", "reason")  # columns that rescoring may change
+NEEDED = ("row", "problem", "gold", "category", "route", "text", "format", "accuracy", "reward", "verdict", "reason")
 
 
 def rollout_records(group: Group, step: int) -> list[Record]:
@@ -38,6 +38,7 @@ def rollout_records(group: Group, step: int) -> list[Record]:
             "text": group.texts[i],
             "format": scored.format,
             "accuracy": scored.accuracy,
+            "own": scored.own,
             "overlong": group.penalties[i],
             "reward": scored.total,
             "verdict": scored.verdict.outcome,
@@ -143,6 +144,7 @@ def rescore(path: Path, scorer: Scorer, out: Path | None = None) -> dict[str, An
         record |= {
             "format": scored.format,
             "accuracy": scored.accuracy,
+            "own": scored.own,
             "reward": scored.total,
             "verdict": scored.verdict.outcome,
             "reason": scored.verdict.reason,

@@ -125,15 +125,24 @@ def assign_advantages(groups: Sequence[Group], config: Grpo, rewards: Rewards, r
     if not any(gather_objects(len(groups), ranks)):
         return []
     mine = [
-        (g.place, g.totals, g.known, [s.accuracy or 0.0 for s in g.scores], [s.format for s in g.scores], g.penalties)
+        (
+            g.place,
+            g.totals,
+            g.known,
+            [s.accuracy or 0.0 for s in g.scores],
+            [s.format for s in g.scores],
+            [s.own for s in g.scores],
+            g.penalties,
+        )
         for g in groups
     ]
     table = sorted(entry for found in gather_objects(mine, ranks) for entry in found)
     places, *columns = zip(*table, strict=True)
-    totals, known, accuracy, form, penalty = (torch.tensor(column) for column in columns)  # [B, G]
+    totals, known, accuracy, form, own, penalty = (torch.tensor(column) for column in columns)  # [B, G]
     if config.multi_objective_aggregation == "normalize_then_sum" and config.scale_rewards != "none":
-        weights = [rewards.accuracy_weight, rewards.format_weight, 1.0]
-        advantages = component_advantages([accuracy, form, penalty], weights, known, config.scale_rewards)
+        weights = [rewards.accuracy_weight, rewards.format_weight, 1.0, 1.0]
+        components = [accuracy, form, own, penalty]
+        advantages = component_advantages(components, weights, known, config.scale_rewards)
         advantages = torch.where(varied(totals, known).unsqueeze(1), advantages, torch.zeros_like(advantages))
     else:
         advantages = group_advantages(totals, known, config.scale_rewards)
