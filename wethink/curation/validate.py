@@ -140,17 +140,12 @@ def _great_expectations() -> Any:
     return great_expectations
 
 
-def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunction]) -> Any:
-    """Build the suite; a quarantined row's reasons are the descriptions."""
-    gx = _great_expectations()
-    expect = gx.expectations
-    categories = (
-        *CATEGORIES,
-        *sorted({name for entry in functions for name in entry.categories or ()} - {*CATEGORIES}),
-    )
+def _allowed(sources: list[str], functions: Sequence[RewardFunction]) -> dict[str, tuple[str, Sequence[object]]]:
+    """Return for each column the description of its rule and the allowed values."""
+    declared = {name for entry in functions for name in entry.categories or ()}
+    categories = (*CATEGORIES, *sorted(declared - {*CATEGORIES}))
     routes = (*REWARDS, *(entry.route for entry in functions if entry.route is not None))
-    given = [expect.ExpectColumnValuesToNotBeNull(column=key, description=f"{key} is given, as text") for key in TEXTS]
-    one_of: dict[str, tuple[str, Sequence[object]]] = {
+    return {
         "category": (f"category is one of {', '.join(categories)}", categories),
         "reward": (f"reward is one of {', '.join(routes)}", routes),
         "split": ("split is pretrain or train", TRAINING_SPLITS),
@@ -161,6 +156,13 @@ def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunct
         "answer is an option": ("a multiple-choice answer is the letter of a listed option", [True]),
         "answer passes its own check": ("the answer can be checked, and passes its own check", [True]),
     }
+
+
+def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunction]) -> Any:
+    """Build the suite; a quarantined row's reasons are the descriptions."""
+    gx = _great_expectations()
+    expect = gx.expectations
+    given = [expect.ExpectColumnValuesToNotBeNull(column=key, description=f"{key} is given, as text") for key in TEXTS]
     lengths = {
         "problem": (1, config.max_problem_chars),
         "answer": (1, MAX_ANSWER_CHARS),
@@ -171,7 +173,7 @@ def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunct
         expect.ExpectColumnValuesToBeUnique(column="id", description="id is unique"),
         *(
             expect.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), description=words)
-            for column, (words, values) in one_of.items()
+            for column, (words, values) in _allowed(sources, functions).items()
         ),
         *(
             expect.ExpectColumnValueLengthsToBeBetween(
