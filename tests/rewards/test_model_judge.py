@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from wethink.common.errors import UserError
+from wethink.common.statistics import wilson
 from wethink.config.launch import Endpoint, Launch
 from wethink.config.rewards import Judge, Rewards
 from wethink.data.schema import Scorable
@@ -229,6 +230,7 @@ def test_calibration_figures_equal_those_computed_by_hand() -> None:
     found = [verdict(score) for score in (1.0, 0.5, 0.5, 0.0, 1.0, None)]
     swapped = [verdict(score) for score in (1.0, 1.0, 0.5, 0.0, 0.0, 1.0)]
     figures = calibration.measures(truth, found, swapped, [1, 2, 3, 4, 5, 6])
+    assert (figures["agreement"]["low"], figures["agreement"]["high"]) == wilson(3 / 5, 5)
     assert figures["agreement"]["value"] == 3 / 5 and figures["unknown"] == pytest.approx(1 / 6)
     assert figures["kappa"] == pytest.approx((3 / 5 - 8 / 25) / (1 - 8 / 25))
     assert figures["confusion"]["correct"] == {"incorrect": 0, "partial": 1, "correct": 1, "unknown": 1}

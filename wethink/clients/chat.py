@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from wethink.clients.circuit_breaker import Breaker
-from wethink.clients.request import Request
+from wethink.clients.request import Request, text_tokens
 from wethink.clients.response_store import Answer, Call, ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
+from wethink.common.jsonl import encodable
 from wethink.config.launch import Endpoint
 
 if TYPE_CHECKING:
@@ -246,14 +247,10 @@ def _read(reply: Any, request: Request) -> tuple[Answer, int, int]:
         text, finish = str(refusal or text), "refusal"
     usage = getattr(reply, "usage", None)  # without it the cost is an estimate
     prompt = getattr(usage, "prompt_tokens", None) or request.prompt_tokens()
-    completion = getattr(usage, "completion_tokens", None) or len(text) // 3
+    completion = getattr(usage, "completion_tokens", None) or text_tokens(len(text))
     if len(text) > MAX_REPLY_CHARS:
         text, finish = text[:MAX_REPLY_CHARS], "overlong"
-    return Answer(_storable(text), finish), int(prompt), int(completion)
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()  # JSON can escape a lone surrogate, UTF-8 cannot encode it
+    return Answer(encodable(text), finish), int(prompt), int(completion)
 
 
 def _status_fault(status: int, headers: Mapping[str, str], request: Request, endpoint: Endpoint) -> Exception:

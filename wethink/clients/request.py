@@ -14,6 +14,11 @@ CHARS_PER_TOKEN = 3.5  # of English prose, for estimates
 OVERHEAD_TOKENS = 64  # of the chat template
 
 
+def text_tokens(chars: int) -> int:
+    """Estimate the tokens of a text by its length in characters."""
+    return math.ceil(chars / CHARS_PER_TOKEN)
+
+
 @dataclass(frozen=True)
 class Picture:
     """An image to send; `load` reads the bytes on demand.
@@ -58,7 +63,7 @@ class Request:
 
     def prompt_tokens(self) -> int:
         """Estimate the prompt's tokens."""
-        return self._image_tokens() + math.ceil((len(self.system) + len(self.user)) / CHARS_PER_TOKEN)
+        return self._image_tokens() + text_tokens(len(self.system) + len(self.user))
 
     def most_prompt_tokens(self) -> int:
         """Bound the prompt's tokens: no tokenizer gives more tokens than bytes."""

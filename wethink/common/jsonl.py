@@ -34,6 +34,15 @@ def dumps(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
+def encodable(text: str) -> str:
+    r"""Replace lone surrogates, which JSON can escape and UTF-8 cannot encode.
+
+    >>> encodable("caf\u00e9 \ud83d")
+    'café ?'
+    """
+    return text.encode("utf-8", "replace").decode()
+
+
 def write_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> int:
     """Write records as JSON lines atomically and return their number."""
     temporary = path.with_name(path.name + ".tmp")

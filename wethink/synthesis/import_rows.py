@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id, file_sha256
+from wethink.common.jsonl import Record, content_id, encodable, file_sha256
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import RELEASED_KEYS, TRAINING_SPLITS
 from wethink.rewards.rules.options import choose
@@ -184,8 +184,9 @@ def neutral(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()  # JSON can escape a lone surrogate, UTF-8 cannot encode it
+    return encodable(
+        "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _mapped(value: Any, names: dict[str, str]) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_jsonl, write_json
+from wethink.common.statistics import wilson
 from wethink.config.params import Params
 from wethink.rewards.judge import lexical_judge, model_judge
 from wethink.rewards.judge.model_judge import TIERS, Asked
@@ -117,10 +118,9 @@ def _share(flags: Sequence[bool]) -> dict[str, float | int]:
     n = len(flags)
     if n == 0:
         return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
-    value, z = sum(flags) / n, 1.96
-    middle, half = value + z * z / (2 * n), z * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return {"value": value, "low": max(0.0, (middle - half) / scale), "high": min(1.0, (middle + half) / scale), "n": n}
+    value = sum(flags) / n
+    low, high = wilson(value, n)
+    return {"value": value, "low": low, "high": high, "n": n}
 
 
 def _kappa(pairs: Sequence[tuple[str, str]]) -> float:

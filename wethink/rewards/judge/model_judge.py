@@ -20,6 +20,7 @@ from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.request import Request
 from wethink.clients.response_store import Answer, ResponseStore
 from wethink.common.errors import UserError
+from wethink.common.jsonl import encodable
 from wethink.config.launch import Endpoint, Launch
 from wethink.config.rewards import Judge as JudgeConfig
 from wethink.config.rewards import Rewards
@@ -60,8 +61,7 @@ def _quoted(text: str) -> str:
             return json.dumps(char)[1:-1] if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"
         return char
 
-    text = text.encode("utf-8", "replace").decode()  # UTF-8 cannot encode a lone surrogate
-    return "".join(map(safe, json.dumps(text, ensure_ascii=False)))
+    return "".join(map(safe, json.dumps(encodable(text), ensure_ascii=False)))
 
 
 def shown(text: str) -> str:
