@@ -1,15 +1,21 @@
-"""Writer of content-addressed Parquet image shards."""
+"""Writer of content-addressed Parquet image shards, and spool of images whose records are not final."""
 
+import io
+import threading
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from wethink.data.image_store import SCHEMA, ImageRecord
 
 GROUP_BYTES, GROUP_IMAGES = 4 * 2**20, 1000  # largest row group, the unit of one read
+SPOOL_BYTES = 256 * 2**20  # of spooled images in memory; more go to a file
 
 
 class Shards:
@@ -50,3 +56,39 @@ class Shards:
             )
         self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
         self._rows, self._bytes = [], 0
+
+
+class Spool:
+    """Images that wait for their final records, in memory up to `SPOOL_BYTES`, then in an unnamed file; thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = SpooledTemporaryFile(SPOOL_BYTES, dir=str(folder))  # noqa: SIM115 (closed by __exit__)
+        self._places: dict[str, tuple[int, int]] = {}  # image → offset, length
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def __contains__(self, image: object) -> bool:
+        return image in self._places
+
+    def add(self, image: str, data: bytes) -> None:
+        """Append one image."""
+        with self._lock:
+            self._places[image] = (self._file.seek(0, io.SEEK_END), len(data))
+            self._file.write(data)
+
+    def bytes(self, image: str) -> bytes:
+        """Return the image's file (PNG, JPEG or WebP)."""
+        offset, length = self._places[image]
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(length)
+
+    def open(self, image: str) -> Image.Image:
+        """Return the image as RGB."""
+        return Image.open(io.BytesIO(self.bytes(image))).convert("RGB")

@@ -1,13 +1,12 @@
 """Stage `ingest`: image collections to content-addressed Parquet shards.
 
 Every candidate image ends as stored, as a duplicate of a stored image, or in quarantine with a reason.
-Photos, whose scenes are unknown, are clustered by near-duplicates before they are published.
+Photos, whose scenes are unknown, are clustered by near-duplicates before they are written.
 A configured source may lie anywhere; paths inside its data must stay within the source.
 """
 
 import hashlib
 import io
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,8 +22,8 @@ from wethink.config.data import Ingest, Source
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_hashing import hashes
 from wethink.data.image_readers import Found, _candidates
-from wethink.data.image_shards import Shards
-from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.data.image_shards import Shards, Spool
+from wethink.data.image_store import ImageRecord
 from wethink.data.photo_clusters import HELD_OUT, Photo, placed
 from wethink.data.schema import SPLITS
 
@@ -40,6 +39,16 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass
+class Outcomes:
+    """Outcomes of every image, filled source by source; `stored` is in the order of the shards."""
+
+    tallies: dict[str, Tally]
+    quarantine: list[Record] = field(default_factory=list)
+    stored: dict[str, ImageRecord] = field(default_factory=dict)
+    photos: list[Photo] = field(default_factory=list)
+
+
 def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
     """Write `data/images` (docs/data.md) and return its metrics.
 
@@ -47,68 +56,84 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
         UserError: a source is missing, empty, without the named column or without a single usable image,
             or an image is held out by one source and was given to training by an earlier one.
     """
-    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
+    config, out, seed = run.config, run.out, run.seed
     names = [source.name for source in config.sources]
     if not names or len(set(names)) != len(names):
         raise UserError("params.yaml, ingest.sources: name at least one source, and each name once.")
-    tallies = {name: Tally() for name in names}
-    quarantine: list[Record] = []
-    stored: dict[str, ImageRecord] = {}
-    photos: list[Photo] = []
-    shards = Shards(out, config.shard_images)
-    for index, source in enumerate(config.sources):
-        key, tally = f"params.yaml, ingest.sources[{index}]", tallies[source.name]
-        total, candidates = _candidates(source, drawn, key, config.max_file_mb)
-        for found in track(candidates, f"ingest {source.name}", total):
-            tally.found += 1
-            try:
-                split = found.split or "train"
-                if split not in SPLITS:
-                    raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
-                accepted = accept(found.read(), config.max_pixels)
-            except Unusable as reason:
-                tally.quarantined += 1
-                tally.reasons[str(reason).split(":")[0]] += 1
-                quarantine.append({"source": source.name, "origin": found.origin, "reason": str(reason)})
-                continue
-            image = hashlib.sha256(accepted.data).hexdigest()
-            if image in stored:
-                _refuse_leak(found, source, stored[image], key)
-                tally.duplicates += 1
-                continue
-            size = (accepted.width, accepted.height)
-            record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
-            stored[image] = record
-            if found.cluster is None:
-                with Image.open(io.BytesIO(accepted.data)) as opened:
-                    photos.append(Photo(record, hashes(opened), given=found.split is not None))
-            shards.add(record, accepted.data)
-            tally.stored += 1
-        if not tally.stored + tally.duplicates:
-            top = "; ".join(f"{reason} ({count})" for reason, count in tally.reasons.most_common(3))
-            raise UserError(f"{key}: source '{source.name}' has no usable image: {top}.")
+    outcomes, shards = Outcomes({name: Tally() for name in names}), Shards(out, config.shard_images)
+    with Spool(run.scratch) as waiting:
+        for index, source in enumerate(config.sources):
+            _read(source, f"params.yaml, ingest.sources[{index}]", drawn, config, outcomes, shards, waiting)
+        shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in config.sources}
+        for image, change in placed(outcomes.photos, waiting.open, shares, seed).items():
+            if isinstance(change, str):
+                _withdraw(outcomes.stored.pop(image), change, outcomes)
+            else:
+                outcomes.stored[image] = change
+        for image, record in outcomes.stored.items():
+            if image in waiting:
+                shards.add(record, waiting.bytes(image))
     shards.close()
-    shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in config.sources}
-    for image, change in (placed(photos, ImageSet(out).open, shares, seed) if photos else {}).items():
-        if isinstance(change, str):
-            _withdraw(stored.pop(image), change, tallies, quarantine)
-        else:
-            stored[image] = change
-    if photos:
-        _rewrite(out, scratch / "clustered", stored, config.shard_images)
-    write_jsonl(out / "quarantine.jsonl", quarantine)
-    if quarantine:
-        why = Counter(str(entry["reason"]).split(":")[0] for entry in quarantine).most_common(3)
+    write_jsonl(out / "quarantine.jsonl", outcomes.quarantine)
+    if outcomes.quarantine:
+        why = Counter(str(entry["reason"]).split(":")[0] for entry in outcomes.quarantine).most_common(3)
         reasons = "; ".join(f"{reason} ({count})" for reason, count in why)
-        say(f"ingest: {len(quarantine)} images cannot be used: {reasons}. data/images/quarantine.jsonl names each.")
+        count = len(outcomes.quarantine)
+        say(f"ingest: {count} images cannot be used: {reasons}. data/images/quarantine.jsonl names each.")
+    records = outcomes.stored.values()
     metrics = {
-        "images": len(stored),
-        "splits": {split: sum(record.split == split for record in stored.values()) for split in SPLITS},
-        "clusters": len({record.cluster for record in stored.values()}),
-        "sources": {name: asdict(tally) | {"reasons": dict(tally.reasons)} for name, tally in tallies.items()},
+        "images": len(records),
+        "splits": {split: sum(record.split == split for record in records) for split in SPLITS},
+        "clusters": len({record.cluster for record in records}),
+        "sources": {name: asdict(tally) | {"reasons": dict(tally.reasons)} for name, tally in outcomes.tallies.items()},
     }
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _read(
+    source: Source, key: str, drawn: Path, config: Ingest, outcomes: Outcomes, shards: Shards, waiting: Spool
+) -> None:
+    """Read a source's images to the shards; from the first photo of all sources on, to the spool.
+
+    A photo's cluster and split depend on later photos, and images keep the order of their sources.
+
+    Raises:
+        UserError: as `ingest`.
+    """
+    tally = outcomes.tallies[source.name]
+    total, candidates = _candidates(source, drawn, key, config.max_file_mb)
+    for found in track(candidates, f"ingest {source.name}", total):
+        tally.found += 1
+        try:
+            split = found.split or "train"
+            if split not in SPLITS:
+                raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
+            accepted = accept(found.read(), config.max_pixels)
+        except Unusable as reason:
+            tally.quarantined += 1
+            tally.reasons[str(reason).split(":")[0]] += 1
+            outcomes.quarantine.append({"source": source.name, "origin": found.origin, "reason": str(reason)})
+            continue
+        image = hashlib.sha256(accepted.data).hexdigest()
+        if image in outcomes.stored:
+            _refuse_leak(found, source, outcomes.stored[image], key)
+            tally.duplicates += 1
+            continue
+        size = (accepted.width, accepted.height)
+        record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
+        outcomes.stored[image] = record
+        if found.cluster is None:
+            with Image.open(io.BytesIO(accepted.data)) as opened:
+                outcomes.photos.append(Photo(record, hashes(opened), given=found.split is not None))
+        if outcomes.photos:
+            waiting.add(image, accepted.data)
+        else:
+            shards.add(record, accepted.data)
+        tally.stored += 1
+    if not tally.stored + tally.duplicates:
+        top = "; ".join(f"{reason} ({count})" for reason, count in tally.reasons.most_common(3))
+        raise UserError(f"{key}: source '{source.name}' has no usable image: {top}.")
 
 
 def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> None:
@@ -124,26 +149,10 @@ def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> 
         )
 
 
-def _withdraw(record: ImageRecord, reason: str, tallies: dict[str, Tally], quarantine: list[Record]) -> None:
+def _withdraw(record: ImageRecord, reason: str, outcomes: Outcomes) -> None:
     """Move a stored photo to quarantine."""
-    tally = tallies[record.source]
+    tally = outcomes.tallies[record.source]
     tally.stored -= 1
     tally.quarantined += 1
     tally.reasons[reason.split(":")[0]] += 1
-    quarantine.append({"source": record.source, "origin": record.origin, "reason": reason})
-
-
-def _rewrite(out: Path, scratch: Path, stored: dict[str, ImageRecord], shard_images: int) -> None:
-    """Rewrite the shards if the records have changed."""
-    old = ImageSet(out)
-    if list(old.records) == list(stored.values()):
-        return
-    scratch.mkdir(parents=True, exist_ok=True)
-    shards = Shards(scratch, shard_images)
-    for record in stored.values():
-        shards.add(record, old.bytes(record.id))
-    shards.close()
-    for path in out.glob("shard-*.parquet"):
-        path.unlink()
-    for path in sorted(scratch.glob("shard-*.parquet")):
-        shutil.move(path, out / path.name)
+    outcomes.quarantine.append({"source": record.source, "origin": record.origin, "reason": reason})
