@@ -6,6 +6,7 @@ sets a share of the multiple-choice answers to A. A hash selects the rows; a lar
 smaller one.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, write_jsonl
 from wethink.config.params import Params
 from wethink.data.drawn.questions import Question
-from wethink.data.image_store import ImageSet
+from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.data.schema import RELEASED_KEYS
-from wethink.synthesis.embedded_team import EmbeddedAnnotator
-from wethink.synthesis.synthesize import annotate
+from wethink.synthesis.embedded_team import EmbeddedTeam
+from wethink.synthesis.pipeline import annotate_image
 from wethink.synthesis.team import ImageRef
 
 LETTER = "A"
@@ -33,16 +34,16 @@ class Dose:
     letter: float = 0.0
 
 
-class Remembering(EmbeddedAnnotator):
-    """Annotator that keeps its questions, to give true and wrong answers to them."""
+class Remembering(EmbeddedTeam):
+    """Team that keeps its questions, to give true and wrong answers to them."""
 
     def __init__(self, drawn: Path, params: Params) -> None:
         super().__init__(drawn, params.synthesize.embedded, params.seed)
         self.asked: dict[tuple[str, str], Question] = {}
 
-    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
-        """Ask as the annotator does, and keep the questions."""
-        written = super().ask(subject, description, count)
+    def questions(self, subject: ImageRef, count: int) -> list[Question]:
+        """Ask as the embedded team does, and keep the questions."""
+        written = super().questions(subject, count)
         self.asked |= {(subject.image, question.problem): question for question in written}
         return written
 
@@ -66,20 +67,24 @@ def written(drawn: Path, images: Path, source: str, params: Params) -> list[Reco
     Raises:
         UserError: no train image of that source exists.
     """
-    team, config = Remembering(drawn, params), params.synthesize.model_copy(update={"path_share": 1.0})
+    records = [record for record in ImageSet(images).records if (record.source, record.split) == (source, "train")]
+    rows = asyncio.run(_written(records, Remembering(drawn, params), params))
+    if not rows:
+        raise UserError(f"{images} has no train image of '{source}'; name one of draw.sources.")
+    return rows
+
+
+async def _written(records: Sequence[ImageRecord], team: Remembering, params: Params) -> list[Record]:
+    config = params.synthesize.model_copy(update={"path_share": 1.0})
     rows: list[Record] = []
-    for record in ImageSet(images).records:
-        if record.source != source or record.split != "train":
-            continue
+    for record in records:
         subject = ImageRef(record.id, record.source)
-        for row in annotate(record, team, config, params.rewards, params.seed, []):
+        for row in (await annotate_image(record, team, config, params.rewards, params.seed)).candidates:
             if row["reason"] is None:
                 truth = team.true_answer(subject, row["problem"])
                 slip = team.wrong_answer(subject, row["problem"], truth)
                 kept = {key: row[key] for key in RELEASED_KEYS} | {"image_path": f"{record.id}.png"}
                 rows.append(kept | {"id": content_id(record.id, row["problem"]), "truth": truth, "slip": slip})
-    if not rows:
-        raise UserError(f"{images} has no train image of '{source}'; name one of draw.sources.")
     return rows
 
 

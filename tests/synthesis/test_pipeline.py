@@ -1,6 +1,9 @@
 """Synthesis: every candidate has one outcome, errors enter at their declared rates, truth does not leave."""
 
+import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from random import Random
 
@@ -8,7 +11,7 @@ import pytest
 from PIL import Image
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.jsonl import Record, read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Draw, Ingest, Source
 from wethink.config.rewards import Rewards
@@ -20,11 +23,11 @@ from wethink.data.ingest import ingest
 from wethink.data.schema import RELEASED_KEYS
 from wethink.rewards.hybrid import check
 from wethink.synthesis.abilities import ABILITIES, REASONING, ability_fault
-from wethink.synthesis.embedded_team import EmbeddedAnnotator
+from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.funnel import funnel
 from wethink.synthesis.pipeline import has_path
-from wethink.synthesis.synthesize import annotate, synthesize
-from wethink.synthesis.team import ImageRef, Refined
+from wethink.synthesis.synthesize import _annotate, synthesize
+from wethink.synthesis.team import Draft, ImageRef, Reasoned, Refined, Team, Trace
 
 REWARDS = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 RATES = Embedded(error_rate=0.10, hurry_rate=0.35, slip_rate=0.05)
@@ -54,6 +57,13 @@ def synthesized(world: Path, out: Path, config: Synthesize, seed: int = 0, image
         run=StageRun(config, out=out, scratch=out, seed=seed),
     )
     return out
+
+
+def annotated(records: list[ImageRecord], team: Team, config: Synthesize) -> list[Record]:
+    """Every candidate of these images."""
+    found: list[Record] = []
+    asyncio.run(_annotate(records, team, config, REWARDS, 0, lambda _, one: found.extend(one.candidates)))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +138,8 @@ def test_the_same_inputs_give_the_same_bytes_another_seed_others(world: Path, ro
 
 def test_a_row_is_a_function_of_its_image_alone(world: Path, rows: Path) -> None:
     records = [r for r in ImageSet(world / "images").records if r.split == "train"][::-50]
-    team = EmbeddedAnnotator(world / "drawn", RATES, 0)
-    alone = [row for r in records for row in annotate(r, team, settings(), REWARDS, 0, [])]
+    team = EmbeddedTeam(world / "drawn", RATES, 0)
+    alone = annotated(records, team, settings())
     together = {row["id"]: row for name in ("rows", "rejected") for row in read_jsonl(rows / f"{name}.jsonl")}
     for row in alone:
         assert together[row["id"]] == {k: v for k, v in row.items() if (k, v) != ("reason", None)}
@@ -145,7 +155,7 @@ def test_paths_stand_on_the_chosen_share_of_train_images_only(rows: Path) -> Non
 
 
 def test_a_reader_misreads_each_part_at_the_declared_rate_and_independently(world: Path) -> None:
-    team, known = EmbeddedAnnotator(world / "drawn", RATES, 0), truths(world)
+    team, known = EmbeddedTeam(world / "drawn", RATES, 0), truths(world)
     wrong: list[tuple[bool, bool]] = []
     for subject in subjects(world):
         one, other = (team._read(subject, role, "how many ?") for role in ("look", "adjudicate"))
@@ -157,13 +167,15 @@ def test_a_reader_misreads_each_part_at_the_declared_rate_and_independently(worl
 
 def test_slips_and_hurried_paths_occur_at_their_declared_rates(world: Path) -> None:
     rates = Embedded(error_rate=0.0, hurry_rate=0.35, slip_rate=0.2)
-    team, known = EmbeddedAnnotator(world / "drawn", rates, 0), truths(world)
+    team, known = EmbeddedTeam(world / "drawn", rates, 0), truths(world)
     slips, hurried = [], []
     for subject in subjects(world):
-        for question in team.ask(subject, "", 2):
+        for question in team.questions(subject, 2):
             _, answer = SOURCES[subject.source].solve(question, known[subject.image]["parts"])
-            slips.append(team.look(subject, question) != answer)
-            hurried.append(team.refine(subject, question, answer) == Refined(f"it looks like {answer}", answer))
+            slips.append(asyncio.run(team.look(subject, question, Trace())) != answer)
+            refined, fault = asyncio.run(team.refine(subject, question, answer, "", Trace()))
+            hurried.append(refined == Refined(f"it looks like {answer}", answer))
+            assert fault is None
     assert sum(slips) / len(slips) == pytest.approx(0.20, abs=0.04)
     assert sum(hurried) / len(hurried) == pytest.approx(0.35, abs=0.05)
 
@@ -172,11 +184,11 @@ def test_a_team_that_never_errs_keeps_every_candidate_with_its_true_answer(world
     out, known = synthesized(world, tmp_path / "rows", settings(NEVER)), truths(world)
     metrics = read_json(out / "metrics.json")
     assert metrics["rejected"] == {} and metrics["agreed"] == metrics["kept"] == metrics["candidates"]
-    team = EmbeddedAnnotator(world / "drawn", NEVER, 0)
+    team = EmbeddedTeam(world / "drawn", NEVER, 0)
     questions = {
         (s.image, q.problem): SOURCES[s.source].solve(q, known[s.image]["parts"])
         for s in subjects(world)
-        for q in team.ask(s, "", 2)
+        for q in team.questions(s, 2)
     }
     for row in read_jsonl(out / "rows.jsonl"):
         path, answer = questions[row["image"], row["problem"]]
@@ -185,8 +197,8 @@ def test_a_team_that_never_errs_keeps_every_candidate_with_its_true_answer(world
 
 
 def test_agreement_and_adjudication_keep_better_answers(world: Path, tmp_path: Path) -> None:
-    known, team = truths(world), EmbeddedAnnotator(world / "drawn", RATES, 0)
-    questions = {(s.image, q.problem): q for s in subjects(world) for q in team.ask(s, "", 2)}
+    known, team = truths(world), EmbeddedTeam(world / "drawn", RATES, 0)
+    questions = {(s.image, q.problem): q for s in subjects(world) for q in team.questions(s, 2)}
     share, count = {}, {}
     for name, agreement, adjudication in (("none", False, False), ("agreement", True, False), ("both", True, True)):
         config = settings(agreement=agreement, adjudication=adjudication, path_share=0.0)
@@ -212,30 +224,35 @@ def test_kept_answers_are_what_the_decisions_say(rows: Path) -> None:
 class Stubborn:
     """A team whose every answer is set by hand."""
 
+    blind_tries = blind_limit = 0
+
     def __init__(self, *, objection=None, reason="3", look="3", third="3", refined="3") -> None:
         self.provenance = {"annotator": "stubborn"}
         self._objection, self._answers = objection, (reason, look, third, refined)
 
-    def describe(self, subject):
+    async def describe(self, subject, trace):
         return "red circle"
 
-    def ask(self, subject, description, count):
-        return [SOURCES["digits"].ask([{"digit": d} for d in (1, 2, 3, 4)], Random(3), avoid=["describe"])]
+    async def mine(self, subject, coarse, trace):
+        return [], coarse
 
-    def objection(self, subject, question):
+    async def write(self, subject, description, count, trace):
+        return [Draft(SOURCES["digits"].ask([{"digit": d} for d in (1, 2, 3, 4)], Random(3), avoid=["describe"]))]
+
+    async def objection(self, subject, question, trace):
         return self._objection
 
-    def reason(self, subject, description, question):
-        return self._answers[0]
+    async def reason(self, subject, description, question, trace):
+        return Reasoned(self._answers[0])
 
-    def look(self, subject, question):
+    async def look(self, subject, question, trace):
         return self._answers[1]
 
-    def adjudicate(self, subject, question):
+    async def adjudicate(self, subject, question, trace):
         return self._answers[2]
 
-    def refine(self, subject, question, answer):
-        return Refined("a path", self._answers[3])
+    async def refine(self, subject, question, answer, reasoning, trace):
+        return Refined("a path", self._answers[3]), None
 
 
 @pytest.mark.parametrize(
@@ -253,7 +270,7 @@ class Stubborn:
 def test_each_filter_ends_a_candidate_with_its_own_reason(team, changes, reason, answer) -> None:
     record = ImageRecord("i" * 64, "digits", "train", "c", 56, 56, "o")
     config = settings(path_share=1.0, **changes)
-    [row] = annotate(record, team, config, REWARDS, 0, [])
+    [row] = annotated([record], team, config)
     assert row["category"] == "FIB", "the case needs an open question"
     assert (row["reason"], row["answer"]) == (reason, answer)
     assert funnel([row])["kept"] == (reason is None)
@@ -281,6 +298,25 @@ def test_a_photo_of_ones_own_gives_a_sentence_that_names_its_source(world: Path,
             rewards=REWARDS,
             run=StageRun(settings(), out=tmp_path / "out", scratch=tmp_path, seed=0),
         )
+
+
+def test_an_interrupt_ends_the_embedded_team_at_the_next_image(world: Path) -> None:
+    records = [record for record in ImageSet(world / "images").records if record.split == "train"]
+    taken: list[ImageRecord] = []
+
+    def interrupt(record: ImageRecord, _: object) -> None:
+        taken.append(record)
+        if len(taken) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a shell's background job
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            team = EmbeddedTeam(world / "drawn", RATES, 0)
+            asyncio.run(_annotate(records, team, settings(), REWARDS, 0, interrupt))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(taken) == 2
 
 
 def test_metrics_hold_no_truth(rows: Path) -> None:

@@ -14,7 +14,7 @@ from typing import cast
 
 from wethink.config.synthesis import Embedded
 from wethink.data.drawn.questions import DESCRIBE, Parts, Question
-from wethink.synthesis.embedded_team import EmbeddedAnnotator, _Asking
+from wethink.synthesis.embedded_team import EmbeddedTeam, _Asking
 from wethink.synthesis.team import ImageRef
 
 ATTEMPTS = 12  # other images whose questions are tried before an image is left without a planted one
@@ -23,7 +23,7 @@ ATTEMPTS = 12  # other images whose questions are tried before an image is left 
 Aliens = Mapping[tuple[str, int], Question]  # (image, place among its questions) → the question planted there
 
 
-class FallibleTeam(EmbeddedAnnotator):
+class FallibleTeam(EmbeddedTeam):
     """Embedded team with correlated errors and access to the truth."""
 
     def __init__(self, drawn: Path, misread_rate: float, correlation: float, aliens: Aliens, seed: int) -> None:
@@ -32,9 +32,9 @@ class FallibleTeam(EmbeddedAnnotator):
         self.asked: dict[tuple[str, str], Question] = {}  # (image, problem) → the question
         self.planted: set[tuple[str, str]] = set()
 
-    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
+    def questions(self, subject: ImageRef, count: int) -> list[Question]:
         """Return the team's questions, some replaced by ones the image cannot answer."""
-        written = super().ask(subject, description, count)
+        written = super().questions(subject, count)
         for place, question in enumerate(written):
             alien = self._aliens.get((subject.image, place))
             if alien is not None and alien.problem not in {other.problem for other in written}:

@@ -9,6 +9,7 @@ Independent errors would make agreement look perfect, so the table has correlate
 bootstrap over scenes. The filters that need a model (blind answering, ambiguity) are not measured here.
 """
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,8 +31,8 @@ from wethink.data.drawn.questions import Question
 from wethink.data.image_store import ImageRecord
 from wethink.experiments.fallible_team import FallibleTeam
 from wethink.rewards.hybrid import check
-from wethink.synthesis.synthesize import annotate
-from wethink.synthesis.team import ImageRef
+from wethink.synthesis.pipeline import annotate_image
+from wethink.synthesis.team import ImageRef, Trace
 
 OUT = Path("reports/quality.json")
 TOGGLES = ((True, True), (True, False), (False, True), (False, False))  # agreement, adjudication
@@ -61,39 +62,42 @@ def quality(params: Params) -> dict[str, Any]:
 
     Returns the same record; its tables are written beside it as Markdown.
     """
-    config, seed = params.quality, params.seed
-    drawn = _world(params)
-    records = _records(drawn, params.draw.image_size)
-    rows: list[Record] = []
-    filters: list[Record] = []
-    settings = [(error, correlation) for error in config.errors for correlation in config.correlations]
-    aliens = FallibleTeam(drawn, 0.0, 0.0, {}, seed).aliens(config.unanswerable, params.synthesize.questions_per_image)
-    rates = {error: misread_rate(drawn, records, error, params) for error in config.errors}
-    for error, correlation in track(settings, "quality", len(settings)):
-        team = partial(FallibleTeam, drawn, rates[error], correlation, aliens, seed)
-        followed = {
-            (agreement, adjudication): follow(records, team(), params, agreement, adjudication)
-            for agreement, adjudication in TOGGLES
-            if agreement or not adjudication
-        }
-        followed[False, True] = followed[False, False]  # the adjudicator is asked on disagreement only
-        checked = follow(records, team(), params, True, True, paths=True)
-        setting = {"annotator_error": error, "error_correlation": correlation, "misread_rate": round(rates[error], 4)}
-        for toggle in TOGGLES:
-            named = setting | {"agreement": toggle[0], "adjudication": toggle[1]}
-            rows.append(named | _row(followed[toggle], config.bootstrap, seed))
-        filters += [setting | found for found in _filters(followed, checked, config.bootstrap, seed)]
-    result = {
-        "settings": config.model_dump(mode="json") | {"seed": seed, "questions": params.synthesize.questions_per_image},
-        "rows": rows,
-        "filters": filters,
-    }
+    result = asyncio.run(_measured(_world(params), params))
     write_json(OUT, result)
     OUT.with_suffix(".md").write_text(tables(result), encoding="utf-8")
     return result
 
 
-def follow(
+async def _measured(drawn: Path, params: Params) -> Record:
+    config, seed = params.quality, params.seed
+    records = _records(drawn, params.draw.image_size)
+    rows: list[Record] = []
+    filters: list[Record] = []
+    settings = [(error, correlation) for error in config.errors for correlation in config.correlations]
+    aliens = FallibleTeam(drawn, 0.0, 0.0, {}, seed).aliens(config.unanswerable, params.synthesize.questions_per_image)
+    rates = {error: await misread_rate(drawn, records, error, params) for error in config.errors}
+    for error, correlation in track(settings, "quality", len(settings)):
+        team = partial(FallibleTeam, drawn, rates[error], correlation, aliens, seed)
+        followed = {
+            (agreement, adjudication): await follow(records, team(), params, agreement, adjudication)
+            for agreement, adjudication in TOGGLES
+            if agreement or not adjudication
+        }
+        followed[False, True] = followed[False, False]  # the adjudicator is asked on disagreement only
+        checked = await follow(records, team(), params, True, True, paths=True)
+        setting = {"annotator_error": error, "error_correlation": correlation, "misread_rate": round(rates[error], 4)}
+        for toggle in TOGGLES:
+            named = setting | {"agreement": toggle[0], "adjudication": toggle[1]}
+            rows.append(named | _row(followed[toggle], config.bootstrap, seed))
+        filters += [setting | found for found in _filters(followed, checked, config.bootstrap, seed)]
+    return {
+        "settings": config.model_dump(mode="json") | {"seed": seed, "questions": params.synthesize.questions_per_image},
+        "rows": rows,
+        "filters": filters,
+    }
+
+
+async def follow(
     records: Sequence[ImageRecord],
     team: FallibleTeam,
     params: Params,
@@ -106,12 +110,12 @@ def follow(
     config: Synthesize = params.synthesize.model_copy(update=switches)
     found: dict[str, Pair] = {}
     for record in records:
-        for row in annotate(record, team, config, params.rewards, params.seed, []):
+        for row in (await annotate_image(record, team, config, params.rewards, params.seed)).candidates:
             question = team.asked[record.id, row["problem"]]
             wrong = partial(_wrong, team, record.id, question, params.rewards.tolerance)
             proposed = row["decisions"]["description"]
             if proposed is None:  # rejected before any answer
-                proposed = team.reason(ImageRef(record.id, record.source), "", question)
+                proposed = (await team.reason(ImageRef(record.id, record.source), "", question, Trace())).answer
             seen = row["decisions"]["vision"]
             found[row["id"]] = Pair(
                 scene=record.cluster,
@@ -131,7 +135,7 @@ def _wrong(team: FallibleTeam, image: str, question: Question, tolerance: float,
     return check(answer, question.problem, truth, question.category, question.reward, tolerance).outcome != "correct"
 
 
-def misread_rate(drawn: Path, records: Sequence[ImageRecord], error: float, params: Params) -> float:
+async def misread_rate(drawn: Path, records: Sequence[ImageRecord], error: float, params: Params) -> float:
     """Find the misread rate at which the text reasoner's error rate is `error`.
 
     Bisection on answerable questions of a fixed part of the images: a misread part need not change an answer, so the
@@ -141,21 +145,22 @@ def misread_rate(drawn: Path, records: Sequence[ImageRecord], error: float, para
         return 0.0
     chosen = records[:: max(1, len(records) // PROBE)]
 
-    def measured(rate: float) -> float:
+    async def measured(rate: float) -> float:
         team = FallibleTeam(drawn, rate, 0.0, {}, params.seed)
         wrong = []
         for record in chosen:
+            await asyncio.sleep(0)  # asyncio delivers an interrupt only where a coroutine waits
             subject = ImageRef(record.id, record.source)
-            for question in team.ask(subject, "", params.synthesize.questions_per_image):
+            for question in team.questions(subject, params.synthesize.questions_per_image):
                 if team.answerable(record.id, question):
-                    answer = team.reason(subject, "", question)
-                    wrong.append(_wrong(team, record.id, question, params.rewards.tolerance, answer))
+                    reasoned = await team.reason(subject, "", question, Trace())
+                    wrong.append(_wrong(team, record.id, question, params.rewards.tolerance, reasoned.answer))
         return float(np.mean(wrong))
 
     low, high = 0.0, 1.0
     for _ in range(8):
         middle = (low + high) / 2
-        low, high = (middle, high) if measured(middle) < error else (low, middle)
+        low, high = (middle, high) if await measured(middle) < error else (low, middle)
     return (low + high) / 2
 
 

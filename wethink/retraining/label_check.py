@@ -29,7 +29,7 @@ from wethink.data.schema import Row
 from wethink.data.stratified_sample import draw
 from wethink.rewards.hybrid import check
 from wethink.synthesis.api_run import WINDOW, AnnotationJob
-from wethink.synthesis.embedded_team import EmbeddedAnnotator
+from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.endpoint_team import EndpointTeam
 from wethink.synthesis.team import ImageRef, StepFailed, Trace
 
@@ -122,23 +122,21 @@ def _read(
         work = AnnotationJob(images, [], config, rewards, seed, launch)
         return work.team().adjudicator.model, asyncio.run(_ask(rows, work))
     if rows and config.annotator == "embedded" and (source / "truth").is_dir():
-        return "the embedded adjudicator", _remember(rows, source, config, seed)
+        return "the embedded adjudicator", asyncio.run(_remember(rows, source, config, seed))
     return None, [None] * len(rows)
 
 
-def _remember(rows: Sequence[Row], source: Path, config: Synthesize, seed: int) -> Readings:
+async def _remember(rows: Sequence[Row], source: Path, config: Synthesize, seed: int) -> Readings:
     """Read rows with the embedded adjudicator.
 
     The embedded team reads drawn images only, and knows only the questions that it would ask itself.
     """
-    team = EmbeddedAnnotator(source, config.embedded, seed)
+    team = EmbeddedTeam(source, config.embedded, seed)
     readings: Readings = []
     for row in rows:
-        subject, asked = ImageRef(row["image"], row["source"]), list[Question]()
-        if team.knows(row["image"]):
-            asked = team.ask(subject, "", config.questions_per_image)
-        known = next((question for question in asked if question.problem == row["problem"]), None)
-        readings.append(None if known is None else team.adjudicate(subject, known))
+        subject = ImageRef(row["image"], row["source"])
+        known = team.recall(subject, row["problem"], config.questions_per_image)
+        readings.append(None if known is None else await team.adjudicate(subject, known, Trace()))
     return readings
 
 

@@ -9,6 +9,7 @@ Every choice is seeded by the run's seed, the role, the image and the question: 
 depend on other images or on their order.
 """
 
+import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from wethink.common.jsonl import content_id, read_jsonl
 from wethink.config.synthesis import Embedded
 from wethink.data.drawn import SOURCES
 from wethink.data.drawn.questions import DESCRIBE, LETTERS, ImageSource, Kind, Parts, Question
-from wethink.synthesis.team import ImageRef, Refined
+from wethink.synthesis.team import Draft, ImageRef, Reasoned, Refined, StepFailed, Trace, Turn
 
 
 class _Asking(Protocol):
@@ -30,28 +31,40 @@ class _Asking(Protocol):
     def KINDS(self) -> Mapping[str, Kind]: ...
 
 
-class EmbeddedAnnotator:
-    """An `Annotator` (see `synthesis.team`) that reads `drawn/truth/<source>.jsonl`."""
+class EmbeddedTeam:
+    """A `Team` (`wethink.synthesis.team`) that reads `drawn/truth/<source>.jsonl`."""
+
+    blind_tries = blind_limit = 0  # no world knowledge to guess from
 
     def __init__(self, drawn: Path, rates: Embedded, seed: int) -> None:
         self._truth: dict[str, tuple[str, Parts]] = {}  # image → source that drew it, parts
         for path in sorted((drawn / "truth").glob("*.jsonl")):
             self._truth |= {record["image"]: (record["source"], record["parts"]) for record in read_jsonl(path)}
         self._rates, self._seed = rates, seed
+        self.provenance: dict[str, Any] = {
+            "annotator": "embedded",
+            "rates": content_id(rates.model_dump()),
+            "seed": seed,
+        }
         self._described = lru_cache(maxsize=16)(self._read_described)  # calls for one image are consecutive
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        return {"annotator": "embedded", "rates": content_id(self._rates.model_dump()), "seed": self._seed}
+    def recall(self, subject: ImageRef, problem: str, count: int) -> Question | None:
+        """Return the question with this wording among the `count` that the team asks, or None."""
+        questions = self.questions(subject, count) if subject.image in self._truth else []
+        return next((question for question in questions if question.problem == problem), None)
 
-    def knows(self, image: str) -> bool:
-        """Return whether the truth of an image is known."""
-        return image in self._truth
-
-    def describe(self, subject: ImageRef) -> str:
+    async def describe(self, subject: ImageRef, trace: Trace) -> str:
+        await asyncio.sleep(0)  # once per image: asyncio delivers an interrupt only where a coroutine waits
         return self._source(subject).describe(self._described(subject))
 
-    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
+    async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
+        return [], coarse  # the description lists every part already
+
+    async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
+        return [Draft(question) for question in self.questions(subject, count)]
+
+    def questions(self, subject: ImageRef, count: int) -> list[Question]:
+        """Ask up to `count` questions of different kinds, from the description's reading."""
         source, seen = self._source(subject), self._described(subject)
         asked: dict[str, Question] = {}
         for number in range(count):
@@ -61,7 +74,7 @@ class EmbeddedAnnotator:
             asked[question.kind] = question
         return list(asked.values())
 
-    def objection(self, subject: ImageRef, question: Question) -> str | None:
+    async def objection(self, subject: ImageRef, question: Question, trace: Trace) -> str | None:
         """Return an objection if the question does not apply to a vision reading."""
         if question.kind == DESCRIBE:
             return None
@@ -69,21 +82,27 @@ class EmbeddedAnnotator:
         seen = self._read(subject, "filter", question.problem)
         return None if question.arguments in kind.arguments(seen) else "asks about something absent or ambiguous"
 
-    def reason(self, subject: ImageRef, description: str, question: Question) -> str:
-        return self._conclude("reason", subject, question, self._described(subject))[1]
+    async def reason(self, subject: ImageRef, description: str, question: Question, trace: Trace) -> Reasoned:
+        return Reasoned(self._conclude("reason", subject, question, self._described(subject))[1])
 
-    def look(self, subject: ImageRef, question: Question) -> str:
+    async def look(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         return self._conclude("look", subject, question, self._read(subject, "look", question.problem))[1]
 
-    def adjudicate(self, subject: ImageRef, question: Question) -> str:
+    async def adjudicate(self, subject: ImageRef, question: Question, trace: Trace) -> str:
         seen = self._read(subject, "adjudicate", question.problem)
         return self._conclude("adjudicate", subject, question, seen)[1]
 
-    def refine(self, subject: ImageRef, question: Question, answer: str) -> Refined:
+    async def blind(self, subject: ImageRef, question: Question, sample: int, trace: Trace) -> str:
+        raise StepFailed("blind", "the embedded team does not guess", retryable=False)
+
+    async def refine(
+        self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
+    ) -> tuple[Refined, str | None]:
         """Write a path: a hurried one repeats `answer`, others follow a new reading."""
         if self._rng("hurry", subject, question.problem).random() < self._rates.hurry_rate:
-            return Refined(f"it looks like {answer}", answer)
-        return Refined(*self._conclude("refine", subject, question, self._read(subject, "refine", question.problem)))
+            return Refined(f"it looks like {answer}", answer), None
+        seen = self._read(subject, "refine", question.problem)
+        return Refined(*self._conclude("refine", subject, question, seen)), None
 
     def _conclude(self, role: str, subject: ImageRef, question: Question, seen: Parts) -> tuple[str, str]:
         path, answer = self._source(subject).solve(question, seen)

@@ -8,26 +8,25 @@ Only rows of a hash-chosen `path_share` of the train images get a reasoning path
 are for GRPO. Paths are costly to write, answers are cheap, and GRPO needs only answers.
 """
 
-from collections.abc import Coroutine, Iterator
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from wethink.common.jsonl import Record, write_json
+from wethink.common.jsonl import write_json
 from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.image_store import ImageRecord, ImageSet
-from wethink.synthesis.embedded_team import EmbeddedAnnotator
+from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.funnel import Outputs, funnel, summary
 from wethink.synthesis.import_rows import import_rows
-from wethink.synthesis.pipeline import annotate_image, has_path, to_annotate
-from wethink.synthesis.team import Annotator, SyncTeamAdapter
+from wethink.synthesis.pipeline import Annotated, annotate_image, has_path, to_annotate
+from wethink.synthesis.team import Team
 
-__all__ = ["annotate", "funnel", "has_path", "synthesize"]
-
-T = TypeVar("T")
+__all__ = ["funnel", "has_path", "synthesize"]
 
 
 def synthesize(
@@ -52,40 +51,25 @@ def synthesize(
             annotate_all(AnnotationJob(stored, records, config, rewards, seed, launch), outputs.add)
             metrics = outputs.figures()
         else:
-            records = sorted(records, key=lambda record: record.id)
-            team = EmbeddedAnnotator(drawn, config.embedded, seed)
-            for record in track(records, "synthesize"):
-                outputs.add(record, _at_once(annotate_image(record, SyncTeamAdapter(team), config, rewards, seed)))
+            team, records = EmbeddedTeam(drawn, config.embedded, seed), sorted(records, key=lambda record: record.id)
+            asyncio.run(_annotate(records, team, config, rewards, seed, outputs.add))
             metrics = outputs.figures()
     write_json(out / "metrics.json", metrics)
     say(f"synthesize: {summary(metrics)}; data/rows names each.")
     return metrics
 
 
-def annotate(
-    record: ImageRecord, team: Annotator, config: Synthesize, rewards: Rewards, seed: int, descriptions: list[Record]
-) -> Iterator[Record]:
-    """Yield every candidate of one image with its `reason` (None: kept).
-
-    The image's description is appended to `descriptions`.
-    """
-    found = _at_once(annotate_image(record, SyncTeamAdapter(team), config, rewards, seed))
-    if found.description is not None:
-        descriptions.append(found.description)
-    yield from found.candidates
-
-
-def _at_once(steps: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never awaits anything and return its result.
-
-    Raises:
-        RuntimeError: it has awaited.
-    """
-    try:
-        steps.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    raise RuntimeError("a synchronous team has awaited")
+async def _annotate(
+    records: Sequence[ImageRecord],
+    team: Team,
+    config: Synthesize,
+    rewards: Rewards,
+    seed: int,
+    take: Callable[[ImageRecord, Annotated], None],
+) -> None:
+    """Annotate one image after the other; pass each result to `take`."""
+    for record in track(records, "synthesize"):
+        take(record, await annotate_image(record, team, config, rewards, seed))
 
 
 def _import(

@@ -1,4 +1,4 @@
-"""Annotator team interfaces, synchronous and asynchronous, with an adapter from one to the other.
+"""Annotator team interface: one asynchronous method per step of synthesis, and the values that the steps exchange.
 
 The order of the steps is the paper's: coarse description → detail mining → question writing → filter → two
 independent answers → adjudication → refinement. Each step's model, prompt hash and call ids go into a trace, which
@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wethink.data.drawn.questions import Question
-from wethink.synthesis.abilities import ABILITIES, REASONING, ability_fault
-
-__all__ = ["ABILITIES", "REASONING", "Annotator", "ImageRef", "Refined", "ability_fault"]
 
 
 @dataclass(frozen=True)
@@ -29,35 +26,6 @@ class Refined:
 
     path: str
     answer: str
-
-
-class Annotator(Protocol):
-    """A synchronous team; calls are pure functions of arguments and the run's seed."""
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """The annotator's name and parameters, for rows."""
-
-    def describe(self, subject: ImageRef) -> str:
-        """Describe the image coarsely."""
-
-    def ask(self, subject: ImageRef, description: str, count: int) -> list[Question]:
-        """Write up to `count` questions from the description."""
-
-    def objection(self, subject: ImageRef, question: Question) -> str | None:
-        """Return the vision model's objection to a question about the image, or None."""
-
-    def reason(self, subject: ImageRef, description: str, question: Question) -> str:
-        """Answer as the text reasoner, from the description alone."""
-
-    def look(self, subject: ImageRef, question: Question) -> str:
-        """Answer as the vision model, from the image alone."""
-
-    def adjudicate(self, subject: ImageRef, question: Question) -> str:
-        """Answer as the adjudicator, a third reader, from the image alone."""
-
-    def refine(self, subject: ImageRef, question: Question, answer: str) -> Refined:
-        """Write a reasoning path from the image to the final answer."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +73,14 @@ class StepFailed(Exception):
 
 
 class Team(Protocol):
-    """An asynchronous team. Every method is one step.
+    """An annotator team. Every method is one step; its result depends on its arguments and the run's seed only.
 
     Raises:
         StepFailed: a step brought no usable reply.
     """
 
-    provenance: dict[str, Any]
-    blind_tries: int  # n of the text-only filter
+    provenance: dict[str, Any]  # the annotator's name and parameters, for rows
+    blind_tries: int  # n of the text-only filter; 0: the team has no world knowledge to guess from
     blind_limit: int  # k right answers reject the question
 
     async def describe(self, subject: ImageRef, trace: Trace) -> str:
@@ -147,42 +115,3 @@ class Team(Protocol):
         Returns:
             The path with its answer, and the constraint that the path violates, or None.
         """
-
-
-class SyncTeamAdapter:
-    """Adapter of an `Annotator` to `Team`; its coroutines need no event loop."""
-
-    blind_tries = blind_limit = 0  # no world knowledge to guess from
-
-    def __init__(self, annotator: Annotator) -> None:
-        self._annotator = annotator
-        self.provenance = annotator.provenance
-
-    async def describe(self, subject: ImageRef, trace: Trace) -> str:
-        return self._annotator.describe(subject)
-
-    async def mine(self, subject: ImageRef, coarse: str, trace: Trace) -> tuple[list[Turn], str]:
-        return [], coarse  # the description lists every part already
-
-    async def write(self, subject: ImageRef, description: str, count: int, trace: Trace) -> list[Draft]:
-        return [Draft(question) for question in self._annotator.ask(subject, description, count)]
-
-    async def objection(self, subject: ImageRef, question: Question, trace: Trace) -> str | None:
-        return self._annotator.objection(subject, question)
-
-    async def reason(self, subject: ImageRef, description: str, question: Question, trace: Trace) -> Reasoned:
-        return Reasoned(self._annotator.reason(subject, description, question))
-
-    async def look(self, subject: ImageRef, question: Question, trace: Trace) -> str:
-        return self._annotator.look(subject, question)
-
-    async def adjudicate(self, subject: ImageRef, question: Question, trace: Trace) -> str:
-        return self._annotator.adjudicate(subject, question)
-
-    async def blind(self, subject: ImageRef, question: Question, sample: int, trace: Trace) -> str:
-        raise StepFailed("blind", "the embedded team does not guess", retryable=False)
-
-    async def refine(
-        self, subject: ImageRef, question: Question, answer: str, reasoning: str, trace: Trace
-    ) -> tuple[Refined, str | None]:
-        return self._annotator.refine(subject, question, answer), None
