@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.source_rows import Bucket, SourceName
-from tasks.execution import retraining
+from tasks.execution import promotion, retraining
 from tasks.orchestration.approval import ask_a_person
 from tasks.orchestration.local_server import local_server
 from tasks.processes import retries
@@ -53,7 +53,7 @@ def retrain(source: SourceName, bucket: Bucket, event_id: str | None = None, app
                 retraining.step(step, folder, plan)
             retry_while_unavailable(lineage.track, folder)
             decision = retry_while_unavailable(
-                retraining.decide, plan, champion, folder, approve=ask_a_person if approval else None
+                promotion.decide, plan, champion, folder, approve=ask_a_person if approval else None
             )
             retry_while_unavailable(retraining.commit, plan, folder, decision)
             retry_while_unavailable(model_registry.finish, decision["version"], plan.key)

@@ -1,4 +1,4 @@
-"""Steps of a retrain as Prefect tasks: sync the source, run the stages in a worktree, decide, commit.
+"""Steps of a retrain as Prefect tasks: sync the source, run the stages in a worktree, commit.
 
 Prefect passes names and paths only. A step's fingerprint in the worktree records that the step is done, the registry
 that a source is done, so a killed run resumes where it was.
@@ -8,13 +8,12 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -25,19 +24,15 @@ from tasks.tracking import lineage, model_registry
 from tasks.tracking.model_registry import Version
 from tasks.versioning import commits, dvc_status, worktrees
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id, read_json, write_json
+from wethink.common.jsonl import Record, content_id, read_json
 from wethink.common.paths import WORK
-from wethink.config.params import Params, load_params
+from wethink.config.params import load_params
 from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.runner import run_stage
 from wethink.dag.workspace import fingerprint, stage_lock
-from wethink.report.decision import decision_page
 from wethink.retraining.new_source import content_of
-from wethink.retraining.promotion_gate import decide as gate
-from wethink.retraining.promotion_gate import held_out
 
 SOURCES = Path("sources")  # copies of bucket sources
-Approve = Callable[[Version, Version, Record], Record]  # champion, challenger, the gate's decision
 
 
 @contextlib.contextmanager
@@ -210,68 +205,6 @@ def step(name: str, folder: Path, plan: Plan) -> None:
     state: State[Any] = _step(name, folder, plan, load_params().launch.deadline_minutes, return_state=True)
     if not state.is_completed():
         raise UserError(state.message or f"{name} did not complete.")
-
-
-def decide(plan: Plan, now: Version, folder: Path, store: Path | None = None, approve: Approve | None = None) -> Record:
-    """Register the challenger, decide by the promotion gate, and promote or refuse.
-
-    A recorded decision on the same pair and items is reused.
-
-    Args:
-        plan: the retrain.
-        now: the champion.
-        folder: the retrain's worktree.
-        store: the checkpoint store; default: the champion's.
-        approve: called after a promotion decision; may refuse it (tasks/orchestration/approval.py).
-
-    Returns:
-        The decision, with the challenger's `version`.
-    """
-    from wethink.retraining.challenger import gate_records
-
-    params: Params = load_params(folder / "params.yaml")
-    store = store or now.folder.parent
-    dataset = model_registry.keep(folder / "retrain/union", store.parent / "datasets")
-    origin = {
-        "stage": "grpo",
-        "retrain_key": plan.key,
-        "parent": now.number,
-        "dataset": dataset.name,
-        "sources": read_json(dataset / "sources.json"),
-        "sft_digest": now.tags.get("sft_digest", "none"),
-    }
-    version = model_registry.register(folder / "retrain/challenger", origin, store)
-    evaluation = folder / "retrain/evaluation"
-    champion, challenger = (gate_records(evaluation, model) for model in ("champion", "challenger"))
-    rule, items = params.promotion, held_out(champion)
-    found = model_registry.decided(now, version, rule.programme, items)
-    if found is None:
-        model_registry.challenge(version)
-        look = model_registry.looks(rule.programme) + 1
-        found = gate(champion, challenger, [plan.source], look, rule, params.seed).as_record()
-        shown = {
-            "challenger": f"version {version.number}, {version.digest}",
-            "champion": f"version {now.number}, {now.digest}",
-            "new source": plan.source,
-            "dataset": dataset.name,
-            **lineage.lineage(folder),
-            "held-out items": items,
-            "programme": f"{rule.programme}, look {look} of {rule.looks}",
-            "code": version.tags.get("git_commit", "none"),
-        }
-        page, found = decision_page(found, shown), found | {"lineage": shown}
-        (folder / "retrain/decision.html").write_text(page, encoding="utf-8")
-        write_json(folder / "retrain/decision.json", found)
-        model_registry.record_decision(now, version, rule.programme, items, found, page)
-    if found["promoted"] and approve is not None:
-        found = approve(now, version, found)
-        model_registry.tell(version, found)
-    if found["promoted"]:
-        model_registry.promote(version, found["reasons"][0])
-    lines = "\n".join(f"- {reason}" for reason in found["reasons"])
-    verdict = "promoted" if found["promoted"] else "refused"
-    create_markdown_artifact(f"**{verdict}**\n\n{lines}", key=f"decision-{plan.source.replace('_', '-')}")
-    return found | {"version": version.number}
 
 
 def commit(plan: Plan, folder: Path, decision: Record) -> str:

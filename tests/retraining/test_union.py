@@ -221,12 +221,12 @@ def test_what_was_hashed_once_is_not_hashed_again(
 @pytest.fixture
 def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Path, params: Params) -> tuple[Any, Path]:
     """A champion in a registry of its own, and a worktree in which a much better challenger was evaluated."""
-    from tasks.execution import retraining
+    from tasks.execution import promotion
     from tasks.tracking import model_registry
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(mlflow_database, tmp_path / 'mlflow.db')}")
-    monkeypatch.setattr(retraining, "create_markdown_artifact", lambda *args, **kwargs: None)  # needs a server
+    monkeypatch.setattr(promotion, "create_markdown_artifact", lambda *args, **kwargs: None)  # needs a server
     store, work = tmp_path / "checkpoints", tmp_path / "work/retrain"
     for folder in (tmp_path / "old", work / "union", work / "challenger", tmp_path / "champion"):
         folder.mkdir(parents=True)
@@ -257,7 +257,7 @@ def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Pa
 def test_a_run_that_is_killed_between_decision_and_promotion_ends_as_if_it_had_not_been(
     decided: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.execution import retraining
+    from tasks.execution import promotion, retraining
     from tasks.tracking import model_registry
 
     champion, work = decided
@@ -265,11 +265,11 @@ def test_a_run_that_is_killed_between_decision_and_promotion_ends_as_if_it_had_n
     with monkeypatch.context() as broken:
         broken.setattr(model_registry, "promote", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            retraining.decide(plan, champion, work)
+            promotion.decide(plan, champion, work)
     assert model_registry.named("champion") == model_registry.get(champion.number)
     again = retraining.plan("new", Path("incoming/new").resolve(), champion)
     assert again == plan and not again.done, "it must not count as done"
-    decision = retraining.decide(plan, champion, work)
+    decision = promotion.decide(plan, champion, work)
     now = model_registry.named("champion")
     assert decision["promoted"] and now is not None and now.number == decision["version"] != champion.number
     assert model_registry.looks("first") == 1, "the same question is one look"
