@@ -8,13 +8,13 @@ disk, a user's mistake and a defect are not retried; the message names the remed
 import errno
 import logging
 import re
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import Any, NoReturn, ParamSpec, TypeVar
 from uuid import UUID
 
 from prefect import Task
 from prefect.client.schemas.objects import State
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from wethink.common.errors import TRY_AGAIN_LATER, UserError, disk_full
 
@@ -26,6 +26,7 @@ RETRIES = max(TRIES.values())
 PAUSES: list[float] = [1, 10, 30, 60, 120]  # seconds between attempts
 STARTS = 5  # starts of one flow run whose process keeps dying
 PATIENCE = 600.0  # seconds that a service may be unavailable
+LONGEST_PAUSE = 30.0  # seconds between calls to an unavailable service; the first pause is 1 s, each next one twice it
 AWAY = {  # package → exceptions that mean "unavailable"; by name, since importing the packages takes seconds
     "botocore": {"EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError"},
     "httpx": {"ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError", "WriteError"},
@@ -97,31 +98,46 @@ def retry_while_unavailable(work: Callable[P, T], *args: P.args, **kwargs: P.kwa
     Raises:
         UserError: the service was unavailable for `PATIENCE` seconds, or the disk is full.
     """
-    begin = time.monotonic()
-    for pause in _pauses():
-        try:
-            return work(*args, **kwargs)
-        except UserError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise UserError(disk_full(error)) from error
-            if not away(error):
-                raise
-            first = (str(error).splitlines() or [""])[0][:200]
-            if time.monotonic() - begin > PATIENCE:
-                raise UserError(
-                    f"{work.__name__}: a service did not answer for {PATIENCE / 60:.0f} minutes ({first}); "
-                    "see that it runs, then Retry: what was done is kept."
-                ) from error
-            logging.getLogger(__name__).warning("%s: %s; trying again in %d s", type(error).__name__, first, pause)
-            time.sleep(pause)
-    raise AssertionError("the pauses do not end")
+    retrying = Retrying(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_exponential(max=LONGEST_PAUSE),
+        stop=stop_after_delay(PATIENCE),
+        before_sleep=_warn,
+        retry_error_callback=_give_up,
+    )
+    try:
+        return retrying(work, *args, **kwargs)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(disk_full(error)) from error
+        raise
 
 
-def _pauses() -> Iterator[int]:
-    for number in range(10**6):
-        yield min(2**number, 30)
+def _is_transient(error: BaseException) -> bool:
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return isinstance(error, Exception) and not isinstance(error, UserError) and not full and away(error)
+
+
+def _warn(attempt: RetryCallState) -> None:
+    error, pause = _error(attempt), attempt.next_action.sleep if attempt.next_action else 0.0
+    logging.getLogger(__name__).warning("%s: %s; trying again in %d s", type(error).__name__, _first(error), pause)
+
+
+def _give_up(attempt: RetryCallState) -> NoReturn:
+    error, name = _error(attempt), getattr(attempt.fn, "__name__", "a call")
+    raise UserError(
+        f"{name}: a service did not answer for {PATIENCE / 60:.0f} minutes ({_first(error)}); "
+        "see that it runs, then Retry: what was done is kept."
+    ) from error
+
+
+def _error(attempt: RetryCallState) -> BaseException | None:
+    return attempt.outcome.exception() if attempt.outcome else None
+
+
+def _first(error: BaseException | None) -> str:
+    """Return the first line of an error's message, shortened."""
+    return (str(error).splitlines() or [""])[0][:200]
 
 
 def away(error: BaseException) -> bool:

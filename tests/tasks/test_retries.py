@@ -98,6 +98,27 @@ def test_a_service_that_stays_away_is_told_in_a_sentence(monkeypatch: pytest.Mon
         retries.retry_while_unavailable(Registry(ConnectionRefusedError(), 9).ask)
 
 
+def test_the_pauses_between_calls_grow_to_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    retries.retry_while_unavailable(Registry(ConnectionRefusedError(), 8).ask)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_an_interrupt_and_a_mistake_during_an_outage_end_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
+    for error in (KeyboardInterrupt(), UserError("restore it from a backup")):
+
+        def stopped(error: BaseException = error) -> None:
+            try:
+                raise ConnectionRefusedError("nobody listens")
+            except ConnectionRefusedError as cause:
+                raise error from cause
+
+        with pytest.raises(type(error)):
+            retries.retry_while_unavailable(stopped)
+
+
 def test_a_defect_and_a_mistake_are_not_waited_for_and_a_full_disk_is_a_sentence() -> None:
     for error in (ValueError("a defect"), UserError("a mistake")):
         registry = Registry(error, 1)
