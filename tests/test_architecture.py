@@ -165,7 +165,6 @@ def test_the_tree_in_the_docs_is_that_of_the_packages() -> None:
 LONG = {
     "wethink/training/supervised.py:train": "one loop whose phases share a dozen local values",
     "wethink/models/tiny.py:build_model": "a model's config, key by key",
-    "wethink/retraining/promotion_gate.py:decide": "the declared rules in their order, each with its sentence",
     "tasks/stack/services.py:services": "the table of services",
     "benchmarks/speed/ours.py:side": "a script for a process of its own",
 }

@@ -14,7 +14,7 @@ never laxer.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,32 +25,12 @@ from wethink.common.statistics import Floats, bootstrap_means
 from wethink.config.retraining import Promotion
 from wethink.evaluation.summary import VERDICTS
 from wethink.retraining.alpha_spending import level
+from wethink.retraining.promotion_rules import RULES, Change, Evidence, Group, shown_gain
 
 PARTS = ("old", "new")  # held-out items of the champion's sources, and of the sources that the challenger adds
+MODELS = ("champion", "challenger")
 BY = ("source", "category")
 REST = "rest"  # groups with too few scenes to judge alone, judged together
-
-
-@dataclass(frozen=True)
-class Change:
-    """Challenger minus champion on the same items: mean, 95 % interval, items, scenes."""
-
-    mean: float
-    low: float
-    high: float
-    items: int
-    scenes: int
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group's change, its one-sided lower bound, and its margin (bound > −margin)."""
-
-    name: str
-    change: Change
-    bound: float
-    margin: float
-    passed: bool | None  # None: too few scenes to decide
 
 
 @dataclass(frozen=True)
@@ -107,70 +87,47 @@ def decide(
             item.
     """
     new = frozenset(new_sources)
-    pairs = _pairs(champion, challenger, new)
+    found = _evidence(_pairs(champion, challenger, new), new, look, config, seed)
+    refusals = tuple(reason for rule in RULES for reason in rule(found))
+    return Decision(
+        promoted=not refusals,
+        reasons=refusals or (shown_gain(found),),
+        look=look,
+        level=found.level,
+        p=found.p,
+        gain=found.gain,
+        weights=found.weights,
+        accuracy=found.accuracy,
+        unknown=found.unknown,
+        groups=found.groups,
+    )
+
+
+def _evidence(pairs: Sequence[Pair], new: frozenset[str], look: int, config: Promotion, seed: int) -> Evidence:
     known = {part: [p for p in pairs if p.part == part and None not in (p.champion, p.challenger)] for part in PARTS}
     asked = [part for part in PARTS if any(p.part == part for p in pairs)]
     weights = {"old": 1 - config.new_weight, "new": config.new_weight} if len(asked) == 2 else {asked[0]: 1.0}
-    allowed = level(look, config.looks, config.alpha, config.spending)
-    unknown = {
-        "champion": sum(p.champion is None for p in pairs) / len(pairs),
-        "challenger": sum(p.challenger is None for p in pairs) / len(pairs),
-    }
-    refusals = [
-        f"{share:.1%} of the {name}'s verdicts are unknown; the limit is {config.max_unknown:.1%}."
-        for name, share in unknown.items()
-        if share > config.max_unknown
-    ]
-    if allowed == 0:
-        refusals.append(
-            f"the {config.looks} looks of programme '{config.programme}' are spent: its held-out items have been used "
-            "too often; draw new ones and name a new programme."
-        )
-    refusals += [
-        f"no {part} item was asked, so nothing is known about {what}."
-        for part, what in (("old", "what may have been forgotten"), ("new", f"{', '.join(sorted(new))}"))
-        if part not in weights and (part == "old" or new)
-    ]
-    few = [part for part in weights if _scenes(known[part]) < config.min_scenes]
-    refusals += [
-        f"the {part} items show {_scenes(known[part])} scenes; at least {config.min_scenes} are needed to decide."
-        for part in few
-    ]
-    gain, p, groups = None, None, tuple[Group, ...]()
-    if not few:
-        draws = sum(weight * _draws(known[part], part, config, seed) for part, weight in weights.items())
-        gain = _mixed(known, weights, np.asarray(draws))
-        p = float((1 + np.count_nonzero(draws <= config.min_gain)) / (1 + config.resamples))
-        groups = tuple(_groups([p for part in PARTS for p in known[part]], config, seed))
-        if p > allowed > 0:
-            refusals.append(
-                f"not shown to be better: {_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}] on the "
-                f"declared mix; p = {p:.2g}, look {look} of {config.looks} allows {allowed:.2g}."
-            )
-        refusals += [
-            f"{group.name}: may be worse by {_points(group.bound)[1:]}, the margin is {_points(group.margin)[1:]} "
-            f"(change {_points(group.change.mean)} on {group.change.items} items)."
-            for group in groups
-            if group.passed is False
-        ]
-    shown = gain is not None and (
-        f"better by {_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}] on the declared mix (p = {p:.2g}, "
-        f"look {look} of {config.looks} allows {allowed:.2g}), and no group is worse than its margin."
-    )
-    return Decision(
-        promoted=not refusals,
-        reasons=tuple(refusals) or (str(shown),),
+    found = Evidence(
+        rule=config,
+        new_sources=new,
         look=look,
-        level=allowed,
-        p=p,
-        gain=gain,
+        level=level(look, config.looks, config.alpha, config.spending),
         weights=weights,
+        scenes={part: _scenes(known[part]) for part in weights},
+        unknown={name: sum(getattr(p, name) is None for p in pairs) / len(pairs) for name in MODELS},
         accuracy={
             name: {part: float(np.mean([getattr(p, name) for p in known[part]])) for part in PARTS if known[part]}
-            for name in ("champion", "challenger")
+            for name in MODELS
         },
-        unknown=unknown,
-        groups=groups,
+    )
+    if min(found.scenes.values()) < config.min_scenes:
+        return found
+    draws = np.asarray(sum(weight * _draws(known[part], part, config, seed) for part, weight in weights.items()))
+    return replace(
+        found,
+        gain=_mixed(known, weights, draws),
+        p=float((1 + np.count_nonzero(draws <= config.min_gain)) / (1 + config.resamples)),
+        groups=tuple(_groups([p for part in PARTS for p in known[part]], config, seed)),
     )
 
 
@@ -259,10 +216,6 @@ def _group(name: str, pairs: Sequence[Pair], config: Promotion, seed: int) -> Gr
     change = Change(float(_difference(pairs).mean()), float(low), float(high), len(pairs), _scenes(pairs))
     enough = change.scenes >= config.min_scenes
     return Group(name, change, float(bound), margin, bool(bound > -margin) if enough else None)
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f} points".replace("-", "−")
 
 
 def _rounded(value: Any) -> Any:
