@@ -163,9 +163,6 @@ def test_the_tree_in_the_docs_is_that_of_the_packages() -> None:
 
 # Functions that may be longer, with the reason.
 LONG = {
-    "wethink/training/supervised.py:train": "one loop whose phases share a dozen local values",
-    "wethink/models/tiny.py:build_model": "a model's config, key by key",
-    "tasks/stack/services.py:services": "the table of services",
     "benchmarks/speed/ours.py:side": "a script for a process of its own",
 }
 MOST_FUNCTION_LINES = 60

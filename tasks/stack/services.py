@@ -72,18 +72,7 @@ def services(stack: Stack) -> list[Service]:
             phase=1,
             after=deploy.experiments,
         ),
-        *(
-            [
-                Service(
-                    Program("store", (*PYTHON, "tasks.stack.local_s3", port["store"])),
-                    lambda stack, process: _ours(stack, process, f"/{stack.bucket}?notification"),
-                    stack.url("store"),
-                    phase=1,
-                )
-            ]
-            if stack.local_store
-            else []
-        ),
+        *([_store(stack)] if stack.local_store else []),
         Service(
             Program("watcher", watcher + (("--queue", stack.queue) if stack.queue else ())),
             lambda stack, process: _touched(stack.folder / ".wethink" / "watcher" / "alive", process),
@@ -103,6 +92,16 @@ def services(stack: Stack) -> list[Service]:
             else []
         ),
     ]
+
+
+def _store(stack: Stack) -> Service:
+    """Define the local S3 store."""
+    return Service(
+        Program("store", (*PYTHON, "tasks.stack.local_s3", str(stack.ports["store"]))),
+        lambda stack, process: _ours(stack, process, f"/{stack.bucket}?notification"),
+        stack.url("store"),
+        phase=1,
+    )
 
 
 def _champion(stack: Stack) -> Service:

@@ -87,12 +87,29 @@ def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: in
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    head_dim = shape.hidden_size // shape.num_attention_heads
-    third = head_dim // 2 // 4  # M-RoPE sections (temporal, height, width) sum to head_dim / 2
-    height = (head_dim // 2 - third) // 2
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    special = {"bos_token_id": ids[PAD], "eos_token_id": ids[EOS], "pad_token_id": ids[PAD]}
+    config = AutoConfig.for_model(
+        shape.family,
+        text_config=_text_config(shape) | {"vocab_size": -(-len(tokenizer) // 64) * 64} | special,
+        vision_config=_vision_config(shape),
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+        initializer_range=shape.initializer_range,
+        attn_implementation="sdpa",
+    )
+    torch.manual_seed(seed)
+    model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
+    model.generation_config.update(do_sample=False, max_new_tokens=64, **special)
+    return model
+
+
+def _text_config(shape: TinyModel) -> dict[str, Any]:
+    head_dim = shape.hidden_size // shape.num_attention_heads
     text: dict[str, Any] = {
-        "vocab_size": -(-len(tokenizer) // 64) * 64,
         "hidden_size": shape.hidden_size,
         "intermediate_size": shape.intermediate_size,
         "num_hidden_layers": shape.num_hidden_layers,
@@ -106,12 +123,16 @@ def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: in
             # M-RoPE gives an image's width the last frequencies. With the usual theta of 10,000 they rotate by
             # thousandths per token, and a tiny model cannot tell its 2 × 2 image tokens apart.
             "rope_theta": 20.0,
-            "mrope_section": [third, height, head_dim // 2 - third - height],
+            "mrope_section": _contiguous(head_dim // 2),
         },
-        "bos_token_id": ids[PAD],
-        "eos_token_id": ids[EOS],
-        "pad_token_id": ids[PAD],
     }
+    if shape.family == "qwen2_5_vl":
+        return text | {"use_sliding_window": False}
+    text["rope_parameters"] |= {"mrope_interleaved": True, "mrope_section": _interleaved(head_dim // 2)}
+    return text | {"head_dim": head_dim}
+
+
+def _vision_config(shape: TinyModel) -> dict[str, Any]:
     vision: dict[str, Any] = {
         "depth": shape.vision_depth,
         "hidden_size": shape.vision_hidden_size,
@@ -124,30 +145,15 @@ def build_model(shape: TinyModel, tokenizer: "PreTrainedTokenizerFast", seed: in
         "initializer_range": shape.initializer_range,
     }
     if shape.family == "qwen2_5_vl":
-        text |= {"use_sliding_window": False}
-        vision |= {"window_size": 112, "fullatt_block_indexes": [shape.vision_depth - 1]}
-    else:
-        text |= {"head_dim": head_dim}
-        text["rope_parameters"] |= {"mrope_interleaved": True, "mrope_section": _interleaved(head_dim // 2)}
-        vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
-    config = AutoConfig.for_model(
-        shape.family,
-        text_config=text,
-        vision_config=vision,
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-        initializer_range=shape.initializer_range,
-        attn_implementation="sdpa",
-    )
-    torch.manual_seed(seed)
-    model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
-    model.generation_config.update(
-        do_sample=False, eos_token_id=ids[EOS], pad_token_id=ids[PAD], bos_token_id=ids[PAD], max_new_tokens=64
-    )
-    return model
+        return vision | {"window_size": 112, "fullatt_block_indexes": [shape.vision_depth - 1]}
+    return vision | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+
+
+def _contiguous(half: int) -> list[int]:
+    """Return Qwen2.5's M-RoPE sections of `half` frequencies: temporal, height, width."""
+    temporal = half // 4
+    height = (half - temporal) // 2
+    return [temporal, height, half - temporal - height]
 
 
 def _interleaved(half: int) -> list[int]:

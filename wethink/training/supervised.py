@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ from wethink.training.checkpoints import (
     write_curves,
 )
 from wethink.training.engine import build_engine, forwards_must_match, learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import all_sum, cost_clock, join, seed_step
+from wethink.training.ranks import Ranks, all_sum, cost_clock, join, seed_step
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,7 @@ def train(
         UserError: the batch is smaller than the number of processes, the scratch holds another kind of run, or too many
             steps in a row had no finite gradient.
     """
-    scratch, seed, ranks = run.scratch, run.seed, join(launch)
-    if optim.train_batch_size < ranks.world:
-        raise UserError(
-            f"{title}: a batch of {optim.train_batch_size} leaves some of {ranks.world} processes "
-            "without work; raise it."
-        )
+    scratch, seed, ranks = run.scratch, run.seed, _join(optim, launch, title)
     who = identity(model, optim, launch)
     engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
     done, _ = restore_state(engine, scratch, ranks, who)
@@ -97,52 +93,26 @@ def train(
         start, cost = time.perf_counter(), cost_clock(ranks)
         seed_step(seed, step, ranks)
         chosen = [samples[i] for i in islice(order, optim.train_batch_size)]
-        completions = [tokenize(sample, processor) for sample in chosen]
-        tokens = sum(sum(learned) for _, learned in completions)
-        mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
-        sums = torch.zeros(2, device=ranks.device)  # loss, cost
-        for begin in range(0, len(mine), optim.micro_batch_size):
-            part = mine[begin : begin + optim.micro_batch_size]
-            rows = [sample for sample, _ in part]
-            prompts = encode_prompts(
-                [row.problem for row in rows],
-                [row.image for row in rows],
-                images,
-                processor,
-                [row.system for row in rows],
-            )
-            written, learned = zip(*(completion for _, completion in part), strict=True)
-            batch = pack(prompts, written, learned=learned)
-            logps, _ = engine(batch.to(ranks.device))
-            loss = -logps.sum() / tokens
-            engine.backward(loss * ranks.world)
-            sums[0] += loss.detach()
-        if forwards_must_match(engine):
-            # Rank 0 has the most passes. Compute their number here: a collective would block on its last reduction.
-            most, passes = (-(-len(part) // optim.micro_batch_size) for part in (chosen[:: ranks.world], mine))
-            for _ in range(most - passes):
-                engine.backward(engine(dummy_batch(processor).to(ranks.device))[0].sum() * 0.0)
+        loss, tokens = _backward(engine, processor, images, chosen, optim, ranks)
         norm = optimizer_step(engine, optim, step)
         broken = not math.isfinite(norm)
         skipped = skipped + 1 if broken else 0
         if broken:
             note_skipped(scratch, step + 1, [f"{s.image} {s.problem}" for s in chosen], optim, ranks, skipped)
-        sums[1] = cost_clock(ranks) - cost
+        sums = torch.stack([loss, loss.new_tensor(cost_clock(ranks) - cost)])
         all_sum(sums)
         if ranks.first:
-            append_log(
-                scratch,
-                {
-                    "step": step + 1,
-                    "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
-                    "lr": learning_rate(optim, step),
-                    "grad_norm": 0.0 if broken else norm,
-                    "tokens": tokens,
-                    "skipped": int(broken),
-                    "seconds": round(time.perf_counter() - start, 4),
-                    "cost_seconds": round(float(sums[1]), 4),  # over all ranks
-                },
-            )
+            line = {
+                "step": step + 1,
+                "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
+                "lr": learning_rate(optim, step),
+                "grad_norm": 0.0 if broken else norm,
+                "tokens": tokens,
+                "skipped": int(broken),
+                "seconds": round(time.perf_counter() - start, 4),
+                "cost_seconds": round(float(sums[1]), 4),  # over all ranks
+            }
+            append_log(scratch, line)
         if (step + 1) % optim.save_steps == 0 and step + 1 < optim.max_steps:
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
     state = policy_state(engine)
@@ -150,3 +120,59 @@ def train(
         write_curves(scratch, run.out)
         save_policy(model, state, processor, run.out, card)
     return ranks.first
+
+
+def _join(optim: Optim, launch: Launch, title: str) -> Ranks:
+    """Join the ranks; each must have samples in every batch.
+
+    Raises:
+        UserError: the batch is smaller than the number of processes.
+    """
+    ranks = join(launch)
+    if optim.train_batch_size < ranks.world:
+        raise UserError(
+            f"{title}: a batch of {optim.train_batch_size} leaves some of {ranks.world} processes "
+            "without work; raise it."
+        )
+    return ranks
+
+
+def _backward(
+    engine: Any,
+    processor: Processor,
+    images: Images,
+    chosen: Sequence[Sample],
+    optim: Optim,
+    ranks: Ranks,
+) -> tuple[torch.Tensor, int]:
+    """Accumulate the gradients of one step from this rank's part of its samples.
+
+    Returns:
+        This rank's loss, a float32 scalar, and the completion tokens of all ranks.
+    """
+    completions = [tokenize(sample, processor) for sample in chosen]
+    tokens = sum(sum(learned) for _, learned in completions)
+    mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
+    total = torch.zeros((), device=ranks.device)
+    for begin in range(0, len(mine), optim.micro_batch_size):
+        part = mine[begin : begin + optim.micro_batch_size]
+        rows = [sample for sample, _ in part]
+        prompts = encode_prompts(
+            [row.problem for row in rows],
+            [row.image for row in rows],
+            images,
+            processor,
+            [row.system for row in rows],
+        )
+        written, learned = zip(*(completion for _, completion in part), strict=True)
+        batch = pack(prompts, written, learned=learned)
+        logps, _ = engine(batch.to(ranks.device))
+        loss = -logps.sum() / tokens
+        engine.backward(loss * ranks.world)
+        total += loss.detach()
+    if forwards_must_match(engine):
+        # Rank 0 has the most passes. Compute their number here: a collective would block on its last reduction.
+        most, passes = (-(-len(part) // optim.micro_batch_size) for part in (chosen[:: ranks.world], mine))
+        for _ in range(most - passes):
+            engine.backward(engine(dummy_batch(processor).to(ranks.device))[0].sum() * 0.0)
+    return total, tokens
