@@ -20,8 +20,7 @@ from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import load_model
 from wethink.rewards import hybrid
-from wethink.rewards.hybrid import Scored
-from wethink.rewards.verdict import unknown
+from wethink.rewards.verdict import Verdict, unknown
 from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training import engine as distributed
 from wethink.training import ranks
@@ -133,19 +132,19 @@ OUTAGE = {"grpo__outage": {"max_unknown": 0.5, "pause_seconds": 0, "retries": 2}
 
 
 class Judge:
-    """A scorer that cannot be reached for the calls in `down`, counted from 0."""
+    """A check that cannot be made for the calls in `down`, counted from 0."""
 
     def __init__(self, down: Callable[[int], bool]) -> None:
-        self.down, self.calls, self.real = down, -1, hybrid.score
+        self.down, self.calls, self.real = down, -1, hybrid.check
 
-    def __call__(self, *given: Any) -> Scored:
+    def __call__(self, *given: Any) -> Verdict:
         self.calls += 1
-        return Scored(1.0, None, None, unknown("judge: no answer")) if self.down(self.calls) else self.real(*given)
+        return unknown("judge: no answer") if self.down(self.calls) else self.real(*given)
 
 
 def test_an_outage_of_the_judge_that_passes_changes_nothing(workshop: Path) -> None:
     assert told(workshop, "grpo", OUTAGE, "whole") == ""
-    assert told(workshop, "grpo", OUTAGE, rewards__hybrid__score=Judge(lambda call: 20 <= call < 32)) == ""
+    assert told(workshop, "grpo", OUTAGE, rewards__hybrid__check=Judge(lambda call: 20 <= call < 32)) == ""
     whole = weights(workshop, "whole")
     assert all(torch.equal(value, whole[key]) for key, value in weights(workshop).items())
     assert not any(line["unknown"] for line in steps(workshop))
@@ -154,7 +153,7 @@ def test_an_outage_of_the_judge_that_passes_changes_nothing(workshop: Path) -> N
 def test_an_outage_that_stays_stops_training_with_its_checkpoints_kept_and_no_verdict_is_wrong_for_it(
     workshop: Path,
 ) -> None:
-    sentence = told(workshop, "grpo", OUTAGE, rewards__hybrid__score=Judge(lambda call: call >= 70))
+    sentence = told(workshop, "grpo", OUTAGE, rewards__hybrid__check=Judge(lambda call: call >= 70))
     assert "after 2 pauses" in sentence and "judge: no answer" in sentence and "goes on from the last" in sentence
     logged = list(read_jsonl(workshop / "scratch/rollouts.jsonl"))
     assert not any("judge" in record["reason"] for record in logged)
@@ -169,7 +168,7 @@ def test_below_the_limit_an_unknown_reward_is_left_out_and_training_goes_on(work
             workshop,
             "grpo",
             OUTAGE,
-            rewards__hybrid__score=calls,
+            rewards__hybrid__check=calls,
             rl__trainer__stop_on_unverifiable_rewards=lambda history: None,
         )
         == ""
