@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from deepspeed.utils import safe_get_full_fp32_param
 
-from tests.invariants.workshop import ROOT
 from tests.support.miniature import policy, prompts, taught
+from wethink.common.paths import ROOT
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.config.params import load_params
@@ -65,14 +65,14 @@ def groups(count: int = 8) -> list[Group]:
     return made_groups
 
 
-def launch(stage: int, folder: Path, bf16: bool = False, offload: bool = False) -> Launch:
-    """A launch whose DeepSpeed file is the product's for that stage, with the ε that turns AdamW into descent."""
+def launch(stage: int, folder: Path, bf16: bool = False, offload: bool = False, eps: float = EPS) -> Launch:
+    """A launch whose DeepSpeed file is the product's for that stage, by default with the ε that makes AdamW descent."""
     name = f"zero{stage}_{'offload_' * offload}{'bf16' if bf16 else 'fp32'}.json"
     source = ROOT / "infra/deepspeed" / name
     config = json.loads(source.read_text())
     config["zero_optimization"]["stage"] = stage
     config["zero_optimization"]["overlap_comm"] = False
-    config["optimizer"]["params"] |= {"eps": EPS}
+    config["optimizer"]["params"] |= {"eps": eps}
     path = folder / name
     path.write_text(json.dumps(config))
     return Launch(device="cpu", processes=1, threads=1, deepspeed=str(path), deadline_minutes=5)
@@ -100,14 +100,14 @@ def descent(
     """The gradient of one update of this rank's groups; `reference` and `old` as in `learning.Policies`."""
     ranks = join(given)
     engine = build_engine(scorer, config.optim, given)
-    before = _weights(engine)
+    before = weights(engine)
     sums = accumulate_gradients(Policies(engine, reference, made, dict(old or {})), mine, config, ranks)
     if sums:
         optimizer_step(engine, config.optim, 0)
-    return {name: ((before[name] - value) / STEP).numpy() for name, value in _weights(engine).items()}
+    return {name: ((before[name] - value) / STEP).numpy() for name, value in weights(engine).items()}
 
 
-def _weights(engine: Any) -> dict[str, torch.Tensor]:
+def weights(engine: Any) -> dict[str, torch.Tensor]:
     """What the optimizer updates, in fp32: bf16 weights are roundings of it, which would drown the small gradients."""
     named = list(engine.module.model.named_parameters())
     if engine.zero_optimization_stage() == 0:
@@ -118,7 +118,7 @@ def _weights(engine: Any) -> dict[str, torch.Tensor]:
 
 def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
     """The largest distance of any tensor, in units of that tensor's largest entry."""
-    assert ours.keys() == reference.keys()
+    _are_comparable(ours, reference)
     scale = max(float(np.abs(value).max()) for value in reference.values())
     return max(
         float(np.abs(ours[name] - value).max()) / max(float(np.abs(value).max()), 1e-4 * scale)
@@ -126,8 +126,17 @@ def furthest(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> f
     )
 
 
+def _are_comparable(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> None:
+    """Both sides must have every tensor, and numbers in it: the largest distance skips what is not a number."""
+    differing = sorted(ours.keys() ^ reference.keys())
+    assert not differing, f"only one side has {', '.join(differing)}"
+    for side in (ours, reference):
+        broken = [name for name, value in side.items() if not np.isfinite(value).all()]
+        assert not broken, f"not finite: {', '.join(broken)}"
+
+
 def length_apart(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
     """|ours − reference| / |reference| over all tensors: what rounding everywhere amounts to."""
-    assert ours.keys() == reference.keys()
+    _are_comparable(ours, reference)
     pairs = [(ours[name].astype(float), value.astype(float)) for name, value in reference.items()]
     return float(np.sqrt(sum(np.square(a - b).sum() for a, b in pairs) / sum(np.square(b).sum() for _, b in pairs)))

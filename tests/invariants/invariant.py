@@ -1,49 +1,70 @@
-"""Invariants with mutants: `check(False)` must pass; `check(True)`, with a planted defect, must fail."""
+"""Invariants with mutants.
+
+`check("")` must pass; `check(defect)`, with a planted defect, must fail, and by the law itself.
+"""
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from tests.invariants.worlds import Crash
 from wethink.common.errors import UserError
+
+
+class Broken(AssertionError):
+    """The law itself is broken: the distance, count or text that it is about is not as it must be.
+
+    Only this counts as a caught mutant. Any other failed assertion (a peer that is not installed, a name that is not
+    there, a run that never came to its step) means that the law could not be checked.
+    """
+
+
+def hold(condition: object, message: str = "the law is broken") -> None:
+    """Break the law unless the condition is true."""
+    if not condition:
+        raise Broken(message)
 
 
 @dataclass(frozen=True)
 class Law:
     name: str
-    check: Callable[[bool], None]
+    check: Callable[[str], dict[str, float] | None]  # with "", or the defect to plant; may return figures to report
     mutant: str  # what the planted defect is
     quick: bool = False  # continuous integration holds it, `make laws` holds all
+    others: tuple[str, ...] = ()  # further planted defects
 
-    def holds(self) -> str:
-        """Empty if the law holds, else why not."""
-        return _failure(self.check, False)
+    @property
+    def mutants(self) -> tuple[str, ...]:
+        return (self.mutant, *self.others)
 
-    def caught(self) -> bool:
-        """Whether the law breaks with the defect in place. A defect that crashes, or an engine that does not start
-        on this machine, proves nothing about the law."""
-        try:
-            return bool(_failure(self.check, True))
-        except (Crash, UserError):
-            return False
+    def holds(self) -> "Outcome":
+        """Check the law on the code as it is; whatever fails breaks it."""
+        return outcome(self.check, "")
+
+    def missed(self) -> list[str]:
+        """The planted defects that the law does not see. One that fails otherwise than by the law proves nothing."""
+        return [mutant for mutant in self.mutants if not outcome(self.check, mutant).by_the_law]
 
 
-def _failure(check: Callable[[bool], None], mutant: bool) -> str:
+@dataclass(frozen=True)
+class Outcome:
+    failure: str = ""  # why the law does not hold
+    by_the_law: bool = False  # whether the law itself failed, not something that kept it from being checked
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def outcome(check: Callable[[str], dict[str, float] | None], mutant: str) -> Outcome:
     try:
-        check(mutant)
-    except (Crash, UserError) as error:
-        if mutant:
-            raise
-        return str(error)
-    except AssertionError as error:
-        return str(error) or "an assertion failed"
-    return ""
+        return Outcome(figures=check(mutant) or {})
+    except Exception as error:  # whatever fails breaks this law, and the others are checked all the same
+        message = str(error) if isinstance(error, (AssertionError, UserError)) else traceback.format_exc()
+        return Outcome(message or "an assertion failed", isinstance(error, Broken))
 
 
 @contextlib.contextmanager
-def planted(mutant: bool, target: str, defect: Any) -> Iterator[None]:
+def planted(mutant: object, target: str, defect: Any) -> Iterator[None]:
     """Replace `module.name` by a defect if the mutant is wanted; forked ranks inherit it."""
     with mock.patch(target, defect) if mutant else contextlib.nullcontext():
         yield

@@ -10,7 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.invariants.invariant import Law, planted
+from tests.invariants.defects import NOT_THE_GROUPS, POPULATION_STD, Defect, named, planted_defect
+from tests.invariants.invariant import Law, hold, planted
 from wethink.common.paths import ROOT
 from wethink.config.grpo import Correction, Grpo
 from wethink.config.params import load_params
@@ -104,15 +105,15 @@ def held(test: Callable[[], None]) -> None:
     try:
         test()
     except BaseExceptionGroup as group:
-        raise AssertionError(str(group.exceptions[0])) from None
+        raise group.exceptions[0] from None
 
 
-def losses(mutant: bool) -> None:
+def losses(mutant: str) -> None:
     @EXAMPLES
     @given(st.lists(completion, min_size=1, max_size=5), options())
     def test(rows: list[Any], o: dict[str, Any]) -> None:
         ours, theirs = by_tensors(rows, o, 8), by_scalars(rows, o, 8)
-        assert math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-6), (ours, theirs)
+        hold(math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-6), f"{ours} instead of {theirs}")
 
     with planted(
         mutant, "wethink.rl.objective.per_completion_sum", lambda values, lengths: values.new_ones(len(lengths))
@@ -120,12 +121,12 @@ def losses(mutant: bool) -> None:
         held(test)
 
 
-def aggregation(mutant: bool) -> None:
+def aggregation(mutant: str) -> None:
     @EXAMPLES
     @given(st.lists(completion, min_size=1, max_size=5), options())
     def test(rows: list[Any], o: dict[str, Any]) -> None:
         ours, theirs = by_tensors(rows, o, 8), by_scalars(rows, o, 8)
-        assert math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-6), (ours, theirs)
+        hold(math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-6), f"{ours} instead of {theirs}")
 
     def one_mean_of_all(tokens: int, sequences: int, aggregation: str, limit: int) -> int:
         return tokens
@@ -139,7 +140,15 @@ rewards = st.lists(
 )
 
 
-def advantages(mutant: bool) -> None:
+EASY_R1_EPSILON = 1e-6  # of its compute_grpo_outcome_advantage, beside the std
+ADVANTAGE_DEFECTS = (
+    POPULATION_STD,
+    *NOT_THE_GROUPS,
+    Defect("TRL's ε instead of EasyR1's", "wethink.rl.objective.EPSILON", 1e-4),
+)
+
+
+def advantages(mutant: str) -> None:
     @EXAMPLES
     @given(st.lists(rewards, min_size=1, max_size=4), st.sampled_from(["group", "none", "batch", "components"]))
     def test(table: list[Any], mode: str) -> None:
@@ -163,22 +172,19 @@ def advantages(mutant: bool) -> None:
                     std = {"none": 1.0, "batch": statistics.stdev(everything) if len(everything) > 1 else 0.0}.get(
                         mode, statistics.stdev(mine)
                     )
-                    expected += weight * (values[i] - statistics.fmean(mine)) / (std + (mode != "none") * 1e-6)
-                assert math.isclose(float(found[g, i]), expected, rel_tol=1e-6, abs_tol=1e-7), (mode, found, expected)
+                    expected += (
+                        weight * (values[i] - statistics.fmean(mine)) / (std + (mode != "none") * EASY_R1_EPSILON)
+                    )
+                hold(
+                    math.isclose(float(found[g, i]), expected, rel_tol=1e-9, abs_tol=1e-10),
+                    f"{float(found[g, i])} instead of {expected} ({mode})",
+                )
 
-    def population(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        centred, std = centre(values, known)
-        count = known.sum(dim=1, keepdim=True)
-        return centred, std * ((count - 1).clamp(min=0) / count.clamp(min=1)).sqrt()
-
-    with planted(mutant, "wethink.rl.objective.centre", population):
+    with planted_defect(named(ADVANTAGE_DEFECTS, mutant)):
         held(test)
 
 
-centre = objective.centre
-
-
-def corrected_kl_gradient(mutant: bool) -> None:
+def corrected_kl_gradient(mutant: str) -> None:
     """E[∇(ρ·k)] is the gradient of KL(π ‖ π_ref), for k1 and k3, over a whole vocabulary; without ρ it is not."""
     logits = torch.tensor([0.3, -1.0, 0.8, 0.1], dtype=torch.float64, requires_grad=True)
     ref = torch.tensor([0.0, 0.5, -0.7, 0.2], dtype=torch.float64).log_softmax(-1)
@@ -188,10 +194,10 @@ def corrected_kl_gradient(mutant: bool) -> None:
         ratio = None if mutant else (log_pi - log_pi.detach()).exp()
         penalty = objective.kl_penalty(log_pi, ref, estimator, ratio)  # type: ignore[arg-type]
         (found,) = torch.autograd.grad((log_pi.exp().detach() * penalty).sum(), logits, retain_graph=True)
-        assert torch.allclose(found, true, atol=1e-10), estimator
+        hold(torch.allclose(found, true, atol=1e-10), estimator)
 
 
-def micro_batches(mutant: bool) -> None:
+def micro_batches(mutant: str) -> None:
     """1 × 8, 2 × 4, 4 × 2 and 8 × 1 rows give the same gradient per tensor, in fp64."""
     from tests.training.test_training import _gradients
 
@@ -200,10 +206,10 @@ def micro_batches(mutant: bool) -> None:
         parts = _gradients(micro)
         for name, gradient in whole.items():
             ours = parts[name] * (0.5 if mutant and micro == 2 else 1.0)
-            assert (gradient - ours).abs().max() <= 1e-10 * gradient.abs().max() + 1e-15, (micro, name)
+            hold((gradient - ours).abs().max() <= 1e-10 * gradient.abs().max() + 1e-15, f"{name} in rows of {micro}")
 
 
-def shared_prefix(mutant: bool, family: Family) -> None:
+def shared_prefix(mutant: str, family: Family) -> None:
     """A prompt read once for its group, once for each completion, or in padded rows: one gradient, fp32 and fp64."""
     from tests.models import test_packing as packed
 
@@ -212,8 +218,9 @@ def shared_prefix(mutant: bool, family: Family) -> None:
         for make in (packed._shared, packed._packed_apart, packed._by_budget):
             with planted(mutant, "wethink.models.packing.HIDDEN", -1.0):
                 ours, found = packed._gradients(family, make, dtype)
-            assert torch.allclose(logps, ours, atol=tolerance), (make.__name__, dtype)
-            assert not packed._differing(gradient, found, tolerance), (make.__name__, dtype)
+            hold(torch.allclose(logps, ours, atol=tolerance), f"log-probs, {make.__name__}, {dtype}")
+            differing = packed._differing(gradient, found, tolerance)
+            hold(not differing, f"{differing}, {make.__name__}, {dtype}")
 
 
 LAWS = [
@@ -224,7 +231,13 @@ LAWS = [
         True,
     ),
     Law("aggregations equal a scalar reference", aggregation, "every aggregation divides by all tokens", True),
-    Law("advantages equal a scalar reference", advantages, "population std instead of n − 1", True),
+    Law(
+        "advantages equal a scalar reference",
+        advantages,
+        POPULATION_STD.name,
+        True,
+        tuple(defect.name for defect in ADVANTAGE_DEFECTS[1:]),
+    ),
     Law("the corrected KL penalty has the divergence's gradient", corrected_kl_gradient, "no ratio", True),
     *(
         Law(

@@ -2,16 +2,19 @@
 
     .venv-trl/bin/python -m tests.invariants.trl_peer FOLDER
 
-FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: prompts,
-completions, reward components, log-probs, and settings by name. Only sampling is replaced: tokenising, images, rewards,
-advantages, log-probs, loss and backward pass are TRL's. Each gradient is written to `<name>.safetensors`.
+FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: prompts and
+completions, and settings by name, each with options, reward components, their weights, log-probs and ε. Only sampling
+is replaced, and ε where a setting has another than TRL's: tokenising, images, rewards, advantages, log-probs, loss and
+backward pass are TRL's. Each gradient is written to `<name>.safetensors`.
 """
 
 import json
 import sys
 import tempfile
+import types
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from datasets import Dataset
@@ -21,6 +24,8 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoPr
 from trl import GRPOConfig, GRPOTrainer
 
 torch.set_num_threads(1)
+TRL_EPSILON = 1e-4
+SCORES = "_generate_and_score_completions"  # the method that makes advantages of rewards
 
 
 class Given(GRPOTrainer):  # type: ignore[misc]
@@ -47,7 +52,9 @@ class Gradient(TrainerCallback):  # type: ignore[misc]
     """The gradient as it is when the optimizer is about to use it."""
 
     def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
-        self.found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        missing = [name for name, p in model.named_parameters() if p.grad is None]
+        assert not missing, f"TRL gives no gradient to {', '.join(missing)}"
+        self.found = {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
 def _flat(groups: list[list[Any]]) -> list[Any]:
@@ -69,7 +76,15 @@ def rewards(given: dict[str, Any]) -> list[Any]:
     return [component(i) for i in range(len(given["weights"]))]
 
 
-def gradient(folder: Path, given: dict[str, Any], options: dict[str, Any], ratios: bool) -> dict[str, torch.Tensor]:
+def with_epsilon(method: types.FunctionType, epsilon: float) -> types.FunctionType:
+    """TRL's method with another number where its code has ε beside the std."""
+    constants = method.__code__.co_consts
+    assert constants.count(TRL_EPSILON) == 1, "TRL's ε is not where it was"
+    code = method.__code__.replace(co_consts=tuple(epsilon if c == TRL_EPSILON else c for c in constants))
+    return types.FunctionType(code, method.__globals__, method.__name__, method.__defaults__, method.__closure__)
+
+
+def gradient(folder: Path, given: dict[str, Any]) -> dict[str, torch.Tensor]:
     processor = AutoProcessor.from_pretrained(folder / "policy", padding_side="left")
     processor.image_processor = AutoImageProcessor.from_pretrained(folder / "policy", backend="pil")
     rows = [
@@ -85,7 +100,7 @@ def gradient(folder: Path, given: dict[str, Any], options: dict[str, Any], ratio
             out, max_steps=1, per_device_train_batch_size=len(rows) * group, num_generations=group, max_grad_norm=0.0,
             shuffle_dataset=False, reward_weights=given["weights"], max_completion_length=given["limit"],
             gradient_checkpointing=False, bf16=False, use_cpu=True, report_to=[], save_strategy="no",
-            logging_steps=10**6, disable_tqdm=True, **options,
+            logging_steps=10**6, disable_tqdm=True, **given["options"],
         )  # fmt: skip
         trainer = Given(
             AutoModelForImageTextToText.from_pretrained(folder / "policy", attn_implementation="sdpa"),
@@ -95,16 +110,17 @@ def gradient(folder: Path, given: dict[str, Any], options: dict[str, Any], ratio
         if trainer.ref_model is not None:
             other = AutoModelForImageTextToText.from_pretrained(folder / "reference")
             trainer.accelerator.unwrap_model(trainer.ref_model).load_state_dict(other.state_dict())
-        trainer.given, trainer.ratios = given, ratios
-        trainer.use_vllm = not ratios  # the correction for a sampler that differs is TRL's for vLLM only
-        trainer.train()
+        trainer.given, trainer.ratios = given, given["ratios"]
+        trainer.use_vllm = not given["ratios"]  # the correction for a sampler that differs is TRL's for vLLM only
+        with mock.patch.object(GRPOTrainer, SCORES, with_epsilon(getattr(GRPOTrainer, SCORES), given["epsilon"])):
+            trainer.train()
     return clock.found
 
 
 def main(folder: Path) -> None:
     given = json.loads((folder / "rollouts.json").read_text())
     for name, setting in given["settings"].items():
-        save_file(gradient(folder, given, setting["options"], setting["ratios"]), folder / f"{name}.safetensors")
+        save_file(gradient(folder, given | setting), folder / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -7,20 +7,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
-from tests.invariants.gradients import EPS, launch
+from tests.invariants.gradients import EPS, groups, launch, length_apart, settings, weights
 from tests.invariants.workshop import ROOT, build, stage, untimed
-from tests.support.miniature import policy, prompts
+from tests.invariants.worlds import in_world
+from tests.support.miniature import policy, prompts, taught
 from wethink.common.jsonl import read_jsonl, write_jsonl
+from wethink.config.launch import Launch
 from wethink.config.training import Optim
 from wethink.models.batching import collate
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.rl.objective import surrogate
 from wethink.rl.prompt_dataset import shuffle_golds
-from wethink.training.engine import learning_rate
+from wethink.rl.update import Policies, accumulate_gradients
+from wethink.training.engine import build_engine, learning_rate, optimizer_step
+from wethink.training.ranks import join
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +111,31 @@ def test_two_processes_learn_with_muon_and_adam_what_one_learns(workshop: Path) 
     apart = torch.cat([(moved - two[key]).flatten() for key, moved in one.items()]).norm()
     moved = torch.cat([moved.flatten() for moved in one.values()]).norm()
     assert moved > 0 and apart <= 0.05 * moved, f"{float(apart / moved):.1%} apart"
+
+
+def _moved_by_muon(launch: Launch, shares: list[int]) -> dict[str, np.ndarray]:
+    """How far three steps of Muon and Adam on this rank's share of eight groups move each tensor."""
+    ranks = join(launch)
+    (state, made), (model, _) = taught(), policy()
+    model.load_state_dict(state)
+    config = settings(4)
+    optim = config.optim.model_copy(update={"lr": 1e-3, "muon_lr": 1e-2})
+    begin = sum(shares[: ranks.rank])
+    engine = build_engine(CompletionLogProbs(model, made.banned), optim, launch)
+    before = weights(engine)
+    for step in range(3):
+        share = groups()[begin : begin + shares[ranks.rank]]
+        accumulate_gradients(Policies(engine, None, made), share, config, ranks)
+        optimizer_step(engine, optim, step)
+    return {name: (value - before[name]).numpy() for name, value in weights(engine).items()}
+
+
+@pytest.mark.parametrize(("zero", "shares"), [(2, [5, 3]), (3, [8]), (3, [5, 3])])
+def test_muon_moves_the_weights_alike_at_every_zero_stage(zero: int, shares: list[int], tmp_path: Path) -> None:
+    """Without a rank's share of the groups they would be 0.7 apart."""
+    (one,) = in_world(1, _moved_by_muon, launch(1, tmp_path, eps=1e-8), [8])
+    for moved in in_world(len(shares), _moved_by_muon, launch(zero, tmp_path, eps=1e-8), shares):
+        assert length_apart(moved, one) < 1e-3
 
 
 def _gradients(micro: int, pad_to: int = 0) -> dict[str, torch.Tensor]:

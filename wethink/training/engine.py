@@ -80,6 +80,8 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
         optimizer |= {"muon_lr": optim.muon_lr, "adam_lr": optim.lr, "momentum": MUON_MOMENTUM}
         # DeepSpeed would clip Muon's update, not its gradient; the update has the same norm for every gradient.
         config["gradient_clipping"] = 0.0
+        if zero_stage(launch) == 3:  # Muon needs whole gradients; DeepSpeed's ZeRO-3 refuses to scatter them before it
+            config["zero_optimization"]["reduce_scatter"] = False
         if launch.device == "cpu":
             torch.compiler.set_stance("force_eager")  # compiling the small matrix products costs more than it saves
     if config.get("zero_optimization", {}).get("offload_optimizer") and not optimizer.get("torch_adam"):
