@@ -73,7 +73,7 @@ class Setting:
         return objective.EPSILON if self.fine else TRL_EPSILON
 
 
-_surrogate, _kl, _score = objective.surrogate, objective.kl_penalty, hybrid.score
+_surrogate, _kl, _total = objective.surrogate, objective.kl_penalty, hybrid.Scorer._total
 
 
 def _unclipped(ratio: Any, advantages: Any, **_: Any) -> Any:
@@ -85,13 +85,12 @@ def _sum_first(components: Any, weights: Any, known: Any, mode: Any) -> Any:
     return objective.group_advantages(total, known, mode)
 
 
-def _swapped(*given: Any) -> hybrid.Scored:
-    *response, config = given
-    swapped = {"accuracy_weight": config.format_weight, "format_weight": config.accuracy_weight}
-    return _score(*response, config.model_copy(update=swapped))
+def _swapped(scorer: hybrid.Scorer, *given: Any) -> hybrid.Scored:
+    weights = {"accuracy_weight": scorer.rewards.format_weight, "format_weight": scorer.rewards.accuracy_weight}
+    return _total(hybrid.Scorer(scorer.rewards.model_copy(update=weights)), *given)
 
 
-SWAPPED = Defect("the weights of accuracy and format are swapped", "wethink.rewards.hybrid.score", _swapped)
+SWAPPED = Defect("the weights of accuracy and format are swapped", "wethink.rewards.hybrid.Scorer._total", _swapped)
 UNCLIPPED = Defect("nothing is clipped", "wethink.rl.objective.surrogate", _unclipped)
 UNCORRECTED = Defect("no correction", "wethink.rl.objective.correction", lambda old, *_, **__: torch.ones_like(old))
 SETTINGS = (

@@ -98,7 +98,7 @@ def scored(rows: list[dict[str, Any]], texts: list[list[str]], fine: bool) -> li
     asked = [row | {"reward": "model"} if fine else row for row in rows]
     pairs = [(text, row) for row, group in zip(asked, texts, strict=True) for text in group]
     with mock.patch.object(lexical_judge, "judge", _fine_judge if fine else lexical_judge.judge):
-        flat = hybrid.score_batch(pairs, rewards_of(fine))
+        flat = hybrid.Scorer(rewards_of(fine)).score(pairs)
     return [flat[i : i + GROUP] for i in range(0, len(flat), GROUP)]
 
 
