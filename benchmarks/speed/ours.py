@@ -90,7 +90,7 @@ PARTS = {  # disjoint parts of a GRPO step: name → function
     "sample: read the prompts": "wethink.generation.decoding.Decoder.__init__",
     "sample: a token for each row": "wethink.generation.decoding.Decoder.step",
     "sample: draw it": "wethink.generation.in_process._choose",
-    "score": "wethink.rewards.hybrid.score",
+    "score": "wethink.rewards.hybrid.Scorer.score",
     "learn: forward": "wethink.models.logprobs.CompletionLogProbs.forward",
     "learn: backward": "deepspeed.DeepSpeedEngine.backward",
     "update": "benchmarks.speed.ours.optimizer_step",
