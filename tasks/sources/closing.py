@@ -72,12 +72,11 @@ def in_bucket(store: Any, bucket: str, rest: Rest) -> Iterator[Closed]:
 
 
 def of_bucket(store: Any, bucket: str, source: str, rest: Rest) -> Iterator[Closed]:
-    """Yield one source of a bucket, if it is closed."""
-    for name in MARKERS:
-        etag = _etag(store, bucket, f"{source}/{name}")
-        if etag is not None:
-            yield Closed(source, bucket, f"{source}/{name}", etag)
-            return
+    """Yield one source of a bucket, if it is closed; of two markers the newer one counts."""
+    markers = [found for name in MARKERS if (found := _marker(store, bucket, source, name)) is not None]
+    if markers:
+        yield max(markers, key=lambda closed: closed.closed_at)
+        return
     if rest.wants(source):
         yield from _at_rest(objects(store, bucket, f"{source}/"), bucket, source, rest)
 
@@ -88,9 +87,9 @@ def in_folder(root: Path, rest: Rest) -> Iterator[Closed]:
         if not is_source(folder.name):
             passed_over(folder.name)
             continue
-        marker = next((folder / n for n in MARKERS if (folder / n).is_file() and not (folder / n).is_symlink()), None)
-        if marker is not None:
-            found = _file(root, marker)
+        markers = [folder / n for n in MARKERS if (folder / n).is_file() and not (folder / n).is_symlink()]
+        if markers:
+            found = _file(root, max(markers, key=lambda path: path.stat().st_mtime_ns))
             yield Closed(folder.name, str(root.resolve()), found.key, found.etag)
         elif rest.wants(folder.name):
             files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
@@ -114,9 +113,11 @@ def _at_rest(found: Iterable[Object], bucket: str, source: str, rest: Rest) -> I
         yield Closed(source, bucket, f"{source}/", content)
 
 
-def _etag(store: Any, bucket: str, key: str) -> str | None:
+def _marker(store: Any, bucket: str, source: str, name: str) -> Closed | None:
+    key = f"{source}/{name}"
     try:
-        return str(store.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
+        found = store.head_object(Bucket=bucket, Key=key)
+        return Closed(source, bucket, key, str(found["ETag"]).strip('"'), found["LastModified"].isoformat())
     except store.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
             return None

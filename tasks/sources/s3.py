@@ -1,8 +1,8 @@
 """S3 access: queue notifications, object listing, sync of image sources to disk, quarantine.
 
 A source is a prefix of a bucket, or a folder. It is closed by a marker (`_SUCCESS` or `manifest.json`) or by a quiet
-period. Queue notifications and scans (tasks.sources.closing) give the same `Closed`, whose event id is a function of
-bucket, key and etag, so a source that both report is one event.
+period. After a queue notification, as in a scan, the marker itself is read (tasks.sources.closing): both give the same
+`Closed`, whose event id is a function of the marker's key, etag and time, so a source that both report is one event.
 
 Bucket contents are untrusted. A key names a file only below its source's own folder; an object that cannot be a file
 there is moved to `quarantine/` with its reason. No other module creates boto3 clients.
@@ -35,24 +35,25 @@ LONGEST = 255  # bytes of a file name on common file systems
 
 @dataclass(frozen=True)
 class Closed:
-    """A complete source. `key` and `etag` are those of the closing object."""
+    """A complete source. `key`, `etag` and `closed_at` are those of the closing object."""
 
     source: str  # its name: the first part of its keys
     bucket: str  # or the absolute path of the watched folder
     key: str
     etag: str
+    closed_at: str = ""  # when the marker was written: one with the same bytes, written again, closes the source again
 
     @property
     def event_id(self) -> str:
-        """Derive the id from bucket, key and etag: equal for every sighting of one object."""
-        return str(uuid.uuid5(EVENTS, f"{self.bucket}/{self.key}#{self.etag}"))
+        """Derive the id from bucket, key, etag and time: equal for every sighting of one object."""
+        return str(uuid.uuid5(EVENTS, f"{self.bucket}/{self.key}#{self.etag}@{self.closed_at}"))
 
 
 @dataclass(frozen=True)
 class Message:
     """A queue message. `fault`: why it is not an S3 notification."""
 
-    closed: tuple[Closed, ...]
+    closed: tuple[Closed, ...]  # without the time of the marker, which a notification does not have
     receipt: str
     body: str
     fault: str | None = None

@@ -102,11 +102,20 @@ def drain(queue: Any, url: str, store: Any, bucket: str, teller: Teller, wait: i
         if message.fault is not None:
             LOG.warning("a message is put aside: %s", message.fault)
             s3.put_aside(store, bucket, message)
-        elif not teller(message.closed):
+        elif not teller(_markers(store, message, teller)):
             s3.show_again(queue, url, message)
             continue
         s3.delete(queue, url, message)
     return len(messages)
+
+
+def _markers(store: Any, message: s3.Message, teller: Teller) -> Iterable[Closed]:
+    """Yield the sources that a message closes, with the time of their markers."""
+    for notified in message.closed:
+        for closed in of_bucket(store, notified.bucket, notified.source, teller.rest):
+            if closed in teller.told:
+                LOG.info("source '%s': its marker of %s was told before", closed.source, closed.closed_at)
+            yield closed
 
 
 def watch(args: argparse.Namespace, stop: threading.Event) -> None:

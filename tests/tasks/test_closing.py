@@ -124,7 +124,7 @@ def test_an_open_source_of_any_size_is_one_pass_in_bounded_memory(monkeypatch: p
             yield s3.Object(f"new/{number:06d}", "e", 1, 0.0)
 
     monkeypatch.setattr(closing, "objects", many)
-    monkeypatch.setattr(closing, "_etag", lambda *_: None)
+    monkeypatch.setattr(closing, "_marker", lambda *_: None)
     assert list(of_bucket(None, BUCKET, "new", Rest(0))) != []
     assert least_peak(lambda: list(of_bucket(None, BUCKET, "new", Rest(0)))) < 2**20
 

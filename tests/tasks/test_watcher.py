@@ -76,8 +76,9 @@ def test_a_message_stays_until_the_run_is_recorded(store: Any, queue: Any, tmp_p
 def test_twice_delivered_out_of_order_and_listed_besides_is_one_run(store: Any, queue: Any, tmp_path: Path) -> None:
     tell = Prefect()
     told = teller(tell, tmp_path)
-    for key in ("two/_SUCCESS", "one/_SUCCESS", "two/_SUCCESS"):
+    for key in ("two/_SUCCESS", "one/_SUCCESS"):
         store.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    queue[0].send_message(QueueUrl=queue[1], MessageBody=_body("two/_SUCCESS"))
     while drain(queue, store, told):
         pass
     told(in_bucket(store, BUCKET, told.rest))
@@ -87,6 +88,25 @@ def test_twice_delivered_out_of_order_and_listed_besides_is_one_run(store: Any, 
     store.put_object(Bucket=BUCKET, Key="one/_SUCCESS", Body=b"closed again, with more images")
     told(in_bucket(store, BUCKET, told.rest))
     assert len(set(tell.runs)) == 3
+
+
+def test_the_same_marker_written_again_closes_the_source_again(store: Any, queue: Any, tmp_path: Path) -> None:
+    """Rows are mended and the source is closed with the same empty marker: its etag has not changed, its time has."""
+    tell = Prefect()
+    told = teller(tell, tmp_path)
+    store.put_object(Bucket=BUCKET, Key="birds/_SUCCESS", Body=b"")
+    while drain(queue, store, told):
+        pass
+    time.sleep(1.1)  # S3 keeps whole seconds
+    store.put_object(Bucket=BUCKET, Key="birds/_SUCCESS", Body=b"")
+    while drain(queue, store, told):
+        pass
+    assert len(set(tell.runs)) == 2
+    time.sleep(1.1)
+    store.put_object(Bucket=BUCKET, Key="birds/manifest.json", Body=b"{}")  # the older marker still lies there
+    told(in_bucket(store, BUCKET, told.rest))
+    told(in_bucket(store, BUCKET, told.rest))
+    assert len(set(tell.runs)) == len(tell.runs) == 3
 
 
 def test_nonsense_is_put_aside_with_a_reason_and_does_not_come_again(store: Any, queue: Any, tmp_path: Path) -> None:
@@ -118,17 +138,20 @@ def test_keys_are_unquoted_and_test_events_and_deletions_say_nothing() -> None:
     assert s3.parse(_body("quarantine/x/_SUCCESS")).closed == ()
 
 
-def test_the_event_id_follows_from_bucket_key_and_etag_alone() -> None:
+def test_the_event_id_follows_from_bucket_key_etag_and_time_of_the_marker_alone() -> None:
     one = Closed("new", BUCKET, "new/_SUCCESS", "abc")
     assert one.event_id == Closed("new", BUCKET, "new/_SUCCESS", "abc").event_id
     assert (
         len(
             {
                 one.event_id,
-                *(Closed("new", *rest).event_id for rest in (("x", "k", "e"), ("x", "k", "f"), ("x", "l", "e"))),
+                *(
+                    Closed("new", *rest).event_id
+                    for rest in (("x", "k", "e"), ("x", "k", "f"), ("x", "l", "e"), ("x", "k", "e", "later"))
+                ),
             }
         )
-        == 4
+        == 5
     )
 
 
