@@ -19,11 +19,11 @@ from typing import Any
 
 from benchmarks.vlmevalkit.predictions import FAMILIES, predictions
 from wethink.common.jsonl import write_json
+from wethink.data.benchmark_table import Item
 from wethink.evaluation.benchmarks.aggregate import all_right
 from wethink.evaluation.benchmarks.answer_extraction import KIT, Protocol, option, yes_no
 from wethink.evaluation.benchmarks.registry import Benchmark
 from wethink.evaluation.benchmarks.scoring import opened, score
-from wethink.evaluation.benchmarks.tsv import Item
 
 PYTHON = Path(".venv-vlmeval/bin/python")
 FIXTURE = Path("tests/fixtures/kit_verdicts.json")

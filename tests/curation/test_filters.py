@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -26,7 +27,7 @@ from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.data.ingest import ingest
 
-OFF = Curation(benchmarks=(), caps=Caps(source=None, category=None, ability=None), difficulty=None)
+OFF = Curation(benchmarks=(), max_unreadable=0.02, caps=Caps(source=None, category=None, ability=None), difficulty=None)
 
 
 def photo(number: int) -> Image.Image:
@@ -195,11 +196,11 @@ def test_a_benchmark_picture_drops_every_row_about_it_and_about_what_shows_the_s
         {"index": "5", "image": base64_of(photo(13))[:200], "question": "Torn?", "answer": "yes"},
     )
     rows = [row(0, "i2"), row(1, "i2"), row(2, "i3", scene="i2"), row(3, "i4"), row(4, "i5")]
-    found = curate(rows, stored, OFF.model_copy(update={"benchmarks": (str(path),)}), 0)
+    found = curate(rows, stored, OFF.model_copy(update={"benchmarks": (str(path),), "max_unreadable": 0.5}), 0)
     assert [kept["id"] for kept in found.kept] == ["r3", "r4"]
     assert found.reasons == {"contaminated": 3} and found.dropped[0]["reason"] == "contaminated: bench.tsv"
     [said] = found.benchmarks
-    assert (said["rows"], said["pictures"], said["unreadable_pictures"]) == (5, 3, 2)
+    assert (said["rows"], said["pictures"], said["unreadable_pictures"]) == (5, 4, 2)
     assert (said["images_found"], said["rows_dropped"]) == (1, 3)
     assert said["examples"][0]["index"] == "1" and said["examples"][0]["found"] == "the picture"
 
@@ -235,8 +236,59 @@ def test_several_pictures_in_a_cell_and_a_later_row_s_picture_are_read(tmp_path:
     assert found.images == {"i5"} and found.pictures == 2 and found.unreadable == 0
 
 
+def test_a_benchmark_is_read_in_every_dialect_that_the_benchmark_command_reads(
+    tmp_path: Path, stored: ImageSet
+) -> None:
+    (tmp_path / "two.jpg").write_bytes(encoded(photo(2)))
+    text = base64.encodebytes(encoded(photo(3))).decode()
+    lines = [
+        "Index\tImage\tImage_Path\tQuestion\tAnswer",
+        f"1\tdata:image/jpeg;base64,{base64_of(photo(1))}\t\tq\tx",
+        "2\t\ttwo.jpg\tq\tx",
+        f'3\t"{text}"\t\tq\tx',
+        f"4\t{base64.urlsafe_b64encode(encoded(photo(4))).decode().rstrip('=')}\t\tq\tx",
+        "5\t4\t\tq\tx",
+    ]
+    path = tmp_path / "bench.tsv"
+    path.write_text("\r\n".join(lines), encoding="utf-8-sig")
+    found = contaminated(collection([row(n, f"i{n}") for n in range(6)], stored), path)
+    assert found.images == {"i1", "i2", "i3", "i4"} and (found.rows, found.pictures, found.unchecked) == (5, 4, 0)
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.2])
+def test_pictures_and_rows_that_could_not_be_compared_are_printed_and_stop_above_the_limit(
+    tmp_path: Path, stored: ImageSet, capsys: pytest.CaptureFixture[str], limit: float
+) -> None:
+    good = [f"{n}\t{base64_of(photo(n))}\tq\tx" for n in range(6)]
+    bad = [f"6\t{'*' * 90}\tq\tx", f"7\t{base64_of(photo(7))[:400]}\tq\tx", f"8\ta\ttab\t{base64_of(photo(8))}\tx"]
+    path = tmp_path / "bench.tsv"
+    path.write_text("\n".join(["index\timage\tquestion\tanswer", *good, *bad, "9\t\tno picture\tx"]))
+    config = OFF.model_copy(update={"benchmarks": (str(path),), "max_unreadable": limit})
+    rows = [row(0, "i0"), row(1, "i5", scene="i5")]
+    counts = r"2 of 8 pictures and 1 of 10 rows could not be read \(row 9: 5 cells .*; index 6: .*no base64; index 7: "
+    if limit < 3 / 9:
+        with pytest.raises(UserError, match=counts):
+            curate(rows, stored, config, 0)
+        config = config.model_copy(update={"max_unreadable": 0.34})
+    curate(rows, stored, config, 0)
+    said = capsys.readouterr().err
+    assert re.search(counts, said) and "1 of 10 rows have no picture to compare" in said
+
+
+@pytest.mark.parametrize(
+    "cell", ["*" * 90, "data:image/png;base64," + "A" * 80, "https://example.org/" + "a" * 60, "9"]
+)
+def test_a_benchmark_of_which_no_picture_can_be_read_stops_the_stage_whatever_the_limit(
+    tmp_path: Path, stored: ImageSet, cell: str
+) -> None:
+    path = benchmark(tmp_path / "bench.tsv", {"index": "1", "image": cell, "question": "q", "answer": "x"})
+    config = OFF.model_copy(update={"benchmarks": (str(path),), "max_unreadable": 1.0})
+    with pytest.raises(UserError, match=r"1 of 1 pictures could not be read .*mend the file"):
+        curate([row(0, "i0")], stored, config, 0)
+
+
 def test_the_file_is_streamed(tmp_path: Path, stored: ImageSet) -> None:
-    """Peak memory does not grow with the file: a cell at a time."""
+    """Peak memory does not grow with the pictures: one at a time."""
     noise = base64.b64encode(Random(0).randbytes(200_000)).decode()
     ours, peaks = collection([row(0, "i0")], stored), []
     for count in (4, 40):

@@ -13,7 +13,9 @@ from wethink.config.curation import Caps, Curation, Validate
 from wethink.curation.validate import validate
 from wethink.data.image_store import SCHEMA
 
-CURATION = Curation(benchmarks=(), caps=Caps(source=None, category=None, ability=None), difficulty=None)
+CURATION = Curation(
+    benchmarks=(), max_unreadable=0.02, caps=Caps(source=None, category=None, ability=None), difficulty=None
+)
 CONFIG = Validate(
     curation=CURATION, min_rows=1, max_quarantined=1.0, max_problem_chars=200, max_cot_chars=300, max_answer_share=0.75
 )

@@ -12,10 +12,10 @@ from tests.evaluation.test_benchmark_tables import cell, png, write_table
 from wethink.cli import benchmarks
 from wethink.cli.main import parser
 from wethink.common.errors import UserError
+from wethink.data.benchmark_table import Table
 from wethink.evaluation.benchmarks.engines import Query, Reply, System
 from wethink.evaluation.benchmarks.results import board
 from wethink.evaluation.benchmarks.run import Settings, records_of, run, shard_of
-from wethink.evaluation.benchmarks.tsv import Table
 
 COLOURS = ("red", "blue", "green", "yellow")
 

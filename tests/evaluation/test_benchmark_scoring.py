@@ -11,11 +11,11 @@ from benchmarks.vlmevalkit.agreement import FIXTURE, verdicts
 from benchmarks.vlmevalkit.predictions import FAMILIES, predictions
 from tasks import ROOT
 from wethink.common.errors import UserError
+from wethink.data.benchmark_table import Item
 from wethink.evaluation.benchmarks.aggregate import all_right, dyna_math, estimate, figures, sampled, units, we_math
 from wethink.evaluation.benchmarks.answer_extraction import KIT, OURS, Protocol, answer_text, option, yes_no
 from wethink.evaluation.benchmarks.registry import BENCHMARKS, Benchmark
 from wethink.evaluation.benchmarks.scoring import score
-from wethink.evaluation.benchmarks.tsv import Item
 
 CHOICE = Benchmark("c", "c", "choice")
 

@@ -11,10 +11,10 @@ from PIL import Image
 from tests.support.memory import least_peak
 from wethink.common.errors import UserError
 from wethink.common.jsonl import content_id
+from wethink.data.benchmark_table import NoImage, Table
 from wethink.evaluation.benchmarks.heldout_suite import table as suite_table
 from wethink.evaluation.benchmarks.registry import BENCHMARKS, entry_for
 from wethink.evaluation.benchmarks.scoring import prompt
-from wethink.evaluation.benchmarks.tsv import NoImage, Table
 
 
 def png(colour: str, size: int = 8) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 from tests.evaluation.test_benchmark_job import COLOURS, SETTINGS, Seer
 from tests.evaluation.test_benchmark_tables import cell, png, write_table
 from wethink.common.jsonl import read_json, write_json
+from wethink.data.benchmark_table import Table
 from wethink.evaluation.benchmarks.engines import Query, Reply
 from wethink.evaluation.benchmarks.run import Settings, run
-from wethink.evaluation.benchmarks.tsv import Table
 from wethink.report.leaderboard import write_leaderboard
 
 HOSTILE = '<script>document.title = "owned"</script><img src=x onerror=alert(1)> {{ 7 * 7 }}'

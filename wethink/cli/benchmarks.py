@@ -51,9 +51,9 @@ def benchmark(args: argparse.Namespace) -> None:
     Raises:
         UserError: a table, the model or an argument is not valid.
     """
+    from wethink.data.benchmark_table import Table
     from wethink.evaluation.benchmarks.results import spoken
     from wethink.evaluation.benchmarks.run import Settings, run, shard_of
-    from wethink.evaluation.benchmarks.tsv import Table
 
     shard = shard_of(args.shard)
     tables = [Table(path) for path in args.tsv]

@@ -23,6 +23,7 @@ class Curation(Section):
     """Filters of training rows (wethink/curation/filters.py)."""
 
     benchmarks: tuple[str, ...]  # VLMEvalKit TSV files that must not be trained on
+    max_unreadable: Share  # of a benchmark's pictures and rows; beyond it, or if all are, the check is none
     caps: Caps
     difficulty: Difficulty | None
 

@@ -5,6 +5,7 @@ are off unless params.yaml sets them.
 """
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl
 from wethink.config.curation import Curation
 from wethink.curation import duplicate_questions
-from wethink.curation.contamination import collection, contaminated
+from wethink.curation.contamination import Benchmark, collection, contaminated
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
 
@@ -71,11 +72,34 @@ def _tested(rows: Sequence[Row], images: ImageSet, config: Curation, benchmarks:
     dropped: dict[str, str] = {}
     for path in map(Path, config.benchmarks):
         found = contaminated(ours, path)
+        _report_unchecked(found, config.max_unreadable)
         scenes = {row["scene"] for image in found.images for row in ours.rows[image]}
         hits = {row["id"] for row in rows if row["scene"] in scenes} | found.questions
         dropped |= {row: f"contaminated: {path.name}" for row in sorted(hits) if row not in dropped}
         benchmarks.append(found.as_record() | {"rows_dropped": len(hits)})
     return dropped
+
+
+def _report_unchecked(found: Benchmark, limit: float) -> None:
+    """Print how much of a benchmark could not be compared.
+
+    Raises:
+        UserError: it is all of it, or more than the limit.
+    """
+    if found.without_picture:
+        print(f"{found.path}: {found.without_picture} of {found.rows} rows have no picture to compare", file=sys.stderr)
+    if not found.unchecked:
+        return
+    counts = f"{found.unreadable} of {found.pictures} pictures"
+    if found.unreadable_rows:
+        counts += f" and {found.unreadable_rows} of {found.rows} rows"
+    said = f"{found.path}: {counts} could not be read ({'; '.join(found.faults[:3])})"
+    if found.unreadable == found.pictures or found.unchecked > limit * found.checkable:
+        raise UserError(
+            f"validate.curation.benchmarks: {said}, so that nobody knows whether the rows contain them; mend the file, "
+            f"or raise validate.curation.max_unreadable ({limit:.0%})."
+        )
+    print(said, file=sys.stderr)
 
 
 def _unfit(rows: Sequence[Row], config: Curation) -> dict[str, str]:

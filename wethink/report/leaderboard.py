@@ -18,10 +18,10 @@ from typing import Any
 from markupsafe import Markup
 
 from wethink.common.jsonl import Record, read_json, write_json
+from wethink.data.benchmark_table import NoImage, Table
 from wethink.evaluation.benchmarks.published_scores import SOURCE
 from wethink.evaluation.benchmarks.results import board, run_items
 from wethink.evaluation.benchmarks.run import HOME, decoded
-from wethink.evaluation.benchmarks.tsv import NoImage, Table
 from wethink.report.plots import Dot, strip
 from wethink.report.render import render
 

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, dumps, file_sha256, read_jsonl, write_json
 from wethink.common.progress import track
+from wethink.data.benchmark_table import Item, NoImage, Table
 from wethink.evaluation.benchmarks.answer_extraction import KIT, OURS
 from wethink.evaluation.benchmarks.engines import Engine, Query, Reply, System
 from wethink.evaluation.benchmarks.registry import Benchmark, entry_for
 from wethink.evaluation.benchmarks.scoring import SCORERS, prompt, score
-from wethink.evaluation.benchmarks.tsv import Item, NoImage, Table
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from wethink.common.errors import UserError
 from wethink.config.rewards import Rewards
+from wethink.data.benchmark_table import Item
 from wethink.evaluation.benchmarks.answer_extraction import FAILURE, Protocol, answer_text, option, yes_no
 from wethink.evaluation.benchmarks.registry import Benchmark, Family
-from wethink.evaluation.benchmarks.tsv import Item
 from wethink.rewards import format, hybrid
 from wethink.rewards.rules import verify
 from wethink.rewards.verdict import Verdict, correct, unknown, wrong

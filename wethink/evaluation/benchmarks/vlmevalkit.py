@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, file_sha256, read_json, write_json
 from wethink.common.processes import GROUPS
+from wethink.data.benchmark_table import MAX_CELL, Table
 from wethink.evaluation.benchmarks.aggregate import Unit, dyna_math, estimate, figures, grouped, truth, we_math
 from wethink.evaluation.benchmarks.registry import Benchmark
-from wethink.evaluation.benchmarks.tsv import MAX_CELL, Table
 
 PYTHON = Path(".venv-vlmeval/bin/python")
 FOLDER = "vlmevalkit-"  # of a benchmark's folder; the label follows
