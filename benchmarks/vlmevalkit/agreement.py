@@ -1,6 +1,7 @@
 """`make kit-agreement`: agreement of wethink's scoring with VLMEvalKit, item by item.
 
-2,000 generated predictions per family are scored by both. Under VLMEvalKit's protocol (`KIT`) wethink must agree on
+2,000 generated predictions per family are scored by both, and generated tables of yes/no and short-answer benchmarks
+are aggregated by both (benchmarks/vlmevalkit/aggregates.py). Under VLMEvalKit's protocol (`KIT`) wethink must agree on
 every item, except for options that the kit draws at random after a useless judge reply. Then each departure from that
 protocol is enabled alone and the changed items are counted. Both sides use one scripted judge on loopback. Writes
 reports/kit_agreement.json; `--record` rewrites the tests' fixture.
@@ -17,6 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.vlmevalkit.aggregates import TABLES, compare, ours, rows_of
 from benchmarks.vlmevalkit.predictions import FAMILIES, predictions
 from wethink.common.jsonl import write_json
 from wethink.data.benchmark_table import Item
@@ -28,6 +30,7 @@ from wethink.evaluation.benchmarks.scoring import opened, score
 PYTHON = Path(".venv-vlmeval/bin/python")
 FIXTURE = Path("tests/fixtures/kit_verdicts.json")
 REPORT = Path("reports/kit_agreement.json")
+SAME_NUMBER = 1e-6  # percentage points or points
 JUDGED = 240  # rows of a family that the judge scores too; the same as in verdicts.py
 ENTRIES = {
     "choice": Benchmark("choice", "choice", "choice"),
@@ -114,14 +117,14 @@ def judged(family: str, rows: list[dict[str, str]]) -> tuple[dict[str, bool], se
     return _by_unit(family, hits), useless
 
 
-def kit_verdicts(families: dict[str, list[dict[str, str]]], python: Path = PYTHON) -> dict[str, Any]:
-    """Return VLMEvalKit's verdicts, computed by a child process in its environment."""
+def kit_verdicts(given: dict[str, Any], python: Path = PYTHON) -> dict[str, Any]:
+    """Return VLMEvalKit's verdicts and aggregates, computed by a child process in its environment."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1/chat/completions"
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name) / "in.json", Path(name) / "out.json"
-        source.write_text(json.dumps(families), encoding="utf-8")
+        source.write_text(json.dumps(given), encoding="utf-8")
         log = Path(name) / "log.txt"
         with log.open("w") as sink:
             ended = subprocess.run(
@@ -138,24 +141,31 @@ def kit_verdicts(families: dict[str, list[dict[str, str]]], python: Path = PYTHO
 
 def main() -> int:
     rows = {family: predictions(family) for family in FAMILIES}
-    theirs = kit_verdicts(rows)
+    tables = {name: rows_of(name) for name in TABLES}
+    kit_found = kit_verdicts({"families": rows, "tables": tables})
+    theirs = kit_found["families"]
     report: dict[str, Any] = {}
     failed = 0
+    with tempfile.TemporaryDirectory() as home:
+        for name, given in tables.items():
+            report[name] = compare(name, ours(name, given, Path(home)), kit_found["tables"][name])
+            failed += report[name]["largest_difference"] > SAME_NUMBER
+            print(f"{name}: {report[name]}")
     for family, given in rows.items():
         kit = {index: bool(hit) for index, (hit, _) in theirs[family]["no judge"].items()}
-        ours = verdicts(family, given, KIT)
-        differ = sorted(index for index in kit if kit[index] != ours[index])
+        mine = verdicts(family, given, KIT)
+        differ = sorted(index for index in kit if kit[index] != mine[index])
         entry: dict[str, Any] = {"units": len(kit), "disagree": len(differ), "hits": sum(kit.values())}
         if "judge" in theirs[family]:
             asked = {row["index"] for row in given[:JUDGED]}
             with_judge = {index: bool(hit) for index, (hit, _) in theirs[family]["judge"].items()}
-            mine, drawn = judged(family, [row for row in given if row["index"] in asked])
-            beyond = sorted(i for i in with_judge if with_judge[i] != mine[i] and i not in drawn)
+            by_judge, drawn = judged(family, [row for row in given if row["index"] in asked])
+            beyond = sorted(i for i in with_judge if with_judge[i] != by_judge[i] and i not in drawn)
             entry |= {"judge_disagree": len(beyond), "random_options": len(drawn)}
             differ += beyond
         entry["departures"] = {
             field.name: sum(
-                ours[index] != changed
+                mine[index] != changed
                 for index, changed in verdicts(family, given, replace(KIT, **{field.name: True})).items()
             )
             for field in fields(Protocol)

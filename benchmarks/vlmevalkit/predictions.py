@@ -38,7 +38,7 @@ THOUGHT = "<think>It could be A. Or B, yes. No, wait.</think>"
 def predictions(family: str, count: int = COUNT) -> list[dict[str, Any]]:
     """Generate `count` rows of a family."""
     rng = random.Random(f"kit {family}")
-    make = {"choice": _choice, "circular": _choice, "open": _open, "yes_no": _yes_no, "ocr": _ocr}[family]
+    make = {"choice": _choice, "circular": _choice, "open": _open, "yes_no": yes_no_row, "ocr": _ocr}[family]
     rows = [make(rng, number) for number in range(count)]
     if family == "circular":  # groups of four rotations, most of them answered consistently
         for number, row in enumerate(rows):
@@ -98,6 +98,21 @@ def _choice(rng: random.Random, number: int) -> dict[str, Any]:
             f"Ａ {said}",
             f"{said}\n\n{filler}",
             f"{text} {options[other]}",
+            f'{{"answer": "{said}"}}',
+            f'```json\n{{"answer": "{said.lower()}"}}\n```',
+            f"({said.lower()})",
+            f"{said}<|im_end|>",
+            chr(ord(said) + 0xFEE0),  # full width
+            f"答案：{said}",
+            f"选{said}。",
+            f"我看到{text}在这里",
+            f"({said}) a.",
+            f"It is not {other}. \\boxed{{{said}}}",
+            f"{text} ({said})",
+            f"{said}. {options[other]}",
+            f"{said} because {filler}",
+            f"{said} is correct",
+            f"I think {said}",
         ]
     )
     return {
@@ -116,11 +131,13 @@ def _open(rng: random.Random, number: int) -> dict[str, Any]:
     if number % 2:
         return row
     gold = rng.choice(["12", "3.5", "Paris", "blue square", "1/2"])
+    if rng.random() < 0.1:
+        gold = repr([gold, "other"])
     said = rng.choice([gold, f"The answer is {gold}.", "A", "B", "Other Answers", "13", f"about {gold} or so", ""])
     return row | {"A": "", "B": "", "C": "", "D": "", "answer": gold, "prediction": said}
 
 
-def _yes_no(rng: random.Random, number: int) -> dict[str, Any]:
+def yes_no_row(rng: random.Random, number: int) -> dict[str, Any]:
     gold = rng.choice(["Yes", "No"])
     said = gold if rng.random() < 0.6 else rng.choice(["Yes", "No"])
     filler = " ".join(rng.choices(WORDS, k=rng.randint(0, 6)))
@@ -151,6 +168,13 @@ def _yes_no(rng: random.Random, number: int) -> dict[str, Any]:
             f"[{said}]",
             f"{said}\n{filler}",
             rng.choice(REFUSALS),
+            f"_{said}_",
+            f"yes or no: {said}",
+            "是的" if said == "Yes" else "不是，没有",
+            f"答案：{'是' if said == 'Yes' else '否'}",
+            f'{{"answer": "{said.lower()}"}}',
+            f"There is no doubt: the answer is {said.lower()}",
+            f"{said}<|im_end|>",
         ]
     )
     index = f"VD_figure_{number % 7}_{number // 7 % 9}_{number // 63 % 5}_{number}"

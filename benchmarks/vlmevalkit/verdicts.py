@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 from vlmeval.dataset import build_judge
-from vlmeval.dataset.image_vqa import OCRBench
+from vlmeval.dataset.image_vqa import ImageVQADataset, OCRBench
+from vlmeval.dataset.image_yorn import ImageYORNDataset
 from vlmeval.dataset.utils.multiple_choice import mcq_circular_eval, mcq_vanilla_eval
 from vlmeval.dataset.utils.yorn import YOrN_auxeval, YOrN_Extraction
 
@@ -66,9 +67,21 @@ def ocr(rows: list[dict[str, str]], folder: Path) -> dict[str, list[object]]:
     return found
 
 
+def aggregate(name: str, rows: list[dict[str, str]], folder: Path) -> dict[str, float]:
+    """Return the overall figures of VLMEvalKit's dataset of this name."""
+    yes_no_names = ("POPE", "MME", "AMBER", "VSR-zeroshot", "HallusionBench")
+    dataset = object.__new__(ImageYORNDataset if name in yes_no_names else ImageVQADataset)
+    dataset.dataset_name = name
+    path = folder / f"scripted_{name}.pkl"
+    pd.DataFrame(rows).to_pickle(path)
+    found = dataset.evaluate(str(path), model="exact_matching")
+    return {key: float(found[key].iloc[0]) for key in found if key != "split"}
+
+
 def main() -> None:
     source, target, url = sys.argv[1:4]
-    families = json.loads(Path(source).read_text(encoding="utf-8"))
+    given = json.loads(Path(source).read_text(encoding="utf-8"))
+    families = given["families"]
     judge = None if url == "-" else build_judge(model="scripted", api_base=url, key="none", retry=1, verbose=False)
     found: dict[str, dict[str, object]] = {}
     for family, rows in families.items():
@@ -87,7 +100,9 @@ def main() -> None:
                     kit_name = {"choice": "Custom", "circular": "Custom_circular", "open": "MMMU_DEV_VAL"}[family]
                     result = choice(rows, kit_name, model, folder)
             found.setdefault(family, {})[setting] = result
-    Path(target).write_text(json.dumps(found), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        tables = {table: aggregate(table, rows, Path(name)) for table, rows in given["tables"].items()}
+    Path(target).write_text(json.dumps({"families": found, "tables": tables}), encoding="utf-8")
 
 
 if __name__ == "__main__":

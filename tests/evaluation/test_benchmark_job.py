@@ -156,15 +156,84 @@ def test_the_command_says_how_right_and_how_unknown_the_answers_are_at_each_temp
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     path = colours(tmp_path).path
-    first, greedy, drawn = printed(path, monkeypatch, capsys)
-    assert first.startswith("Colours: 60 answers new")
+    first, greedy, constant, drawn = printed(path, monkeypatch, capsys)
+    assert first.startswith("Colours: 60 answers new") and "; family choice; " in first
+    assert constant == "  without a model: always 'A' has accuracy 25.0 %, chance 25.0 %"
     assert greedy == "  temperature 0: accuracy 100.0 % [100.0, 100.0] of 12; 0 of 12 verdicts unknown"
     assert drawn == "  temperature 1: accuracy 100.0 % [100.0, 100.0] of 12; 0 of 24 verdicts unknown"
     path.write_text(path.read_text().replace("\tA\teven", "\tE\teven"))
-    _, greedy, _ = printed(path, monkeypatch, capsys)
+    _, greedy, *_ = printed(path, monkeypatch, capsys)
     assert greedy == (
         "  temperature 0: accuracy withheld (25.0% unknown, above the limit of 2%); 3 of 12 verdicts unknown"
     )
+
+
+class Down(Seer):
+    """Fails every call about a blue picture while `down`, as an endpoint without credit would."""
+
+    down = True
+
+    def answer(self, queries: Sequence[Query]) -> list[Reply]:
+        replies = super().answer(queries)
+        blue = [self._letter(query) == "B" for query in queries]
+        return [
+            Reply("", None, "endpoint: HTTP 418") if self.down and b else r for b, r in zip(blue, replies, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("reason", ["endpoint: HTTP 402", "endpoint: connection lost after 4 attempts"])
+def test_calls_that_failed_are_asked_again_and_replaced_and_broken_pictures_stay(tmp_path: Path, reason: str) -> None:
+    rows = [
+        {
+            "index": str(n),
+            "image": cell(png(COLOURS[n % 4], 8 + n)),
+            "question": "?",
+            "A": "red",
+            "B": "blue",
+            "answer": "B",
+        }
+        for n in range(8)
+    ]
+    rows[3]["image"] = cell(b"this is no picture at all, but long enough " * 2)
+    table = Table(write_table(tmp_path / "T.tsv", rows))
+    settings, down = Settings("seer", controls=False, batch=3), Down()
+    did = run(table, down, settings, tmp_path / "out")
+    assert did["failed"] == {"endpoint: HTTP 418": 2} and did["answered"] == 8
+    path = Path(did["folder"]) / "items-1of1.jsonl"
+    path.write_text(path.read_text().replace("endpoint: HTTP 418", reason))
+    well = Down()
+    well.down = False
+    again = run(table, well, settings, tmp_path / "out")
+    assert (again["failed"], again["answered"], again["kept"], len(well.asked)) == ({}, 2, 6, 2)
+    records = {record["index"]: record for record in records_of(Path(did["folder"]))}
+    assert len(records) == 8 and records["1"]["verdict"] == records["5"]["verdict"] == "correct"
+    assert records["3"]["reason"].startswith("image: ")
+    last = run(table, well, settings, tmp_path / "out")
+    assert (last["answered"], len(well.asked)) == (0, 2)
+
+
+def test_the_command_s_exit_code_says_that_calls_failed_or_that_nothing_could_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    engine = Down()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmarks, "_engine", lambda args, seed: engine)
+    rows = [
+        {"index": str(n), "image": cell(b"no picture " * 9), "question": "?", "A": "x", "B": "y", "answer": "A"}
+        for n in (1, 2)
+    ]
+    paths = [str(colours(tmp_path).path), str(write_table(tmp_path / "Broken.tsv", rows))]
+    call = parser().parse_args(["benchmark", "--tsv", *paths, "--model", "seer", "--no-controls"])
+    with pytest.raises(
+        UserError, match=r"Colours: 3 calls failed \(endpoint: HTTP 418\).*Broken: no item could be asked"
+    ) as caught:
+        benchmarks.benchmark(call)
+    assert caught.value.exit_code == 69 and "Broken: 2 answers new" in capsys.readouterr().out
+    engine.down = False
+    with pytest.raises(UserError, match=r"^Broken: no item could be asked \(image: ") as caught:
+        benchmarks.benchmark(call)
+    assert caught.value.exit_code == 2
+    benchmarks.benchmark(parser().parse_args(["benchmark", "--tsv", paths[0], "--model", "seer", "--no-controls"]))
 
 
 def test_the_command_says_that_a_table_has_no_gold_answers(

@@ -2,9 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wethink.common.errors import UserError
+from wethink.common.errors import TRY_AGAIN_LATER, UserError
 
 if TYPE_CHECKING:
     from wethink.evaluation.benchmarks.engines import Engine
@@ -49,11 +49,12 @@ def benchmark(args: argparse.Namespace) -> None:
     """Run the model on the named tables, one after the other, and print accuracies.
 
     Raises:
-        UserError: a table, the model or an argument is not valid.
+        UserError: a table, the model or an argument is not valid; or, after all tables, calls failed or a table has no
+            known verdict.
     """
     from wethink.data.benchmark_table import Table
     from wethink.evaluation.benchmarks.results import spoken
-    from wethink.evaluation.benchmarks.run import Settings, run, shard_of
+    from wethink.evaluation.benchmarks.run import Settings, native, run, shard_of
 
     shard = shard_of(args.shard)
     tables = [Table(path) for path in args.tsv]
@@ -66,21 +67,38 @@ def benchmark(args: argparse.Namespace) -> None:
         max_new_tokens=args.max_new_tokens,
         batch=args.batch,
         controls=not args.no_controls,
+        family=args.family,
     )
+    for table in tables:  # refused before any call is paid for
+        native(table, settings.family)
+    faults: list[str] = []
     engine = _engine(args, settings.seed)
     try:
         for table in tables:
             did = run(table, engine, settings, shard=shard)
             print(
                 f"{table.name}: {did['answered']} answers new, {did['kept']} kept, of {did['items']} items "
-                f"({did['skipped_without_image']} rows without image left out); {did['folder']}"
+                f"({did['skipped_without_image']} rows without image left out); family {did['family']}; {did['folder']}"
             )
+            faults += _faults(table.name, did)
             if any(item.get("answer") for item in table.items.values()):
                 print(*(f"  {line}" for line in spoken(Path(did["folder"]))), sep="\n")
             else:
                 print("  the table has no gold answers (column 'answer'): no accuracy can be computed")
     finally:
         engine.close()
+    if faults:
+        again = any("asks them again" in fault for fault in faults)
+        raise UserError("; ".join(faults) + ".", exit_code=TRY_AGAIN_LATER if again else 2)
+
+
+def _faults(name: str, did: dict[str, Any]) -> list[str]:
+    """Name what failed in a run: calls, or every item."""
+    if failed := did["failed"]:
+        count, reason = sum(failed.values()), next(iter(failed))
+        more = f" and {len(failed) - 1} other reasons" if len(failed) > 1 else ""
+        return [f"{name}: {count} calls failed ({reason}{more}); the same command asks them again"]
+    return [f"{name}: no item could be asked ({did['unasked']})"] if did["unasked"] else []
 
 
 def _engine(args: argparse.Namespace, seed: int) -> "Engine":

@@ -15,6 +15,7 @@ from wethink.dag.experiment_stages import ABLATIONS, CONTROLS
 from wethink.dag.main_stages import STAGES
 from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.runner import run_rank, run_stage
+from wethink.evaluation.benchmarks.registry import DECLARED
 
 # `wethink --help` lists the commands by what people do; those without a help text are internal and are not listed.
 GROUPS = {
@@ -96,6 +97,7 @@ def _benchmark_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     bench.add_argument("--name", help="the model's name on the page (default: the folder's, or --served)")
     bench.add_argument("--served", help="the model's name at the endpoint")
     bench.add_argument("--key-env", help="the environment variable that holds the endpoint's key")
+    bench.add_argument("--family", choices=DECLARED, help="how the tables are scored (default: by name and columns)")
     bench.add_argument("--system", choices=["own", "none", "wethink"], default="own", help="system prompt")
     bench.add_argument("--samples", type=int, default=0, metavar="K", help="samples per item, for pass@k")
     bench.add_argument("--temperature", type=float, default=1.0, help="of the samples (default: %(default)s)")

@@ -23,10 +23,8 @@ from wethink.common.errors import UserError
 REFERENCE_CHARS = 64  # a shorter `image` cell is another row's index
 MAX_CELL = 2**30  # characters; csv's own limit is 128 KiB, an image is larger
 BLOCK = 1 << 20  # bytes read at a time where rows end with a carriage return
-NOT_AVAILABLE = frozenset(  # cells that pandas' read_csv, and so VLMEvalKit, takes for empty
-    ["#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL"]
-    + ["NaN", "None", "n/a", "nan", "null"]
-)
+_NOT_AVAILABLE = "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null"
+NOT_AVAILABLE = frozenset(_NOT_AVAILABLE.split("|"))  # cells that pandas' read_csv, and so VLMEvalKit, takes for empty
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 _URL_SAFE = str.maketrans("-_", "+/")

@@ -14,6 +14,7 @@ from typing import Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record
 from wethink.common.statistics import cluster_bootstrap, pass_at_k
+from wethink.evaluation.benchmarks.ratings import rated
 from wethink.evaluation.benchmarks.registry import Benchmark
 
 UNKNOWN_LIMIT = 0.02  # a larger share of unknown units withholds the number
@@ -30,9 +31,9 @@ RECOGNITION = (
 
 @dataclass(frozen=True)
 class Unit:
-    """One scored unit: right, wrong or unknown (None); `cluster` identifies its image."""
+    """One scored unit: right, wrong, a graded score or unknown (None); `cluster` identifies its image."""
 
-    right: bool | None
+    right: float | bool | None
     cluster: str
 
 
@@ -60,7 +61,14 @@ def grouped(records: Iterable[Record], key: Callable[[Record], str]) -> list[Uni
     for record in records:
         found[key(record)].append(record)
     clusters = _joined([sorted({r["cluster"] for r in group}) for group in found.values()])
-    return [Unit(all_right(map(outcome, group)), clusters[group[0]["cluster"]]) for group in found.values()]
+    return [Unit(_value(group), clusters[group[0]["cluster"]]) for group in found.values()]
+
+
+def _value(group: Sequence[Record]) -> float | bool | None:
+    """Return a unit's outcome, or the score of a single graded record."""
+    if len(group) == 1 and group[0].get("score") is not None and outcome(group[0]) is not None:
+        return float(group[0]["score"])
+    return all_right(map(outcome, group))
 
 
 def _joined(groups: Sequence[Sequence[str]]) -> dict[str, str]:
@@ -129,7 +137,7 @@ def estimate(found: Sequence[Unit], resamples: int, seed: int, limit: float = UN
         return entry | {"withheld": "no known verdict"}
     if share > limit:
         return entry | {"withheld": f"{share:.1%} unknown, above the limit of {limit:.0%}"}
-    result = cluster_bootstrap([bool(u.right) for u in known], [u.cluster for u in known], resamples, seed)
+    result = cluster_bootstrap([float(u.right or 0) for u in known], [u.cluster for u in known], resamples, seed)
     return entry | {"value": result.value, "low": result.low, "high": result.high}
 
 
@@ -141,6 +149,8 @@ def figures(records: Sequence[Record], benchmark: Benchmark, resamples: int, see
     chosen = [r for r in records if benchmark.split is None or r["cells"].get("split") == benchmark.split]
     if "aAcc" in benchmark.figures:
         return _hallusion(chosen, benchmark, resamples, seed)
+    if benchmark.rating:
+        return rated(chosen, benchmark, resamples, seed, UNKNOWN_LIMIT)
     found = {name: estimate(units(chosen, benchmark, name), resamples, seed) for name in benchmark.figures}
     if "sum" in found:
         hits = Counter(_ocr_part(r["cells"].get("category", "")) for r in chosen if outcome(r))
@@ -200,15 +210,25 @@ def by_group(
         members: dict[str, list[Record]] = defaultdict(list)
         for record in chosen:
             cell = record["cells"].get(column, "")
-            names = cell.split(",") if column == "abilities" else [cell]
+            names = cell.split(",") if column == "abilities" or benchmark.rating else [cell]
             for name in {name.strip() for name in names} - {""}:
                 members[name].append(record)
         if members:
             found[column] = {
-                name: estimate(units(part, benchmark, figure), resamples, seed)
+                name: _group(part, benchmark, figure, (column, name), resamples, seed)
                 for name, part in sorted(members.items())
             }
     return found
+
+
+def _group(
+    part: Sequence[Record], benchmark: Benchmark, figure: str, group: tuple[str, str], resamples: int, seed: int
+) -> dict[str, Any]:
+    if not benchmark.rating:
+        return estimate(units(part, benchmark, figure), resamples, seed)
+    column, name = group
+    alone = [record | {"cells": record["cells"] | {column: name}} for record in part]  # in this group it counts once
+    return rated(alone, benchmark, resamples, seed, UNKNOWN_LIMIT)[figure]
 
 
 def sampled(records: Sequence[Record], ks: Sequence[int], resamples: int, seed: int) -> dict[str, dict[str, Any]]:

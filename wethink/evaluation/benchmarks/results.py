@@ -15,9 +15,10 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_json
 from wethink.common.statistics import holm, paired_bootstrap, paired_test
 from wethink.evaluation.benchmarks.aggregate import by_group, figures, outcome, sampled
+from wethink.evaluation.benchmarks.baselines import constant
 from wethink.evaluation.benchmarks.published_scores import PUBLISHED
-from wethink.evaluation.benchmarks.registry import BENCHMARKS, Benchmark, entry_for
-from wethink.evaluation.benchmarks.run import HOME, Pass, expected, records_of
+from wethink.evaluation.benchmarks.registry import BENCHMARKS, Benchmark, entry_for, has_kit_protocol
+from wethink.evaluation.benchmarks.run import HOME, Pass, as_kit, expected, records_of
 from wethink.evaluation.benchmarks.vlmevalkit import official_figures
 
 RESAMPLES = 2000
@@ -32,7 +33,7 @@ def board(home: Path = HOME, order: Sequence[str] = ("base", "sft", "grpo"), see
     """
     found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
     names = [name for name in found if name not in BENCHMARKS] + list(BENCHMARKS)
-    benchmarks = [_benchmark(home / name, entry_for(name), order, seed) for name in names]
+    benchmarks = [_benchmark(home / name, order, seed) for name in names]
     raw = {
         (b["name"], c["after"], c["before"]): c["p"] for b in benchmarks for c in b["comparisons"] if c["p"] is not None
     }
@@ -44,12 +45,14 @@ def board(home: Path = HOME, order: Sequence[str] = ("base", "sft", "grpo"), see
     return {"benchmarks": benchmarks, "tests": len(raw), "resamples": RESAMPLES}
 
 
-def _benchmark(folder: Path, entry: Benchmark, order: Sequence[str], seed: int) -> dict[str, Any]:
+def _benchmark(folder: Path, order: Sequence[str], seed: int) -> dict[str, Any]:
     runs = {path.parent: read_json(path) for path in sorted(folder.glob("*/run.json"))}
+    families = {path.name: about["family"] for path, about in runs.items()}
+    entry = entry_for(folder.name, next(iter(families.values()), None))
     rows, passes = [], dict[str, dict[Pass, list[Record]]]()
     for path, about in sorted(runs.items(), key=lambda run: (_rank(run[1]["label"], order), str(run[0]))):
         by_pass = _by_pass(records_of(path))
-        row = _row(path, about, by_pass, entry, seed)
+        row = _row(path, about, by_pass, entry_for(folder.name, about["family"]), seed)
         rows.append(row)
         if "missing" not in row:
             passes[row["run"]] = by_pass
@@ -57,7 +60,7 @@ def _benchmark(folder: Path, entry: Benchmark, order: Sequence[str], seed: int) 
     compared = [
         _comparison(entry, after, before, passes[after][TRUE], passes[before][TRUE], seed)
         for before, after in pairwise(passes)
-        if _table_of(runs, before) == _table_of(runs, after)
+        if _table_of(runs, before) == _table_of(runs, after) and families[before] == families[after]
     ]
     labels = {path.name: about["label"] for path, about in runs.items()}
     for comparison in compared:
@@ -108,7 +111,9 @@ def _row(
         return row | {"missing": f"{lacking} answers are missing; start the same command again"}
     greedy = by_pass[TRUE]
     row["figures"] = figures(greedy, entry, RESAMPLES, seed)
-    row["kit"] = figures([r | {"verdict": r["kit_verdict"]} for r in greedy], entry, RESAMPLES, seed)
+    kit = [as_kit(record) for record in greedy if record["kit_verdict"] is not None]
+    row["kit"] = figures(kit, entry, RESAMPLES, seed) if kit and has_kit_protocol(entry) else {}
+    row["constant"] = constant(greedy, entry)
     row["controls"] = {
         name: figures(by_pass[one], entry, RESAMPLES, seed)[entry.figures[0]]
         for name, one in CONTROLS.items()
@@ -128,7 +133,7 @@ def spoken(folder: Path, seed: int = 0) -> list[str]:
     Missing shards are left out.
     """
     about = read_json(folder / "run.json")
-    entry, lines = entry_for(about["benchmark"]), []
+    entry, lines = entry_for(about["benchmark"], about["family"]), []
     by_pass = {one: records for one, records in _by_pass(records_of(folder)).items() if one.pixels == "true"}
     for temperature in sorted({one.temperature for one in by_pass}):
         records = [r for one, part in by_pass.items() if one.temperature == temperature for r in part]
@@ -141,9 +146,17 @@ def spoken(folder: Path, seed: int = 0) -> list[str]:
         if figure["value"] is not None:
             said = "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * figure[key] for key in ("value", "low", "high")))
             said += f" of {figure['n']}"
+            said += f" ({figure['points']:.1f} of {figure['of']:.0f} points)" if "points" in figure else ""
         hidden = sum(outcome(record) is None for record in records)
         lines.append(f"temperature {temperature:g}: {name} {said}; {hidden} of {len(records)} verdicts unknown")
+        if temperature == 0 and (best := constant(records, entry)):
+            lines.append(_constant(name, best))
     return lines
+
+
+def _constant(name: str, best: dict[str, Any]) -> str:
+    said = f"without a model: always '{best['answer']}' has {name} {100 * best['value']:.1f} %"
+    return said if best["chance"] is None else f"{said}, chance {100 * best['chance']:.1f} %"
 
 
 def _comparison(

@@ -6,8 +6,8 @@ Command `python -m wethink benchmark`; it writes
                                              items-<i>of<n>.jsonl  appended as answers come
 
 The key is a hash of all that the answers depend on, so runs of different settings never mix. A killed run resumes; a
-half-written last line is dropped. Passes: greedy, greedy with a blank and with another item's image (accuracy without
-seeing is no vision), and, if asked for, k samples.
+half-written last line is dropped, and calls that failed are asked again. Passes: greedy, greedy with a blank and with
+another item's image (accuracy without seeing is no vision), and, if asked for, k samples.
 """
 
 import io
@@ -15,24 +15,26 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id, dumps, file_sha256, read_jsonl, write_json
+from wethink.common.jsonl import Record, content_id, dumps, file_sha256, read_jsonl, write_json, write_jsonl
 from wethink.common.progress import track
 from wethink.data.benchmark_table import Item, NoImage, Table
 from wethink.evaluation.benchmarks.answer_extraction import KIT, OURS
 from wethink.evaluation.benchmarks.engines import Engine, Query, Reply, System
-from wethink.evaluation.benchmarks.registry import Benchmark, entry_for
-from wethink.evaluation.benchmarks.scoring import SCORERS, prompt, score
+from wethink.evaluation.benchmarks.registry import Benchmark, Family, entry_of, has_kit_protocol
+from wethink.evaluation.benchmarks.scoring import GRADED, SCORERS, gold_of, prompt, score
 
 if TYPE_CHECKING:
     from PIL import Image
 
 HOME = Path("reports/benchmarks")
+FAILED = "endpoint: "  # a record's reason begins so if its call failed: the next start asks it again
 MAX_PIXELS = 1280 * 28 * 28  # as `ingest` and `ask`
 Pixels = Literal["true", "blank", "shuffled"]
 
@@ -59,6 +61,7 @@ class Settings:
     batch: int = 64
     seed: int = 0
     controls: bool = True
+    family: Family | None = None  # declared for the table; None: by its name, columns and golds
 
     def passes(self) -> list[Pass]:
         controls = [Pass("blank", 0.0), Pass("shuffled", 0.0)] if self.controls else []
@@ -82,16 +85,13 @@ def run(
 ) -> dict[str, Any]:
     """Run the unanswered items of a shard; return folder, counts and CPU seconds.
 
+    `failed` counts the calls that failed, by reason; `unasked` is the reason if no item could be asked at all;
     `engine_cpu_seconds` is the engine's part of `cpu_seconds`.
 
     Raises:
         UserError: the benchmark's items need VLMEvalKit, or the label is no file name.
     """
-    benchmark = entry_for(table.name)
-    if benchmark.family not in SCORERS:
-        raise UserError(
-            f"{table.name} needs {benchmark.missing}: VLMEvalKit itself scores its items (docs/benchmarks.md)."
-        )
+    benchmark = native(table, settings.family)
     if not re.fullmatch(r"[\w.+-]+", settings.label):
         raise UserError(f"--name '{settings.label}': use letters, digits and . _ + - only; it names a folder.")
     if not benchmark.thinks:
@@ -102,7 +102,8 @@ def run(
     write_json(folder / "run.json", about | {"table": str(table.path)})  # the path is no part of the key
     number, shards = shard
     path = folder / f"items-{number}of{shards}.jsonl"
-    done = {key_of(record) for record in salvage(path)}
+    earlier = _without_failures(path)
+    done = {key_of(record) for record in earlier}
     todo = [
         (item, one)
         for one in settings.passes()
@@ -110,6 +111,9 @@ def run(
         if (item.index, one.pixels, one.temperature, one.sample) not in done
     ]
     others = other_pictures(table, settings.seed)
+    failed: Counter[str] = Counter()
+    faults = Counter(str(record["reason"]) for record in earlier if "fault" in record)  # broken pictures stay so
+    answered = len(earlier) - faults.total()
     batches = [todo[i : i + settings.batch] for i in range(0, len(todo), settings.batch)]
     with path.open("a", encoding="utf-8") as log:
         for batch in track(batches, f"{table.name} {settings.label}"):
@@ -120,12 +124,19 @@ def run(
             spent += time.process_time() - before
             for (item, one), query in zip(batch, asked, strict=True):
                 reply = next(answers) if isinstance(query, Query) else query
+                if reply.fault is None:
+                    answered += 1
+                else:
+                    (failed if reply.fault.startswith(FAILED) else faults)[reply.fault] += 1
                 log.write(dumps(judge(item, one, reply, benchmark, settings)) + "\n")
             log.flush()
             os.fsync(log.fileno())
     whole = time.process_time() - started
     return {
         "folder": str(folder),
+        "family": benchmark.family,
+        "failed": dict(failed.most_common()),
+        "unasked": "" if answered or failed or not faults else faults.most_common(1)[0][0],
         "items": len(table),
         "answered": len(todo),
         "kept": len(done),
@@ -135,10 +146,25 @@ def run(
     }
 
 
+def native(table: Table, declared: Family | None = None) -> Benchmark:
+    """Return the entry of a table whose items are scored here.
+
+    Raises:
+        UserError: VLMEvalKit scores them, or the family does not fit the table.
+    """
+    benchmark = entry_of(table, declared)
+    if benchmark.family not in SCORERS:
+        raise UserError(
+            f"{table.name} is not scored natively, it needs {benchmark.missing}: `wethink official` runs it, or "
+            "declare --family (docs/benchmarks.md)."
+        )
+    return benchmark
+
+
 def describe(table: Table, benchmark: Benchmark, engine: Engine, settings: Settings) -> dict[str, Any]:
     """Return the contents of `run.json`: all that the answers depend on."""
     chosen = asdict(settings)
-    del chosen["label"], chosen["batch"]
+    del chosen["label"], chosen["batch"], chosen["family"]
     return {
         "benchmark": table.name,
         "family": benchmark.family,
@@ -209,11 +235,12 @@ def other_pictures(table: Table, seed: int) -> dict[str, str]:
     return {item.index: following[item.shown] for item in table.items.values() if item.shown in following}
 
 
-CELLS = ("category", "l2-category", "split", "g_index", "kind", "abilities", "source")
+CELLS = ("category", "l2-category", "split", "g_index", "kind", "abilities", "source", "image_path")
 
 
 def judge(item: Item, one: Pass, reply: Reply, benchmark: Benchmark, settings: Settings) -> Record:
-    """Build the record of one answer, judged by our protocol and VLMEvalKit's."""
+    """Build the record of one answer, judged by our protocol and VLMEvalKit's (None where it has none)."""
+    by_kit = has_kit_protocol(benchmark)
     record: Record = {
         "index": item.index,
         "cluster": item.get("scene") or item.shown,
@@ -221,21 +248,47 @@ def judge(item: Item, one: Pass, reply: Reply, benchmark: Benchmark, settings: S
         **asdict(one),
         "response": reply.text,
         "tokens": reply.tokens,
+        "gold": gold_of(item, benchmark),
     }
+    if benchmark.family == "choice":
+        record["options"] = len(item.options())
     if reply.fault is not None:
-        return record | {"extracted": "", "verdict": "unknown", "reason": reply.fault, "kit_verdict": "wrong"}
+        record |= {"extracted": "", "verdict": "unknown", "reason": reply.fault, "fault": True}
+        return record | {"kit_verdict": "wrong" if by_kit else None, "kit_extracted": ""}
     lenient = settings.system == "none"
-    ours, kit = (score(item, reply.text, benchmark, protocol, lenient) for protocol in (OURS, KIT))
-    return record | {
-        "extracted": ours.extracted,
-        "verdict": ours.verdict.outcome,
-        "reason": ours.verdict.reason,
-        "kit_verdict": kit.verdict.outcome,
-    }
+    ours = score(item, reply.text, benchmark, OURS, lenient)
+    record |= {"extracted": ours.extracted, "verdict": ours.verdict.outcome, "reason": ours.verdict.reason}
+    if benchmark.family in GRADED:
+        record["score"] = ours.verdict.score
+    if not by_kit:
+        return record | {"kit_verdict": None}
+    kit = score(item, reply.text, benchmark, KIT, lenient)
+    record |= {"kit_verdict": kit.verdict.outcome, "kit_extracted": kit.extracted}
+    return record | ({"kit_score": kit.verdict.score} if benchmark.family in GRADED else {})
+
+
+def as_kit(record: Record) -> Record:
+    """Return a record with the verdict, extraction and score of VLMEvalKit's protocol."""
+    found = record | {"verdict": record["kit_verdict"], "extracted": record.get("kit_extracted", "")}
+    return found | {"score": record.get("kit_score")}
 
 
 def key_of(record: Record) -> tuple[str, str, float, int]:
     return record["index"], record["pixels"], record["temperature"], record["sample"]
+
+
+def is_failed(record: Record) -> bool:
+    """Tell whether a record stands for a call that failed, not for an answer."""
+    return record["verdict"] == "unknown" and str(record["reason"]).startswith(FAILED)
+
+
+def _without_failures(path: Path) -> list[Record]:
+    """Read an unfinished file and remove the records of failed calls from it."""
+    records = list(salvage(path))
+    kept = [record for record in records if not is_failed(record)]
+    if len(kept) < len(records):
+        write_jsonl(path, kept)
+    return kept
 
 
 def salvage(path: Path) -> Iterator[Record]:

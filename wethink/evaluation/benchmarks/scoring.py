@@ -6,17 +6,19 @@ unknown is for faults that do not depend on the response: a failed call, an imag
 
 import ast
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from wethink.common.errors import UserError
 from wethink.config.rewards import Rewards
 from wethink.data.benchmark_table import Item
-from wethink.evaluation.benchmarks.answer_extraction import FAILURE, Protocol, answer_text, option, yes_no
+from wethink.evaluation.benchmarks.answer_extraction import FAILURE, Protocol, answer_text, option, stated, yes_no
 from wethink.evaluation.benchmarks.registry import Benchmark, Family
+from wethink.evaluation.benchmarks.short_answers import SCORES, gold_list, mmmu_open, vqa_score
 from wethink.rewards import format, hybrid
 from wethink.rewards.rules import verify
-from wethink.rewards.verdict import Verdict, correct, unknown, wrong
+from wethink.rewards.verdict import Verdict, correct, graded, unknown, wrong
 
 HANDWRITTEN_MATHS = "Handwritten Mathematical Expression Recognition"
 TOLERANCE = 0.001  # relative, for numbers that our rules compare
@@ -36,7 +38,7 @@ def prompt(item: Item, benchmark: Benchmark) -> list[str | int]:
 
     Images come first, unless the benchmark places them in its text as `<image k>`.
     """
-    text = _choice_prompt(item) if benchmark.family == "choice" else item.get("question")
+    text = _choice_prompt(item) if benchmark.family == "choice" else item.get("question") + benchmark.suffix
     if benchmark.interleave and "<image " in text:
         pieces: list[str | int] = []
         for piece in re.split(r"(<image \d+>)", text):
@@ -72,13 +74,15 @@ def score(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, l
 def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
     options, gold = item.options(protocol.keep_none), item.get("answer").strip()
     answer = answer_text(response, protocol)
+    listed = item.options()
     if benchmark.interleave and not protocol.open_by_rule:
         options, gold = opened(options, gold)
+        listed |= options
     if not options and protocol.open_by_rule:
-        return Judged(answer[:200], verify.verify(answer, gold, item.get("question"), "FIB", TOLERANCE))
+        return _mmmu_open(answer, gold) if benchmark.interleave else _open(item, response, benchmark, protocol, lenient)
     if not gold:
         return Judged("", unknown("the table has no answer"))
-    if protocol.gold_needed and gold not in item.options():
+    if protocol.gold_needed and gold not in listed:
         return Judged("", unknown("the gold names no option"))
     found = option(answer, options, protocol)
     if found.value is None:
@@ -100,8 +104,61 @@ def opened(options: dict[str, str], gold: str) -> tuple[dict[str, str], str]:
     )
 
 
+def _mmmu_open(answer: str, gold: str) -> Judged:
+    golds = [text for text in gold_list(gold) if text.strip()]
+    if not golds:
+        return Judged("", unknown("the table has no answer"))
+    hit = mmmu_open(answer, golds)
+    return Judged(answer[:200], correct("MMMU reads the gold") if hit else wrong("MMMU reads no gold"))
+
+
+def _open(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+    """Check a free answer by the reward's rules; any of a list of golds is right."""
+    answer, golds = answer_text(response, protocol), gold_list(item.get("answer"))
+    said = stated(answer) if protocol.free_form else None
+    answer = answer if said is None else said
+    found = [verify.verify(answer, gold, item.get("question"), "FIB", TOLERANCE) for gold in golds if gold.strip()]
+    if not found:
+        return Judged("", unknown("the table has no answer"))
+    rank = ("correct", "wrong", "unknown")
+    return Judged(answer[:200], min(found, key=lambda verdict: rank.index(verdict.outcome)))
+
+
+def _short(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+    """Score a short answer against its golds: VQA score, relaxed accuracy, ANLS or exact match."""
+    answer, golds = answer_text(response, protocol), gold_list(item.get("answer"))
+    said = stated(answer) if protocol.free_form else None
+    answer = answer if said is None else said
+    if not any(gold.strip() for gold in golds):
+        return Judged("", unknown("the table has no answer"))
+    if benchmark.family == "vqa":
+        value = vqa_score(answer, golds, protocol.few_golds)
+    else:
+        value = SCORES[benchmark.family](answer, golds)
+    return Judged(answer[:200], graded(value, f"{benchmark.family} {value:.2f}"))
+
+
+_SPELLINGS = {"yes": "Yes", "true": "Yes", "y": "Yes", "是": "Yes", "对": "Yes"} | {
+    word: "No" for word in ("no", "false", "n", "否", "不是", "错")
+}
+
+
+def _yes_no_gold(item: Item, benchmark: Benchmark, folding: bool) -> str:
+    gold = item.get("answer").strip()
+    folded = unicodedata.normalize("NFKC", gold).casefold()
+    if folding:
+        return _SPELLINGS.get(folded, gold)
+    return folded.capitalize() if benchmark.rating == "amber" else gold  # VLMEvalKit folds case for AMBER only
+
+
+def gold_of(item: Item, benchmark: Benchmark) -> str:
+    """Return an item's gold as the figures compare it."""
+    return _yes_no_gold(item, benchmark, True) if benchmark.family == "yes_no" else item.get("answer").strip()
+
+
 def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
-    found, gold = yes_no(answer_text(response, protocol), protocol), item.get("answer").strip()
+    found = yes_no(answer_text(response, protocol), protocol)
+    gold = _yes_no_gold(item, benchmark, protocol.gold_spelling)
     if gold not in ("Yes", "No"):
         return Judged("", unknown("the table's answer is neither Yes nor No"))
     if found.value is None:
@@ -144,9 +201,16 @@ def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, le
     return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, OWN).verdict)
 
 
+GRADED = frozenset(("vqa", "anls"))  # families whose records have a score between right and wrong
+
 SCORERS: dict[Family, Callable[[Item, str, Benchmark, Protocol, bool], Judged]] = {
     "choice": _choice,
     "yes_no": _yes_no,
     "ocr": _ocr,
+    "vqa": _short,
+    "relaxed": _short,
+    "anls": _short,
+    "exact": _short,
+    "open": _open,
     "own": _own,
 }
