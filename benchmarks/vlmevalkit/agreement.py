@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.vlmevalkit.aggregates import TABLES, compare, ours, rows_of
-from benchmarks.vlmevalkit.predictions import FAMILIES, predictions
+from benchmarks.vlmevalkit.predictions import FAMILIES, mmmu_open_rows, predictions
 from wethink.common.jsonl import write_json
 from wethink.data.benchmark_table import Item
 from wethink.evaluation.benchmarks.aggregate import all_right
 from wethink.evaluation.benchmarks.answer_extraction import KIT, Protocol, option, yes_no
 from wethink.evaluation.benchmarks.registry import Benchmark
 from wethink.evaluation.benchmarks.scoring import opened, score
+from wethink.evaluation.benchmarks.short_answers import mmmu_open
 
 PYTHON = Path(".venv-vlmeval/bin/python")
 FIXTURE = Path("tests/fixtures/kit_verdicts.json")
@@ -142,10 +143,16 @@ def kit_verdicts(given: dict[str, Any], python: Path = PYTHON) -> dict[str, Any]
 def main() -> int:
     rows = {family: predictions(family) for family in FAMILIES}
     tables = {name: rows_of(name) for name in TABLES}
-    kit_found = kit_verdicts({"families": rows, "tables": tables})
+    open_rows = mmmu_open_rows()
+    kit_found = kit_verdicts({"families": rows, "tables": tables, "mmmu_open": open_rows})
     theirs = kit_found["families"]
     report: dict[str, Any] = {}
-    failed = 0
+    read = [
+        mmmu_open(r["prediction"], r["answer"] if isinstance(r["answer"], list) else [r["answer"]]) for r in open_rows
+    ]
+    failed = sum(bool(hit) != mine for hit, mine in zip(kit_found["mmmu_open"], read, strict=True))
+    report["mmmu_open"] = {"units": len(read), "hits": sum(read), "disagree": failed}
+    print(f"MMMU's evaluator on open questions: {report['mmmu_open']}")
     with tempfile.TemporaryDirectory() as home:
         for name, given in tables.items():
             report[name] = compare(name, ours(name, given, Path(home)), kit_found["tables"][name])

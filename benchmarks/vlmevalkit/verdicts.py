@@ -17,6 +17,7 @@ from vlmeval.dataset.image_vqa import ImageVQADataset, OCRBench
 from vlmeval.dataset.image_yorn import ImageYORNDataset
 from vlmeval.dataset.utils.multiple_choice import mcq_circular_eval, mcq_vanilla_eval
 from vlmeval.dataset.utils.yorn import YOrN_auxeval, YOrN_Extraction
+from vlmeval.dataset.videommmu import eval_open, parse_open_response
 
 os.environ["PRED_FORMAT"] = "tsv"
 
@@ -67,6 +68,11 @@ def ocr(rows: list[dict[str, str]], folder: Path) -> dict[str, list[object]]:
     return found
 
 
+def mmmu_open(rows: list[dict[str, str]]) -> list[int]:
+    """Score open answers as MMMU's evaluator does, with the parts of it that the kit carries for Video-MMMU."""
+    return [int(eval_open(row["answer"], parse_open_response(row["prediction"]))) for row in rows]
+
+
 def aggregate(name: str, rows: list[dict[str, str]], folder: Path) -> dict[str, float]:
     """Return the overall figures of VLMEvalKit's dataset of this name."""
     yes_no_names = ("POPE", "MME", "AMBER", "VSR-zeroshot", "HallusionBench")
@@ -102,7 +108,8 @@ def main() -> None:
             found.setdefault(family, {})[setting] = result
     with tempfile.TemporaryDirectory() as name:
         tables = {table: aggregate(table, rows, Path(name)) for table, rows in given["tables"].items()}
-    Path(target).write_text(json.dumps({"families": found, "tables": tables}), encoding="utf-8")
+    result = {"families": found, "tables": tables, "mmmu_open": mmmu_open(given["mmmu_open"])}
+    Path(target).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -87,48 +87,47 @@ class Table:
             if not self.columns:
                 self.columns = _header(path, cells)
                 continue
-            if not any(cell.strip() for cell in cells):  # a spreadsheet's empty row
-                continue
             row = self._row(cells)
+            if row == {}:  # a spreadsheet's empty row
+                continue
             index = row.get("index", "").strip() if row else ""
-            repeated = index in items or index in bare
-            if row is None or not index or repeated:
-                fault = f"index '{index}' is empty or occurs twice"
+            if row is None or not index or index in items or index in bare:
+                self._fault(f"row {number}", index, None if row is not None else len(cells), keep_going)
                 if row is None:
-                    fault = f"{len(cells)} cells under {len(self.columns)} column names"
-                if not keep_going:
-                    raise UserError(f"{path}, row {number}: {fault}.")
-                if row is None:
-                    self.faults.append(f"row {number}: {fault}")
                     continue
                 index = f"{index} (row {number})".strip()
             image = _given(row.pop("image", ""))
-            path_cell = _given(row.get("image_path", ""))
-            if not image and not path_cell:
+            cell = image or _given(row.get("image_path", ""))
+            if not cell:
                 self.skipped += 1
                 bare.add(index)
                 continue
             if image and _refers(image):
                 refers[index] = image
             self._begins[index] = begin
-            cell = image or path_cell
             shown[index] = (hashlib.sha256(cell.encode()).hexdigest(), _count(cell))
             items[index] = row
-        self._lost: dict[str, str] = {}  # items whose short cell leads to no image, and why
-        for index, other in refers.items():
-            if other in bare or other in refers:
-                self._lost[index] = f"row '{other}', whose image it shares, has none of its own"
-            elif other not in items:
-                self._lost[index] = f"the cell '{other}' is too short for an image and the index of no row"
+        self._lost = _lost(refers, bare, items)
         self._refers = {index: other for index, other in refers.items() if index not in self._lost}
-        self.items: dict[str, Item] = {
-            index: Item(index, row, *shown[self._refers.get(index, index)]) for index, row in items.items()
-        }
+        self.items = {index: Item(index, row, *shown[self.owner(index)]) for index, row in items.items()}
         if not self.items:
             raise UserError(
                 f"{path} holds no item with an image ({self.skipped} rows without, {len(self.faults)} unreadable); its "
                 "images belong in the column 'image' (base64) or 'image_path' (files)."
             )
+
+    def _fault(self, row: str, index: str, cells: int | None, keep_going: bool) -> None:
+        """Raise for a row that cannot be read, or note it; a row without a usable index alone can be read.
+
+        Raises:
+            UserError: not `keep_going`.
+        """
+        fault = f"index '{index}' is empty or occurs twice"
+        if cells is not None:
+            fault = f"{cells} cells under {len(self.columns)} column names"
+            self.faults.append(f"{row}: {fault}")
+        if not keep_going:
+            raise UserError(f"{self.path}, {row}: {fault}.")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -286,6 +285,17 @@ def _lines(path: Path, begin: int) -> Iterator[bytes]:
             yield from (line + b"\r" for line in whole)
         if rest:
             yield rest
+
+
+def _lost(refers: Mapping[str, str], bare: set[str], items: Mapping[str, object]) -> dict[str, str]:
+    """Return the items whose short cell leads to no image, and why."""
+    lost: dict[str, str] = {}
+    for index, other in refers.items():
+        if other in bare or other in refers:
+            lost[index] = f"row '{other}', whose image it shares, has none of its own"
+        elif other not in items:
+            lost[index] = f"the cell '{other}' is too short for an image and the index of no row"
+    return lost
 
 
 def _given(cell: str) -> str:

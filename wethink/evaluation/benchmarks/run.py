@@ -111,7 +111,6 @@ def run(
         if (item.index, one.pixels, one.temperature, one.sample) not in done
     ]
     others = other_pictures(table, settings.seed)
-    failed: Counter[str] = Counter()
     faults = Counter(str(record["reason"]) for record in earlier if "fault" in record)  # broken pictures stay so
     answered = len(earlier) - faults.total()
     batches = [todo[i : i + settings.batch] for i in range(0, len(todo), settings.batch)]
@@ -124,26 +123,28 @@ def run(
             spent += time.process_time() - before
             for (item, one), query in zip(batch, asked, strict=True):
                 reply = next(answers) if isinstance(query, Query) else query
-                if reply.fault is None:
-                    answered += 1
-                else:
-                    (failed if reply.fault.startswith(FAILED) else faults)[reply.fault] += 1
+                answered += reply.fault is None
+                faults.update([] if reply.fault is None else [reply.fault])
                 log.write(dumps(judge(item, one, reply, benchmark, settings)) + "\n")
             log.flush()
             os.fsync(log.fileno())
-    whole = time.process_time() - started
-    return {
+    return _outcomes(faults, answered) | {
         "folder": str(folder),
         "family": benchmark.family,
-        "failed": dict(failed.most_common()),
-        "unasked": "" if answered or failed or not faults else faults.most_common(1)[0][0],
         "items": len(table),
         "answered": len(todo),
         "kept": len(done),
         "skipped_without_image": table.skipped,
         "engine_cpu_seconds": round(spent, 3),
-        "cpu_seconds": round(whole, 3),
+        "cpu_seconds": round(time.process_time() - started, 3),
     }
+
+
+def _outcomes(faults: Counter[str], answered: int) -> dict[str, Any]:
+    """Return the failed calls by reason, and the reason if nothing could be asked."""
+    failed = {reason: count for reason, count in faults.most_common() if reason.startswith(FAILED)}
+    unasked = faults.most_common(1)[0][0] if faults and not answered and not failed else ""
+    return {"failed": failed, "unasked": unasked}
 
 
 def native(table: Table, declared: Family | None = None) -> Benchmark:
