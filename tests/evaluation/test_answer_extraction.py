@@ -198,6 +198,32 @@ def test_yes_and_no_are_read_in_any_dress_and_in_chinese(said: str, ours: str | 
     assert yes_no(answer_text(said, OURS), OURS).value == ours
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "<answer>",
+        "answer is ",
+        "\\boxed{",
+        "{",
+        "(",
+        "B ",
+        " \n",
+        "答案 ",
+        "yes or ",
+        "* ",
+        "\"'",
+        "B because C ",
+        "</think>",
+    ],
+)
+def test_a_long_hostile_answer_takes_bounded_time(said: str) -> None:
+    import time
+
+    text, started = said * (60_000 // len(said)), time.process_time()
+    read(text), read(text + "x" + " " * 30_000 + "("), yes_no(answer_text(text, OURS), OURS)
+    assert time.process_time() - started < 5
+
+
 def test_the_kit_s_own_reading_is_deaf_to_them() -> None:
     deaf = ["b", "(b)", '"B"', '{"answer": "B"}', "B<|im_end|>", "Ｂ", "答案：B"]
     assert {option(said, ANIMALS, KIT).value for said in deaf} == {None}

@@ -70,6 +70,21 @@ def test_every_benchmark_is_filled_or_says_what_is_missing_and_published_rows_ar
     assert star["rows"][0]["figures"]["accuracy"]["value"] == 0.75 and "scored by VLMEvalKit" in text
 
 
+def test_the_best_constant_answer_stands_beside_each_number_and_no_protocol_where_there_is_none(
+    page: Path, tmp_path: Path
+) -> None:
+    hostile = next(e for e in read_json(page.parent / "leaderboard.json")["benchmarks"] if e["name"] == "Hostile")
+    assert all(row["constant"] == {"answer": "A", "chance": 0.25, "value": 0.25} for row in hostile["rows"])
+    assert "always “A”; chance" in " ".join(page.read_text(encoding="utf-8").split())
+    rows = [{"index": str(n), "image": cell(png("red", 8 + n)), "question": "?", "answer": "7"} for n in range(3)]
+    run(Table(write_table(tmp_path / "Mine.tsv", rows)), Seer(), Settings("m", controls=False), tmp_path / "out")
+    mine = write_leaderboard(tmp_path / "out", tmp_path / "page")
+    row = next(e for e in read_json(mine.parent / "leaderboard.json")["benchmarks"] if e["name"] == "Mine")["rows"][0]
+    assert row["kit"] == {} and row["constant"]["value"] == 1.0
+    cells = mine.read_text(encoding="utf-8").split('id="Mine"')[1].split("</table>")[0]
+    assert cells.count('<span class="muted">–</span>') == 3  # blank, shuffled, VLMEvalKit's protocol
+
+
 def test_every_item_of_every_run_can_be_reached(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     addresses = [part.split('"')[0] for part in text.split('href="')[1:] if part.startswith("items/")]

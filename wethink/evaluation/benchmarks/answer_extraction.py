@@ -70,7 +70,8 @@ def answer_text(response: str, protocol: Protocol) -> str:
     if protocol.free_form:
         response = _MARKERS.sub(" ", response).strip()
     if protocol.answer_block:
-        blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
+        closed = response[: response.rfind("</answer>") + len("</answer>")] if "</answer>" in response else ""
+        blocks = re.findall(r"<answer>(.*?)</answer>", closed, re.DOTALL)
         if len(blocks) == 1:
             return str(blocks[0]).strip()
         rest = response.rpartition("</think>")[2]
@@ -132,6 +133,11 @@ _NAMED = re.compile(
 )
 
 
+def _tidy(text: str) -> str:
+    """Replace full-width signs, and runs of blanks by one: the patterns below would take quadratic time on them."""
+    return re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", unicodedata.normalize("NFKC", text))).strip()
+
+
 def stated(answer: str) -> str | None:
     """Return what an answer states as its result: a JSON value, a box, or the text behind "answer:"; None if nothing.
 
@@ -140,7 +146,7 @@ def stated(answer: str) -> str | None:
     >>> stated('{"answer": "B"}'), stated(r"A is red. \\boxed{B}"), stated("It rains, so the answer is: B"), stated("B")
     ('B', 'B', 'B', None)
     """
-    text = unicodedata.normalize("NFKC", answer).strip()
+    text = _tidy(answer)
     if fenced := _FENCE.match(text):
         text = fenced.group(1).strip()
     if (value := _json_answer(text)) is not None:
@@ -177,7 +183,7 @@ def _free(answer: str, options: Mapping[str, str]) -> Found | None:
 
     A marked letter with another option's text is a contradiction and names none.
     """
-    text = unicodedata.normalize("NFKC", answer).strip()
+    text = _tidy(answer)
     if (said := stated(answer)) is not None:
         return _named(said.strip(), options)
     if found := _named(text, options):
@@ -329,7 +335,7 @@ def _one_word(answer: str, protocol: Protocol) -> Found:
         words = vqa_text(answer.lower()).split()
         yes, no = "yes" in words, "no" in words
     else:
-        said = _ECHO.sub(" ", unicodedata.normalize("NFKC", answer).lower())
+        said = _ECHO.sub(" ", _tidy(answer).lower())
         words = re.findall(r"[^\W_]+", said)
         clauses = set(_CLAUSE.split(re.sub(r"(?:答案|回答)\s*(?:是|为|:)?\s*(?=[^\s])", " ", said)))
         yes, no = "yes" in words or bool(clauses & _YES), "no" in words or bool(clauses & _NO)
