@@ -1,12 +1,16 @@
 """Adapters to outside services (Prefect, MLflow, DVC, git, S3), free of data, model and maths code.
 
 Importing this package sets the services' environment variables before any service library is imported, so a flow has
-the same local, offline set-up without telemetry in a terminal, a Prefect worker and a test. Variables that are already
+the same local, offline set-up without telemetry in a terminal, a Prefect worker and a test; this machine's own servers
+are asked without a proxy, and a terminal that is not UTF-8 gets replaced characters. Variables that are already
 set win: PREFECT_API_URL selects a shared Prefect server, MLFLOW_TRACKING_URI a shared tracker.
 """
 
 import os
 from pathlib import Path
+
+from wethink.common.console import tolerate_encodings
+from wethink.common.loopback import bypass_proxies
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,3 +38,5 @@ ENVIRONMENT = {
 
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+bypass_proxies()
+tolerate_encodings()

@@ -29,7 +29,8 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from benchmarks.crash_safety.synthesis import environment, project
-from tests.support.chat_server import chat_server, reply_to
+from tests.support.chat_script import reply_to
+from tests.support.chat_server import chat_server
 from wethink.common.jsonl import read_json, write_json
 from wethink.config.params import load_yaml
 
@@ -159,7 +160,7 @@ def stage_(folder: str) -> dict[str, float]:
     from wethink.config.params import load_params
     from wethink.dag.runner import run_stage
 
-    async def send(self: Chat, client: object, request: Any, endpoint: object) -> Any:
+    async def send(self: Chat, client: object, request: Any, *_: object) -> Any:
         await asyncio.sleep(0)
         return Answer(json.dumps(reply_to(request.body() | request.body()["extra_body"])), "stop"), 100, 20
 

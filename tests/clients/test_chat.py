@@ -11,45 +11,25 @@ from typing import Any
 
 import pytest
 
+from tests.clients.asking import ask, endpoint, request
 from tests.support.chat_server import chat_server, stats
 from wethink.clients import chat as client
 from wethink.clients.chat import Chat, Unavailable
 from wethink.clients.circuit_breaker import IN_A_ROW, Breaker
 from wethink.clients.ordered import ordered_map
-from wethink.clients.request import Picture, Request
+from wethink.clients.refusals import Fault, retry_after
+from wethink.clients.request import Picture
 from wethink.clients.response_store import Answer, Call, ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.config.launch import Endpoint
 
 SECRET = "sk-do-not-tell-anybody-1234"
-FORM = {"type": "object", "properties": {"questions": {"type": "array"}}, "required": ["questions"]}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(client, "LONGEST_BACKOFF", 0.05)
-
-
-def request(number: int = 0, **changes: Any) -> Request:
-    given = {"role": "mine", "endpoint": "here", "model": "m", "revision": None, "system": "s", "user": f"u {number}"}
-    form = {"picture": None, "schema_name": "Missing", "schema": FORM, "temperature": 0.0, "max_tokens": 50}
-    return Request(**(given | form | changes))
-
-
-def endpoint(url: str, **changes: Any) -> Endpoint:
-    return Endpoint.model_validate({"url": f"{url}/v1", "concurrency": 8, "deadline_seconds": 20.0} | changes)
-
-
-def ask(store: Path, requests: list[Request], where: Endpoint, **options: Any) -> list[Any]:
-    """The answer, or the exception, of each request; all asked at once."""
-
-    async def run() -> list[Any]:
-        with ResponseStore(store) as answers:
-            async with Chat({"here": where}, answers, **options) as chat:
-                return await asyncio.gather(*map(chat.ask, requests), return_exceptions=True)
-
-    return asyncio.run(run())
 
 
 def test_what_passes_is_tried_again_and_every_answer_is_bought_once(tmp_path: Path) -> None:
@@ -77,13 +57,6 @@ def test_a_failed_call_is_in_the_ledger_and_never_an_answer(tmp_path: Path) -> N
         assert [(line["outcome"], line["calls"]) for line in store.ledger()] == [("HTTP 500", 3)]
 
 
-def test_a_call_that_the_endpoint_refuses_is_not_tried_again(tmp_path: Path) -> None:
-    with chat_server(tmp_path, status=400) as url:
-        [found] = ask(tmp_path / "a.sqlite", [request()], endpoint(url))
-        assert stats(url)["received"] == 1
-    assert isinstance(found, Unavailable) and not found.retryable
-
-
 def test_a_call_past_its_deadline_is_given_up(tmp_path: Path) -> None:
     begin = time.monotonic()
     with chat_server(tmp_path, latency=30) as url:
@@ -96,7 +69,7 @@ def test_a_call_past_its_deadline_is_given_up(tmp_path: Path) -> None:
     ("header", "seconds"), [("7", 7.0), ("-1", 0.0), ("soon", 0.0), ("inf", 600.0), ("nan", 0.0), (None, 0.0)]
 )
 def test_retry_after_is_read_within_reason(header: str | None, seconds: float) -> None:
-    assert client._retry_after(header) == seconds
+    assert retry_after(header) == seconds
 
 
 def test_retry_after_is_honoured(tmp_path: Path) -> None:
@@ -121,7 +94,7 @@ def test_an_outage_pauses_the_endpoint_instead_of_burning_the_queue(
         sent += 1
         down = down and sent < IN_A_ROW + 2  # it comes back after a few failed trials
         if down:
-            raise client._Fault("connection lost", retryable=True)
+            raise Fault("connection lost", retryable=True)
         return Answer("{}", "stop"), 1, 1
 
     monkeypatch.setattr(Chat, "_send", send)

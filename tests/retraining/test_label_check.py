@@ -10,7 +10,8 @@ from benchmarks.promotion_gate.noisy_source import Dose, dosed, write_source, wr
 from tasks import ROOT
 from tasks.tracking.lineage import _second_look as shown
 from tests.retraining.test_new_source import DRAWN, bare, images_of, rows_of
-from tests.support.chat_server import chat_server, stats, truth_of
+from tests.support.chat_script import truth_of
+from tests.support.chat_server import chat_server, stats
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.common.jsonl import Record, file_sha256, read_json
 from wethink.common.stage_run import StageRun

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from wethink.cli.data import COMMANDS, add_commands
+from wethink.common.console import tolerate_encodings
 from wethink.common.errors import DISK_FULL, UserError, disk_full
+from wethink.common.loopback import bypass_proxies
 from wethink.common.processes import die_with_owners
 from wethink.config.params import load_params
 from wethink.dag.all_stages import EXTRA_STAGES
@@ -172,6 +174,8 @@ def dispatch(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    tolerate_encodings()  # first: `--help` prints as well
+    bypass_proxies()
     args = parser().parse_args()
     die_with_owners()
     try:

@@ -2,43 +2,48 @@
 
 Stored responses are reused. A call has a deadline; transient faults (429, 5xx, a reset, a stall) are retried with
 exponential, jittered backoff that honours `Retry-After`. A circuit breaker pauses an endpoint that fails in a row.
-API keys come from the environment and are sent to their endpoint only: no message repeats a server's text, because
-some servers quote the key. This is the only module that imports openai.
+A refusal of one request is told from a refusal of all (refusals.py, form_search.py): an endpoint that takes no request
+in its usual form is asked in another one, and one that refuses each of its first calls stops the run.
 """
 
 import asyncio
 import contextlib
-import email.utils
-import os
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from wethink.clients import connection
 from wethink.clients.circuit_breaker import Breaker
-from wethink.clients.request import Request, text_tokens
+from wethink.clients.connection import require_keys
+from wethink.clients.form_search import Probe, Standing, is_refusal, search
+from wethink.clients.refusals import Fault, Place, refuses_all
+from wethink.clients.replies import read
+from wethink.clients.request import Request
+from wethink.clients.request_form import Form, written
 from wethink.clients.response_store import Answer, Call, ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
-from wethink.common.jsonl import encodable
+from wethink.common.loopback import is_loopback
+from wethink.common.progress import say as say_line
 from wethink.config.launch import Endpoint
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-MAX_REPLY_CHARS = 65_536  # a longer reply is cut and stored as 'overlong'
+__all__ = ["Chat", "Unavailable", "require_keys"]
+
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
-LONGEST_WAIT = 600.0  # that a Retry-After may ask for
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+FIRST_CALLS = 20  # refused ones, with none answered, that show the endpoint's fault
+FIRST_NOTICE, NEXT_NOTICE = 2.0, 15.0  # seconds of an outage before it is told, and between two lines about it
 
 
 class Unavailable(Exception):
-    """A call failed; `retryable`: a later run may succeed."""
+    """A call failed; `retryable`: a later run may succeed. `words`: the server's own, where it refused the call."""
 
-    def __init__(self, reason: str, retryable: bool) -> None:
+    def __init__(self, reason: str, retryable: bool, words: str = "") -> None:
         super().__init__(reason)
-        self.reason, self.retryable = reason, retryable
+        self.reason, self.retryable, self.words = reason, retryable, words
 
 
 class Chat:
@@ -50,7 +55,7 @@ class Chat:
         store: ResponseStore,
         max_cost: float | None = None,
         share: int = 1,
-        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+        say: Callable[[str], None] = say_line,
     ) -> None:
         """Create one semaphore and one circuit breaker per endpoint; connect lazily.
 
@@ -63,6 +68,8 @@ class Chat:
         self._clients: dict[str, AsyncOpenAI] = {}
         self._slots = {name: asyncio.Semaphore(max(1, e.concurrency // share)) for name, e in endpoints.items()}
         self._breakers = {name: Breaker() for name in endpoints}
+        self._standings: dict[tuple[str, str], Standing] = {}  # by endpoint and model
+        self._told: dict[str, float] = {}  # when an endpoint's outage was last told
         self._flights: dict[str, asyncio.Future[Answer]] = {}
         self._stopped: UserError | None = None
         self.cost, self.bought = store.spent(), 0  # cost of the whole ledger; calls billed by this object
@@ -79,8 +86,8 @@ class Chat:
 
         Raises:
             Unavailable: this call failed permanently or after its last attempt.
-            UserError: no such call can succeed (no key, a wrong name, no budget, an endpoint that is down).
-                No further call is sent afterwards; calls in flight complete.
+            UserError: no such call can succeed (no key, no credit, a wrong name, no budget, an endpoint that refuses
+                everything or is down). No further call is sent afterwards; calls in flight complete.
         """
         key = request.key
         if stored := self._store.get(key):
@@ -112,44 +119,111 @@ class Chat:
             async with self._slots[request.endpoint], breaker.passage() as trial:
                 if stored := self._store.get(key):  # stored meanwhile by another process
                     return stored
-                found = await self._attempt(request, key, endpoint)
+                start = time.monotonic()
+                found = await self._call(request, key, endpoint)
                 if isinstance(found, Answer) or not found.retryable:
                     breaker.succeeded()
+                    self._tell_return(request.endpoint)
                 else:
-                    breaker.failed(trial)
+                    breaker.failed(trial, time.monotonic() - start)
             if isinstance(found, Answer):
                 return found
             if not found.retryable:
-                raise Unavailable(found.name, retryable=False)
+                raise Unavailable(found.name, retryable=False, words=found.words)
             if breaker.down_for > endpoint.give_up_seconds:
                 raise UserError(
                     f"endpoint '{request.endpoint}' has not answered for {breaker.down_for:.0f} s ({found.name}); "
                     "responses so far are stored: start again when it is back.",
                     exit_code=TRY_AGAIN_LATER,
                 )
+            self._tell_outage(request.endpoint, found)
             last, pause = found.name, max(found.wait, _backoff(attempt))
         raise Unavailable(f"{last} after {endpoint.attempts} attempts", retryable=True)
 
-    async def _attempt(self, request: Request, key: str, endpoint: Endpoint) -> "Answer | _Fault":
+    async def _call(self, request: Request, key: str, endpoint: Endpoint) -> Answer | Fault:
+        """Attempt the call once; find out what a refusal means.
+
+        Raises:
+            UserError: the endpoint refuses the account, every form of a request, or each of the first calls.
+        """
+        place = Place(request.endpoint, endpoint, request.model)
+        standing = self._standings.setdefault((request.endpoint, request.model), Standing())
+        form = standing.form
+
+        async def attempt(sent: Request, form: Form) -> Answer | Fault:
+            return await self._attempt(sent, key if sent is request else sent.key, endpoint, form, standing)
+
+        found = await attempt(request, form)
+        if isinstance(found, Answer) or not is_refusal(found):
+            return found
+        async with standing.lock:
+            if self._stopped is not None:
+                raise self._stopped
+            before = standing.form
+            try:
+                found = await search(standing, attempt, request, form, found, place)
+            except UserError as error:
+                self._stopped = self._stopped or error  # at once: others wait for the lock
+                raise
+        if standing.form != before:
+            self._say(
+                f"{place} refuses requests to '{request.model}' as they were asked; they go on in the form that it "
+                f"answers ({standing.form})."
+            )
+        if isinstance(found, Fault) and not found.retryable:
+            standing.refused += 1
+            if not standing.answered and standing.refused >= FIRST_CALLS:
+                raise refuses_all(place, found, standing.refused)
+        return found
+
+    async def _attempt(
+        self, request: Request, key: str, endpoint: Endpoint, form: Form, standing: Standing
+    ) -> Answer | Fault:
         """Send the call once and record the outcome in the ledger."""
         if self._stopped is not None:
             raise self._stopped
         client = self._client(request.endpoint)
+        spoken = str(form)
         with self._budgeted(request, endpoint) as promise:
             start = time.monotonic()
+            about = (key, request.role, request.endpoint, request.model)
             try:
-                found, prompt, completion = await self._send(client, request, endpoint)
-            except _Fault as fault:
-                seconds = time.monotonic() - start
-                self._store.failed(Call(key, request.role, request.endpoint, request.model, fault.name, seconds))
+                found, prompt, completion = await self._send(client, request, endpoint, form)
+            except Fault as fault:
+                self._store.failed(Call(*about, fault.name, time.monotonic() - start, form=spoken, words=fault.words))
                 return fault
             cost, seconds = _cost(endpoint, prompt, completion), time.monotonic() - start
-            call = Call(
-                key, request.role, request.endpoint, request.model, "answered", seconds, prompt, completion, cost
-            )
-            self._store.put(found, call, promise)
+            if isinstance(request, Probe):
+                self._store.failed(Call(*about, "probe answered", seconds, prompt, completion, cost, spoken), promise)
+            else:
+                self._store.put(found, Call(*about, "answered", seconds, prompt, completion, cost, spoken), promise)
+                standing.answered += 1
         self.cost, self.bought = self.cost + cost, self.bought + 1
         return found
+
+    async def _send(
+        self, client: "AsyncOpenAI", request: Request, endpoint: Endpoint, form: Form
+    ) -> tuple[Answer, int, int]:
+        """Send a request in a form; return the answer, prompt tokens and completion tokens."""
+        answered = any(s.answered for (name, _), s in self._standings.items() if name == request.endpoint)
+        place = Place(request.endpoint, endpoint, request.model)
+        reply = await connection.send(client, written(request.body(), form), place, answered)
+        return read(reply, request)
+
+    def _tell_outage(self, name: str, fault: Fault) -> None:
+        """Print that an endpoint does not answer, with the time until the run gives up; not too often."""
+        endpoint, down, now = self._endpoints[name], self._breakers[name].down_for, time.monotonic()
+        if down >= FIRST_NOTICE and now - self._told.get(name, -NEXT_NOTICE) >= NEXT_NOTICE:
+            self._told[name] = now
+            left = max(0.0, endpoint.give_up_seconds - down)
+            self._say(
+                f"endpoint '{name}' ({endpoint.url}) has not answered for {down:.0f} s ({fault.name}); trying again, "
+                f"giving up after {left:.0f} s more."
+            )
+
+    def _tell_return(self, name: str) -> None:
+        if self._told.pop(name, None) is not None:
+            self._say(f"endpoint '{name}' answers again.")
 
     @contextlib.contextmanager
     def _budgeted(self, request: Request, endpoint: Endpoint) -> Iterator[int | None]:
@@ -173,112 +247,15 @@ class Chat:
         finally:
             self._store.release(promise)
 
-    async def _send(self, client: "AsyncOpenAI", request: Request, endpoint: Endpoint) -> tuple[Answer, int, int]:
-        import openai
-
-        try:
-            async with asyncio.timeout(endpoint.deadline_seconds):
-                reply = await client.chat.completions.create(**request.body())
-            return _read(reply, request)
-        except (openai.APITimeoutError, TimeoutError):
-            raise _Fault("no answer in time", retryable=True) from None
-        except openai.APIStatusError as error:
-            raise _status_fault(error.status_code, error.response.headers, request, endpoint) from None
-        except openai.APIConnectionError:  # refused, reset, closed half-way
-            raise _Fault("connection lost", retryable=True) from None
-        except (openai.APIError, ValueError, AttributeError, TypeError):  # a body that is no chat completion
-            raise _Fault("no chat completion", retryable=True) from None
-
     def _client(self, name: str) -> "AsyncOpenAI":
         """Return the endpoint's client; its creation prints a notice for a remote host."""
         if name not in self._clients:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
             endpoint = self._endpoints[name]
-            require_keys({name: endpoint})
+            self._clients[name] = connection.connect(name, endpoint)
             host = urlsplit(endpoint.url).hostname or endpoint.url
-            if host not in LOOPBACK:
+            if not is_loopback(host):
                 self._say(f"endpoint '{name}': images and questions are sent to {host}, which is not this machine.")
-            # No redirects: images go where params.yaml says. No proxy for this machine itself.
-            http = DefaultAsyncHttpxClient(
-                follow_redirects=False, trust_env=host not in LOOPBACK, timeout=endpoint.deadline_seconds
-            )
-            key = os.environ[endpoint.key_env] if endpoint.key_env else "none"
-            self._clients[name] = AsyncOpenAI(base_url=endpoint.url, api_key=key, max_retries=0, http_client=http)
         return self._clients[name]
-
-
-def require_keys(endpoints: Mapping[str, Endpoint]) -> None:
-    """Check that every endpoint's key is set, before any call is billed.
-
-    Raises:
-        UserError: names the endpoint and its environment variable.
-    """
-    for name, endpoint in endpoints.items():
-        if endpoint.key_env is not None and not os.environ.get(endpoint.key_env):
-            raise UserError(
-                f"endpoint '{name}' (launch.endpoints) needs its key in the environment variable "
-                f"{endpoint.key_env}, which is not set."
-            )
-
-
-class _Fault(Exception):
-    """A failed attempt; `wait`: seconds from the Retry-After header."""
-
-    def __init__(self, name: str, retryable: bool, wait: float = 0.0) -> None:
-        super().__init__(name)
-        self.name, self.retryable, self.wait = name, retryable, wait
-
-
-def _read(reply: Any, request: Request) -> tuple[Answer, int, int]:
-    """Return a response's answer, prompt tokens and completion tokens.
-
-    Servers may leave any field out; missing token counts are estimated.
-
-    Raises:
-        _Fault: there are no choices.
-    """
-    if not getattr(reply, "choices", None):
-        raise _Fault("no chat completion", retryable=True)
-    choice = reply.choices[0]
-    text, refusal = choice.message.content or "", getattr(choice.message, "refusal", None)
-    finish = "length" if choice.finish_reason == "length" else "stop"
-    if refusal or choice.finish_reason == "content_filter":
-        text, finish = str(refusal or text), "refusal"
-    usage = getattr(reply, "usage", None)  # without it the cost is an estimate
-    prompt = getattr(usage, "prompt_tokens", None) or request.prompt_tokens()
-    completion = getattr(usage, "completion_tokens", None) or text_tokens(len(text))
-    if len(text) > MAX_REPLY_CHARS:
-        text, finish = text[:MAX_REPLY_CHARS], "overlong"
-    return Answer(encodable(text), finish), int(prompt), int(completion)
-
-
-def _status_fault(status: int, headers: Mapping[str, str], request: Request, endpoint: Endpoint) -> Exception:
-    """Map a status code to a UserError or a _Fault, without quoting the body."""
-    where = f"endpoint '{request.endpoint}' ({endpoint.url})"
-    if status in (401, 403):
-        named = f"the key in {endpoint.key_env}" if endpoint.key_env else "a call without a key; set its key_env"
-        return UserError(f"{where} refuses {named} (HTTP {status}).")
-    if status == 404:
-        return UserError(f"{where} knows no model '{request.model}', or its url lacks the /v1 (HTTP 404).")
-    if 300 <= status < 400:
-        return UserError(f"{where} redirects (HTTP {status}), which is not followed; write its new url.")
-    retryable = status in (408, 409, 425, 429) or status >= 500
-    return _Fault(f"HTTP {status}", retryable, _retry_after(headers.get("retry-after")))
-
-
-def _retry_after(value: str | None) -> float:
-    """Parse a Retry-After header (a number or a date) to seconds."""
-    if not value:
-        return 0.0
-    try:
-        return min(LONGEST_WAIT, max(0.0, float(value)))
-    except ValueError:
-        pass
-    try:
-        return min(LONGEST_WAIT, max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()))
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _backoff(attempt: int) -> float:

@@ -20,6 +20,7 @@ class Breaker:
         self._pause = FIRST_PAUSE
         self._open_until: float | None = None
         self._down_since: float | None = None
+        self._last_success = 0.0
         self._trial = asyncio.Lock()
 
     @property
@@ -49,15 +50,16 @@ class Breaker:
     def succeeded(self) -> None:
         """Close the breaker: the endpoint answered, or refused and so is alive."""
         self._failures, self._pause = 0, FIRST_PAUSE
+        self._last_success = time.monotonic()
         self._open_until = self._down_since = None
 
-    def failed(self, trial: bool) -> None:
-        """Record a failed attempt; open the breaker after IN_A_ROW of them.
+    def failed(self, trial: bool, seconds: float = 0.0) -> None:
+        """Record a failed attempt, which took `seconds`; open the breaker after IN_A_ROW of them.
 
         Only a failed trial lengthens the pause; calls already in flight when the breaker opened do not.
         """
         self._failures += 1
-        self._down_since = self._down_since or time.monotonic()
+        self._down_since = self._down_since or max(self._last_success, time.monotonic() - seconds)
         if trial:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         if trial or (self._failures >= IN_A_ROW and not self.is_open):

@@ -14,35 +14,53 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from wethink.clients.thoughts import split
 from wethink.common.errors import UserError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
-  key TEXT PRIMARY KEY, text TEXT NOT NULL, finish TEXT NOT NULL) WITHOUT ROWID;
+  key TEXT PRIMARY KEY, text TEXT NOT NULL, finish TEXT NOT NULL, thoughts TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS calls (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, role TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
   outcome TEXT NOT NULL, seconds REAL NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-  cost REAL NOT NULL, at REAL NOT NULL);
+  cost REAL NOT NULL, at REAL NOT NULL, form TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS total (id INTEGER PRIMARY KEY CHECK (id = 0), cost REAL NOT NULL);
 INSERT OR IGNORE INTO total VALUES (0, 0.0);
 CREATE TABLE IF NOT EXISTS promises (id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, cost REAL NOT NULL);
 """
+LATER = (("answers", "thoughts"), ("calls", "form"), ("calls", "words"))  # columns that older files lack
 BUSY = 60.0  # seconds to wait for another writer
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's response; `finish` is 'stop', 'length', 'refusal' or 'overlong'."""
+    """A model's response.
+
+    `finish` is 'stop', 'length', 'refusal', 'overlong' or 'empty' (nothing but thoughts). `text` is as the server sent
+    it, so it may begin with thoughts as well; `thoughts` are those that the server sent apart.
+    """
 
     text: str
     finish: str
+    thoughts: str = ""
+
+    @property
+    def said(self) -> str:
+        """The answer without the thoughts before it."""
+        return split(self.text)[1]
+
+    @property
+    def thinking(self) -> str:
+        """All thoughts, wherever they stood."""
+        return "\n".join(filter(None, (self.thoughts, split(self.text)[0])))
 
 
 @dataclass(frozen=True)
 class Call:
     """One attempt, for the ledger.
 
-    `outcome` is 'answered' or the name of the fault; `cost` is in the currency of the prices.
+    `outcome` is 'answered' or the name of the fault; `cost` is in the currency of the prices. `form`: how the request
+    differed from the one asked for, because the server takes no other; `words`: the server's reason for a refusal.
     """
 
     key: str
@@ -54,6 +72,8 @@ class Call:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
+    form: str = ""
+    words: str = ""
 
 
 class ResponseStore:
@@ -76,6 +96,7 @@ class ResponseStore:
                 "PRAGMA synchronous=NORMAL"
             )  # a commit outlives the process; a power cut may take the last
             self._base.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            self._add_columns()
         except (sqlite3.Error, OSError) as error:
             raise UserError(f"launch.answers: {path} cannot be opened as a response store ({error}).") from None
 
@@ -87,7 +108,7 @@ class ResponseStore:
 
     def get(self, key: str) -> Answer | None:
         """Return the stored response, or None."""
-        found = self._base.execute("SELECT text, finish FROM answers WHERE key = ?", (key,)).fetchone()
+        found = self._base.execute("SELECT text, finish, thoughts FROM answers WHERE key = ?", (key,)).fetchone()
         return Answer(*found) if found else None
 
     def put(self, answer: Answer, call: Call, promise: int | None = None) -> None:
@@ -96,7 +117,10 @@ class ResponseStore:
         The first response to a key stays. `promise` is the reservation to release.
         """
         with self._transaction():
-            self._base.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (call.key, answer.text, answer.finish))
+            self._base.execute(
+                "INSERT OR IGNORE INTO answers (key, text, finish, thoughts) VALUES (?, ?, ?, ?)",
+                (call.key, answer.text, answer.finish, answer.thoughts),
+            )
             self._bill(call, promise)
 
     def failed(self, call: Call, promise: int | None = None) -> None:
@@ -130,11 +154,11 @@ class ResponseStore:
         return float(self._base.execute("SELECT cost FROM total").fetchone()[0])
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Sum calls, tokens and cost by role, endpoint, model and outcome.
+        """Sum calls, tokens and cost by role, endpoint, model, outcome and form.
 
         The mean latency is in seconds.
         """
-        columns = ("role", "endpoint", "model", "outcome")
+        columns = ("role", "endpoint", "model", "outcome", "form")
         totals = ("calls", "prompt_tokens", "completion_tokens", "cost", "mean_seconds")
         found = self._base.execute(
             f"SELECT {', '.join(columns)}, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens), SUM(cost), "
@@ -170,10 +194,18 @@ class ResponseStore:
         )
         return int(found.fetchone()[0])
 
+    def _add_columns(self) -> None:
+        """Bring a file of an earlier version to this schema; its answers stay."""
+        with self._transaction():
+            for table, column in LATER:
+                known = {row[1] for row in self._base.execute(f"PRAGMA table_info({table})")}
+                if column not in known:
+                    self._base.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+
     def _bill(self, call: Call, promise: int | None) -> None:
         self._base.execute(
             "INSERT INTO calls (key, role, endpoint, model, outcome, seconds, prompt_tokens, completion_tokens, cost, "
-            "at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "form, words, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*astuple(call), time.time()),
         )
         if call.cost:

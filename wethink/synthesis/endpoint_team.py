@@ -27,6 +27,7 @@ from wethink.synthesis.team import Draft, ImageRef, Reasoned, Refined, StepFaile
 
 Ask = Callable[[Request], Awaitable[Answer]]
 R = TypeVar("R", bound=Reply)
+UNUSABLE = {"refusal": "refused", "overlong": "overlong reply", "empty": "empty reply"}
 _MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 
@@ -148,7 +149,7 @@ class EndpointTeam:
         try:
             return reply_schemas.parse(answer.text, form)
         except Malformed as fault:
-            asked = {"reply": answer.text, "fault": str(fault), "schema": Verbatim(dumps(reply_schemas.schema(form)))}
+            asked = {"reply": answer.said, "fault": str(fault), "schema": Verbatim(dumps(reply_schemas.schema(form)))}
         mended = await self._call(step, "repair", role, form, trace, asked, None, 0)
         try:
             return reply_schemas.parse(mended.text, form)
@@ -188,8 +189,10 @@ class EndpointTeam:
             raise StepFailed(step, fault.reason, fault.retryable) from None
         model = f"{asked.model}@{asked.revision}" if asked.revision else asked.model
         trace.note(request.role, model, file.hash, request.key)
-        if answer.finish in ("refusal", "overlong"):
-            raise StepFailed(step, "refused" if answer.finish == "refusal" else "overlong reply", retryable=False)
+        if answer.finish in UNUSABLE:
+            raise StepFailed(step, UNUSABLE[answer.finish], retryable=False)
+        if answer.finish == "length" and not answer.said:
+            raise StepFailed(step, "cut off while thinking", retryable=False)
         return answer
 
     def _picture(self, subject: ImageRef) -> Picture:

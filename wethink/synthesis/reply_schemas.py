@@ -1,14 +1,15 @@
 """Reply schemas of the synthesis steps: one JSON object per reply, parsed strictly.
 
-A code fence around the object and a think block before it are stripped. Any other deviation makes the reply
-malformed; the caller may repair it once.
+Thoughts before the object and a code fence around it are stripped (wethink/clients/thoughts.py). Any other deviation
+makes the reply malformed; the caller may repair it once.
 """
 
-import re
 from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from wethink.clients.thoughts import split, unwrapped
 
 
 class Malformed(Exception):
@@ -71,9 +72,6 @@ class Path(Reply):
 
 R = TypeVar("R", bound=Reply)
 
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
-_THINK = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-
 
 @cache
 def schema(form: type[Reply]) -> dict[str, Any]:
@@ -90,10 +88,8 @@ def parse(text: str, form: type[R]) -> R:
     >>> parse('{"answer": "3"}', Answered).answer
     '3'
     """
-    text = _THINK.sub("", text, count=1)
-    fenced = _FENCE.fullmatch(text)
     try:
-        found = form.model_validate_json(fenced.group(1) if fenced else text)
+        found = form.model_validate_json(unwrapped(split(text)[1]))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])

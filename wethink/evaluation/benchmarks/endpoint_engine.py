@@ -3,19 +3,24 @@
 import asyncio
 import base64
 import hashlib
+import http.client
 import io
 import json
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from wethink.clients.chat import Chat, Unavailable
+from wethink.clients.chat import Chat, Unavailable, require_keys
+from wethink.clients.ordered import gather_all
 from wethink.clients.request import Request
 from wethink.clients.response_store import Answer, ResponseStore
+from wethink.clients.thoughts import split
+from wethink.common.errors import UserError
 from wethink.common.jsonl import content_id, dumps
 from wethink.config.launch import Endpoint
 from wethink.evaluation.benchmarks.engines import Query, Reply, System
@@ -68,8 +73,22 @@ class Served:
     def __init__(
         self, url: str, model: str, key_env: str | None, max_new_tokens: int, concurrency: int, store: Path = STORE
     ) -> None:
-        self._endpoint = Endpoint(url=url.rstrip("/"), key_env=key_env, concurrency=concurrency)
+        """Keep the settings; the first query connects.
+
+        Raises:
+            UserError: the url cannot be used, or the key is not set.
+        """
+        try:
+            self._endpoint = Endpoint(url=url.rstrip("/"), key_env=key_env, concurrency=concurrency)
+        except ValueError:
+            raise UserError(
+                "--model: the endpoint's url must be http:// or https://, a host and a path such as /v1, with no key, "
+                "user or query in it."
+            ) from None
+        require_keys({NAME: self._endpoint})
         self._model, self._limit, self._store = model, max_new_tokens, store
+        self._runner, self._stack = asyncio.Runner(), AsyncExitStack()
+        self._chat: Chat | None = None  # one for all batches: what it learns about the endpoint stays
 
     def describe(self, system: System) -> dict[str, Any]:
         return {
@@ -82,19 +101,20 @@ class Served:
         }
 
     def answer(self, queries: Sequence[Query]) -> list[Reply]:
-        return asyncio.run(self._answer(queries))
+        return self._runner.run(self._answer(queries))
 
     async def _answer(self, queries: Sequence[Query]) -> list[Reply]:
-        endpoints: Mapping[str, Endpoint] = {NAME: self._endpoint}
-        with ResponseStore(self._store) as store:
-            async with Chat(endpoints, store) as chat:
-                return list(await asyncio.gather(*(self._one(chat, query) for query in queries)))
+        if self._chat is None:
+            store = self._stack.enter_context(ResponseStore(self._store))
+            self._chat = await self._stack.enter_async_context(Chat({NAME: self._endpoint}, store))
+        chat = self._chat
+        return await gather_all(self._one(chat, query) for query in queries)
 
     async def _one(self, chat: Chat, query: Query) -> Reply:
         try:
             return _reply(await chat.ask(self.turn(query)))
         except Unavailable as error:
-            return Reply("", None, f"endpoint: {error.reason}")
+            return Reply("", None, f"endpoint: {error.reason}{f': {error.words}' if error.words else ''}")
 
     def turn(self, query: Query) -> Turn:
         """Build the request of one query; images are sent as lossless PNG."""
@@ -120,12 +140,23 @@ class Served:
         )
 
     def close(self) -> None:
-        pass
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
 
 
 def _reply(answer: Answer) -> Reply:
-    """Convert a stored response; refusals and cut-off responses are judged as well."""
-    return Reply(answer.text, None)
+    """Convert a stored response; refusals and cut-off responses are judged as well.
+
+    The benchmark's protocols read the tags of a policy themselves. So thoughts that a server has taken out of a
+    policy's tags are put back, and those between other marks get these tags.
+    """
+    text, thoughts = answer.text, answer.thoughts
+    inside, said = split(text)
+    if inside and "</think>" not in text:
+        text = f"<think>{inside}</think>{said}"
+    elif thoughts and text.lstrip().startswith("<answer>"):
+        text = f"<think>{thoughts}</think>{text}"
+    return Reply(text, None, thoughts=thoughts, finish=answer.finish)
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -140,5 +171,5 @@ def server_version(url: str) -> str:
     try:
         with urllib.request.urlopen(f"{root}/version", timeout=5) as answer:
             return str(json.loads(answer.read(10_000)).get("version", ""))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
         return ""

@@ -43,11 +43,16 @@ class Query:
 
 @dataclass(frozen=True)
 class Reply:
-    """A response, or the fault that prevented it."""
+    """A response, or the fault that prevented it.
+
+    `thoughts` are those that a server sent apart from the text; `finish` is that of `response_store.Answer`.
+    """
 
     text: str
     tokens: int | None
     fault: str | None = None
+    thoughts: str = ""
+    finish: str = "stop"
 
 
 class Engine(Protocol):

@@ -253,6 +253,10 @@ def judge(item: Item, one: Pass, reply: Reply, benchmark: Benchmark, settings: S
     }
     if benchmark.family == "choice":
         record["options"] = len(item.options())
+    if reply.thoughts:
+        record["thoughts"] = reply.thoughts  # provenance; never judged
+    if reply.finish != "stop":
+        record["finish"] = reply.finish
     if reply.fault is not None:
         record |= {"extracted": "", "verdict": "unknown", "reason": reply.fault, "fault": True}
         return record | {"kit_verdict": "wrong" if by_kit else None, "kit_extracted": ""}

@@ -46,8 +46,8 @@ def calibrate(path: Path, params: Params, out: Path) -> dict[str, Any]:
         | replies
         | measures([row["tier"] for row in rows], found, swapped, [len(row["answer"]) for row in rows])
     )
-    print(table(figures))
     write_json(out, figures)
+    print(table(figures))
     return figures
 
 

@@ -4,8 +4,9 @@ The prompt holds the question, the gold and the extracted answer, never the thin
 tags, with `<` and invisible characters escaped, so that an answer cannot inject tags or hide text. A reply must be
 exactly one verdict. The judge's responses are stored by request: equal requests are billed once.
 
-A verdict is unknown only for faults that no response can cause: an endpoint that is down, busy or misconfigured. If
-the judge refuses an answer, gives no verdict or is cut off, the answer is wrong.
+A verdict is unknown only for faults that no response can cause: an endpoint that is down or busy. A misconfigured one
+or an account without credit stops the run (wethink/clients). If the judge refuses an answer, gives no verdict or is cut
+off, the answer is wrong.
 """
 
 import asyncio
@@ -17,8 +18,10 @@ from pathlib import Path
 from statistics import median_low
 
 from wethink.clients.chat import Chat, Unavailable
+from wethink.clients.ordered import gather_all
 from wethink.clients.request import Request
 from wethink.clients.response_store import Answer, ResponseStore
+from wethink.clients.thoughts import unwrapped
 from wethink.common.errors import UserError
 from wethink.common.jsonl import encodable
 from wethink.config.launch import Endpoint, Launch
@@ -31,6 +34,12 @@ TIERS = {"incorrect": 0.0, "partial": 0.5, "correct": 1.0}
 MAX_CHARS = 4000  # of an answer and of a gold
 MAX_REPLY_CHARS = 200
 ASSETS = ("rubric.txt",)
+FINISHES = {
+    "refusal": "the judge refuses",
+    "length": "the judge's reply is cut off",
+    "empty": "the judge's reply is empty",
+    "overlong": "the judge's reply is too long",
+}
 SCHEMA = {
     "type": "object",
     "properties": {"tier": {"type": "string", "enum": list(TIERS)}},
@@ -116,7 +125,6 @@ class Judge:
         self._runner, self._stack = asyncio.Runner(), AsyncExitStack()
         self._chat: Chat | None = None
         self._known: dict[tuple[Asked, bool], Verdict] = {}
-        self._answered = False
         self.replies = self.unread = 0  # replies, with votes and stored ones; those that are no verdict
 
     def close(self) -> None:
@@ -144,10 +152,10 @@ class Judge:
             self._chat = await self._stack.enter_async_context(
                 Chat(self._endpoints, self._store, share=self._processes)
             )
-        return await asyncio.gather(*(self._one(one, swapped) for one in asked))
+        return await gather_all(self._one(one, swapped) for one in asked)
 
     async def _one(self, asked: Asked, swapped: bool) -> Verdict:
-        votes = await asyncio.gather(*(self._vote(asked, swapped, sample) for sample in range(self._config.votes)))
+        votes = await gather_all(self._vote(asked, swapped, sample) for sample in range(self._config.votes))
         missing = [vote for vote in votes if vote.outcome == "unknown"]
         if missing:
             return missing[0]
@@ -174,13 +182,12 @@ class Judge:
         try:
             answer = await self._chat.ask(request)
         except Unavailable as error:
-            # After any reply of the judge, a permanent error of one request is due to that request's content.
-            if error.retryable or not self._answered:
+            if error.retryable:
                 return unknown(f"the judge is unavailable: {error.reason}")
+            # Not the endpoint's fault, or the client would have stopped the run: this request's content is refused.
             self._count(read=False)
             return wrong(f"the judge's server refuses the answer: {error.reason}")
-        self._answered = True
-        self._count(answer.finish == "stop" and read_reply(answer.text) is not None)
+        self._count(answer.finish == "stop" and read_reply(unwrapped(answer.said)) is not None)
         return verdict_of(answer)
 
     def _count(self, read: bool) -> None:
@@ -191,10 +198,8 @@ class Judge:
 def verdict_of(answer: Answer) -> Verdict:
     """Convert a judge's reply to a verdict; only a full score is `correct`."""
     if answer.finish != "stop":
-        return wrong(
-            {"refusal": "the judge refuses", "length": "the judge's reply is cut off"}.get(answer.finish, answer.finish)
-        )
-    score = read_reply(answer.text)
+        return wrong(FINISHES.get(answer.finish, answer.finish))
+    score = read_reply(unwrapped(answer.said))
     if score is None:
         return wrong("the judge's reply is no verdict")
     return Verdict("correct" if score == 1 else "wrong", f"judge: {_tier(score)}", score)
