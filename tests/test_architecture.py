@@ -17,7 +17,7 @@ HOMES = {  # outside engines, and the modules of wethink that may import them
     "vllm": set[str](),  # served in an environment of its own: generation/vllm_server.py runs there as a file
     "deepspeed": {"wethink/training/engine.py", "wethink/training/ranks.py"},
     "great_expectations": {"wethink/curation/validate.py"},
-    "openai": {"wethink/clients/connection.py", "wethink/clients/chat.py"},
+    "openai": {"wethink/clients/connection.py"},
 }
 # Each package imports only those before it.
 ORDER = (

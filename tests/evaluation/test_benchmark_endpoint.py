@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.evaluation.test_benchmark_job import colours
+from wethink.common.errors import UserError
 from wethink.evaluation.benchmarks.endpoint_engine import Served
 from wethink.evaluation.benchmarks.engines import Query
 from wethink.evaluation.benchmarks.run import Settings, records_of, run
@@ -94,9 +95,9 @@ def test_what_was_answered_is_not_asked_again_by_another_run(server: Server, tmp
     assert about["versions"] == {"server": "9.9"} and about["engine"] == "endpoint"
 
 
-def test_a_call_that_is_refused_for_good_makes_the_item_unknown(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_refuses_every_call_stops_the_run_and_marks_no_item(server: Server, tmp_path: Path) -> None:
     server.status = 400
-    did = run(colours(tmp_path, 4), engine(server, tmp_path), Settings("m", controls=False), tmp_path / "out")
-    records = records_of(Path(did["folder"]))
-    assert {record["verdict"] for record in records} == {"unknown"}
-    assert {record["reason"] for record in records} == {"endpoint: HTTP 400"}
+    with pytest.raises(UserError, match="endpoint 'benchmark' .* refuses every call to model 'm' .*HTTP 400"):
+        run(colours(tmp_path, 4), engine(server, tmp_path), Settings("m", controls=False), tmp_path / "out")
+    [folder] = (tmp_path / "out").glob("*/*")
+    assert records_of(folder) == []

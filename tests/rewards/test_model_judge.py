@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from wethink.clients.request_form import PROBE
 from wethink.common.errors import UserError
 from wethink.common.statistics import wilson
 from wethink.config.launch import Endpoint, Launch
@@ -32,13 +34,16 @@ class Server:
 
     def __init__(self, script: Script) -> None:
         self.script, self.bodies = script, list[dict[str, Any]]()
+        self.probe = (200, "OK", "stop")  # to a request that holds nothing to object to
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 outer.bodies.append(body)
-                status, text, finish = outer.script(read_prompt(body["messages"][1]["content"][0]["text"]))
+                user = body["messages"][1]["content"][0]["text"]
+                probe = outer.probe if user == PROBE else None
+                status, text, finish = probe or outer.script(read_prompt(user))
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": finish}
                 answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
@@ -129,6 +134,10 @@ def test_the_judges_tiers_become_rewards_and_it_sees_the_answer_alone(tmp_path: 
         (200, "I think it is correct.", "stop", "the judge's reply is no verdict"),
         (200, '{"tier": "correct"', "length", "the judge's reply is cut off"),
         (200, "", "content_filter", "the judge refuses"),
+        (200, "", "stop", "the judge's reply is empty"),
+        (200, '<think>it is {"tier": "correct"}', "length", "the judge's reply is cut off"),
+        (200, '<think>it is {"tier": "correct"}', "stop", "the judge's reply is empty"),
+        (200, 'it is\n</think>\nI say {"tier": "correct"}', "stop", "the judge's reply is no verdict"),
         (200, '{"tier": "correct"} ' * 20, "stop", "the judge's reply is no verdict"),
     ],
 )
@@ -160,9 +169,60 @@ def test_a_request_that_is_refused_is_the_responses_doing_only_where_others_are_
     server = serve(lambda shown: (400, "", "") if "bomb" in shown["candidate"] else honest(shown))
     config, launch = settings(tmp_path, server.url)
     with open_scorer(config, launch) as scorer:
-        assert score("a bomb", scorer).verdict.outcome == "unknown"  # so far the server may be misconfigured
+        assert score("a bomb", scorer).verdict.outcome == "wrong"  # a harmless request is answered
         assert score("a dog", scorer).verdict.outcome == "wrong"
         assert score("a bomb", scorer).verdict.outcome == "wrong"
+
+
+def test_a_server_that_refuses_every_request_stops_the_run_and_no_answer_is_wrong_for_it(
+    tmp_path: Path, serve: Any
+) -> None:
+    server = serve(lambda shown: (400, "", ""))
+    server.probe = (400, "", "")
+    config, launch = settings(tmp_path, server.url)
+    with open_scorer(config, launch) as scorer, pytest.raises(UserError, match=r"every call .*HTTP 400: “no”"):
+        score("a red circle", scorer)
+
+
+def test_no_credit_in_the_middle_stops_the_run_after_the_calls_in_flight_and_a_later_run_buys_only_the_rest(
+    tmp_path: Path, serve: Any
+) -> None:
+    answered, lock, empty = list[str](), threading.Lock(), [True]
+
+    def script(shown: dict[str, str]) -> tuple[int, str, str]:
+        with lock:
+            if empty[0] and len(answered) >= 5:
+                return 402, "", ""
+            answered.append(shown["candidate"])
+        time.sleep(0.3 if len(answered) % 2 else 0)  # some are still in flight when another is refused
+        return honest(shown)
+
+    server = serve(script)
+    config, launch = settings(tmp_path, server.url)
+    batch = [(format.render("a", f"answer {number}"), row("answer 3")) for number in range(30)]
+    with open_scorer(config, launch) as scorer, pytest.raises(UserError, match="no credit"):
+        scorer.score(batch)
+    assert len(answered) == 5
+    empty[0] = False
+    with open_scorer(config, launch) as scorer:
+        scored = scorer.score(batch)
+    assert len(answered) == len(set(answered)) == 30, "an answer was bought twice"
+    assert [one.accuracy for one in scored] == [float(number == 3) for number in range(30)]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        'I compare them.\n</think>\n{"tier": "correct"}',
+        '<think>incorrect? {"tier": "incorrect"}</think>\n```json\n{"tier": "correct"}\n```',
+        '```json\n{"tier": "correct"}\n```',
+    ],
+)
+def test_a_judge_that_thinks_is_read_behind_its_thoughts(tmp_path: Path, serve: Any, reply: str) -> None:
+    server = serve(lambda shown: (200, reply, "stop"))
+    config, launch = settings(tmp_path, server.url)
+    with open_scorer(config, launch) as scorer:
+        assert score("a red circle", scorer).verdict == Verdict("correct", "judge: correct", 1.0)
 
 
 def test_a_key_that_is_refused_stops_the_run(tmp_path: Path, serve: Any) -> None:

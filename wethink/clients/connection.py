@@ -67,9 +67,11 @@ def connect(name: str, endpoint: Endpoint) -> "AsyncOpenAI":
     """
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
-    key, host = key_of(name, endpoint), urlsplit(endpoint.url).hostname
+    key = key_of(name, endpoint)
     timeout = Timeout(endpoint.deadline_seconds, connect=min(CONNECT_SECONDS, endpoint.deadline_seconds))
     try:
+        place = urlsplit(endpoint.url)
+        host, _ = place.hostname, place.port  # ValueError if it is none
         # No redirects: images go where params.yaml says. No proxy for this machine itself.
         http = DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not is_loopback(host), timeout=timeout)
         return AsyncOpenAI(

@@ -7,5 +7,6 @@ import sys
 def tolerate_encodings() -> None:
     """Replace characters that stdout and stderr cannot encode, instead of raising UnicodeEncodeError."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # In the locale "C" Python sets surrogateescape, which encodes no more characters than strict.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")

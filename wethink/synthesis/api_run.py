@@ -6,6 +6,7 @@ run concurrently), and `--dry-run` (`dry_run.py`: it counts calls with made-up r
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -84,14 +85,28 @@ def annotate_all(work: AnnotationJob, take: Take) -> None:
 
     Raises:
         UserError: an endpoint cannot be used, the budget is spent, or retryable calls failed for a larger share of
-            the images than `max_failed` (exit code TRY_AGAIN_LATER).
+            the images than `max_failed` (exit code TRY_AGAIN_LATER), or no image was annotated.
     """
-    shaky, images, allowed = asyncio.run(_buy(work, take)), len(work.records), work.config.max_failed
+    reasons = Counter[str]()  # why images have no candidate that was judged
+
+    def taken(record: ImageRecord, found: Annotated) -> None:
+        take(record, found)
+        if all(candidate.get("retryable") is False for candidate in found.candidates):
+            reasons[next((str(candidate["reason"]) for candidate in found.candidates), "")] += 1
+
+    shaky, images, allowed = asyncio.run(_buy(work, taken)), len(work.records), work.config.max_failed
     if shaky > allowed * images:
         raise UserError(
             f"{shaky} of {images} images have a call that failed for a passing reason, which is more than "
             f"synthesize.max_failed ({allowed:g}); responses so far are stored, start again for the rest.",
             exit_code=TRY_AGAIN_LATER,
+        )
+    if reasons.total() == images:
+        [(reason, count)] = reasons.most_common(1)
+        raise UserError(
+            f"none of the {images} images was annotated, most often because of '{reason}' ({count}); nothing is "
+            "published. Correct the model or its settings in synthesize.team; replies to the same requests are stored, "
+            "so another file in launch.answers asks for them again."
         )
 
 
