@@ -97,7 +97,7 @@ def test_what_was_answered_is_not_asked_again_by_another_run(server: Server, tmp
 
 def test_a_server_that_refuses_every_call_stops_the_run_and_marks_no_item(server: Server, tmp_path: Path) -> None:
     server.status = 400
-    with pytest.raises(UserError, match="endpoint 'benchmark' .* refuses every call to model 'm' .*HTTP 400"):
+    with pytest.raises(UserError, match=r"endpoint 'benchmark' .* refuses every call to model 'm' .*HTTP 400"):
         run(colours(tmp_path, 4), engine(server, tmp_path), Settings("m", controls=False), tmp_path / "out")
     [folder] = (tmp_path / "out").glob("*/*")
     assert records_of(folder) == []

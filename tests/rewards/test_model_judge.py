@@ -41,8 +41,8 @@ class Server:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 outer.bodies.append(body)
-                user = body["messages"][1]["content"][0]["text"]
-                probe = outer.probe if user == PROBE else None
+                user = body["messages"][-1]["content"][0]["text"]
+                probe = outer.probe if PROBE in user else None
                 status, text, finish = probe or outer.script(read_prompt(user))
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": finish}

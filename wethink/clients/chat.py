@@ -171,9 +171,10 @@ class Chat:
                 f"answers ({standing.form})."
             )
         if isinstance(found, Fault) and not found.retryable:
-            standing.refused += 1
-            if not standing.answered and standing.refused >= FIRST_CALLS:
-                raise refuses_all(place, found, standing.refused)
+            tally = standing.tally(request)
+            tally.refused += 1
+            if not tally.answered and tally.refused >= FIRST_CALLS:
+                raise refuses_all(place, found, tally.refused)
         return found
 
     async def _attempt(
@@ -197,7 +198,7 @@ class Chat:
                 self._store.failed(Call(*about, "probe answered", seconds, prompt, completion, cost, spoken), promise)
             else:
                 self._store.put(found, Call(*about, "answered", seconds, prompt, completion, cost, spoken), promise)
-                standing.answered += 1
+                standing.tally(request).answered += 1
         self.cost, self.bought = self.cost + cost, self.bought + 1
         return found
 

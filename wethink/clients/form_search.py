@@ -1,9 +1,9 @@
 """Search for the form in which an endpoint's model answers, and for whose fault a refusal is.
 
 A refusal that names a parameter is answered by the same request in another form. Any other refusal of a model that has
-answered nothing yet is tested by a probe: a request of the same make with nothing in it that could be refused. If the
-probe is answered, the refused request is at fault; if it is answered in another form only, that form is used from then
-on; if it is refused in every form, so is every call, and the run stops.
+answered no request of this make yet is tested by a probe: a request of the same make with nothing in it to object to.
+If the probe is answered, the refused request is at fault; if it is answered in another form only, that form is used
+from then on; if it is refused in every form, so is every call, and the run stops.
 """
 
 import asyncio
@@ -35,14 +35,28 @@ PARTS = 8  # most changes of a form in a row
 
 
 @dataclass
-class Standing:
-    """What is known of one model at an endpoint."""
+class Tally:
+    """How a model has met the requests of one make (`Request.make`)."""
 
-    form: Form = AS_ASKED
     answered: int = 0
     refused: int = 0
     probed: bool = False  # it has answered a probe
+
+
+@dataclass
+class Standing:
+    """What is known of one model at an endpoint: its form, and a tally by the make of the requests."""
+
+    form: Form = AS_ASKED
+    tallies: dict[tuple[object, ...], Tally] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def tally(self, request: Request) -> Tally:
+        return self.tallies.setdefault(request.make, Tally())
+
+    @property
+    def answered(self) -> int:
+        return sum(tally.answered for tally in self.tallies.values())
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,8 @@ async def search(
             standing.form = changed
         if isinstance(found, Answer) or not is_refusal(found):
             return found
-    if standing.answered or standing.probed or fault.status in TOO_LARGE:
+    tally = standing.tally(request)
+    if tally.answered or tally.probed or fault.status in TOO_LARGE:
         return fault
     return await _by_probes(standing, attempt, request, form, fault, place)
 
@@ -128,7 +143,7 @@ async def _by_probes(
 
     found = await probed(form)
     if isinstance(found, Answer):
-        standing.probed = True
+        standing.tally(request).probed = True
         return fault
     if not is_refusal(found):
         return found
@@ -151,5 +166,5 @@ async def _by_probes(
                 return found
     if form.limit == "none":
         raise refuses_all(place, fault)
-    standing.form, standing.probed = form, True
+    standing.form, standing.tally(request).probed = form, True
     return await attempt(request, form)

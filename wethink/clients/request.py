@@ -61,6 +61,12 @@ class Request:
         asked = [self.model, self.revision, self.system, self.user, image, self.schema_name, dict(self.schema)]
         return hashlib.sha256(dumps([asked, sampling]).encode()).hexdigest()[:40]
 
+    @property
+    def make(self) -> tuple[object, ...]:
+        """What a server may refuse beside the contents: requests of one make are all refused for it, or none is."""
+        shown = self.picture is not None
+        return (self.schema_name, self.temperature, self.max_tokens, bool(self.system), shown)
+
     def prompt_tokens(self) -> int:
         """Estimate the prompt's tokens."""
         return self._image_tokens() + text_tokens(len(self.system) + len(self.user))

@@ -45,6 +45,11 @@ class Turn(Request):
         asked = [NAME, self.model, self.revision, self.system if self.system_sent else None, list(self.ids), sampling]
         return hashlib.sha256(dumps(asked).encode()).hexdigest()[:40]
 
+    @property
+    def make(self) -> tuple[object, ...]:
+        shown = sum(isinstance(piece, bytes) for piece in self.pieces)
+        return (self.temperature, self.max_tokens, self.system_sent, shown)
+
     def body(self) -> dict[str, Any]:
         """Return the arguments of a chat completion, without a response schema."""
         content: list[dict[str, Any]] = []
