@@ -73,7 +73,8 @@ def _run(stack: Stack, *command: str) -> None:
     for last_try in (False, False, True):
         ended = subprocess.run(
             [sys.executable, "-m", *command],
-            cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            cwd=stack.folder, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True,
+            encoding="utf-8", errors="replace",
         )  # fmt: skip
         with log.open("a", encoding="utf-8") as kept:
             kept.write(ended.stdout + ended.stderr)

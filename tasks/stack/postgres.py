@@ -85,7 +85,7 @@ def create(stack: Stack) -> None:
 def _as_owner(*command: str) -> "subprocess.CompletedProcess[str]":
     user = owner()
     other = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"] if user else []
-    return subprocess.run([*other, *command], cwd="/", capture_output=True, text=True)
+    return subprocess.run([*other, *command], cwd="/", capture_output=True, encoding="utf-8", errors="replace")
 
 
 def answers(stack: Stack) -> bool:
@@ -115,7 +115,12 @@ def client(stack: Stack, program: str, arguments: Sequence[str], stdin: str = ""
     place = ["--host", HOST, "--port", str(stack.ports["postgres"]), "--username", ROLE, "--no-password"]
     environment = os.environ | {"PGPASSFILE": str(stack.password_file)}
     ended = subprocess.run(
-        [binary(program), *place, *arguments], env=environment, input=stdin, capture_output=True, text=True
+        [binary(program), *place, *arguments],
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if ended.returncode != 0:
         lines = ended.stderr.strip().splitlines() or ["it ended without output"]

@@ -112,7 +112,7 @@ def launch(stack: Stack, programs: Iterable[Program]) -> None:
     write_json(stack.home / "supervisor.json", {"socket": str(place)})
     started = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)],
-        cwd=stack.folder, env=stack.environment(), capture_output=True, text=True,
+        cwd=stack.folder, env=stack.environment(), capture_output=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     deadline = time.monotonic() + 20
     while not running(stack):

@@ -99,7 +99,9 @@ def save_data(version: str) -> str:
 
 def has_remote(folder: Path) -> bool:
     """Return whether DVC has a default remote in `folder`."""
-    asked = subprocess.run([*dvc_status.DVC, "config", "core.remote"], cwd=folder, capture_output=True, text=True)
+    asked = subprocess.run(
+        [*dvc_status.DVC, "config", "core.remote"], cwd=folder, capture_output=True, encoding="utf-8", errors="replace"
+    )
     return asked.returncode == 0 and bool(asked.stdout.strip())
 
 
@@ -122,7 +124,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def _run(folder: Path, *command: str) -> str:
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace")
     if ended.returncode == 0:
         return ended.stdout.strip()
     said = (ended.stderr or ended.stdout).strip()

@@ -35,7 +35,7 @@ def changed_stages() -> frozenset[str]:
     They are the stages that `dvc status` names and all stages downstream of them. If DVC fails (another DVC holds its
     lock), every stage counts as changed and `dvc repro` decides stage by stage.
     """
-    asked = subprocess.run([*DVC, "status", "--json"], capture_output=True, text=True)
+    asked = subprocess.run([*DVC, "status", "--json"], capture_output=True, encoding="utf-8", errors="replace")
     try:
         mentioned = set(json.loads(asked.stdout)) if asked.returncode == 0 else set(STAGES)
     except json.JSONDecodeError:
@@ -73,7 +73,7 @@ def out_md5(stage: str) -> str | None:
 def git(*arguments: str) -> str | None:
     """Return a git command's output, or None if it fails or git is missing."""
     try:
-        asked = subprocess.run(["git", *arguments], capture_output=True, text=True)
+        asked = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     return asked.stdout.strip() if asked.returncode == 0 else None

@@ -15,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from wethink.clients.refusals import Fault, Place, clean, refusal
 from wethink.common.errors import UserError
+from wethink.common.keys import read_key
 from wethink.common.loopback import is_loopback
 from wethink.config.launch import Endpoint
 
@@ -43,18 +44,14 @@ def key_of(name: str, endpoint: Endpoint) -> str:
     """
     if endpoint.key_env is None:
         return ""
-    key = os.environ.get(endpoint.key_env, "").strip().strip("\ufeff\u200b").strip()
+    try:
+        key = read_key(endpoint.key_env)
+    except UserError as error:
+        raise UserError(f"endpoint '{name}': {error}") from None
     if not key:
         raise UserError(
             f"endpoint '{name}' (launch.endpoints) needs its key in the environment variable "
             f"{endpoint.key_env}, which is not set."
-        )
-    odd = next((place for place, char in enumerate(key, 1) if not " " <= char <= "~"), None)
-    if odd is not None:
-        sign = "a control character" if ord(key[odd - 1]) < 32 or key[odd - 1] == "\x7f" else "a sign that is not ASCII"
-        raise UserError(
-            f"endpoint '{name}': the key in the environment variable {endpoint.key_env} has {sign} at place {odd} of "
-            f"{len(key)}, which no HTTP header can hold; copy the key anew."
         )
     return key
 

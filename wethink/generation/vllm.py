@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from wethink.common.errors import UserError
+from wethink.common.keys import read_key
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.schema import Item
@@ -239,7 +240,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _key() -> dict[str, str]:
-    key = os.environ.get("VLLM_API_KEY")
+    key = read_key("VLLM_API_KEY")
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

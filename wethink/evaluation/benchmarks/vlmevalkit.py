@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, file_sha256, read_json, write_json
+from wethink.common.keys import read_key
+from wethink.common.loopback import is_loopback
 from wethink.common.processes import GROUPS
 from wethink.data.benchmark_table import MAX_CELL, Table
 from wethink.evaluation.benchmarks.aggregate import Unit, dyna_math, estimate, figures, grouped, truth, we_math
@@ -123,12 +125,12 @@ def _environment(data: Path, urls: Sequence[str], key: str | None, judge_key: st
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     for name in (key, judge_key):
-        if name and not os.environ.get(name):
+        if name and not read_key(name):
             raise UserError(f"the environment variable {name} is not set; it should hold the endpoint's key.")
     kept |= {"LMUData": str(data), "PRED_FORMAT": "tsv", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    kept["LMDEPLOY_API_KEY"] = os.environ[key] if key else "none"
-    kept["OPENAI_API_KEY"] = os.environ[judge_key] if judge_key else "none"
-    if all(urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1") for url in urls):
+    kept["LMDEPLOY_API_KEY"] = read_key(key) if key else "none"
+    kept["OPENAI_API_KEY"] = read_key(judge_key) if judge_key else "none"
+    if all(is_loopback(urlsplit(url).hostname) for url in urls):
         proxies = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "127.0.0.1,localhost,::1"}
         kept |= proxies | {name.upper(): value for name, value in proxies.items()}
     return kept
@@ -138,14 +140,16 @@ def _redact(log: Path, names: Sequence[str | None]) -> None:
     """Replace API keys in the log: VLMEvalKit writes those that it uses."""
     text = log.read_text(encoding="utf-8", errors="replace")
     for name in names:
-        if name and os.environ.get(name):
-            text = text.replace(os.environ[name], f"<{name}>")
+        if name and (key := read_key(name)):
+            text = text.replace(key, f"<{name}>")
     log.write_text(text, encoding="utf-8")
 
 
 def _version(python: Path) -> str:
     code = "import importlib.metadata as m; print(m.version('ms-vlmeval'))"
-    return subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [str(python), "-c", code], capture_output=True, encoding="utf-8", errors="replace"
+    ).stdout.strip()
 
 
 def official_figures(folder: Path, entry: Benchmark, seed: int) -> list[dict[str, Any]]:
