@@ -210,6 +210,18 @@ def test_no_credit_in_the_middle_stops_the_run_after_the_calls_in_flight_and_a_l
     assert [one.accuracy for one in scored] == [float(number == 3) for number in range(30)]
 
 
+@pytest.mark.parametrize(("reply", "finish"), [("", "length"), ("I think it is correct.", "stop"), ("", "stop")])
+def test_a_judge_without_a_verdict_in_its_first_replies_stops_the_run(
+    tmp_path: Path, serve: Any, reply: str, finish: str
+) -> None:
+    server = serve(lambda shown: (200, reply, finish))
+    config, launch = settings(tmp_path, server.url)
+    row = {"problem": "describe it", "answer": "answer 3", "category": "DES", "reward": "model"}
+    batch = [(format.render("a", f"answer {number}"), row) for number in range(40)]
+    with judge_connection(config, launch), pytest.raises(UserError, match=r"first 32 replies .*judge\.max_tokens"):
+        hybrid.score_batch(batch, config)
+
+
 @pytest.mark.parametrize(
     "reply",
     [

@@ -33,6 +33,7 @@ from wethink.rewards.verdict import Verdict, unknown, wrong
 TIERS = {"incorrect": 0.0, "partial": 0.5, "correct": 1.0}
 MAX_CHARS = 4000  # of an answer and of a gold
 MAX_REPLY_CHARS = 200
+FIRST_REPLIES = 32  # without a verdict among them the judge is of no use
 ASSETS = ("rubric.txt",)
 FINISHES = {
     "refusal": "the judge refuses",
@@ -136,7 +137,8 @@ class Judge:
         """Return one verdict per question, in order; requests are concurrent.
 
         Raises:
-            UserError: no request can succeed (no key, a wrong model, an endpoint that has been down for long).
+            UserError: no request can succeed (no key, no credit, a wrong model, an endpoint that refuses everything or
+                has been down for long), or none of the judge's first replies is a verdict.
         """
         todo = [one for one in dict.fromkeys(asked) if (one, swapped) not in self._known and _fault(one) is None]
         if todo:
@@ -191,8 +193,19 @@ class Judge:
         return verdict_of(answer)
 
     def _count(self, read: bool) -> None:
+        """Count a reply.
+
+        Raises:
+            UserError: none of the first replies was a verdict: that is no doing of the answers.
+        """
         self.replies += 1
         self.unread += not read
+        if self.unread == self.replies >= FIRST_REPLIES:
+            raise UserError(
+                f"none of the first {self.replies} replies of the judge '{self._config.model}' is a verdict; see "
+                "`wethink calibrate`, and raise rewards.judge.max_tokens (now "
+                f"{self._config.max_tokens}) for a model that thinks, or name another."
+            )
 
 
 def verdict_of(answer: Answer) -> Verdict:
