@@ -202,7 +202,7 @@ class Judge:
         self.unread += not read
         if self.unread == self.replies >= FIRST_REPLIES:
             raise UserError(
-                f"none of the first {self.replies} replies of the judge '{self._config.model}' is a verdict; see "
+                f"none of the first {FIRST_REPLIES} replies of the judge '{self._config.model}' is a verdict; see "
                 "`wethink calibrate`, and raise rewards.judge.max_tokens (now "
                 f"{self._config.max_tokens}) for a model that thinks, or name another."
             )
