@@ -216,10 +216,9 @@ def test_a_judge_without_a_verdict_in_its_first_replies_stops_the_run(
 ) -> None:
     server = serve(lambda shown: (200, reply, finish))
     config, launch = settings(tmp_path, server.url)
-    row = {"problem": "describe it", "answer": "answer 3", "category": "DES", "reward": "model"}
-    batch = [(format.render("a", f"answer {number}"), row) for number in range(40)]
-    with judge_connection(config, launch), pytest.raises(UserError, match=r"first 32 replies .*judge\.max_tokens"):
-        hybrid.score_batch(batch, config)
+    batch = [(format.render("a", f"answer {number}"), row("answer 3")) for number in range(40)]
+    with open_scorer(config, launch) as scorer, pytest.raises(UserError, match=r"first 32 replies .*max_tokens"):
+        scorer.score(batch)
 
 
 @pytest.mark.parametrize(
