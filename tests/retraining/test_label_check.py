@@ -166,3 +166,17 @@ def test_a_busy_server_is_no_reason_against_a_source_but_one_to_come_again(
         patient = synthesize.model_copy(update={"max_failed": 1.0})
         found = check_labels([row], images, tmp_path, SecondLook(), patient, params.rewards, launch, 0)
         assert found["unknown"] == 1 and found["contradicted"] == 0 and found["share"] is None
+
+
+@pytest.mark.parametrize(("status", "sentence"), [(402, "has no credit"), (400, "refuses every call")])
+def test_a_reader_that_is_refused_to_everybody_stops_the_check_and_marks_no_row_unknown(
+    tmp_path: Path, drawn: tuple[Path, list[Record]], params: Params, status: int, sentence: str
+) -> None:
+    home, rows = drawn
+    images = ImageSet(home / "ingested")
+    record = images.records[0]
+    row = rows[0] | {"image": record.id, "scene": record.id, "source": "digits", "reward": "rule", "kind": "imported"}
+    with chat_server(tmp_path, status=status, words="not today") as url:
+        synthesize, launch = behind(url, tmp_path, params)
+        with pytest.raises(UserError, match=rf"{sentence} .*HTTP {status}: “not today”"):
+            check_labels([row], images, tmp_path, SecondLook(), synthesize, params.rewards, launch, 0)
