@@ -9,7 +9,11 @@ odd golds are covered as well as odd answers.
 from collections.abc import Iterator
 
 from tests.rewards.adversarial import BOX, CITIES, COLOURS, POINT, Case
+from tests.rewards.adversarial.equivalent_collections import COLLECTIONS
+from tests.rewards.adversarial.equivalent_latex import DIALECTS
+from tests.rewards.adversarial.equivalent_measures import MEASURES
 from tests.rewards.adversarial.equivalent_numbers import dates, decimals, fractions, integers, money, percentages, units
+from tests.rewards.adversarial.equivalent_words import WORDS
 from tests.rewards.adversarial.forms import READING, both_ways, cases, dressed
 
 
@@ -377,4 +381,4 @@ FAMILIES = (
     texts,
     mathematics,
 )
-FAMILIES += (places, descriptions)
+FAMILIES += (places, descriptions, *COLLECTIONS, *DIALECTS, *MEASURES, *WORDS)

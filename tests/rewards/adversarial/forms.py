@@ -1,6 +1,6 @@
 """How right answers are dressed, and how their cases are made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.rewards.adversarial import Case, wrap
 
@@ -9,10 +9,10 @@ READING = "What is the value?"
 
 
 def cases(
-    rule: str, problem: str, gold: str, answers: Iterator[str] | list[str], category: str = "FIB"
+    rule: str, problem: str, gold: str, answers: Iterable[str], category: str = "FIB", family: str = "equivalent"
 ) -> Iterator[Case]:
     for answer in answers:
-        yield Case("equivalent", rule, wrap(answer), problem, gold, category)
+        yield Case(family, rule, wrap(answer), problem, gold, category)
 
 
 def both_ways(rule: str, problem: str, gold: str, answers: list[str]) -> Iterator[Case]:

@@ -4,6 +4,9 @@
 from collections.abc import Iterator
 
 from tests.rewards.adversarial import BOX, TARGETS, Case, Target, wrap
+from tests.rewards.adversarial.hostile_collections import COLLECTIONS
+from tests.rewards.adversarial.hostile_numbers import NUMBERS
+from tests.rewards.adversarial.hostile_words import WORDS
 
 LONG = 100_000
 
@@ -16,6 +19,7 @@ def hostile() -> list[Case]:
         for target in TARGETS
         for response in family(target)
     ]
+    cases += [case for kind in (*NUMBERS, *COLLECTIONS, *WORDS) for case in kind()]
     return cases + [
         Case("false_friends", rule, wrap(answer), problem, gold, category)
         for rule, problem, gold, category, answers in FALSE_FRIENDS
