@@ -36,6 +36,8 @@ _CLOCK = re.compile(
     r"(?:at )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))?(?: ?(am|pm|a\.m|p\.m)| (o'clock))?\.?", re.IGNORECASE
 )
 
+_SPOKEN = {"noon": "12 pm", "midday": "12 pm", "midnight": "12 am"}
+
 
 @lru_cache(maxsize=4096)
 def read_date(text: str) -> Day | None:
@@ -83,6 +85,8 @@ def read_clock(text: str) -> frozenset[int] | None:
     >>> sorted(read_clock("3:45 pm")), sorted(read_clock("7 o'clock")), read_clock("15:45 am")
     ([56700], [25200, 68400], None)
     """
+    text = _SPOKEN.get(text.casefold(), text)
+    text = re.sub(r"^(12(?::00)?) (noon|midnight)$", lambda match: "12 pm" if match[2] == "noon" else "12 am", text)
     found = _CLOCK.fullmatch(text) if len(text) < 20 else None
     if found is None or not (found[2] or found[4] or found[5]):
         return None

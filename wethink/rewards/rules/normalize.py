@@ -7,36 +7,46 @@ by NFKC alone, which changes values: 2² must not become 22, nor 1½ 11/2.
 import re
 import unicodedata
 
+from wethink.rewards.rules.latex import flatten
+from wethink.rewards.rules.numerals import ORDINAL
+
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format, surrogate, private, unassigned
 _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols without a visible glyph
 
 _DASHES = str.maketrans({**dict.fromkeys("−–—‒‐‑⁃", "-"), **dict.fromkeys("’‘ʼ", "'"), **dict.fromkeys("“”„", '"')})
+_CHINESE = str.maketrans("。、「」『』【】〔〕《》〈〉", '.,""""[][]""⟨⟩')
 _SUPERSCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_LOWERED = re.compile("[₀-₉]+")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 
-_WRAPPED = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|mathrm|mathbf|mathit|emph)\s*\{")
 _MATHS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
-_LATEX = (  # spacing and escapes with a plain-text equivalent
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\[,;:! ]|\\(?:quad|qquad)\b"), " "),
-    (re.compile(r"(?<=[\w.}])~(?=\s*[\w\\])"), " "),
-    (re.compile(r"\\([%$&#_])"), r"\1"),
-    (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?=[\[\](){}|\\.])"), ""),
-    (re.compile(r"\\([{}])"), r"\1"),
-    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ\b)|\\degree\b"), "°"),
-)
+_INNER_MATHS = re.compile(r"(?<![\\$])\$([^$\s](?:[^$]*[^$\s\\])?)\$(?![0-9$])")
+_BOLD = re.compile(r"(?<![\w)*])\*\*([^*\s](?:[^*]*[^*\s])?)\*\*(?![\w(*])")
+_SIGNS = (("<=", "≤"), (">=", "≥"), ("=<", "≤"), ("′′", '"'), ("″", '"'), ("′", "'"))
+_UNEQUAL = re.compile(r"(?<![0-9!])!=(?=[^=])|(?<=\d )!=(?=[^=])|=/=")
 _ANNOUNCED = re.compile(
     r"(?:(?:so|thus|therefore|hence),? )?(?:the |my )?(?:(?:correct|final|right|best) )?(?:answer|option|choice)"
-    r"(?:[*_]*:[*_]*| is:?| =)? (?=\S)|(?:it|this|that) is (?=\S)|(?:it|that)'s (?=\S)|they are (?=\S)|total: (?=\S)",
+    r"(?:[*_]*:[*_]*| is:?| =)? (?=\S)|(?:it|this|that) is (?=\S)|(?:it|that)'s (?=\S)|they are (?=\S)|total: (?=\S)"
+    r"|(?:\[答案\]|(?:所以|因此|故)?(?:正确|最终)?(?:答案|选项)(?:应该|应|是|为|选)*(?=\W|[A-Za-z0-9]|[^\W\d_])|(?:所以|因此)?(?:故|应该|应)?选(?:择|项)?(?=[: ]*[A-Za-z(]))"
+    r"[: ]*(?=\S)",
     re.IGNORECASE,
 )
+_RAISED_ENDING = re.compile(r"(?<=[0-9])\^\{? ?(st|nd|rd|th) ?\}?(?![A-Za-z])")  # 6^{th}
 _QUOTES = "*`\"'_ "
-_ARTICLE = re.compile(r"\b(?:a|an|the)\s+")
+# An article stands before a word: never last ("Hepatitis A"), nor behind the noun that a letter names ("type A blood").
+_BEFORE = "and or on in of with at for to from is by like as under over near behind holding wearing"
+_ARTICLE = re.compile(r"(?:^(?:the\s+)?an?|\bthe)\s+(?=\S)")
+_INNER_ARTICLE = re.compile(rf"\b({_BEFORE.replace(' ', '|')}) (?:a|an) (?=\S)")
+_SPACED_SIGN = re.compile(r"\s*([∠△∥⊥≅∼⊙→=<>≤≥≠∈+*/^|~_])\s*")
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?_?\{?[0-9]*\}?|[()])+(?:\^?\{?[0-9]?[+-]\}?)?")  # H_2O, SO4^{2-}
 _HYPHEN = re.compile(r"(?<=[^\W\d]{2})-(?=[^\W\d])|(?<=[^\W\d])-(?=[^\W\d]{2})")  # T-shirt, but not x-y
-_ORDINALS = dict(zip(("first", "second", "third", "fourth", "fifth"), ("1st", "2nd", "3rd", "4th", "5th"), strict=True))
-_ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b")
-_SURE = re.compile(r"(?<=[a-z)])!+$", re.IGNORECASE)  # 3! is a factorial, "Yes!" is a yes
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+_ORDINALS = {
+    name.replace("-", " "): f"{n}{'th' if 10 < n < 20 else _ENDINGS.get(n % 10, 'th')}" for name, n in ORDINAL.items()
+}
+_ORDINAL = re.compile(rf"\b(?:{'|'.join(sorted(_ORDINALS, key=len, reverse=True))})\b")
+_SURE = re.compile(r"(?<=[a-z)\u4e00-\u9fff])!+$", re.IGNORECASE)  # 3! is a factorial, "Yes!" is a yes
 
 
 def unseen(text: str) -> set[str]:
@@ -68,26 +78,37 @@ def fold(text: str) -> str:
     if not text.isascii():
         text = re.sub(r"(?<=[0-9])º", "°", text)
         text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_RAISED), text)
+        text = _LOWERED.sub(lambda match: "_{" + unicodedata.normalize("NFKC", match.group()) + "}", text)
         text = _VULGAR.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()), text)
-        text = unicodedata.normalize("NFKC", text).translate(_DASHES).replace("⁄", "/").replace("∕", "/")
+        text = unicodedata.normalize("NFKC", text).translate(_DASHES).translate(_CHINESE)
+        text = text.replace("⁄", "/").replace("∕", "/")
+    for written, sign in _SIGNS if any(char in text for char in "=′″") else ():
+        text = text.replace(written, sign)
+    text = _UNEQUAL.sub("≠", text) if "!=" in text or "=/=" in text else text
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
 
 
 def plain(text: str) -> str:
-    r"""Return an answer on one line, without markup and announcing phrases.
+    r"""Return an answer on one line, without markup and announcing phrases, its LaTeX in one spelling.
 
-    >>> plain(r"The answer is: **$\boxed{\text{red}}$**")
-    'red'
+    >>> plain(r"The answer is: **$\boxed{\text{red}}$**"), plain(r"$66$ degrees"), plain("答案：B。")
+    ('red', '66 degrees', 'B.')
     """
-    text = " ".join(fold(text).split())
+    text = " ".join(fold(text).replace("`", " ").replace("$$", "$").split())
+    text = re.sub(r"(?<=[A-Z]) ?~ ?(?=[A-Z△])", " ∼ ", text) if "~" in text else text
     for _ in range(8):  # one layer of markup each; honest answers have fewer
-        bare = _undress(text.strip(_QUOTES))
+        bare = flatten(_undress(_unquoted(_BOLD.sub(r"\1", text))))
         if bare == text:
             break
         text = bare
-    for pattern, instead in _LATEX if "\\" in text or "~" in text or "{,}" in text else ():
-        text = pattern.sub(instead, text)
-    return " ".join(text.split())
+    return _RAISED_ENDING.sub(r"\1", " ".join(text.split()))
+
+
+def _unquoted(text: str) -> str:
+    """Strip quotes and emphasis; the marks of feet, inches and minutes stay: `5'3"`."""
+    if re.match(r"[0-9].*[0-9]['\"]+$", text):
+        return text.strip("*`_ ")
+    return text.strip(_QUOTES)
 
 
 def _undress(text: str) -> str:
@@ -100,31 +121,9 @@ def _undress(text: str) -> str:
             unescaped = inner.replace("\\$", "")
             if left not in unescaped and not inner.endswith("\\"):
                 return inner.strip()
-    match = _WRAPPED.match(body)
-    if match and _closing(body, match.end()) == len(body) - 1:
-        return body[match.end() : -1].strip()
-    if match is None and "\\" in text:  # `5\text{ cm}`: words inside mathematics
-        return _unwrap_words(text)
-    return text
-
-
-def _unwrap_words(text: str) -> str:
-    match = _WRAPPED.search(text)
-    end = _closing(text, match.end()) if match else -1
-    if match is None or end < 0:
-        return text
-    words, rest = text[match.end() : end].rstrip(), text[end + 1 :]
-    return " ".join(f"{text[: match.start()]} {words}{'' if rest.startswith('^') else ' '}{rest}".split())
-
-
-def _closing(text: str, start: int) -> int:
-    """Return the index of the brace that closes the one before `start`, or -1."""
-    depth = 1
-    for place in range(start, len(text)):
-        depth += (text[place] == "{") - (text[place] == "}")
-        if depth == 0:
-            return place
-    return -1
+    if body.count("{") == body.count("}") and re.match(r"\\(?:boxed|fbox|text\w*|mathrm|mathbf)\s*\{", body):
+        text = body
+    return _INNER_MATHS.sub(lambda match: f"{match[1]}\\ ", text) if "$" in text else text  # what follows stands apart
 
 
 def bare(text: str) -> str:
@@ -165,4 +164,17 @@ def word_form(text: str) -> str:
     text = _ORDINAL.sub(lambda match: _ORDINALS[match.group()], text)
     if "." in text:  # "U.S.A.", "Dr. Smith"
         text = re.sub(r"(?<=\b[a-z])\.|(?<=\b(?:dr|mr|ms|st))\.|(?<=\bmrs)\.", "", text)
-    return " ".join(_ARTICLE.sub("", text + " ").split()) or text
+    text = _SPACED_SIGN.sub(r"\1", text)
+    return " ".join(_INNER_ARTICLE.sub(r"\1 ", _ARTICLE.sub("", text)).split()) or text
+
+
+def formula(text: str) -> str | None:
+    """Return a chemical formula without marks of lowering; None if the text is none.
+
+    >>> formula("H_2O"), formula("C_6H_{12}O_6"), formula("red")
+    ('H2O', 'C6H12O6', None)
+    """
+    text = text.replace(" ", "").rstrip(".")
+    if len(text) > 60 or not _FORMULA.fullmatch(text):
+        return None
+    return re.sub("[_{}^]", "", text)

@@ -1,97 +1,65 @@
 r"""Numeric answers: sign, currency, thousands, fractions, powers of ten, number words and units.
 
 Values are exact fractions. An integer gold must be met exactly, any other within the relative tolerance. A unit
-on one side only is ignored; two units must be the same, or of one dimension in the table of `units`, whose
-factors are then applied. x% is x/100 everywhere, and may also mean x if the question or the gold is in percent.
-A text that needs a computation (`12 * 13`, `3!`, `2^5`) is no number.
+on one side only is ignored if it is one (`units`); two units must be of one dimension, whose factors are then applied.
+x% is x/100 everywhere, may mean x beside a gold in percent, and is x where the problem asks for percent.
+A text that needs a computation (`12 * 13`, `3!`, `2^5`) is no number, and neither is one with a rest that is not read.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from wethink.rewards.rules import units
-from wethink.rewards.rules.normalize import bare
+from wethink.rewards.rules import numerals, units
+from wethink.rewards.rules.normalize import balanced
+from wethink.rewards.rules.numerals import NUMERAL, ORDINAL, SCALE
 from wethink.rewards.verdict import Verdict, correct, wrong
 
 MAX_POWER = 300  # largest power of ten
 
-_ONES: tuple[str, ...] = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-_ONES += ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
-_ONE = {word: value for value, word in enumerate(_ONES)}
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_TEN = {word: value for value, word in zip(range(20, 100, 10), _TENS, strict=True)}
-_SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_PART = {
-    "half": 2,
-    "halves": 2,
-    "third": 3,
-    "quarter": 4,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "eighth": 8,
-    "tenth": 10,
-}
-
-_NUMERAL = (
-    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]*)?"  # 1,234.5 and 12,34,567
-    r"|[0-9]{1,3}(?: [0-9]{3})+(?:\.[0-9]*)?|[0-9]{1,3}(?:'[0-9]{3})+(?:\.[0-9]*)?"  # 1 234.5 and 1'234.5
-    r"|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"  # 1.234,5
-)
+_SIGNS = r"US\$|CN¥|JP¥|HK\$|A\$|C\$|S\$|R\$|Rs\.?|[$€£¥₹₽₩₺₫₪฿₴₦₱]"
+_CODES = "|".join(sorted(units.CURRENCY_CODES))
+_SCALES = "|".join(sorted((name for name in SCALE if len(name) > 3), key=len, reverse=True))
 _NUMBER = re.compile(
-    r"(?:(?P<name>[A-Za-z][A-Za-z0-9_]{0,3}|\\[a-z]{2,7}) ?(?:=|≈|\\approx) ?|(?P<is>=) ?)?"
-    r"(?P<about>(?:≈|~|about|approximately|approx\.?|around|roughly|\\approx) ?)?"
+    r"(?P<about>(?:≈|~|∼|about|approximately|approx\.?|around|roughly) ?)?"
     r"(?P<sign>[-+]|(?:minus|negative) )? ?"
-    r"(?:(?P<currency>US\$|[$€£¥])|(?P<code>USD|EUR|GBP|JPY) )? ?"
-    r"(?:(?P<whole>[0-9]{1,12})[ -](?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
-    rf"(?P<number>{_NUMERAL})(?: ?/ ?(?P<below>{_NUMERAL}))?)"
-    r"(?:[eE](?P<e>[-+]?[0-9]{1,4})| ?(?:×|x|\*|·|\\times|\\cdot) ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?)?"
-    r"(?: (?P<scale>thousand|million|billion|trillion)\b)?"
-    r"(?P<gap> ?)(?P<unit>\S.{0,40})?"
+    rf"(?:(?P<currency>{_SIGNS})|(?P<code>{_CODES}) ?)? ?(?P<minus>-)?"
+    r"(?:(?P<whole>[0-9]{1,12})(?: ?[ -] ?| and )(?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
+    r"(?:(?P<before>[0-9]{1,12}) ?)?\\frac\{ ?(?P<above>[-+]?[0-9.]+) ?\}\{ ?(?P<under>[-+]?[0-9.]+) ?\}|"
+    rf"(?P<number>{NUMERAL})(?: ?/ ?(?P<below>-?{NUMERAL}))?)"
+    r"(?:[eE](?P<e>[-+]?[0-9]{1,4})(?![0-9])| ?(?:×|x|\*|·) ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?![0-9}]))?"
+    rf"(?: ?(?P<scale>(?i:{_SCALES})|mln|mn|bn|tn)\b|(?P<letter>k|K|M|B|T)(?![\w/^%°]))?"
+    r"(?P<gap> ?)(?P<unit>\S.{0,60})?",
 )
-_TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?")
-_FRACTION = re.compile(r"(-?[0-9]*) ?\\[dt]?frac ?(?:\{ ?(-?[0-9.]+) ?\} ?\{ ?([0-9.]+) ?\}|([0-9])([0-9])(?![0-9{]))")
-_YEAR = re.compile(r"(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)", re.IGNORECASE)
-_THERE = re.compile(r"there (?:is|are|were|was) ", re.IGNORECASE)
-_UNIT = re.compile(r"[^\W\d_]|[-%°$€£¥'μΩ/^{}.23 ]")
-
-# Words that are no unit: they change the number before them, or cast doubt on it.
-_OTHER_WORDS = """
-or and to minus plus times not nor yes no e x is are was be isn't maybe perhaps possibly probably wrong right correct
-incorrect sure unsure if unless but except without never than at from versus vs oder ou o und et y false true
-about less fewer pi theta alpha beta sqrt sin cos tan log ln exp
-"""
-_NO_UNIT = {*_ONE, *_TEN, *_SCALE, *_PART, "hundred", "dozen", "point", *_OTHER_WORDS.split()}
+_TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?P<unit> .{1,40})?")
+_OPENING = re.compile(
+    r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just |(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9]))",
+    re.I,
+)
+_EACH = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[^\s0-9,]{1,12})(?:,? and |(?<=[a-z]{4}), | )?")
+_FEET = re.compile(r"(?P<feet>[0-9]{1,2}) ?(?:'|f(?:ee|oo)t) ?(?P<inches>[0-9]{1,2}(?:\.[0-9]+)?) ?(?:\"|'')?")
+_UNIT = re.compile(r"[^\W\d_]|[-%‰°$€£¥₹'\"μΩ/^{}0-9·*() ]")
+_REPEAT = re.compile(r"(?P<first>[^()]+?) ?\((?P<second>[^()]+)\)")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number as written; `about`: marked as approximate; `name`: as in `x = 3`."""
+    """A number as written; `about`: marked as approximate.
+
+    `rival` is another reading: `5K` is five thousand or five kelvin, "5 dozen" may be asked for in dozens; `decade`:
+    written like `20s`.
+    """
 
     value: Fraction
     unit: str = ""
     integer: bool = True
     about: bool = False
-    name: str = ""
+    rival: "Quantity | None" = None
+    decade: bool = False
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def read(text: str) -> Quantity | None:
     r"""Parse a whole text, normalised by `normalize.plain`, as a number with its unit.
 
@@ -101,83 +69,184 @@ def read(text: str) -> Quantity | None:
     >>> read("$1,234.50").value, read(r"\frac{1}{2} cm").unit, read("3 or 4"), read("twenty-one circles").value
     (Fraction(2469, 2), 'cm', None, Fraction(21, 1))
     """
-    text = bare(text)
+    text = _stripped(text)
     if not text or len(text) > 500:
         return None
-    text = _THERE.sub("", _YEAR.sub("", text, count=1), count=1)
-    found = _spoken(text) if text[0].isalpha() else None
-    if found is not None:
+    if text[0].isalpha() and (found := _spoken(text)):
         return found
-    text = _FRACTION.sub(_slashed, text)
-    if match := _TEN_TO.fullmatch(text):
-        return _power_of_ten(match)
+    text = _OPENING.sub("", text, count=1)
+    for reader in (_ten_to, _repeating, _figure, _measures, _repeated, _chinese):
+        found = reader(text)
+        if found is not None:
+            return found
+    return None
+
+
+def _stripped(text: str) -> str:
+    """Strip final stops and brackets around one number; a comma in brackets separates items."""
+    text = text.strip().rstrip(".").strip()
+    while len(text) > 2 and text[0] + text[-1] in ("()", "[]", "{}") and balanced(text[1:-1]):
+        if re.search("[,;]", text):
+            return ""
+        text = text[1:-1].strip()
+    return text
+
+
+def _ten_to(text: str) -> Quantity | None:
+    match = _TEN_TO.fullmatch(text)
+    power = int(match["power"]) if match else MAX_POWER + 1
+    unit = _unit(match["unit"] or "", True) if match else None
+    if match is None or abs(power) > MAX_POWER or unit is None:
+        return None
+    return Quantity(Fraction(10) ** power * (-1 if match["sign"] else 1), unit, integer=power >= 0)
+
+
+def _repeating(text: str) -> Quantity | None:
+    number = numerals.repeating(text.removeprefix("-"))
+    return None if number is None else Quantity(-number if text[0] == "-" else number, integer=False)
+
+
+def _figure(text: str) -> Quantity | None:
     match = _NUMBER.fullmatch(text)
-    return _figure(match) if match else None
-
-
-def _slashed(match: "re.Match[str]") -> str:
-    whole, top, low = match[1], match[2] or match[4], match[3] or match[5]
-    return f"-{top}/{low}" if whole == "-" else f"{whole} {top}/{low}" if whole else f"{top}/{low}"
-
-
-def _power_of_ten(match: "re.Match[str]") -> Quantity | None:
-    power = int(match["power"])
-    if abs(power) > MAX_POWER:
+    number = _magnitude(match) if match else None
+    if match is None or number is None:
         return None
-    return Quantity(Fraction(10) ** power * (-1 if match["sign"] else 1), integer=power >= 0)
-
-
-def _figure(match: "re.Match[str]") -> Quantity | None:
-    unit = _unit(match["unit"] or "", bool(match["gap"]))
-    if unit is None:
+    unit = _unit(match["unit"] or "", bool(match["gap"]) or bool(match["scale"]))
+    decade = unit == "s" and not match["gap"] and number % 10 == 0 and number >= 20
+    if unit is None or (decade and number >= 1000):
         return None
-    if match["whole"]:
-        if int(match["low"]) == 0:
-            return None
-        value = int(match["whole"]) + Fraction(int(match["top"]), int(match["low"]))
-    else:
-        value = _value(match["number"])
-        if match["below"]:
-            below = _value(match["below"])
-            if below == 0:
-                return None
-            value /= below
-    power = int(match["e"] or match["power"] or 0)
-    if abs(power) > MAX_POWER:
-        return None
-    value *= Fraction(10) ** power * _SCALE.get(match["scale"] or "", 1)
-    integer = not (match["whole"] or match["below"] or "." in (match["number"] or ""))
-    integer = (integer and not match["e"] and not match["power"]) or (bool(match["scale"]) and value.denominator == 1)
+    scaled = numerals.LETTERS.get(match["letter"] or "", 1) * SCALE.get((match["scale"] or "").casefold(), 1)
+    value = number * scaled
+    integer = not (match["whole"] or match["below"] or match["under"] or re.search(r"\.|^0,", match["number"] or ""))
+    integer = (integer and not match["e"] and not match["power"]) or (scaled > 1 and value.denominator == 1)
     money = match["currency"] or match["code"] or ""
-    if money and unit and units.readings(money) != units.readings(unit):
+    if money and unit and not set(units.readings(money)) & set(units.readings(unit)):
         return None
-    about = bool(match["about"]) or "≈" in match.group() or "approx" in match.group()
-    name = (match["name"] or "").strip()
-    negative = (match["sign"] or "").strip() in ("-", "minus", "negative")
-    return Quantity(-value if negative else value, unit or money, integer, about, name)
+    sign = -1 if ((match["sign"] or "").strip() in ("-", "minus", "negative")) != bool(match["minus"]) else 1
+    if match["minus"] and (match["sign"] or not money):
+        return None
+    found = Quantity(sign * value, unit or money, integer, bool(match["about"]), decade=decade)
+    if (match["letter"] or match["scale"]) and not unit:
+        return replace(found, rival=replace(found, value=sign * number, unit=match["letter"] or match["scale"]))
+    return found
 
 
-def _value(numeral: str) -> Fraction:
-    if re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+", numeral):
-        numeral = numeral.replace(".", "").replace(",", ".")
-    digits = re.sub(r"[ ,']", "", numeral)
-    return Fraction(digits + "0" if digits.endswith(".") else digits)
+def _magnitude(match: "re.Match[str]") -> Fraction | None:
+    power = int(match["e"] or match["power"] or 0)
+    try:
+        if match["whole"]:
+            value = int(match["whole"]) + Fraction(int(match["top"]), int(match["low"]))
+        elif match["under"]:
+            value = Fraction(match["above"]) / Fraction(match["under"])
+            if match["before"] and value < 0:
+                return None
+            value += int(match["before"] or 0)
+        else:
+            value = numerals.value(match["number"])
+            if match["below"]:
+                below = match["below"]
+                value /= numerals.value(below.removeprefix("-")) * (-1 if below[0] == "-" else 1)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value * Fraction(10) ** power if abs(power) <= MAX_POWER else None
+
+
+def _measures(text: str) -> Quantity | None:
+    """Read a measure in two or three parts: `2 hours 30 minutes`, `5'3"`, `3°15'`."""
+    if match := _FEET.fullmatch(text):
+        return Quantity(Fraction(match["feet"]) + Fraction(match["inches"]) / 12, "ft", False)
+    parts: list[tuple[Fraction, tuple[units.Unit, ...], str]] = []
+    end, angle = 0, "°" in text or text.find(" degrees ") > 0
+    while match := _EACH.match(text, end):
+        name = match["unit"]
+        if angle:
+            name = {"'": "arcmin", "minutes": "arcmin", "min": "arcmin", '"': "arcsec", "''": "arcsec"}.get(name, name)
+        elif name == "m" and parts and any(dimension == "time" for dimension, _ in parts[0][1]):
+            name = "min"  # 2h30m
+        elif name == "m" and not parts and re.search("[0-9] ?s", text):
+            name = "min"
+        parts.append((Fraction(match["number"]), units.readings(name), name))
+        end = match.end()
+    if end != len(text) or not 2 <= len(parts) <= 4 or not all(readings for _, readings, _ in parts):
+        return None
+    if "," in text and not any(dimension == "time" for dimension, _ in parts[0][1]):
+        return None  # a list of two lengths
+    for dimension, first in parts[0][1]:
+        factors = [next((f for d, f in readings if d == dimension), None) for _, readings, _ in parts]
+        if None in factors:
+            continue
+        known = [factor for factor in factors if factor is not None]
+        if all(big > small for big, small in zip(known, known[1:], strict=False)):
+            total = sum((n * factor / first for (n, _, _), factor in zip(parts, known, strict=True)), Fraction(0))
+            return Quantity(total, parts[0][2], total.denominator == 1)
+    return None
+
+
+def _repeated(text: str) -> Quantity | None:
+    """Read a number said twice, or with its unit in brackets: `7 (seven)`, `5 (cm)`."""
+    match = _REPEAT.fullmatch(text)
+    if match is None:
+        return None
+    first, second = read(match["first"]), read(match["second"])
+    if first and second and (first.value, first.unit or second.unit) == (second.value, second.unit or first.unit):
+        return first if first.unit else second
+    unit = match["second"].strip()
+    return replace(first, unit=unit) if first and not first.unit and units.readings(unit) else None
+
+
+def _chinese(text: str) -> Quantity | None:
+    text = re.sub("^(?:一共|总共|共)?有?", "", text)
+    match = re.fullmatch(
+        rf"(?P<minus>[-负])?(?P<digits>{NUMERAL})? ?(?P<han>[{numerals.HAN}分之百半]*)(?P<unit>\D*)", text
+    )
+    if match is None or not (match["han"] or match["unit"]) or text.isascii():
+        return None
+    scale = 1
+    if match["digits"]:
+        if any(char not in numerals.HAN_SCALE for char in match["han"]):
+            return None
+        for char in match["han"]:
+            scale *= numerals.HAN_SCALE[char]
+        value: Fraction | None = numerals.value(match["digits"])
+    else:
+        value = numerals.han(match["han"])
+    unit = _chinese_unit(match["unit"].strip())
+    if value is None or unit is None:
+        return None
+    value *= scale * (-1 if match["minus"] else 1)
+    if match["han"].startswith("百分之"):
+        value, unit = value * 100, "%"
+    return Quantity(value, unit, value.denominator == 1 and "." not in (match["digits"] or ""))
+
+
+def _chinese_unit(text: str) -> str | None:
+    if not text or units.readings(text):
+        return text
+    if text[0] in units.COUNTERS and all("\u4e00" <= char <= "\u9fff" for char in text[1:]) and len(text) < 8:
+        return "" if not re.search("半|分之|多|以|或|和", text) else None
+    return None
 
 
 def _unit(text: str, spaced: bool) -> str | None:
     """Return the unit after a number, "" for none, or None if the text is no unit."""
-    text = text.rstrip(".").strip()
+    text = (text if text.strip().rstrip(".") in ("Rs",) else text.rstrip(".")).strip()
     if not text:
         return ""
-    if len(_UNIT.sub("", text)) or len(text.split()) > 4:
+    if len(_UNIT.sub("", text)) or len(text.split()) > 6:
         return None
+    if text[:1] in units.COUNTERS:
+        return _chinese_unit(text)
     if units.readings(text):
         return text
+    if text in ("AD", "CE", "A.D"):
+        return ""
+    if re.fullmatch(r"[ap]\.?m|noon|midnight", text.casefold()) or re.search("[α-ωΑ-Ω]", text):
+        return None
     words = text.casefold().replace("-", " ").split()
     if (
         not spaced
-        or re.fullmatch("[a-z]", text)
-        or any(one in _NO_UNIT for one in words)
+        or len(words) > 4
+        or re.fullmatch("[A-Za-z]", text)
         or not all(re.fullmatch(r"[^\W\d_'][^\W\d_'/]*(?:/[^\W\d_]+)?", one) for one in words)
     ):
         return None
@@ -186,14 +255,15 @@ def _unit(text: str, spaced: bool) -> str | None:
 
 def _spoken(text: str) -> Quantity | None:
     """Parse a number in words, e.g. "one hundred and five cars", "two thirds"."""
-    words = text.casefold().rstrip(".").replace("-", " ").split()
-    negative = words[0] in ("minus", "negative") and len(words) > 1
-    words = words[1:] if negative else words
-    value, used = _words(words)
-    if used == 0:
-        return None
-    rest = words[used:]
-    if rest and rest[0] == "of":
+    said = text.casefold().rstrip(".").replace("-", " ").split()
+    said = said[2:] if said[:1] == ["there"] and said[1:2] in (["is"], ["are"], ["were"], ["was"]) else said
+    said = said[1:] if said[:1] in (["exactly"], ["just"]) else said
+    negative = bool(said) and said[0] in ("minus", "negative") and len(said) > 1
+    said = said[1:] if negative else said
+    value, used = numerals.words(tuple(said[:40]))
+    rest = said[used:]
+    ordinal = any(word in ORDINAL and (word != "second" or "-second" in text.casefold()) for word in rest)
+    if used == 0 or rest[:1] == ["of"] or ordinal:
         return None
     unit = _unit(" ".join(rest), spaced=True)
     if unit is None:
@@ -201,93 +271,67 @@ def _spoken(text: str) -> Quantity | None:
     return Quantity(-value if negative else value, unit, value.denominator == 1)
 
 
-def _words(words: list[str]) -> tuple[Fraction, int]:
-    """Parse the number at the start of `words`; return it and its number of words.
-
-    The second value is 0 if there is none.
-    """
-    if words[:1] in (["a"], ["one"]) and words[1:2] == ["dozen"]:
-        return Fraction(12), 2
-    if words[:1] == ["half"]:
-        return Fraction(1, 2), 1
-    total, used, limit = 0, 0, 10**15
-    while used < len(words):
-        skip = 1 if used and words[used] == "and" else 0
-        value, taken = _below_thousand(words[used + skip :])
-        if taken == 0:
-            break
-        scale = _SCALE.get(words[used + skip + taken] if used + skip + taken < len(words) else "", 1)
-        if scale >= limit or (scale == 1 and limit == 1):
-            return Fraction(0), 0
-        used += skip + taken + (scale > 1)
-        total, limit = total + value * scale, scale
-        if scale == 1:
-            break
-    part = _part(words[used:]) if used and total < 20 else None
-    if part and total:
-        return Fraction(total, part), used + 1
-    if words[:1] == ["a"] and (part := _part(words[1:])):
-        return Fraction(1, part), 2
-    if used and words[used : used + 3] in (["and", "a", "half"], ["and", "one", "half"]):
-        return total + Fraction(1, 2), used + 3
-    return Fraction(total), used
-
-
-def _part(words: list[str]) -> int | None:
-    return (_PART.get(words[0]) or _PART.get(words[0].removesuffix("s"))) if words else None
-
-
-def _below_thousand(words: list[str]) -> tuple[int, int]:
-    value, used = 0, 0
-    if len(words) > 1 and words[1] == "hundred" and 0 < _ONE.get(words[0], 0) < 10:
-        value, used = 100 * _ONE[words[0]], 2
-        if words[2:3] == ["and"] and len(words) > 3 and (words[3] in _ONE or words[3] in _TEN):
-            used = 3
-    rest = words[used:]
-    if rest and rest[0] in _TEN:
-        value, used = value + _TEN[rest[0]], used + 1
-        if len(rest) > 1 and 0 < _ONE.get(rest[1], 0) < 10:
-            value, used = value + _ONE[rest[1]], used + 1
-    elif rest and rest[0] in _ONE and (used == 0 or _ONE[rest[0]]):
-        value, used = value + _ONE[rest[0]], used + 1
-    return value, used
+def is_trusted(gold: Quantity) -> bool:
+    """Return whether a gold's unit is a unit or a noun, not a word that changes its number."""
+    return not gold.unit or bool(units.readings(gold.unit)) or not units.is_never(gold.unit)
 
 
 def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float) -> Verdict:
     """Compare a number with the gold; `tolerance` is relative."""
     if found is None:
         return wrong("not a number")
+    if found.rival and _one_dimension(found.rival.unit, gold.unit):
+        found = found.rival
+    elif gold.rival and _one_dimension(gold.rival.unit, found.unit):
+        gold = gold.rival
     if found.about and gold.integer:
         return wrong("about, where the number is exact")
-    if found.name and gold.name and found.name.casefold() != gold.name.casefold():
-        return wrong(f"{found.name} instead of {gold.name}")
     values = _comparable(found, gold, problem)
+    if values and found.rival and units.asks_for(problem, found.rival.unit):  # in dozens, in millions
+        values |= {found.rival.value}
     if values is None:
-        return wrong(f"unit {found.unit} instead of {gold.unit}")
+        return wrong(f"unit {found.unit} instead of {gold.unit or 'none'}")
     slack = Fraction(0) if gold.integer else Fraction(tolerance) * (1 + Fraction(1, 10**9)) * abs(gold.value)
     if any(abs(value - gold.value) <= slack for value in values):
         return correct("equal number")
     return wrong("another number")
 
 
+def _one_dimension(one: str, other: str) -> bool:
+    return bool({d for d, _ in units.readings(one)} & {d for d, _ in units.readings(other)})
+
+
+_DURATION = re.compile(r"\bseconds?\b|\bhow long\b|\btime\b|\bduration\b", re.IGNORECASE)
+
+
 def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] | None:
     """Return the possible values of `found` in the gold's unit, or None.
 
-    None: the units are of different dimensions.
+    None: the units are of different dimensions, or the word after the number is no unit.
     """
     mine, theirs = units.readings(found.unit), units.readings(gold.unit)
+    if found.decade and not any(d == "time" for d, _ in theirs) and not _DURATION.search(problem):
+        return None
+    if found.unit and not mine:
+        same_word = bool(gold.unit) and not theirs and units.word(found.unit) == units.word(gold.unit)
+        if not same_word and (gold.unit or not units.is_counted(found.unit, problem)):
+            return None
+        return {found.value}
     share_mine, share_theirs = _is_share(mine), _is_share(theirs)
     if share_mine != share_theirs and (not found.unit or not gold.unit):
-        if share_theirs:  # the gold is 50%: 50 or 0.5 may be written
-            return {found.value, found.value * 100}
-        percent = "%" in problem or "percent" in problem.casefold()
-        return {found.value / 100, found.value} if percent else {found.value / 100}
+        scale = next((factor for dimension, factor in mine if dimension == "share"), Fraction(1))
+        return _shares(found.value * scale, share_theirs, problem)
     if not found.unit or not gold.unit:
         return {found.value}
-    if mine and theirs:
-        values = {found.value * one[1] / other[1] for one in mine for other in theirs if one[0] == other[0]}
-        return values or None
-    return {found.value} if not mine and not theirs and units.word(found.unit) == units.word(gold.unit) else None
+    return {found.value * one[1] / other[1] for one in mine for other in theirs if one[0] == other[0]} or None
+
+
+def _shares(percent: Fraction, gold_is_share: bool, problem: str) -> set[Fraction]:
+    if gold_is_share:  # the gold is 50%: 50 or 0.5 may be written
+        return {percent, percent * 100}
+    if "%" in problem or re.search(r"percent|per cent|百分", problem.casefold()):
+        return {percent}  # the gold is in percent, too
+    return {percent / 100}
 
 
 def _is_share(readings: tuple[units.Unit, ...]) -> bool:

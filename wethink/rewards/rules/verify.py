@@ -1,45 +1,42 @@
 """Rule-based verification of MC and FIB answers.
 
-The form of the gold decides how an answer is read; docs/rewards.md has every rule with examples,
-tests/rewards/cases/rules.jsonl a table:
+The gold decides how an answer is read: it is of the first kind below whose reader accepts it as a whole, and a verdict
+tells the kind. docs/rewards.md has every rule with examples, tests/rewards/cases/*.jsonl tables:
 
-* option (MC): its letter, the letter with its own text, or a text that is exactly one option's; several letters
-  if the gold names several;
+* option (MC): its letter, the letter with its own text, or a text that is exactly one option's (`options`);
 * box, point: if the problem asks for one: graded by overlap and distance (`geometry`);
-* number: with unit, percent, currency, fraction, power of ten, in words (`quantities`);
+* number, quantity, percentage: with unit, currency, fraction, power of ten, in words (`quantities`);
 * yes/no: the first word decides (true = yes, false = no); a contrary word or a doubt after it makes it wrong;
-* date, clock time (`dates`);
-* list (`,`, `;`, `and`, line ends): the same items in the same order; in any order if the gold is in braces;
-* expression: equal in value (`expressions`);
+* date, time (`dates`); ratio, matrix, tuple, set, list (`containers`), whose items are compared by these same rules;
+* interval, inequality, equation, expression: equal in value (`mathematics`);
 * text: equal without case, articles, outer punctuation and repeated spaces.
 
 Several different answers at once are wrong. `unknown` is reserved for faults of the row (no usable gold) and of the
 machinery, never of the answer, so that a policy cannot exploit it.
 """
 
-import re
+from dataclasses import replace
 from functools import lru_cache
 
-from wethink.rewards.rules import expressions, geometry, quantities
-from wethink.rewards.rules.dates import read_clock, read_date
-from wethink.rewards.rules.normalize import balanced, bare, fold, plain, unseen, word_form
+from wethink.rewards.rules import geometry
+from wethink.rewards.rules.comparison import Context, compare
+from wethink.rewards.rules.normalize import fold, plain, unseen
 from wethink.rewards.rules.options import choose, expected, options, verify_option
 from wethink.rewards.verdict import MAX_ANSWER_CHARS, Outcome, Verdict, correct, unknown, wrong
 
 __all__ = ["MAX_ANSWER_CHARS", "Outcome", "Verdict", "choose", "correct", "options", "unknown", "verify", "wrong"]
 
-_YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no", "not": "no"}
-_DOUBTING = """
-or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although
-guess think either neither unclear unknown opposite
-"""
-_DOUBTS = set(_DOUBTING.split())
-_SEPARATOR = re.compile(r"[,;]\s*and\b|[,;&]|\band\b", re.IGNORECASE)
-_BULLET = re.compile(r"^(?:[-*•·]|(?P<number>[0-9]{1,2})[.)])\s+")
+REMEMBERED = 32_768  # verdicts; a group of rollouts repeats answers
+
+
+class _Unavailable(Exception):
+    """The machinery failed; its verdict is not remembered."""
 
 
 def verify(answer: str, gold: str, problem: str, category: str, tolerance: float) -> Verdict:
     """Check an answer against its gold; never raises.
+
+    Verdicts are remembered by their arguments, but not those of failed machinery.
 
     Args:
         answer: the text of the answer block.
@@ -50,14 +47,25 @@ def verify(answer: str, gold: str, problem: str, category: str, tolerance: float
 
     >>> verify("(b)", "B", "Which? A red B blue", "MC", 0.001).outcome
     'correct'
-    >>> verify("1,200.0", "1200", "How many?", "FIB", 0.001).outcome
-    'correct'
+    >>> verify("1,200.0", "1200", "How many?", "FIB", 0.001).kind
+    'number'
     """
+    if len(answer) > MAX_ANSWER_CHARS:  # not remembered: it would fill the memory
+        fault = gold_fault(gold, problem, category)
+        return unknown(fault) if fault else wrong(f"answer longer than {MAX_ANSWER_CHARS} characters")
+    try:
+        return _remembered(answer, gold, problem, category, tolerance)
+    except _Unavailable as fault:
+        return unknown(str(fault))
+    except Exception as error:  # an answer must not stop a run, nor become unknown; a defect is the answer's loss
+        return wrong(f"cannot be read ({type(error).__name__})")
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(answer: str, gold: str, problem: str, category: str, tolerance: float) -> Verdict:
     fault = gold_fault(gold, problem, category)
     if fault:
         return unknown(fault)
-    if len(answer) > MAX_ANSWER_CHARS:
-        return wrong(f"answer longer than {MAX_ANSWER_CHARS} characters")
     hidden = unseen(answer)
     if hidden and not hidden <= unseen(gold):
         return wrong(f"invisible character U+{ord(min(hidden - unseen(gold))):04X}")
@@ -65,8 +73,16 @@ def verify(answer: str, gold: str, problem: str, category: str, tolerance: float
     if not text:
         return wrong("empty answer")
     if category == "MC":
-        return verify_option(text, gold, problem)
-    return _verify_blank(answer, text, gold, problem, tolerance)
+        return replace(verify_option(text, gold, problem), kind="option")
+    match geometry.kind(problem, gold):
+        case "box":
+            return replace(geometry.verify_box(fold(answer), fold(gold)), kind="box")
+        case "point":
+            return replace(geometry.verify_point(fold(answer), fold(gold)), kind="point")
+    verdict = compare(_lines(answer), _lines(gold), Context(problem, tolerance))
+    if verdict.outcome == "unknown":
+        raise _Unavailable(verdict.reason)
+    return verdict
 
 
 @lru_cache(maxsize=4096)
@@ -83,109 +99,7 @@ def gold_fault(gold: str, problem: str, category: str) -> str | None:
     return None
 
 
-def _verify_blank(answer: str, text: str, gold: str, problem: str, tolerance: float) -> Verdict:
-    """Check a fill-in-the-blank answer; `text` is `answer` after `plain`."""
-    match geometry.kind(problem, gold):
-        case "box":
-            return geometry.verify_box(fold(answer), fold(gold))
-        case "point":
-            return geometry.verify_point(fold(answer), fold(gold))
-    wanted = plain(gold)
-    quantity = quantities.read(wanted)
-    if quantity is not None:
-        found = quantities.read(text)
-        if found is None:
-            return wrong("several answers" if len(items(text)) > 1 else "not a number")
-        return quantities.same(found, quantity, problem, tolerance)
-    if word_form(wanted) in ("yes", "no", "true", "false"):
-        return _verify_yes_no(text, _YES_NO[word_form(wanted)])
-    if (day := read_date(bare(wanted))) is not None:
-        return correct("the same date") if read_date(bare(text)) == day else wrong("another date, or none")
-    if (clock := read_clock(bare(wanted))) is not None:
-        mine = read_clock(bare(text))
-        return correct("the same time") if mine is not None and mine <= clock else wrong("another time, or none")
-    parts = items(gold)
-    if len(parts) > 1:
-        return _verify_list(answer, gold, parts, problem, tolerance)
-    if expressions.is_expression(wanted) and not (re.fullmatch("[A-Za-z0-9/.-]+", wanted) and _same_text(text, wanted)):
-        match expressions.readable(wanted):  # "N/A" or "3D" may be either
-            case None:
-                return unknown("the comparison of expressions does not work")
-            case True:
-                return expressions.verify_expression(text, wanted, problem)
-    if _same_text(text, wanted):
-        return correct("equal text")
-    return wrong("several answers" if len(items(text)) > 1 else "another text")
-
-
-def _same_text(text: str, gold: str) -> bool:
-    return word_form(text) == word_form(gold)
-
-
-def _verify_yes_no(text: str, gold: str) -> Verdict:
-    words = re.findall(r"[^\W\d_]+", text.casefold().replace("isn't", "is not"))
-    polarity = {_YES_NO[word] for word in words if word in _YES_NO}
-    if len(polarity) > 1:
-        return wrong("both yes and no")
-    if not words or words[0] not in _YES_NO or words[0] == "not" or not text[:1].isalpha():
-        return wrong("neither yes nor no")
-    if _DOUBTS.intersection(words) or re.search(r"[?/+<>=|]", text):
-        return wrong("a doubtful yes or no")
-    return correct(f"{gold}") if polarity == {gold} else wrong(f"not {gold}")
-
-
-def _verify_list(answer: str, gold: str, wanted: list[str], problem: str, tolerance: float) -> Verdict:
-    found = items(answer)
-    if len(found) != len(wanted):
-        return wrong(f"{len(found)} items instead of {len(wanted)}")
-    if bare_braces(gold):
-        left = list(found)
-        for theirs in wanted:
-            mine = next((one for one in left if _same_item(one, theirs, problem, tolerance)), None)
-            if mine is None:
-                return wrong(f"{theirs} is missing")
-            left.remove(mine)
-        return correct("equal set")
-    for place, (mine, theirs) in enumerate(zip(found, wanted, strict=True), start=1):
-        if not _same_item(mine, theirs, problem, tolerance):
-            return wrong(f"item {place} differs")
-    return correct("equal list")
-
-
-def _same_item(mine: str, theirs: str, problem: str, tolerance: float) -> bool:
-    quantity = quantities.read(theirs)
-    if quantity is None:
-        return word_form(mine) == word_form(theirs)
-    return quantities.same(quantities.read(mine), quantity, problem, tolerance).outcome == "correct"
-
-
-def bare_braces(gold: str) -> bool:
-    """Return whether a list is written as a set, whose order does not count."""
-    text = plain(gold)
-    return text.startswith("{") and text.endswith("}")
-
-
-@lru_cache(maxsize=4096)
-def items(text: str) -> list[str]:
-    """Split a list, on one line or several, into its items.
-
-    A number with thousands separators is one item, and so is a text whose brackets the split would break.
-
-    >>> items("1. red\\n2. the blue")
-    ['red', 'the blue']
-    >>> items("f(x, y)"), items("[1,234]")
-    (['f(x, y)'], ['[1,234]'])
-    """
+def _lines(text: str) -> str:
+    """Return a text without markup; the lines of a list on several lines stay."""
     lines = [line for line in fold(text).split("\n") if line]
-    if len(lines) > 1:
-        bullets = [_BULLET.match(line) for line in lines]
-        numbers = [int(mark["number"]) for mark in bullets if mark and mark["number"]]
-        if all(bullets) and numbers in ([], list(range(1, len(lines) + 1))):
-            lines = [line[mark.end() :] for line, mark in zip(lines, bullets, strict=True) if mark]
-        text = "; ".join(line.rstrip(",;") for line in lines)
-    text = plain(text)
-    if quantities.read(text) is not None:
-        return [text]
-    parts = [plain(part) for part in _SEPARATOR.split(bare(text))]
-    parts = [part for part in parts if part]
-    return parts if all(balanced(part) for part in parts) else [text]
+    return text if len(lines) > 1 and "\\begin" not in text else plain(text)

@@ -1,0 +1,336 @@
+"""Kinds of values and their comparison: the gold's kind decides how an answer is read.
+
+The kinds, in the order in which a gold is tried: number, quantity, percentage, yes/no, date, ratio, time, matrix,
+interval and inequality, list, tuple and set, equation and expression, text. Items of collections are compared by the
+same rules as single values.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from wethink.rewards.rules import containers, numerals, quantities, units
+from wethink.rewards.rules.containers import Items, read_items, read_matrix, read_ratio
+from wethink.rewards.rules.dates import read_clock, read_date
+from wethink.rewards.rules.mathematics import expressions, intervals, names
+from wethink.rewards.rules.normalize import bare, formula, plain, word_form
+from wethink.rewards.verdict import Verdict, correct, unknown, wrong
+
+MAX_NESTED = 4  # collections in collections
+
+_YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no", "not": "no", "是": "yes", "是的": "yes", "对": "yes"}
+_YES_NO |= {"正确": "yes", "否": "no", "不是": "no", "不": "no", "不对": "no", "错": "no", "错误": "no", "没有": "no"}
+_DOUBTING = """
+or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although
+guess think either neither unclear unknown opposite
+"""
+_DOUBTS = set(_DOUBTING.split())
+_EMPTY = {"∅", "{}", "empty set", "the empty set", "no solution", "no solutions", "no real solutions"}
+_NAMED = {"angle": "∠", "triangle": "△", "||": "∥", "~": "∼", "//": "∥"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What golds and answers are read beside: the problem, the relative tolerance, the depth in collections."""
+
+    problem: str
+    tolerance: float
+    depth: int = 0
+
+
+_POINT_NAME = re.compile(r"[A-Z]'? ?(\(.*,.*\))")
+_MAY_NAME = re.compile("[=≈]| is | are | equals |approx")
+
+
+def compare(answer: str, gold: str, context: Context) -> Verdict:
+    """Compare an answer with a gold that names its kind; both without markup.
+
+    The left side of a gold (`x = 3`) may be missing in the answer; if it is there, it must be the same.
+    """
+    if belongs := re.fullmatch(r"[A-Za-zα-ω] ?∈ ?(\{.*\})\.?", plain(gold)):
+        gold = belongs[1]
+    gold = _POINT_NAME.sub(r"\1", plain(gold)) if _POINT_NAME.fullmatch(plain(gold)) else gold
+    named = names.split(plain(gold), context.problem) if _MAY_NAME.search(gold) else None
+    if named and not named[0]:
+        gold = named[1]
+    elif named and named[0] and kind_of(named[1], context) not in ("text", "expression", "equation"):
+        mine = names.split(plain(answer), context.problem)
+        if mine and mine[0] and not names.same(mine[0], named[0]):
+            return replace(wrong(f"{mine[0]} instead of {named[0]}"), kind="equation")
+        answer, gold = (mine[1] if mine else answer), named[1]
+    elif named and len(values := names.bodies(plain(gold), context.problem)) > 1 and values[-1] != plain(gold):
+        gold = values[0]  # `2\sqrt{3} \approx 3.46` as a gold
+    kind = kind_of(gold, context)
+    if plain(answer) == plain(gold):
+        return replace(correct("the same text"), kind=kind)
+    verdict = _COMPARISONS[kind](answer, gold, context)
+    return replace(verdict, kind=kind)
+
+
+@lru_cache(maxsize=8192)
+def kind_of(gold: str, context: Context) -> str:
+    """Return the kind of value that a gold is."""
+    text, problem = plain(gold), context.problem
+    quantity = quantity_of(text, problem)
+    if quantity is not None and quantities.is_trusted(quantity):
+        readings = units.readings(quantity.unit)
+        if any(dimension == "share" for dimension, _ in readings):
+            return "percentage"
+        return "quantity" if quantity.unit else "number"
+    if word_form(text) in ("yes", "no", "true", "false", "是", "否", "对", "错", "正确", "错误", "不是", "是的"):
+        return "yes/no"
+    if read_date(bare(text)) is not None:
+        return "date"
+    if read_ratio(text) and (containers.asks_for_ratio(problem) or read_clock(bare(text)) is None):
+        return "ratio" if ":" in text or containers.asks_for_ratio(problem) else "text"
+    if read_clock(bare(text)) is not None:
+        return "time"
+    return _composed_kind(gold, text, problem)
+
+
+def _composed_kind(gold: str, text: str, problem: str) -> str:
+    if read_matrix(text) is not None:
+        return "matrix"
+    if text.casefold() in _EMPTY:
+        return "set"
+    found = intervals.read(text)
+    if found is not None and (not found.written or not _is_point(text, problem)):
+        return "interval" if found.written else "inequality"
+    items = read_items(gold)
+    if len(items.parts) > 1 or items.style == "{":
+        return items.kind
+    if "_" in text and formula(text) and len(re.findall("[A-Z]", text)) > 1:
+        return "text"  # H_2O
+    if expressions.is_expression(text) and expressions.readable(text, problem) is not False:
+        relations = re.findall(r"[=<>≤≥≠]", text)
+        return "expression" if not relations else "equation" if relations == ["="] else "inequality"
+    return "text"
+
+
+def _is_point(text: str, problem: str) -> bool:
+    """Return whether a pair in brackets is a point or a list rather than an interval."""
+    return intervals.is_pair(text) and not (intervals.asked_for(problem) or text[0] + text[-1] in ("[)", "(]"))
+
+
+def quantity_of(text: str, problem: str) -> quantities.Quantity | None:
+    """Read a number with its unit; a letter that the problem calculates with is no unit."""
+    found = quantities.read(text)
+    if found and re.fullmatch(r"[A-Za-z](?:\^.*)?", found.unit) and found.unit[0] in names.algebraic(problem):
+        return None
+    return found
+
+
+def _quantity(answer: str, gold: str, context: Context) -> Verdict:
+    wanted = quantities.read(plain(gold))
+    assert wanted is not None
+    text, problem = plain(answer), context.problem
+    candidates = names.bodies(text, problem) if _MAY_NAME.search(text) else [text]
+    if names.is_rounded(text) and wanted.integer and len(candidates) > 1:
+        candidates = candidates[:1]
+    for candidate in candidates:
+        found = quantity_of(candidate, problem)
+        if found is not None:
+            verdict = quantities.same(found, wanted, problem, context.tolerance)
+            if verdict.outcome == "correct" or candidate == candidates[-1]:
+                return verdict
+    if not wanted.integer and numerals.DECIMAL_COMMA.search(text):
+        point = quantity_of(numerals.DECIMAL_COMMA.sub(r"\1.\2", text), problem)
+        if point is not None:
+            return quantities.same(point, wanted, problem, context.tolerance)
+    return wrong("several answers" if len(read_items(answer).parts) > 1 else "not a number")
+
+
+def _yes_no(answer: str, gold: str, context: Context) -> Verdict:
+    wanted = _YES_NO[word_form(plain(gold))]
+    text = plain(answer)
+    words = re.findall(r"[^\W\d_]+", text.casefold().replace("isn't", "is not"))
+    polarity = {_YES_NO[word] for word in words if word in _YES_NO}
+    if len(polarity) > 1:
+        return wrong("both yes and no")
+    if not words or words[0] not in _YES_NO or words[0] == "not" or not text[:1].isalpha():
+        return wrong("neither yes nor no")
+    if _DOUBTS.intersection(words) or re.search(r"[?/+<>=|]", text):
+        return wrong("a doubtful yes or no")
+    return correct(f"{wanted}") if polarity == {wanted} else wrong(f"not {wanted}")
+
+
+def _date(answer: str, gold: str, context: Context) -> Verdict:
+    same = read_date(bare(plain(answer))) == read_date(bare(plain(gold)))
+    return correct("the same date") if same else wrong("another date, or none")
+
+
+_ASKS_TIME = re.compile(r"\btime\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
+
+
+def _time(answer: str, gold: str, context: Context) -> Verdict:
+    text, wanted = bare(plain(answer)), read_clock(bare(plain(gold)))
+    mine = read_clock(text)
+    if mine is None or wanted is None or not mine <= wanted:
+        return wrong("another time, or none")
+    shown = re.match("[0-9]+", text), re.match("[0-9]+", plain(gold))
+    if len(wanted) > 1 and not _ASKS_TIME.search(context.problem) and shown[0] and shown[1]:
+        if int(shown[0].group()) != int(shown[1].group()):  # it may be a ratio after all
+            return wrong("another hour, and nobody asked for a time")
+    return correct("the same time")
+
+
+def _ratio(answer: str, gold: str, context: Context) -> Verdict:
+    wanted, text = read_ratio(plain(gold)), plain(answer)
+    for candidate in names.bodies(text, context.problem):
+        found = read_ratio(candidate, fractions=wanted is not None and len(wanted) == 2)
+        if found is not None:
+            return correct("the same ratio") if found == wanted else wrong("another ratio")
+    return wrong("not a ratio")
+
+
+def _matrix(answer: str, gold: str, context: Context) -> Verdict:
+    wanted = read_matrix(plain(gold))
+    assert wanted is not None
+    named = names.split(plain(answer), context.problem)
+    found = read_matrix(named[1] if named else plain(answer))
+    if found is None or context.depth > MAX_NESTED:
+        return wrong("not a matrix")
+    shape = [len(row) for row in wanted.rows]
+    if found.bars != wanted.bars or [len(row) for row in found.rows] != shape:
+        return wrong("a matrix of another shape")
+    pairs = [
+        (a, b) for mine, theirs in zip(found.rows, wanted.rows, strict=True) for a, b in zip(mine, theirs, strict=True)
+    ]
+    return _each(pairs, context, "equal matrix")
+
+
+def _each(pairs: list[tuple[str, str]], context: Context, praise: str) -> Verdict:
+    """Compare items pairwise by the rules for single values."""
+    inner = replace(context, depth=context.depth + 1)
+    for place, (mine, theirs) in enumerate(pairs, start=1):
+        verdict = compare(mine, theirs, inner)
+        if verdict.outcome == "unknown":
+            return verdict
+        if verdict.outcome == "wrong":
+            return wrong(f"item {place} differs")
+    return correct(praise)
+
+
+def _interval(answer: str, gold: str, context: Context) -> Verdict:
+    wanted, text = intervals.read(plain(gold)), plain(answer)
+    named = names.split(text, context.problem)
+    found = intervals.read(text) or (intervals.read(named[1]) if named else None)
+    if wanted is None:
+        return _expression(answer, gold, context)
+    if found is None:
+        return wrong("not an interval")
+    return correct("the same interval") if intervals.same(found, wanted) else wrong("another interval")
+
+
+def _collection(answer: str, gold: str, context: Context) -> Verdict:
+    wanted = read_items(gold)
+    if plain(gold).casefold() in _EMPTY:
+        return (
+            correct("the empty set") if plain(answer).casefold().rstrip(".") in _EMPTY else wrong("not the empty set")
+        )
+    if context.depth > MAX_NESTED:
+        return wrong("nested too deeply")
+    best = wrong("not a list")
+    for candidate in _collections(answer, wanted, context):
+        verdict = _same_items(candidate, wanted, context)
+        if verdict.outcome != "wrong":
+            return verdict
+        best = verdict
+    return best
+
+
+def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
+    """Return the readings of an answer as a collection: as written, behind its name, by names, by ±."""
+    found = [read_items(answer)]
+    text = plain(answer)
+    belongs = re.fullmatch(r"[A-Za-z] ?∈ ?(.*)", text)
+    named = names.split(text, context.problem)
+    if belongs or (named and names.split(named[1], context.problem) is None and len(found[0].parts) < 2):
+        found.append(read_items(belongs[1] if belongs else named[1] if named else text))
+    if match := _POINT_NAME.fullmatch(text):
+        found.append(read_items(match[1]))
+    if named and named[1][:1] in "([{":
+        found.append(read_items(named[1]))
+    if wanted.style in ("(", ""):
+        sides = [names.split(part, context.problem) for part in found[0].parts]
+        letters = [side[0] for side in sides if side and re.fullmatch("[a-zA-Z]", side[0])]
+        if len(letters) == len(sides) == len(wanted.parts) and len(set(letters)) == len(letters) and wanted.style:
+            ordered = sorted((side for side in sides if side), key=lambda side: side[0])
+            found.append(Items("(", tuple(side[1] for side in ordered)))
+    if wanted.style == "{":
+        either = read_items(named[1] if named else text, alternatives=True)
+        sides = [names.split(part, context.problem) for part in either.parts]
+        bodies = tuple(side[1] if side else part for side, part in zip(sides, either.parts, strict=True))
+        if len({side[0] for side in sides if side}) <= 1:
+            found.append(Items(either.style, bodies))
+        if len(bodies) == 1 and (two := expressions.both_values(bodies[0])):
+            found.append(Items("{", two))
+    return found
+
+
+def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
+    if len(found.parts) != len(wanted.parts):
+        return wrong(f"{len(found.parts)} items instead of {len(wanted.parts)}")
+    if found.style and wanted.style and not _brackets_agree(found, wanted):
+        return wrong("other brackets")
+    if wanted.style != "{":
+        return _each(list(zip(found.parts, wanted.parts, strict=True)), context, "equal list")
+    inner, left = replace(context, depth=context.depth + 1), list(found.parts)
+    for theirs in wanted.parts:
+        match = next((mine for mine in left if compare(mine, theirs, inner).outcome == "correct"), None)
+        if match is None:
+            return wrong(f"{theirs} is missing")
+        left.remove(match)
+    return correct("equal set")
+
+
+def _brackets_agree(found: Items, wanted: Items) -> bool:
+    """A set is no tuple; two numbers in square brackets are an interval, and no point."""
+    styles = {found.style, wanted.style}
+    if len(styles) == 1:
+        return True
+    numeric = len(wanted.parts) == 2 and all(intervals.read(f"[{part}, {part}]") for part in wanted.parts)
+    return (styles == {"(", "["} and not numeric) or (styles == {"{", "["} and not numeric)
+
+
+def _expression(answer: str, gold: str, context: Context) -> Verdict:
+    text, wanted = plain(answer), plain(gold)
+    if re.fullmatch("[A-Za-z0-9/.-]+", wanted) and word_form(text) == word_form(wanted):
+        return correct("equal text")  # "N/A" or "3D" may be either
+    if expressions.readable(wanted, context.problem) is None:
+        return unknown("the comparison of expressions does not work")
+    return expressions.verify_expression(text, wanted, context.problem)
+
+
+def _text(answer: str, gold: str, context: Context) -> Verdict:
+    mine, theirs = _signed(plain(answer)), _signed(plain(gold))
+    if mine.startswith("是") and not theirs.startswith("是"):  # 是红色
+        mine = mine[1:]
+    if word_form(mine) == word_form(theirs):
+        return correct("equal text")
+    if formula(mine) is not None and formula(mine) == formula(theirs):
+        return correct("the same formula")
+    return wrong("several answers" if len(read_items(answer).parts) > 1 else "another text")
+
+
+def _signed(text: str) -> str:
+    """Write words and doubled signs of geometry as their signs."""
+    text = re.sub(r"\b(angle|triangle)(?= [A-Z]{1,4}\b)", lambda match: _NAMED[match.group()], text)
+    text = re.sub(r"^(?:line )?segment (?=[A-Z]{2}\b)", "", text)
+    text = re.sub(r"^\(?([0-9]+)\)?_\{?\(?([0-9]+)\)?\}?$", r"\1_\2", text)
+    return re.sub(r"(?<=[A-Z]) ?(\|\||//|~) ?(?=[A-Z△])", lambda match: _NAMED[match[1]], text)
+
+
+_COMPARISONS: dict[str, Callable[[str, str, Context], Verdict]] = {
+    **dict.fromkeys(("number", "quantity", "percentage"), _quantity),
+    **dict.fromkeys(("list", "tuple", "set"), _collection),
+    **dict.fromkeys(("interval", "inequality"), _interval),
+    **dict.fromkeys(("expression", "equation"), _expression),
+    "yes/no": _yes_no,
+    "date": _date,
+    "time": _time,
+    "ratio": _ratio,
+    "matrix": _matrix,
+    "text": _text,
+}

@@ -1,0 +1,1 @@
+"""Mathematics in answers: closed forms, algebra, equations, intervals, compared by value."""
