@@ -27,26 +27,8 @@ _CORRECT = re.compile(
 )
 _CORRECT_HAN = re.compile(r"(?P<letter>[A-Z])(?:是|为)?(?:正确|对)(?:的|答案|选项)*\.?")
 _BECAUSE = re.compile(r"[(\[]?(?P<letter>[A-Z])[)\].:]*,? (?:because|since|as) (?P<reason>.{2,300})", re.IGNORECASE)
-_DOUBTS = set(
-    [
-        "not",
-        "no",
-        "or",
-        "nor",
-        "neither",
-        "either",
-        "but",
-        "unless",
-        "maybe",
-        "perhaps",
-        "wrong",
-        "incorrect",
-        "except",
-        "if",
-        "however",
-        "unsure",
-    ]
-)
+_DOUBTING = "not no or nor neither either but unless maybe perhaps wrong incorrect except if however unsure"
+_DOUBTS = {*_DOUBTING.split()}
 _SEVERAL = re.compile(r"\s*(?:,\s*and\b|[,;&]|\band\b|和|与)\s*|\s+")
 
 

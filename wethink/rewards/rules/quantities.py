@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from wethink.rewards.rules import numerals, units
+from wethink.rewards.rules import numerals, units, vocabulary
 from wethink.rewards.rules.normalize import balanced
 from wethink.rewards.rules.numerals import NUMERAL, ORDINAL, SCALE
 from wethink.rewards.verdict import Verdict, correct, wrong
@@ -222,7 +222,7 @@ def _chinese(text: str) -> Quantity | None:
 def _chinese_unit(text: str) -> str | None:
     if not text or units.readings(text):
         return text
-    if text[0] in units.COUNTERS and all("\u4e00" <= char <= "\u9fff" for char in text[1:]) and len(text) < 8:
+    if text[0] in vocabulary.COUNTERS and all("\u4e00" <= char <= "\u9fff" for char in text[1:]) and len(text) < 8:
         return "" if not re.search("半|分之|多|以|或|和", text) else None
     return None
 
@@ -234,7 +234,7 @@ def _unit(text: str, spaced: bool) -> str | None:
         return ""
     if len(_UNIT.sub("", text)) or len(text.split()) > 6:
         return None
-    if text[:1] in units.COUNTERS:
+    if text[:1] in vocabulary.COUNTERS:
         return _chinese_unit(text)
     if units.readings(text):
         return text

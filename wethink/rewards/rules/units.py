@@ -12,6 +12,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from wethink.rewards.rules import vocabulary
+
 Unit = tuple[str, Fraction]  # dimension, factor to its first unit
 
 _TABLE = {  # dimension → factor and names; plurals are added
@@ -67,30 +69,6 @@ _SAME = {  # other ways to write one
     "分钟": "min", "小时": "h", "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°", "摄氏度": "°C", "吨": "t",
     "平方米": "m^2", "平方厘米": "cm^2", "立方米": "m^3", "立方厘米": "cm^3", "美元": "USD", "欧元": "EUR", "年": "year",
 }  # fmt: skip
-
-# Words that multiply, raise, order, collect, compare or doubt: no units, whatever a library or the problem says.
-_NEVER = """
-hundred thousand million billion trillion quadrillion lakh crore mil mill grand bn mn dozen score gross pair couple trio duo
-triple triplet twin twins quartet half halve third fourth fifth sixth seventh eighth ninth tenth hundredth thousandth
-millionth fold times time squared cubed square cube cubic sq power powers exponent factorial root inverse reciprocal
-negative positive plus minus point points pi th st nd rd ish odd something more less fewer over mod modulo choose base
-ten teen hundredfold percentile multiple myriad and or to not nor yes no e x is are was be isn't maybe perhaps possibly
-probably wrong right correct incorrect sure unsure if unless but except without never than at from versus vs oder ou o
-und et y false true about theta alpha beta sqrt sin cos tan log ln exp each every infinity infinite
-double quadruple treble zillion nought zero one two three four five six seven eight nine eleven twelve twenty thirty
-forty fifty sixty seventy eighty ninety few several many some none any neither either both all remainder rem recurring
-repeating complex imaginary i approx approximately around roughly almost nearly exactly only less greater bigger smaller
-"""
-_UNITS_NEVER = {*_NEVER.split()}
-_NOT_PINTS = {"as", "is", "at", "be", "pis", "dot", "dots", "count", "counts", "turn", "turns", "link", "links", "hand",
-              "hands", "chain", "chains", "pole", "poles", "perch", "barn", "cats", "are", "quarter", "quarters", "mils",
-              "point", "points", "drop", "drops", "pint_unit", "us", "pm", "am", "ad", "pt", "po", "ha_", "cm_", "ah",
-              "das", "das_", "has", "dad", "mas", "pa", "ma", "pc", "scaled_point", "ppm", "bag", "bags", "mug", "mugs", "hat", "hats", "pat", "pats"}  # fmt: skip
-_NOUNS = set(["item", "thing", "piece", "unit", "object", "element", "member", "part", "person", "child", "man", "woman", "boy", "girl", "student", "teacher", "player", "kid", "baby", "adult", "people", "worker", "animal", "dog", "cat", "bird", "fish", "horse", "cow", "pig", "sheep", "lion", "tiger", "bear", "elephant", "duck", "chicken", "rabbit", "apple", "orange", "banana", "pear", "grape", "egg", "cake", "cookie", "pizza", "slice", "sandwich", "bottle", "glass", "cup", "plate", "bowl", "fork", "spoon", "knife", "chair", "table", "desk", "lamp", "book", "page", "pen", "pencil", "paper", "card", "coin", "ball", "box", "bag", "basket", "toy", "car", "bus", "bike", "bicycle", "truck", "train", "plane", "boat", "ship", "wheel", "door", "window", "house", "building", "room", "floor", "tree", "flower", "leaf", "plant", "rose", "stone", "rock", "star", "circle", "square", "triangle", "rectangle", "oval", "polygon", "hexagon", "pentagon", "cube", "sphere", "cone", "cylinder", "side", "edge", "vertex", "corner", "angle", "face", "line", "segment", "dot", "mark", "marble", "block", "tile", "stick", "button", "shirt", "shoe", "hat", "sock", "dress", "hour", "way", "path", "step", "row", "column", "word", "letter", "digit", "number", "symbol", "figure", "image", "picture", "photo", "sign", "country", "city", "state", "street", "bridge", "tower", "island", "river", "lake", "mountain", "team", "game", "goal", "match", "win", "medal", "vote", "ticket", "seat", "passenger", "visitor", "customer", "employee", "sale", "order", "store", "shop", "hat", "kite", "balloon", "candle", "bead", "ring", "key", "lock", "phone", "computer", "screen", "keyboard", "cable", "light", "bulb", "battery", "camera", "clock", "watch", "umbrella", "towel", "brush", "stamp", "envelope", "ribbon", "rope", "chip", "candy", "chocolate", "sweet", "muffin", "donut", "cupcake", "cherry", "strawberry", "lemon", "peach", "melon", "tomato", "potato", "carrot", "onion", "bean", "nut", "loaf", "bread", "bun", "friend", "sibling", "brother", "sister", "case", "class", "group", "set", "answer", "solution", "value", "electron", "proton", "neutron", "atom", "molecule", "bond", "cell", "gene", "species", "bee", "ant", "spider", "butterfly", "frog", "turtle", "crab", "monkey", "mouse", "diamond", "heart", "spade", "club", "die", "crayon", "marker", "eraser", "ruler", "notebook", "folder", "magazine", "newspaper", "instrument", "guitar", "drum", "piano", "leg", "arm", "eye", "ear", "finger", "toe", "tooth", "wing", "tail", "head", "hat", "bar", "line", "node", "arrow", "branch", "segment", "layer"])  # fmt: skip
-_IRREGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "feet": "foot", "teeth": "tooth",
-              "mice": "mouse", "geese": "goose", "leaves": "leaf", "loaves": "loaf", "knives": "knife", "dice": "die",
-              "vertices": "vertex", "species": "species", "wives": "wife", "wolves": "wolf", "shelves": "shelf"}  # fmt: skip
-COUNTERS = set("个個只条張张件位名人头匹辆台座间棵朵颗粒块支枝把本层页章节岁次种瓶杯盒包袋片根份艘架匙門门幅")
 
 
 def _names() -> dict[str, list[Unit]]:
@@ -192,7 +170,7 @@ def _single(name: str) -> tuple[Unit, ...]:
         if form in _UNITS:
             return tuple(_UNITS[form])
     name = stripped
-    if name in _UNITS_NEVER or (len(name) > 2 and is_never(name)) or len(name) < 2:
+    if name in vocabulary.NEVER_UNITS or (len(name) > 2 and is_never(name)) or len(name) < 2:
         return ()
     known = {one for one in _FOLDED.get(name.casefold(), set()) if not _other_prefix(name, one)}
     units = {unit for one in known for unit in _UNITS[one]}
@@ -214,7 +192,7 @@ def _registry() -> Any:
 
 def _of_pint(name: str) -> tuple[Unit, ...]:
     """Look a unit up in pint: a name in full, or a symbol with its own case."""
-    if not name.replace("_", "").isalpha() or name.casefold() in _NOT_PINTS:
+    if not name.replace("_", "").isalpha() or name.casefold() in vocabulary.NOT_IN_PINT:
         return ()
     registry = _registry()
     for written in dict.fromkeys((name, name.casefold() if len(name) > 4 else name)):
@@ -238,44 +216,8 @@ def _of_pint(name: str) -> tuple[Unit, ...]:
 
 
 # Symbols that take a prefix; with pint's others, ordinary words are units too: "hats" are hecto-atmospheres.
-_SI = set(
-    [
-        "m",
-        "g",
-        "s",
-        "A",
-        "K",
-        "mol",
-        "cd",
-        "Hz",
-        "N",
-        "Pa",
-        "J",
-        "W",
-        "C",
-        "V",
-        "F",
-        "Ω",
-        "S",
-        "Wb",
-        "T",
-        "H",
-        "lm",
-        "lx",
-        "Bq",
-        "Gy",
-        "Sv",
-        "kat",
-        "L",
-        "l",
-        "eV",
-        "bar",
-        "cal",
-        "Wh",
-        "t",
-        "pc",
-    ]
-)
+_SI_SYMBOLS = "m g s A K mol cd Hz N Pa J W C V F Ω S Wb T H lm lx Bq Gy Sv kat L l eV bar cal Wh t pc"
+_SI = {*_SI_SYMBOLS.split()}
 _BASES = {"length", "mass", "time", "current", "temperature", "substance", "luminosity"}
 
 
@@ -289,8 +231,8 @@ def word(phrase: str) -> str:
 
 
 def _singular(one: str) -> str:
-    if one in _IRREGULAR:
-        return _IRREGULAR[one]
+    if one in vocabulary.PLURALS:
+        return vocabulary.PLURALS[one]
     if one.endswith("ies") and len(one) > 4:
         return one[:-3] + "y"
     if re.search(r"(?:[sxz]|ch|sh)es$", one) and len(one) > 4:
@@ -317,25 +259,7 @@ def asks_for(problem: str, collective: str) -> bool:
 def is_never(phrase: str) -> bool:
     """Return whether a phrase has a word that changes the number before it or doubts it."""
     words = re.findall(r"[^\W_]+", phrase.casefold())
-    return any(one in _UNITS_NEVER or _singular(one) in _UNITS_NEVER for one in words)
-
-
-_PLAIN = {
-    "of",
-    "in",
-    "the",
-    "total",
-    "different",
-    "red",
-    "blue",
-    "green",
-    "yellow",
-    "black",
-    "white",
-    "orange",
-    "purple",
-}
-_PLAIN |= {"pink", "brown", "grey", "gray", "small", "large", "big", "little", "tall", "altogether", "whole", "left"}
+    return any(one in vocabulary.NEVER_UNITS or _singular(one) in vocabulary.NEVER_UNITS for one in words)
 
 
 def is_counted(phrase: str, problem: str) -> bool:
@@ -353,5 +277,5 @@ def is_counted(phrase: str, problem: str) -> bool:
         return True
     if is_never(phrase):
         return False
-    nouns = [one for one in words if one in _NOUNS or one in known]
-    return bool(nouns) and all(one in _PLAIN or one in nouns for one in words)
+    nouns = [one for one in words if one in vocabulary.NOUNS or one in known]
+    return bool(nouns) and all(one in vocabulary.BESIDE_NOUNS or one in nouns for one in words)

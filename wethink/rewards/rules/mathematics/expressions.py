@@ -21,76 +21,12 @@ from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 MAX_CHARS, MAX_DEPTH, MAX_DIGITS, MAX_EXPONENT = 250, 8, 40, 64
 TIMEOUT = "the comparison took too long"
 
-_COMMANDS = set(
-    [
-        "frac",
-        "sqrt",
-        "binom",
-        "sum",
-        "prod",
-        "int",
-        "lim",
-        "to",
-        "infty",
-        "cup",
-        "cap",
-        "left",
-        "right",
-        "cdot",
-        "times",
-        "pm",
-        "begin",
-        "end",
-        "pmatrix",
-        "bmatrix",
-    ]
-)
-_COMMANDS |= set(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "log",
-        "ln",
-        "exp",
-        "leq",
-        "geq",
-        "neq",
-        "max",
-        "min",
-        "gcd",
-    ]
-)
-_COMMANDS |= set(
-    [
-        "overline",
-        "vec",
-        "pi",
-        "theta",
-        "alpha",
-        "beta",
-        "gamma",
-        "lambda",
-        "mu",
-        "sigma",
-        "phi",
-        "omega",
-        "emptyset",
-        "in",
-        "mid",
-        "lfloor",
-        "rfloor",
-    ]
-)
+_COMMAND_NAMES = """
+frac sqrt binom sum prod int lim to infty cup cap left right cdot times pm begin end pmatrix bmatrix sin cos tan cot
+sec csc arcsin arccos arctan sinh cosh tanh log ln exp leq geq neq max min gcd overline vec pi theta alpha beta gamma
+lambda mu sigma phi omega emptyset in mid lfloor rfloor
+"""
+_COMMANDS = {*_COMMAND_NAMES.split()}
 _BACK = {
     "π": r"\pi ",
     "θ": r"\theta ",

@@ -3,7 +3,7 @@ r"""Left sides of answers (`x = 3`, `\angle APC = 74°`), chains (`2\sqrt{3} \ap
 import re
 from functools import lru_cache
 
-from wethink.rewards.rules import quantities
+from wethink.rewards.rules import quantities, vocabulary
 from wethink.rewards.rules.latex import flatten
 from wethink.rewards.rules.mathematics import evaluation
 from wethink.rewards.rules.normalize import plain
@@ -19,7 +19,6 @@ _TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc) ?\(?(?:[α-ω]|[A-Z
 _CALL = re.compile(r"[A-Za-z](?:_\w)?'{0,2}\([^()=]{1,12}\)")
 _SEGMENTS = re.compile(r"\\frac\{[A-Z]{1,3}\}\{[A-Z]{1,3}\}|[A-Z]{2} ?[/:] ?[A-Z]{2}")
 _TUPLE = re.compile(r"\( ?[a-zA-Z](?: ?, ?[a-zA-Z]){1,4} ?\)")
-_WORDS = set(["area", "perimeter", "circumference", "volume", "total", "sum", "difference", "product", "cost", "price", "length", "width", "height", "depth", "speed", "time", "distance", "mass", "weight", "angle", "probability", "average", "mean", "median", "mode", "range", "slope", "radius", "diameter", "result", "value", "number", "profit", "loss", "age", "ratio", "surface", "base", "hypotenuse", "side", "answer", "of", "the", "a", "and", "force", "energy", "power", "velocity", "acceleration", "density", "pressure", "current", "point", "voltage", "solution", "solutions", "resistance", "work", "temperature", "interest", "tax", "discount", "change", "amount", "balance"])  # fmt: skip
 _TOKEN = re.compile(r"\\[A-Za-z]+|[A-Za-zα-ω]+|[0-9]+(?:\.[0-9]+)?|\S")
 
 
@@ -100,7 +99,9 @@ def _is_phrase(left: str, problem: str) -> bool:
     words = left.casefold().split()
     if not 1 <= len(words) <= 6 or not all(re.fullmatch(r"[a-z]+|[A-Z]+", word) for word in words):
         return False
-    return any(word in _WORDS for word in words) and all(word in _WORDS or word in problem.casefold() for word in words)
+    return any(word in vocabulary.QUANTITIES for word in words) and all(
+        word in vocabulary.QUANTITIES or word in problem.casefold() for word in words
+    )
 
 
 def bodies(text: str, problem: str) -> list[str]:
