@@ -9,7 +9,7 @@ from tests.rewards.adversarial import TARGETS, Target
 from wethink.config.rewards import Rewards
 from wethink.rewards import hybrid
 from wethink.rewards.judge import lexical_judge, model_judge
-from wethink.rewards.rules import normalize, quantities, verify
+from wethink.rewards.rules import normalize, units, verify
 from wethink.rewards.rules.math_client import COMPARER
 from wethink.rewards.unknown_rate import unknown_alarm, unknown_rates
 
@@ -35,6 +35,12 @@ answers = st.one_of(
     st.lists(pieces, max_size=40).map("".join),
     st.lists(pieces, max_size=8).map(lambda p: "".join(p) * 60),
 )
+
+SYMMETRIC = [
+    "1/2", "0.5", r"\frac{1}{2}", "2\\sqrt{3}", r"\sqrt{12}", "(1, 2)", "(2, 1)", "[0, 1)", "[0, 1]", "x^2-1", "(x-1)(x+1)", "3:2",
+    "{1, 2}", "{2, 1}", "x > 3", "3 < x", "H2O", "H_2O", "6th", "sixth", "5 cm", "50 mm", "30 km/h", "30 kmph", "red", "π/4", "∅",
+    r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "[[1, 2], [3, 4]]", "2024-03-05", "March 5, 2024", "3 PM", "15:00", "5个", "五",
+]  # fmt: skip
 
 
 def score(target: Target, response: str) -> hybrid.Scored:
@@ -64,6 +70,12 @@ def test_no_row_however_odd_makes_the_rules_raise(problem: str, gold: str, answe
         assert verify.verify("7", gold, problem, category, 0.001).outcome == "unknown"
 
 
+@given(st.one_of(st.text(max_size=40), st.sampled_from(SYMMETRIC)))
+@settings(max_examples=300, deadline=None)
+def test_a_readable_gold_is_met_by_itself(gold: str) -> None:
+    assert verify.verify(gold, gold, "", "FIB", 0.001).outcome in ("correct", "unknown")
+
+
 @given(targets)
 @settings(max_examples=len(TARGETS) * 3, deadline=None)
 def test_a_gold_is_right_by_its_own_rule(target: Target) -> None:
@@ -76,9 +88,47 @@ def test_a_gold_is_right_by_its_own_rule(target: Target) -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_an_integer_is_met_by_itself_in_any_dress_and_by_no_other(value: int, form: str) -> None:
-    found = quantities.read(normalize.plain(form.format(value)))
-    assert found is not None and found.value == value
+    assert verify.verify(form.format(value), str(value), "", "FIB", 0.001).outcome == "correct"
+    assert verify.verify(str(value), form.format(value), "", "FIB", 0.001).outcome == "correct"
     assert verify.verify(form.format(value + 1), str(value), "", "FIB", 0.001).outcome == "wrong"
+
+
+NO_UNITS = st.one_of(
+    st.sampled_from(
+        [
+            "squared",
+            "cubed",
+            "dozens",
+            "millions",
+            "hundreds",
+            "fold",
+            "times",
+            "halves",
+            "tenths",
+            "lakh",
+            "squaredly",
+            "purple",
+            "and-a-half",
+        ]
+    ),
+    st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=9),
+)
+
+
+@given(st.integers(0, 10**6), NO_UNITS)
+@settings(max_examples=150, deadline=None)
+def test_a_word_that_is_no_unit_makes_another_answer_of_a_number(value: int, word: str) -> None:
+    if units.readings(word) or units.is_counted(word, ""):
+        return
+    verdict = verify.verify(f"{value} {word}", str(value), "", "FIB", 0.001)
+    assert verdict.outcome == "wrong" or (word in ("times", "halves") and value == 0), verdict
+
+
+@given(st.sampled_from(SYMMETRIC), st.sampled_from(SYMMETRIC))
+@settings(max_examples=300, deadline=None)
+def test_of_two_values_either_may_be_the_gold(one: str, other: str) -> None:
+    there, back = (verify.verify(a, b, "", "FIB", 0.001).outcome for a, b in ((one, other), (other, one)))
+    assert there == back
 
 
 @given(

@@ -48,6 +48,7 @@ def compare(answer: str, gold: str, context: Context) -> Verdict:
 
     The left side of a gold (`x = 3`) may be missing in the answer; if it is there, it must be the same.
     """
+    same = plain(answer) == plain(gold)
     if belongs := re.fullmatch(r"[A-Za-zα-ω] ?∈ ?(\{.*\})\.?", plain(gold)):
         gold = belongs[1]
     gold = _POINT_NAME.sub(r"\1", plain(gold)) if _POINT_NAME.fullmatch(plain(gold)) else gold
@@ -56,13 +57,15 @@ def compare(answer: str, gold: str, context: Context) -> Verdict:
         gold = named[1]
     elif named and named[0] and kind_of(named[1], context) not in ("text", "expression", "equation"):
         mine = names.split(plain(answer), context.problem)
+        if mine and "=" in mine[1] and len(read_items(answer).parts) > 1:
+            mine = None  # `a = 2, b = 9` for `(a, b) = (2, 9)`
         if mine and mine[0] and not names.same(mine[0], named[0]):
             return replace(wrong(f"{mine[0]} instead of {named[0]}"), kind="equation")
         answer, gold = (mine[1] if mine else answer), named[1]
     elif named and len(values := names.bodies(plain(gold), context.problem)) > 1 and values[-1] != plain(gold):
         gold = values[0]  # `2\sqrt{3} \approx 3.46` as a gold
     kind = kind_of(gold, context)
-    if plain(answer) == plain(gold):
+    if same:
         return replace(correct("the same text"), kind=kind)
     verdict = _COMPARISONS[kind](answer, gold, context)
     return replace(verdict, kind=kind)
@@ -103,8 +106,8 @@ def _composed_kind(gold: str, text: str, problem: str) -> str:
     if "_" in text and formula(text) and len(re.findall("[A-Z]", text)) > 1:
         return "text"  # H_2O
     if expressions.is_expression(text) and expressions.readable(text, problem) is not False:
-        relations = re.findall(r"[=<>≤≥≠]", text)
-        return "expression" if not relations else "equation" if relations == ["="] else "inequality"
+        signs = expressions.relation(text)[1::2]
+        return "expression" if not signs else "equation" if signs == ["="] else "inequality"
     return "text"
 
 
@@ -231,6 +234,9 @@ def _collection(answer: str, gold: str, context: Context) -> Verdict:
         )
     if context.depth > MAX_NESTED:
         return wrong("nested too deeply")
+    interval, inequality = intervals.read(plain(gold)), intervals.read(plain(answer))
+    if wanted.style == "[" and interval and inequality and not inequality.written:
+        return correct("the same interval") if intervals.same(inequality, interval) else wrong("another interval")
     best = wrong("not a list")
     for candidate in _collections(answer, wanted, context):
         verdict = _same_items(candidate, wanted, context)

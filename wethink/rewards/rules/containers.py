@@ -17,7 +17,7 @@ _BULLET = re.compile(r"^(?:[-*•·]|(?P<number>[0-9]{1,2})[.)])\s+")
 _SEPARATOR = re.compile(r"[,;]\s*and\b(?!/)|[,;]|(?<![\w&])&(?![\w&])|\band\b(?!/)|、", re.IGNORECASE)
 _OR = re.compile(r"[,;]\s*(?:and|or)\b|[,;]|\b(?:and|or)\b|或|、", re.IGNORECASE)
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩"}
-_THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])")
+_THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _MATRIX = re.compile(
     r"(?P<open>[(\[|]?) ?\\begin\{(?P<name>[pbBvV]?matrix|smallmatrix|array)\}(?P<body>.*?)\\end\{(?P=name)\} ?(?P<close>[)\]|]?)"
 )

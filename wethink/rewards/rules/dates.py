@@ -30,6 +30,7 @@ _WRITTEN = [
     )
 ]
 _ISO = re.compile(r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})")
+_HAN = re.compile(r"(?:([0-9]{4}) ?年 ?)?([0-9]{1,2}) ?月(?: ?([0-9]{1,2}) ?[日号])?")
 _ISO_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 _NUMERIC = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4})")
 _CLOCK = re.compile(
@@ -47,6 +48,8 @@ def read_date(text: str) -> Day | None:
     ((2024, 3, 5), (None, 3, 5), (2024, 3, None), None)
     """
     text = text.casefold().rstrip(".")
+    if found := _HAN.fullmatch(text):
+        return _real(int(found[1]) if found[1] else None, int(found[2]), int(found[3]) if found[3] else None)
     if len(text) > 50:
         return None
     if found := _ISO.fullmatch(text):
@@ -98,7 +101,7 @@ def read_clock(text: str) -> frozenset[int] | None:
         {hour % 12 + (12 if half == "p" else 0)}
         if half
         else {hour}
-        if hour in (0, *range(13, 24))
+        if hour in (0, *range(13, 24)) or found[1].startswith("0")
         else {hour % 12, hour % 12 + 12}
     )
     return frozenset(3600 * each + 60 * minute + second for each in hours)

@@ -1,4 +1,4 @@
-"""Client of the math-verify child process: start, requests over pipes, restart after a fault.
+"""Client of the math-verify child processes: start, requests over pipes, restart after a fault.
 
 A plain child with pipes works in any thread, under pytest and in a training rank. SymPy is imported only in the
 child (`math_worker`).
@@ -7,6 +7,7 @@ child (`math_worker`).
 import contextlib
 import json
 import os
+import queue
 import select
 import signal
 import subprocess
@@ -25,55 +26,100 @@ class _NoReply(Exception):
 
 
 class Comparer:
-    """Client of one child process, which takes one request at a time.
+    """Client of a few child processes; a caller waits for an idle one, so that no queue grows.
 
-    The child starts at the first request and again after a fault or a fork.
+    A child starts at its first request and again after a fault or a fork. Callers on several threads are served at
+    once; one thread needs one child only.
+
+    Args:
+        seconds: of processor time for one comparison.
+        patience: of wall time for a reply.
+        workers: children at most; by default one a core, at most four.
     """
 
-    def __init__(self, seconds: float = SECONDS, patience: float = PATIENCE) -> None:
+    def __init__(self, seconds: float = SECONDS, patience: float = PATIENCE, workers: int | None = None) -> None:
         self._seconds, self._patience = seconds, patience
-        self._child: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-        self._lock = threading.Lock()
+        self._workers = workers or min(4, len(os.sched_getaffinity(0)))
+        self._count = threading.Lock()
         self.asked = self.timeouts = self.failures = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._owner = os.getpid()
+        self._children = [_Child(self._seconds, self._patience) for _ in range(self._workers)]
+        self._idle: queue.LifoQueue[_Child] = queue.LifoQueue()  # the last one used is warm
+        for child in reversed(self._children):
+            self._idle.put(child)
 
     def ask(self, gold: str, answer: str | None) -> dict[str, object]:
         """Compare two LaTeX expressions; with None, check that the gold can be parsed.
 
         Returns:
-            `{"equal": bool}` or `{"fault": reason}`; the reason is 'unavailable' if the child fails twice.
+            `{"equal": bool}` or `{"fault": reason}`; the reason is 'unavailable' if a child fails twice.
         """
-        with self._lock:
+        if self._owner != os.getpid():  # the children are the parent's
+            self._open()
+        child = self._idle.get()
+        try:
+            reply = child.ask(json.dumps({"gold": gold, "answer": answer}).encode() + b"\n")
+        finally:
+            self._idle.put(child)
+        with self._count:
             self.asked += 1
-            for _ in range(2):  # the child may have died since the last request
-                try:
-                    reply = self._exchange(json.dumps({"gold": gold, "answer": answer}).encode() + b"\n")
-                except (OSError, ValueError, _NoReply):
-                    self.stop()
-                    continue
-                self.timeouts += reply.get("fault") == "timeout"
-                return reply
-            self.failures += 1
-            return {"fault": "unavailable"}
+            self.timeouts += reply.get("fault") == "timeout"
+            self.failures += reply.get("fault") == "unavailable"
+        return reply
+
+    @property
+    def _child(self) -> "subprocess.Popen[bytes] | None":
+        """The first child that runs; tests watch it."""
+        return next((child.process for child in self._children if child.process is not None), None)
+
+    def close(self) -> None:
+        """Close the children's inputs and wait for their ends; kill those that stay."""
+        if self._owner == os.getpid():
+            for child in self._children:
+                child.close()
+
+    def stop(self) -> None:
+        """Kill the children and their workers; the next request starts another."""
+        if self._owner == os.getpid():
+            for child in self._children:
+                child.stop()
+
+
+class _Child:
+    """One child process, which takes one request at a time."""
+
+    def __init__(self, seconds: float, patience: float) -> None:
+        self._seconds, self._patience = seconds, patience
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, line: bytes) -> dict[str, object]:
+        for _ in range(2):  # the process may have died since the last request
+            try:
+                return self._exchange(line)
+            except (OSError, ValueError, _NoReply):
+                self.stop()
+        return {"fault": "unavailable"}
 
     def _exchange(self, line: bytes) -> dict[str, object]:
-        if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:
-            self._child = subprocess.Popen(
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen(
                 [sys.executable, "-P", math_worker.__file__, str(self._seconds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C goes to the parent only; the child ends at the end of its input
             )
-            self._owner = os.getpid()
-        assert self._child.stdin and self._child.stdout
-        self._child.stdin.write(line)
-        self._child.stdin.flush()
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
         reply, until = b"", time.monotonic() + self._patience
         while not reply.endswith(b"\n"):
-            if not select.select([self._child.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not select.select([self.process.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
                 raise _NoReply
-            part = os.read(self._child.stdout.fileno(), 65536)
+            part = os.read(self.process.stdout.fileno(), 65536)
             if not part:
                 raise _NoReply
             reply += part
@@ -81,23 +127,21 @@ class Comparer:
         return found
 
     def close(self) -> None:
-        """Close the child's input and wait for its end; kill it if it stays."""
-        if self._child is not None and self._owner == os.getpid() and self._child.stdin:
-            self._child.stdin.close()
+        if self.process is not None and self.process.stdin:
+            self.process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(self._patience)
-                self._child = None
+                self.process.wait(self._patience)
+                self.process = None
         self.stop()
 
     def stop(self) -> None:
-        """Kill the child and its worker; the next request starts another."""
-        child, self._child = self._child, None
-        if child is None or self._owner != os.getpid():
+        process, self.process = self.process, None
+        if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):  # unwritten bytes for a child that is gone
                 if pipe:
                     pipe.close()

@@ -312,6 +312,8 @@ def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] 
     mine, theirs = units.readings(found.unit), units.readings(gold.unit)
     if found.decade and not any(d == "time" for d, _ in theirs) and not _DURATION.search(problem):
         return None
+    if found.unit in ("K", "B", "T") and not gold.unit:
+        return None  # 100 K may be thousands as well
     if found.unit and not mine:
         same_word = bool(gold.unit) and not theirs and units.word(found.unit) == units.word(gold.unit)
         if not same_word and (gold.unit or not units.is_counted(found.unit, problem)):

@@ -56,7 +56,7 @@ people=person children=child men=man women=woman feet=foot teeth=tooth mice=mous
 knives=knife dice=die vertices=vertex species=species wives=wife wolves=wolf shelves=shelf
 """
 
-NEVER_UNITS = frozenset(_NEVER.split())
+NEVER_UNITS = frozenset(_NEVER.split()) | {"ths", "nth", "nths"}
 NOT_IN_PINT = frozenset(_NO_UNITS.split())
 NOUNS = frozenset(_NOUNS.split())
 BESIDE_NOUNS = frozenset(_BESIDE.split())

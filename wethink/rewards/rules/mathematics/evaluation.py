@@ -165,6 +165,9 @@ def stands_for(decimal: str, exact: Any) -> bool:
     if len(digits) < SIGNIFICANT:
         return False
     mp = context()
-    off = abs(mp.mpf(Fraction(decimal).numerator) / Fraction(decimal).denominator - exact)
+    number = mp.mpf(Fraction(decimal).numerator) / Fraction(decimal).denominator
     last = mp.mpf(10) ** -len(decimal.partition(".")[2])
-    return bool(off <= (last if len(digits) < 15 else max(last, abs(exact) * mp.mpf(10) ** -14)))
+    off = abs(number - exact)
+    if len(digits) >= 15:  # as computers print it
+        return bool(off <= max(last, abs(exact) * mp.mpf(10) ** -14))
+    return bool(off <= last / 2 or (off < last and abs(number) < abs(exact)))

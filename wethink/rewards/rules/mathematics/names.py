@@ -87,6 +87,8 @@ def split(text: str, problem: str) -> tuple[str, str] | None:
     left, right = text[: match.start()].strip(), plain(text[match.end() :].strip())
     if not right:
         return None
+    if _TUPLE.fullmatch(left) and left not in problem and (letters := re.findall("[a-zA-Z]", left)) != sorted(letters):
+        return None  # (y, x) in no order that anybody asked for
     if not left or is_name(left) or _is_phrase(left, problem):
         return left, right
     mine, whole = tokens("".join(left.split())), tokens_of(problem)
