@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wethink.rewards import verdict
 from wethink.rewards.rules import math_worker, verify
 from wethink.rewards.rules.math_client import COMPARER, Comparer
 from wethink.rewards.rules.mathematics import expressions

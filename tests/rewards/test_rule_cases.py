@@ -66,7 +66,8 @@ def test_values_are_met_by_their_equals_and_by_nothing_else(rule: str) -> None:
     [
         ("7", "number"), ("7 cm", "quantity"), ("7%", "percentage"), ("yes", "yes/no"), ("2024-03-05", "date"),
         ("3:45 pm", "time"), ("3:2", "ratio"), ("[0, 1)", "interval"), ("x > 3", "inequality"), ("(1, 2)", "tuple"),
-        ("{1, 2}", "set"), ("red, blue", "list"), (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "matrix"), ("x^2+1", "expression"),
+        ("{1, 2}", "set"), ("red, blue", "list"), (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "matrix"),
+        ("x^2+1", "expression"),
         ("y = 2x + 1", "equation"), ("red", "text"), (r"2\sqrt{3} \text{ cm}", "expression"),
     ],
 )  # fmt: skip

@@ -172,9 +172,9 @@ def _time(answer: str, gold: str, context: Context) -> Verdict:
     if mine is None or wanted is None or not mine <= wanted:
         return wrong("another time, or none")
     shown = re.match("[0-9]+", text), re.match("[0-9]+", plain(gold))
-    if len(wanted) > 1 and not _ASKS_TIME.search(context.problem) and shown[0] and shown[1]:
-        if int(shown[0].group()) != int(shown[1].group()):  # it may be a ratio after all
-            return wrong("another hour, and nobody asked for a time")
+    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(context.problem)
+    if may_be_ratio and shown[0] and shown[1] and int(shown[0].group()) != int(shown[1].group()):
+        return wrong("another hour, and nobody asked for a time")
     return correct("the same time")
 
 
@@ -292,7 +292,8 @@ def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
 
 
 def _brackets_agree(found: Items, wanted: Items) -> bool:
-    """A set is no tuple; two numbers in square brackets are an interval, and no point."""
+    """Return whether two kinds of brackets may stand for one kind of collection."""
+    # A set is no tuple, and two numbers in square brackets may be an interval, which is no point.
     styles = {found.style, wanted.style}
     if len(styles) == 1:
         return True

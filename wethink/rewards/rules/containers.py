@@ -19,7 +19,8 @@ _OR = re.compile(r"[,;]\s*(?:and|or)\b|[,;]|\b(?:and|or)\b|或|、", re.IGNORECA
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩"}
 _THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _MATRIX = re.compile(
-    r"(?P<open>[(\[|]?) ?\\begin\{(?P<name>[pbBvV]?matrix|smallmatrix|array)\}(?P<body>.*?)\\end\{(?P=name)\} ?(?P<close>[)\]|]?)"
+    r"(?P<open>[(\[|]?) ?\\begin\{(?P<name>[pbBvV]?matrix|smallmatrix)\}"
+    r"(?P<body>.*?)\\end\{(?P=name)\} ?(?P<close>[)\]|]?)"
 )
 _RATIO = re.compile(r"[0-9]+(?:\.[0-9]+)?(?: ?[:∶] ?[0-9]+(?:\.[0-9]+)?){1,5}")
 _RATIO_IN_WORDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?: to [0-9]+(?:\.[0-9]+)?){1,5}")

@@ -13,19 +13,21 @@ MAX_DEPTH = 24  # groups in groups; a deeper text is returned as it is
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|.", re.DOTALL)
 _SYMBOLS = {
-    "infty": "∞", "angle": "∠", "measuredangle": "∠", "parallel": "∥", "perp": "⊥", "triangle": "△", "bigtriangleup": "△",
-    "leq": "≤", "le": "≤", "leqslant": "≤", "geq": "≥", "ge": "≥", "geqslant": "≥", "lt": "<", "gt": ">", "neq": "≠",
-    "ne": "≠", "in": "∈", "cup": "∪", "cap": "∩", "emptyset": "∅", "varnothing": "∅", "pm": "±", "mp": "∓", "times": "×",
-    "cdot": "·", "ast": "*", "div": "÷", "to": "→", "rightarrow": "→", "longrightarrow": "→", "approx": "≈", "cong": "≅",
-    "simeq": "≈", "degree": "°", "textdegree": "°", "circ": "°", "prime": "'", "cdots": "…", "ldots": "…", "dots": "…",
-    "dotsc": "…", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "backslash": "\\", "setminus": "\\", "colon": ":",
-    "equiv": "≡", "sim": "∼", "land": "∧", "lor": "∨", "wedge": "∧", "vee": "∨", "neg": "¬", "subset": "⊂",
-    "subseteq": "⊆", "odot": "⊙", "square": "□", "Box": "□", "therefore": "", "pounds": "£", "euro": "€", "textdollar": "$",
-    "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "langle": "⟨", "rangle": "⟩", "permil": "‰",
-    "pi": "π", "theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "lambda": "λ", "mu": "μ", "sigma": "σ",
-    "phi": "φ", "varphi": "φ", "omega": "ω", "epsilon": "ε", "varepsilon": "ε", "rho": "ρ", "tau": "τ", "eta": "η",
-    "xi": "ξ", "psi": "ψ", "chi": "χ", "kappa": "κ", "nu": "ν", "zeta": "ζ", "Delta": "Δ", "Omega": "Ω", "Sigma": "Σ",
-    "Gamma": "Γ", "Theta": "Θ", "Phi": "Φ", "Lambda": "Λ", "Pi": "Π", "Psi": "Ψ", "ell": "l", "hbar": "ħ",
+    "infty": "∞", "angle": "∠", "measuredangle": "∠", "parallel": "∥", "perp": "⊥", "triangle": "△",
+    "bigtriangleup": "△", "leq": "≤", "le": "≤", "leqslant": "≤", "geq": "≥", "ge": "≥", "geqslant": "≥", "lt": "<",
+    "gt": ">", "neq": "≠", "ne": "≠", "in": "∈", "cup": "∪", "cap": "∩", "emptyset": "∅", "varnothing": "∅",
+    "pm": "±", "mp": "∓", "times": "×", "cdot": "·", "ast": "*", "div": "÷", "to": "→", "rightarrow": "→",
+    "longrightarrow": "→", "approx": "≈", "cong": "≅", "simeq": "≈", "degree": "°", "textdegree": "°", "circ": "°",
+    "prime": "'", "cdots": "…", "ldots": "…", "dots": "…", "dotsc": "…", "mid": "|", "vert": "|", "lvert": "|",
+    "rvert": "|", "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "backslash": "\\", "setminus": "\\",
+    "colon": ":", "equiv": "≡", "sim": "∼", "land": "∧", "lor": "∨", "wedge": "∧", "vee": "∨", "neg": "¬",
+    "subset": "⊂", "subseteq": "⊆", "odot": "⊙", "square": "□", "Box": "□", "therefore": "", "pounds": "£",
+    "euro": "€", "textdollar": "$", "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "langle": "⟨",
+    "rangle": "⟩", "permil": "‰", "pi": "π", "theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ",
+    "lambda": "λ", "mu": "μ", "sigma": "σ", "phi": "φ", "varphi": "φ", "omega": "ω", "epsilon": "ε",
+    "varepsilon": "ε", "rho": "ρ", "tau": "τ", "eta": "η", "xi": "ξ", "psi": "ψ", "chi": "χ", "kappa": "κ", "nu": "ν",
+    "zeta": "ζ", "Delta": "Δ", "Omega": "Ω", "Sigma": "Σ", "Gamma": "Γ", "Theta": "Θ", "Phi": "Φ", "Lambda": "Λ",
+    "Pi": "Π", "Psi": "Ψ", "ell": "l", "hbar": "ħ",
 }  # fmt: skip
 _SPACES = {"quad", "qquad", "enspace", "enskip", "space", "thinspace", "medspace", "thickspace", "newline", "hfill"}
 _SIZES = {"left", "right", "middle", "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "big", "Big"}

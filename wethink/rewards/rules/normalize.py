@@ -28,8 +28,8 @@ _UNEQUAL = re.compile(r"(?<![0-9!])!=(?=[^=])|(?<=\d )!=(?=[^=])|=/=")
 _ANNOUNCED = re.compile(
     r"(?:(?:so|thus|therefore|hence),? )?(?:the |my )?(?:(?:correct|final|right|best) )?(?:answer|option|choice)"
     r"(?:[*_]*:[*_]*| is:?| =)? (?=\S)|(?:it|this|that) is (?=\S)|(?:it|that)'s (?=\S)|they are (?=\S)|total: (?=\S)"
-    r"|(?:\[答案\]|(?:所以|因此|故)?(?:正确|最终)?(?:答案|选项)(?:应该|应|是|为|选)*(?=\W|[A-Za-z0-9]|[^\W\d_])|(?:所以|因此)?(?:故|应该|应)?选(?:择|项)?(?=[: ]*[A-Za-z(]))"
-    r"[: ]*(?=\S)",
+    r"|(?:\[答案\]|(?:所以|因此|故)?(?:正确|最终)?(?:答案|选项)(?:应该|应|是|为|选)*(?=\W|[A-Za-z0-9]|[^\W\d_])"
+    r"|(?:所以|因此)?(?:故|应该|应)?选(?:择|项)?(?=[: ]*[A-Za-z(]))[: ]*(?=\S)",
     re.IGNORECASE,
 )
 _RAISED_ENDING = re.compile(r"(?<=[0-9])\^\{? ?(st|nd|rd|th) ?\}?(?![A-Za-z])")  # 6^{th}

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 from wethink.rewards.rules import numerals, units, vocabulary
 from wethink.rewards.rules.normalize import balanced
@@ -34,7 +35,8 @@ _NUMBER = re.compile(
 )
 _TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?P<unit> .{1,40})?")
 _OPENING = re.compile(
-    r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just |(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9]))",
+    r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just "
+    r"|(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9]))",
     re.I,
 )
 _EACH = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[^\s0-9,]{1,12})(?:,? and |(?<=[a-z]{4}), | )?")
@@ -176,7 +178,7 @@ def _measures(text: str) -> Quantity | None:
         if None in factors:
             continue
         known = [factor for factor in factors if factor is not None]
-        if all(big > small for big, small in zip(known, known[1:], strict=False)):
+        if all(big > small for big, small in pairwise(known)):
             total = sum((n * factor / first for (n, _, _), factor in zip(parts, known, strict=True)), Fraction(0))
             return Quantity(total, parts[0][2], total.denominator == 1)
     return None

@@ -57,17 +57,20 @@ _PHYSICAL = {  # the same for units that are products of base dimensions
 }
 _MONEY = (
     "1 $ USD US$ dollar buck|1/100 cent ¢;1 € EUR euro;1 £ GBP pound quid|1/100 pence penny;1 ¥ JPY yen JP¥ 円;"
-    "1 ¥ CNY RMB CN¥ yuan renminbi 元 块;1 ₹ INR rupee Rs Rs.;1 ₽ RUB ruble rouble;1 ₩ KRW won;1 ₺ TRY lira;1 ₫ VND dong;"
-    "1 ₪ ILS shekel;1 ฿ THB baht;1 ₴ UAH hryvnia;1 ₦ NGN naira;1 CHF franc;1 CAD C$;1 AUD A$;1 HKD HK$;1 SGD S$;1 NZD;"
-    "1 MXN peso;1 BRL R$;1 SEK krona kronor;1 NOK krone kroner;1 DKK;1 PLN zloty;1 ZAR rand;1 ₱ PHP peso;1 CZK;1 HUF forint"
+    "1 ¥ CNY RMB CN¥ yuan renminbi 元 块;1 ₹ INR rupee Rs Rs.;1 ₽ RUB ruble rouble;1 ₩ KRW won;1 ₺ TRY lira;"
+    "1 ₫ VND dong;1 ₪ ILS shekel;1 ฿ THB baht;1 ₴ UAH hryvnia;1 ₦ NGN naira;1 CHF franc;1 CAD C$;1 AUD A$;"
+    "1 HKD HK$;"
+    "1 SGD S$;1 NZD;1 MXN peso;1 BRL R$;1 SEK krona kronor;1 NOK krone kroner;1 DKK;1 PLN zloty;1 ZAR rand;1 ₱ PHP peso;1 CZK;"
+    "1 HUF forint"
 )
 _SAME = {  # other ways to write one
-    "per cent": "%", "degree celsius": "°C", "degrees celsius": "°C", "degree c": "°C", "degrees c": "°C", "° c": "°C",
-    "degree fahrenheit": "°F", "degrees fahrenheit": "°F", "degree f": "°F", "degrees f": "°F", "° f": "°F",
-    "°c": "°C", "°f": "°F", "'": "ft", '"': "inch", "''": "inch", "km/hr": "km/h", "us dollars": "USD", "fps": "ft/s",
-    "米": "m", "厘米": "cm", "毫米": "mm", "公里": "km", "千米": "km", "公斤": "kg", "千克": "kg", "克": "g", "秒": "s",
-    "分钟": "min", "小时": "h", "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°", "摄氏度": "°C", "吨": "t",
-    "平方米": "m^2", "平方厘米": "cm^2", "立方米": "m^3", "立方厘米": "cm^3", "美元": "USD", "欧元": "EUR", "年": "year",
+    "per cent": "%", "degree celsius": "°C", "degrees celsius": "°C", "degree c": "°C", "degrees c": "°C",
+    "° c": "°C", "degree fahrenheit": "°F", "degrees fahrenheit": "°F", "degree f": "°F", "degrees f": "°F",
+    "° f": "°F", "°c": "°C", "°f": "°F", "'": "ft", '"': "inch", "''": "inch", "km/hr": "km/h", "us dollars": "USD",
+    "fps": "ft/s", "米": "m", "厘米": "cm", "毫米": "mm", "公里": "km", "千米": "km", "公斤": "kg", "千克": "kg",
+    "克": "g", "秒": "s", "分钟": "min", "小时": "h", "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°",
+    "摄氏度": "°C", "吨": "t", "平方米": "m^2", "平方厘米": "cm^2", "立方米": "m^3", "立方厘米": "cm^3",
+    "美元": "USD", "欧元": "EUR", "年": "year",
 }  # fmt: skip
 
 
@@ -246,7 +249,7 @@ def _words_of(problem: str) -> frozenset[str]:
 
 
 def asks_for(problem: str, collective: str) -> bool:
-    """Return whether a problem wants its answer in dozens, pairs, millions …
+    """Return whether a problem wants its answer in dozens, pairs or millions.
 
     >>> asks_for("How many dozens of eggs are there?", "dozen"), asks_for("He buys 2 dozen eggs.", "dozen")
     (True, False)

@@ -128,7 +128,7 @@ def identical(left: Tree, right: Tree) -> bool | None:
         mine, theirs = value(left, seed), value(right, seed)
         if mine is None or theirs is None:
             continue
-        if _is_real(mine) != _is_real(theirs):
+        if is_real(mine) != is_real(theirs):
             continue
         tried += 1
         if not near(mine, theirs):
@@ -136,7 +136,8 @@ def identical(left: Tree, right: Tree) -> bool | None:
     return True if tried >= 2 else None
 
 
-def _is_real(number: Any) -> bool:
+def is_real(number: Any) -> bool:
+    """Return whether a value has no imaginary part."""
     return not getattr(number, "imag", 0)
 
 
@@ -145,7 +146,7 @@ def proportional(left: Tree, right: Tree) -> int:
     ratio = None
     for seed in POINTS:
         mine, theirs = value(left, seed), value(right, seed)
-        if mine is None or theirs is None or not theirs or not _is_real(mine) or not _is_real(theirs):
+        if mine is None or theirs is None or not theirs or not is_real(mine) or not is_real(theirs):
             return 0
         if ratio is not None and not near(mine / theirs, ratio):
             return 0
@@ -159,7 +160,7 @@ def stands_for(decimal: str, exact: Any) -> bool:
     >>> stands_for("1.4142135623730951", context().sqrt(2)), stands_for("1.41", context().sqrt(2))
     (True, False)
     """
-    if not re.fullmatch(r"-?[0-9]*\.[0-9]+", decimal) or exact is None or not _is_real(exact):
+    if not re.fullmatch(r"-?[0-9]*\.[0-9]+", decimal) or exact is None or not is_real(exact):
         return False
     digits = decimal.replace("-", "").replace(".", "").lstrip("0")
     if len(digits) < SIGNIFICANT:

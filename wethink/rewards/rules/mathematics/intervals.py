@@ -107,7 +107,7 @@ def _end(text: str) -> Any:
     if tree is None or parsing.names(tree) or parsing.has(tree, "pm", "mp"):
         return None
     found = evaluation.value(tree)
-    return None if found is None or getattr(found, "imag", 0) else found
+    return None if found is None or not evaluation.is_real(found) else found
 
 
 def _inequalities(text: str) -> Intervals | None:

@@ -13,7 +13,8 @@ _EQUALS = re.compile(r"(?<![<>≤≥≠=!])([=≈])(?!=)")
 _IS = re.compile(r"(?<=[A-Za-z]) (?:is|are|equals) (?=\S)")
 _LETTER = re.compile(r"[A-Za-zα-ωΑ-Ω](?:_(?:\w|\{[^{}]{1,12}\}))?'*")
 _POINTS = re.compile(
-    r"(?:m ?)?(?:(?:[∠△⊙]|angle|triangle) ?)?[A-Z]{1,6}'?|\[[A-Z]{3,6}\]|[∠△⊙] ?[0-9a-zα-ω]|\| ?(?:[A-Z]{2}|[a-wz]) ?\||‖ ?\w ?‖|[a-zA-Z]_?\{?[A-Z△]{1,6}\}?"
+    r"(?:m ?)?(?:(?:[∠△⊙]|angle|triangle) ?)?[A-Z]{1,6}'?|\[[A-Z]{3,6}\]"
+    r"|[∠△⊙] ?[0-9a-zα-ω]|\| ?(?:[A-Z]{2}|[a-wz]) ?\||‖ ?\w ?‖|[a-zA-Z]_?\{?[A-Z△]{1,6}\}?"
 )
 _TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc) ?\(?(?:[α-ω]|[A-Z]|∠ ?[A-Z]{1,3})\)?")
 _CALL = re.compile(r"[A-Za-z](?:_\w)?'{0,2}\([^()=]{1,12}\)")
@@ -134,7 +135,7 @@ def _agree(values: list[str], signs: list[str], problem: str) -> bool:
         number = amount(value, problem)
         if number is None and quantity is not None:
             number = evaluation.context().mpf(quantity.value.numerator) / quantity.value.denominator
-        if number is None or getattr(number, "imag", 0):
+        if number is None or not evaluation.is_real(number):
             return False
         amounts.append(number)
     for place, sign in enumerate(signs):

@@ -15,7 +15,20 @@ MAX_CHARS, MAX_NESTING = 250, 20
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\S))"
 )
-_FUNCTIONS = ("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc")
+_FUNCTIONS: tuple[str, ...] = (
+    "arcsin",
+    "arccos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+)
 _FUNCTIONS += ("ln", "exp", "log", "lg")
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _GREEK = {"theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "lambda": "λ", "mu": "μ", "sigma": "σ"}
@@ -170,10 +183,10 @@ class _Parser:
         if mixed:
             part = self.tokens[self.place + 1 : self.place + 7]
             signs = [text for _, text in part]
-            if signs[0::3] == ["{", "{"] and signs[2::3] == ["}", "}"] and signs[1].isdigit() and signs[4].isdigit():
-                if 0 < int(signs[1]) < int(signs[4]):
-                    self.place += 7
-                    return ("n", value + Fraction(int(signs[1]), int(signs[4])))
+            whole = signs[0::3] == ["{", "{"] and signs[2::3] == ["}", "}"] and (signs[1] + signs[4]).isdigit()
+            if whole and 0 < int(signs[1]) < int(signs[4]):
+                self.place += 7
+                return ("n", value + Fraction(int(signs[1]), int(signs[4])))
         return ("n", value)
 
     def letter(self, token: str) -> Tree:
