@@ -59,9 +59,8 @@ _MONEY = (
     "1 $ USD US$ dollar buck|1/100 cent ¢;1 € EUR euro;1 £ GBP pound quid|1/100 pence penny;1 ¥ JPY yen JP¥ 円;"
     "1 ¥ CNY RMB CN¥ yuan renminbi 元 块;1 ₹ INR rupee Rs Rs.;1 ₽ RUB ruble rouble;1 ₩ KRW won;1 ₺ TRY lira;"
     "1 ₫ VND dong;1 ₪ ILS shekel;1 ฿ THB baht;1 ₴ UAH hryvnia;1 ₦ NGN naira;1 CHF franc;1 CAD C$;1 AUD A$;"
-    "1 HKD HK$;"
-    "1 SGD S$;1 NZD;1 MXN peso;1 BRL R$;1 SEK krona kronor;1 NOK krone kroner;1 DKK;1 PLN zloty;1 ZAR rand;1 ₱ PHP peso;1 CZK;"
-    "1 HUF forint"
+    "1 HKD HK$;1 SGD S$;1 NZD;1 MXN peso;1 BRL R$;1 SEK krona kronor;1 NOK krone kroner;1 DKK;1 PLN zloty;"
+    "1 ZAR rand;1 ₱ PHP peso;1 CZK;1 HUF forint"
 )
 _SAME = {  # other ways to write one
     "per cent": "%", "degree celsius": "°C", "degrees celsius": "°C", "degree c": "°C", "degrees c": "°C",
