@@ -106,7 +106,7 @@ def plain(text: str) -> str:
 
 def _unquoted(text: str) -> str:
     """Strip quotes and emphasis; the marks of feet, inches and minutes stay: `5'3"`."""
-    if re.match(r"[0-9].*[0-9]['\"]+$", text):
+    if re.match(r"[0-9].*['\"]+$", text) and re.search(r"[0-9]['\"]+$", text):
         return text.strip("*`_ ")
     return text.strip(_QUOTES)
 

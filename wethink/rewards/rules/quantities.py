@@ -26,7 +26,7 @@ _NUMBER = re.compile(
     r"(?P<about>(?:≈|~|∼|about|approximately|approx\.?|around|roughly) ?)?"
     r"(?P<sign>[-+]|(?:minus|negative) )? ?"
     rf"(?:(?P<currency>{_SIGNS})|(?P<code>{_CODES}) ?)? ?(?P<minus>-)?"
-    r"(?:(?P<whole>[0-9]{1,12})(?: ?[ -] ?| and )(?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
+    r"(?:(?P<whole>[0-9]{1,12})(?: | and )(?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
     r"(?:(?P<before>[0-9]{1,12}) ?)?\\frac\{ ?(?P<above>[-+]?[0-9.]+) ?\}\{ ?(?P<under>[-+]?[0-9.]+) ?\}|"
     rf"(?P<number>{NUMERAL})(?: ?/ ?(?P<below>-?{NUMERAL}))?)"
     r"(?:[eE](?P<e>[-+]?[0-9]{1,4})(?![0-9])| ?(?:×|x|\*|·) ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?![0-9}]))?"
@@ -114,8 +114,9 @@ def _figure(text: str) -> Quantity | None:
     if match is None or number is None:
         return None
     unit = _unit(match["unit"] or "", bool(match["gap"]) or bool(match["scale"]))
-    decade = unit == "s" and not match["gap"] and number % 10 == 0 and number >= 20
-    if unit is None or (decade and number >= 1000):
+    year = 1000 <= number <= 2100
+    decade = unit == "s" and not match["gap"] and (year or (number % 10 == 0 and number >= 20))
+    if unit is None or (decade and year and number % 10 == 0):
         return None
     scaled = numerals.LETTERS.get(match["letter"] or "", 1) * SCALE.get((match["scale"] or "").casefold(), 1)
     value = number * scaled
@@ -234,6 +235,7 @@ def _unit(text: str, spaced: bool) -> str | None:
     text = (text if text.strip().rstrip(".") in ("Rs",) else text.rstrip(".")).strip()
     if not text:
         return ""
+    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
     if len(_UNIT.sub("", text)) or len(text.split()) > 6:
         return None
     if text[:1] in vocabulary.COUNTERS:
@@ -275,7 +277,10 @@ def _spoken(text: str) -> Quantity | None:
 
 def is_trusted(gold: Quantity) -> bool:
     """Return whether a gold's unit is a unit or a noun, not a word that changes its number."""
-    return not gold.unit or bool(units.readings(gold.unit)) or not units.is_never(gold.unit)
+    if not gold.unit or units.readings(gold.unit):
+        return True
+    titled = " " in gold.unit and gold.unit != gold.unit.casefold()  # `100 Years of Solitude`
+    return not titled and not units.is_never(gold.unit)
 
 
 def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float) -> Verdict:

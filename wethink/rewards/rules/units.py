@@ -201,7 +201,8 @@ def _of_pint(name: str) -> tuple[Unit, ...]:
         for prefix, unit, suffix in registry.parse_unit_name(written):
             stem = written.removesuffix("s") if suffix else written
             spelled = not prefix or stem.casefold().startswith(prefix)
-            symbol = not suffix and len(written) <= 5 and any(written[n:] in _SI for n in (1, 2))
+            sign = registry.get_symbol(unit)
+            symbol = not suffix and sign in _SI and written.endswith(sign)
             if (suffix and (not spelled or len(stem) < 3)) or not (spelled or symbol):
                 continue
             try:

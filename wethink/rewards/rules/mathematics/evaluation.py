@@ -15,7 +15,7 @@ from wethink.rewards.rules.mathematics.parsing import Tree, Unread, names
 MAX_EXPONENT, MAX_FACTORIAL = 5000, 200
 DIGITS = 140  # precision of the evaluation
 CLOSE = 100  # digits in which two values must agree
-POINTS = (1, 2, -1, 3, -2)  # seeds of the points of evaluation; the sign is that of the variables
+POINTS = (1, 9, -1, 43, -17, 0.125)  # scales of the points of evaluation; the sign is that of the variables
 SIGNIFICANT = 5  # digits of a decimal that stands for an exact value
 
 
@@ -30,15 +30,15 @@ def context() -> Any:
 
 
 @lru_cache(maxsize=512)
-def point(name: str, seed: int) -> Any:
-    """Return the value of a variable at a point; irrational, the sign is the seed's."""
+def point(name: str, scale: float) -> Any:
+    """Return the value of a variable at a point; irrational, near the scale."""
     mp = context()
     code = sum(ord(char) * 131**place for place, char in enumerate(name)) % 1_000_003
-    return (mp.sqrt(code + 3 * abs(seed)) / (11 + abs(seed)) + mp.mpf(1) / 7) * (1 if seed > 0 else -1)
+    return (mp.sqrt(code + 1 / mp.mpf(abs(scale))) / mp.sqrt(code * 5 + 17) + mp.mpf(code) / 1_999_993) * scale
 
 
 @lru_cache(maxsize=8192)
-def value(tree: Tree, seed: int = 1) -> Any:
+def value(tree: Tree, seed: float = 1) -> Any:
     """Evaluate a tree at a point; None where it has no finite value."""
     try:
         found = _value(tree, seed)
@@ -47,7 +47,7 @@ def value(tree: Tree, seed: int = 1) -> Any:
     return found if context().isfinite(found) else None
 
 
-def _value(tree: Tree, seed: int) -> Any:
+def _value(tree: Tree, seed: float) -> Any:
     mp, sort = context(), tree[0]
     if sort == "n":
         return mp.mpf(tree[1].numerator) / tree[1].denominator

@@ -3,7 +3,7 @@ r"""Left sides of answers (`x = 3`, `\angle APC = 74°`), chains (`2\sqrt{3} \ap
 import re
 from functools import lru_cache
 
-from wethink.rewards.rules import quantities, vocabulary
+from wethink.rewards.rules import quantities, units, vocabulary
 from wethink.rewards.rules.latex import flatten
 from wethink.rewards.rules.mathematics import evaluation
 from wethink.rewards.rules.normalize import plain
@@ -133,6 +133,8 @@ def _agree(values: list[str], signs: list[str], problem: str) -> bool:
     for value in values:
         quantity = quantities.read(value)
         number = amount(value, problem)
+        if quantity is not None and quantity.unit and not units.readings(quantity.unit):
+            return False
         if number is None and quantity is not None:
             number = evaluation.context().mpf(quantity.value.numerator) / quantity.value.denominator
         if number is None or not evaluation.is_real(number):
