@@ -14,7 +14,7 @@ from wethink.rewards.rules import containers, numerals, quantities, units
 from wethink.rewards.rules.containers import Items, read_items, read_matrix, read_ratio
 from wethink.rewards.rules.dates import read_clock, read_date
 from wethink.rewards.rules.mathematics import expressions, intervals, names
-from wethink.rewards.rules.normalize import bare, formula, plain, word_form
+from wethink.rewards.rules.normalize import bare, formula, plain, signed, word_form
 from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 
 MAX_NESTED = 4  # collections in collections
@@ -27,7 +27,6 @@ guess think either neither unclear unknown opposite
 """
 _DOUBTS = set(_DOUBTING.split())
 _EMPTY = {"∅", "{}", "empty set", "the empty set", "no solution", "no solutions", "no real solutions"}
-_NAMED = {"angle": "∠", "triangle": "△", "||": "∥", "~": "∼", "//": "∥"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ def compare(answer: str, gold: str, context: Context) -> Verdict:
         gold = belongs[1]
     gold = _POINT_NAME.sub(r"\1", plain(gold)) if _POINT_NAME.fullmatch(plain(gold)) else gold
     named = names.split(plain(gold), context.problem) if _MAY_NAME.search(gold) else None
+    if named and named[0] and "=" in named[1] and len(read_items(plain(gold)).parts) > 1:
+        named = None  # `x = 3, y = 4` is a list
     if named and not named[0]:
         gold = named[1]
     elif named and named[0] and kind_of(named[1], context) not in ("text", "expression", "equation"):
@@ -119,6 +120,8 @@ def _is_point(text: str, problem: str) -> bool:
 def quantity_of(text: str, problem: str) -> quantities.Quantity | None:
     """Read a number with its unit; a letter that the problem calculates with is no unit."""
     found = quantities.read(text)
+    if found and (letter := re.search(r"[0-9] ?([A-Za-z])$", text)) and letter[1] in names.algebraic(problem):
+        return None  # 25k
     if found and re.fullmatch(r"[A-Za-z](?:\^.*)?", found.unit) and found.unit[0] in names.algebraic(problem):
         return None
     return found
@@ -264,6 +267,8 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
         if len(letters) == len(sides) == len(wanted.parts) and len(set(letters)) == len(letters) and wanted.style:
             ordered = sorted((side for side in sides if side), key=lambda side: side[0])
             found.append(Items("(", tuple(side[1] for side in ordered)))
+    if (assigned := _assigned(text, named, wanted, context)) is not None:
+        found.append(assigned)
     if wanted.style == "{":
         either = read_items(named[1] if named else text, alternatives=True)
         sides = [names.split(part, context.problem) for part in either.parts]
@@ -273,6 +278,21 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
         if len(bodies) == 1 and (two := expressions.both_values(bodies[0])):
             found.append(Items("{", two))
     return found
+
+
+def _assigned(text: str, named: tuple[str, str] | None, wanted: Items, context: Context) -> Items | None:
+    """Write `(x, y) = (3, 4)` and `y = 4, x = 3` as the gold's `x = 3, y = 4`."""
+    letters = [side[0] if (side := names.split(part, context.problem)) else "" for part in wanted.parts]
+    if wanted.style or not all(re.fullmatch("[a-zA-Z]", letter) for letter in letters):
+        return None
+    if named and named[0].startswith("("):
+        values = dict(zip(re.findall("[a-zA-Z]", named[0]), read_items(named[1]).parts, strict=False))
+    else:
+        sides = [names.split(part, context.problem) for part in read_items(text).parts]
+        values = {side[0]: side[1] for side in sides if side}
+    if set(values) != set(letters) or len(values) != len(letters):
+        return None
+    return Items("", tuple(f"{letter} = {values[letter]}" for letter in letters))
 
 
 def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
@@ -311,7 +331,7 @@ def _expression(answer: str, gold: str, context: Context) -> Verdict:
 
 
 def _text(answer: str, gold: str, context: Context) -> Verdict:
-    mine, theirs = _signed(plain(answer)), _signed(plain(gold))
+    mine, theirs = signed(plain(answer)), signed(plain(gold))
     if mine.startswith("是") and not theirs.startswith("是"):  # 是红色
         mine = mine[1:]
     if word_form(mine) == word_form(theirs):
@@ -319,14 +339,6 @@ def _text(answer: str, gold: str, context: Context) -> Verdict:
     if formula(mine) is not None and formula(mine) == formula(theirs):
         return correct("the same formula")
     return wrong("several answers" if len(read_items(answer).parts) > 1 else "another text")
-
-
-def _signed(text: str) -> str:
-    """Write words and doubled signs of geometry as their signs."""
-    text = re.sub(r"\b(angle|triangle)(?= [A-Z]{1,4}\b)", lambda match: _NAMED[match.group()], text)
-    text = re.sub(r"^(?:line )?segment (?=[A-Z]{2}\b)", "", text)
-    text = re.sub(r"^\(?([0-9]+)\)?_\{?\(?([0-9]+)\)?\}?$", r"\1_\2", text)
-    return re.sub(r"(?<=[A-Z]) ?(\|\||//|~) ?(?=[A-Z△])", lambda match: _NAMED[match[1]], text)
 
 
 _COMPARISONS: dict[str, Callable[[str, str, Context], Verdict]] = {

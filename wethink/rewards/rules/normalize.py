@@ -48,6 +48,8 @@ _ORDINALS = {
 _ORDINAL = re.compile(rf"\b(?:{'|'.join(sorted(_ORDINALS, key=len, reverse=True))})\b")
 _SURE = re.compile(r"(?<=[a-z)\u4e00-\u9fff])!+$", re.IGNORECASE)  # 3! is a factorial, "Yes!" is a yes
 
+_NAMED = {"angle": "∠", "triangle": "△", "||": "∥", "~": "∼", "//": "∥"}
+
 
 def unseen(text: str) -> set[str]:
     """Return the invisible characters of a text, other than white space.
@@ -106,7 +108,7 @@ def plain(text: str) -> str:
 
 def _unquoted(text: str) -> str:
     """Strip quotes and emphasis; the marks of feet, inches and minutes stay: `5'3"`."""
-    if re.match(r"[0-9].*['\"]+$", text) and re.search(r"[0-9]['\"]+$", text):
+    if re.search(r"[0-9]['\"]+$", text) and text[0] not in _QUOTES:
         return text.strip("*`_ ")
     return text.strip(_QUOTES)
 
@@ -178,3 +180,11 @@ def formula(text: str) -> str | None:
     if len(text) > 60 or not _FORMULA.fullmatch(text):
         return None
     return re.sub("[_{}^]", "", text)
+
+
+def signed(text: str) -> str:
+    """Write words and doubled signs of geometry as their signs."""
+    text = re.sub(r"\b(angle|triangle)(?= [A-Z]{1,4}\b)", lambda match: _NAMED[match.group()], text)
+    text = re.sub(r"^(?:line )?segment (?=[A-Z]{2}\b)", "", text)
+    text = re.sub(r"^\(?([0-9]+)\)?_\{?\(?([0-9]+)\)?\}?\.?$", r"\1_\2", text)
+    return re.sub(r"(?<=[A-Z]) ?(\|\||//|~) ?(?=[A-Z△])", lambda match: _NAMED[match[1]], text)

@@ -109,6 +109,7 @@ def _repeating(text: str) -> Quantity | None:
 
 
 def _figure(text: str) -> Quantity | None:
+    text = re.sub(r"^\(?(-?[0-9.]+)\)? ?/ ?\(?(-?[0-9.]+)\)?$", r"\1/\2", text)
     match = _NUMBER.fullmatch(text)
     number = _magnitude(match) if match else None
     if match is None or number is None:
@@ -157,7 +158,7 @@ def _magnitude(match: "re.Match[str]") -> Fraction | None:
 def _measures(text: str) -> Quantity | None:
     """Read a measure in two or three parts: `2 hours 30 minutes`, `5'3"`, `3°15'`."""
     if match := _FEET.fullmatch(text):
-        return Quantity(Fraction(match["feet"]) + Fraction(match["inches"]) / 12, "ft", False)
+        return Quantity(Fraction(match["feet"]) + Fraction(match["inches"]) / 12, "ft")
     parts: list[tuple[Fraction, tuple[units.Unit, ...], str]] = []
     end, angle = 0, "°" in text or text.find(" degrees ") > 0
     while match := _EACH.match(text, end):
@@ -181,7 +182,7 @@ def _measures(text: str) -> Quantity | None:
         known = [factor for factor in factors if factor is not None]
         if all(big > small for big, small in pairwise(known)):
             total = sum((n * factor / first for (n, _, _), factor in zip(parts, known, strict=True)), Fraction(0))
-            return Quantity(total, parts[0][2], total.denominator == 1)
+            return Quantity(total, parts[0][2])  # exact: the smaller part is no rounding
     return None
 
 

@@ -65,11 +65,11 @@ _MONEY = (
 _SAME = {  # other ways to write one
     "per cent": "%", "degree celsius": "°C", "degrees celsius": "°C", "degree c": "°C", "degrees c": "°C",
     "° c": "°C", "degree fahrenheit": "°F", "degrees fahrenheit": "°F", "degree f": "°F", "degrees f": "°F",
-    "° f": "°F", "°c": "°C", "°f": "°F", "'": "ft", '"': "inch", "''": "inch", "km/hr": "km/h", "us dollars": "USD",
-    "fps": "ft/s", "米": "m", "厘米": "cm", "毫米": "mm", "公里": "km", "千米": "km", "公斤": "kg", "千克": "kg",
-    "克": "g", "秒": "s", "分钟": "min", "小时": "h", "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°",
-    "摄氏度": "°C", "吨": "t", "平方米": "m^2", "平方厘米": "cm^2", "立方米": "m^3", "立方厘米": "cm^3",
-    "美元": "USD", "欧元": "EUR", "年": "year",
+    "° f": "°F", "°c": "°C", "°f": "°F", "'": "ft", '"': "inch", "''": "inch", "km/hr": "km/h",
+    "us dollars": "USD", "fps": "ft/s", "米": "m", "公尺": "m", "公分": "cm", "厘米": "cm", "毫米": "mm",
+    "公里": "km", "千米": "km", "公斤": "kg", "千克": "kg", "克": "g", "秒": "s", "分钟": "min", "小时": "h",
+    "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°", "摄氏度": "°C", "吨": "t", "平方米": "m^2",
+    "平方厘米": "cm^2", "立方米": "m^3", "立方厘米": "cm^3", "美元": "USD", "欧元": "EUR", "年": "year",
 }  # fmt: skip
 
 

@@ -197,6 +197,9 @@ def _equal(mine: str, theirs: str, problem: str) -> bool | None:
 def _equal_measures(mine: str, wanted: tuple[parsing.Tree, str], problem: str) -> bool:
     for text in names.bodies(mine, problem):
         found = measure(text, problem)
+        touching = re.fullmatch(r"(.*[^A-Za-z\\ ])([A-Za-z])", text)
+        if found is None and touching and touching[2] == wanted[1]:  # `11\pi m` for `11\pi \text{ m}`
+            found = measure(f"{touching[1]} {touching[2]}", problem)
         if found is None:
             continue
         mine_units, their_units = units.readings(found[1]), units.readings(wanted[1])
