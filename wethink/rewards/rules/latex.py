@@ -219,9 +219,11 @@ def _plain_command(token: str, name: str, reader: _Reader) -> str:
     if name == "!":
         return ""
     if name in _SYMBOLS:
+        before = reader.place
         if name.isalpha():
             reader.skip_spaces()
-        return _SYMBOLS[name]
+        word = reader.place > before and "".join(reader.tokens[reader.place : reader.place + 2]).isalpha()
+        return _SYMBOLS[name] + (" " if word and len(reader.tokens) > reader.place + 1 else "")  # `\pi and 3`
     if name in ("(", ")", "[", "]", "-", "/"):
         return ""
     if name in ("{", "}"):

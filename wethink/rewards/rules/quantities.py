@@ -167,7 +167,7 @@ def _measures(text: str) -> Quantity | None:
             name = {"'": "arcmin", "minutes": "arcmin", "min": "arcmin", '"': "arcsec", "''": "arcsec"}.get(name, name)
         elif name == "m" and parts and any(dimension == "time" for dimension, _ in parts[0][1]):
             name = "min"  # 2h30m
-        elif name == "m" and not parts and re.search("[0-9] ?s", text):
+        elif name == "m" and not parts and re.fullmatch("[0-9]+ ?m ?[0-5]?[0-9] ?s", text):
             name = "min"
         parts.append((Fraction(match["number"]), units.readings(name), name))
         end = match.end()

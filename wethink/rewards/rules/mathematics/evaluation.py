@@ -123,9 +123,10 @@ def identical(left: Tree, right: Tree) -> bool | None:
     if not names(left) | names(right):
         mine, theirs = value(left), value(right)
         return None if theirs is None else mine is not None and near(mine, theirs)
-    tried = 0
+    tried = undefined = 0
     for seed in POINTS:
         mine, theirs = value(left, seed), value(right, seed)
+        undefined += mine is None and theirs is not None
         if mine is None or theirs is None:
             continue
         if is_real(mine) != is_real(theirs):
@@ -133,7 +134,7 @@ def identical(left: Tree, right: Tree) -> bool | None:
         tried += 1
         if not near(mine, theirs):
             return False
-    return True if tried >= 2 else None
+    return True if tried >= 2 else False if undefined >= 2 else None
 
 
 def is_real(number: Any) -> bool:
