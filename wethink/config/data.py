@@ -26,6 +26,7 @@ class Source(Section):
     kind: Literal["drawn", "folder", "dataset"]
     path: str | None = None  # required for folder and dataset, relative to the project root
     column: str = "image"  # the image column of a dataset
+    animated: Literal["reject", "first"] = "reject"  # animations and files of several pages; first: their first frame
     tuning: Share = 0.0  # share of near-duplicate clusters to hold out, where the source has no split of its own
     reporting: Share = 0.0
 

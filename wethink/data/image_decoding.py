@@ -5,14 +5,39 @@ import math
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
-# Common formats only. Others are excluded for safety: an EPS file, for one, is a program.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+from wethink.data.image_pixels import NoColours, to_rgb
+from wethink.data.image_repair import END, JPEG, METADATA, ORIENTATION, PNG, lacks_end, repaired
+
+# Common formats only. Others are excluded for safety: an EPS file, for one, is a program. HEIF stands last: its decoder
+# is loaded for files that need it.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
 KEPT = ("PNG", "JPEG", "WEBP")  # formats whose bytes may be stored unchanged
 Image.init()  # registers every decoder: `formats=` knows only those that are loaded
 MAX_ASPECT = 200  # Qwen's image processor refuses a longer one
-ORIENTATION = 0x0112  # EXIF tag
+FIRST_FRAME, REDUCED = "first of several frames", "decoded at a reduced size"
+# A baseline JPEG spends at least about a byte on 16 × 16 pixels; one that claims more is no photo.
+PIXELS_PER_BYTE = 256
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_REDUCED_PAGE = (254, 1)  # TIFF tag and bit: a thumbnail or a level of a pyramid
+_POINTERS = {  # what lies in a picture's place where a tool has not fetched it
+    b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
+    b"/annex/objects/": "a pointer of git-annex; run `git annex get .`",
+    b"../.git/annex/": "a pointer of git-annex; run `git annex get .`",
+    b"outs:\n- md5:": "DVC's note about a file; run `dvc pull`",
+    b"<!doctype html": "a web page under a picture's name; download the picture again",
+    b"<html": "a web page under a picture's name; download the picture again",
+}
+_SIGNATURES = {PNG: "PNG", JPEG: "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP"}
 
 
 class Unusable(Exception):
@@ -21,18 +46,22 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Accepted:
-    """Bytes to store, with the image's size in pixels."""
+    """Bytes to store, with the image's size in pixels and what was repaired for it."""
 
     data: bytes
     width: int
     height: int
+    repairs: tuple[str, ...] = ()
 
 
-def accept(data: bytes, max_pixels: int) -> Accepted:
+def accept(data: bytes, max_pixels: int, first_frame: bool = False) -> Accepted:
     """Return an image's bytes unchanged, or converted to a PNG fit for training.
 
-    PNG, JPEG and WebP files that are upright, opaque 8-bit RGB of at most `max_pixels` stay as they are; all others
-    are converted to that.
+    PNG, JPEG and WebP files that are whole, upright, opaque 8-bit RGB of at most `max_pixels` stay as they are; all
+    others are converted to that. Damaged metadata and a missing end marker are repaired where all pixels are there.
+
+    Args:
+        first_frame: take the first frame of an animation or of a file of several pages; else these are rejected.
 
     Raises:
         Unusable: not an image, damaged, animated, a decompression bomb, or of a kind that has no RGB meaning.
@@ -43,59 +72,121 @@ def accept(data: bytes, max_pixels: int) -> Accepted:
         warnings.simplefilter("ignore")  # faulty metadata is harmless: pixels alone are kept
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return _accept(data, max_pixels)
+            return _accept(data, max_pixels, first_frame, (END,) if lacks_end(data) else ())
         except (Unusable, MemoryError):
             raise
-        except UnidentifiedImageError:
-            raise Unusable(f"not an image: or none of {', '.join(FORMATS)}") from None
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise Unusable(f"decompression bomb: it would unfold to over {Image.MAX_IMAGE_PIXELS} pixels") from None
         except Exception as error:  # decoders raise exceptions of any type on damaged files
-            kind = "truncated" if "truncated" in str(error) else "damaged"
-            raise Unusable(f"{kind}: {' '.join(str(error).split()) or type(error).__name__}") from None
+            first = error
+        try:
+            if mended := repaired(data):
+                return _accept(mended[0], max_pixels, first_frame, (mended[1],))
+        except (Unusable, MemoryError):
+            raise
+        except Exception:
+            pass
+        raise _rejection(data, first) from None
 
 
-def _accept(data: bytes, max_pixels: int) -> Accepted:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second view is no animation
-        raise Unusable(f"animated: {frames} frames, one is wanted")
-    if max(image.size) > MAX_ASPECT * min(image.size):
-        raise Unusable(f"too long: {image.width} × {image.height} pixels, over {MAX_ASPECT} times as long as wide")
-    image.load()
-    deep = image.format == "PNG" and data[24] == 16  # the header's bit depth, which Pillow hides
-    upright = image.getexif().get(ORIENTATION, 1) == 1
-    clear = "transparency" in image.info
-    small = image.width * image.height <= max_pixels
-    if image.format in KEPT and image.mode == "RGB" and upright and small and not deep and not clear:
-        return Accepted(data, image.width, image.height)
-    image = _rgb(ImageOps.exif_transpose(image))
-    if not small:
-        scale = math.sqrt(max_pixels / (image.width * image.height))
-        size = (max(1, math.floor(image.width * scale)), max(1, math.floor(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    # From pixels alone, so that no colour profile or other metadata of the source file is copied.
-    Image.frombytes("RGB", image.size, image.tobytes()).save(buffer, "PNG")
-    return Accepted(buffer.getvalue(), image.width, image.height)
+def _rejection(data: bytes, error: Exception) -> Unusable:
+    words = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, NoColours):
+        return Unusable(f"no colours: {words}")
+    if not isinstance(error, UnidentifiedImageError):
+        return Unusable(f"{'truncated' if 'truncated' in words else 'damaged'}: {words}")
+    start = data[:200].lstrip().lower()
+    if pointer := next((words for mark, words in _POINTERS.items() if start.startswith(mark)), None):
+        return Unusable(f"not an image: {pointer}")
+    if kind := next((kind for mark, kind in _SIGNATURES.items() if data.startswith(mark)), None):
+        return Unusable(f"damaged: it begins as a {kind}, but its header is broken or of an unknown kind")
+    return Unusable(f"not an image: or none of {', '.join(FORMATS)}")
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB: transparency becomes white, 16-bit grey is scaled.
+def _open(data: bytes) -> tuple[ImageFile.ImageFile, bool]:
+    """Read an image's header; pixels are decoded on `load`.
+
+    A JPEG of more than Pillow's limit is set to be decoded at a half, a quarter or an eighth of its size: then the
+    second value is true.
 
     Raises:
-        Unusable: the pixels have no agreed range (float, or integers over 16 bits).
+        Unusable: it claims more pixels than may be decoded.
     """
-    if image.mode == "F":
-        raise Unusable("no colours: floating-point pixels have no agreed range")
-    if image.mode.startswith("I"):
-        low, high = image.getextrema()
-        if not (0 <= float(low) <= float(high) <= 65535):  # type: ignore[arg-type]
-            raise Unusable("no colours: 32-bit pixels have no agreed range")
-        import numpy as np
+    container = data[4:8] == b"ftyp"  # of HEIC, and of AVIF, for which Pillow has a decoder of its own
+    if container:
+        import pillow_heif
 
-        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        pillow_heif.register_heif_opener()
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS if container else FORMATS[:-1]), False
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        pass
+    limit = Image.MAX_IMAGE_PIXELS or 0
+    if data.startswith(JPEG):
+        large = JpegImagePlugin.JpegImageFile(io.BytesIO(data))  # `Image.open` would refuse it before `draft`
+        pixels = large.width * large.height
+        # Of a progressive JPEG, libjpeg holds every coefficient in memory, whatever the size that is asked for.
+        if pixels <= PIXELS_PER_BYTE * len(data) and (pixels <= 2 * limit or not large.info.get("progressive")):
+            for scale in (2, 4, 8):
+                if pixels <= limit * scale**2:
+                    large.draft(None, (large.width // scale, large.height // scale))
+                    return large, True
+    raise Unusable(
+        f"decompression bomb: it would unfold to over {limit} pixels; if it is a photo, save it at half the size"
+    )
+
+
+def _accept(data: bytes, max_pixels: int, first_frame: bool, repairs: tuple[str, ...]) -> Accepted:
+    image, reduced = _open(data)
+    if (frames := _frames(image)) > 1:
+        if not first_frame:
+            raise Unusable(
+                f"animated: {frames} frames or pages, one is wanted; `animated: first` at the source takes the first"
+            )
+        repairs += (FIRST_FRAME,)
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise Unusable(f"too long: {image.width} × {image.height} pixels, over {MAX_ASPECT} times as long as wide")
+    repairs += (REDUCED,) if reduced else ()
+    image.load()
+    turn = _orientation(image)
+    if turn is None:
+        repairs += (METADATA,)
+    deep = image.format == "PNG" and data[24] == 16  # the header's bit depth, which Pillow hides
+    clear = "transparency" in image.info
+    small = image.width * image.height <= max_pixels
+    if image.format in KEPT and image.mode == "RGB" and turn == 1 and small and not deep and not clear and not repairs:
+        return Accepted(data, image.width, image.height)
+    pixels, remark = to_rgb(image, lambda: _open(data)[0])
+    repairs += (remark,) if remark else ()
+    if turn in _TURNS:
+        pixels = pixels.transpose(_TURNS[turn])
+    if not small:
+        scale = math.sqrt(max_pixels / (pixels.width * pixels.height))
+        size = (max(1, math.floor(pixels.width * scale)), max(1, math.floor(pixels.height * scale)))
+        pixels = pixels.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    # From pixels alone, so that no colour profile or other metadata of the source file is copied.
+    Image.frombytes("RGB", pixels.size, pixels.tobytes()).save(buffer, "PNG")
+    return Accepted(buffer.getvalue(), pixels.width, pixels.height, repairs)
+
+
+def _frames(image: ImageFile.ImageFile) -> int:
+    """Count frames or pages; a phone's second view and the levels of a pyramid are none."""
+    frames: int = getattr(image, "n_frames", 1)
+    if image.format == "MPO":
+        return 1
+    if frames > 1 and image.format == "TIFF":
+        frames = 0
+        for page in range(getattr(image, "n_frames", 1)):
+            image.seek(page)
+            tags = getattr(image, "tag_v2", {})
+            frames += page == 0 or not tags.get(_REDUCED_PAGE[0], 0) & _REDUCED_PAGE[1]
+        image.seek(0)
+    return frames
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Return the EXIF orientation, 1 if there is none; None: the metadata cannot be read."""
+    try:
+        turn = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # any type, on damaged metadata
+        return None
+    return turn if turn in _TURNS else 1

@@ -1,8 +1,6 @@
 """Readers of image sources: drawn, folders, Parquet and Hugging Face datasets on disk."""
 
-import json
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json
 from wethink.config.data import Source
 from wethink.data.image_decoding import Unusable
+from wethink.data.image_files import check_size, is_within, read_named, read_own, walk
 
 BATCH = 64  # rows of a dataset in memory at once
 
@@ -57,46 +57,15 @@ def _candidates(source: Source, drawn: Path, key: str, max_mb: int) -> tuple[int
 
 
 def _folder(root: Path, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """List every file below a folder, sorted; links to folders are not followed."""
-    paths: list[Path] = []
-    for parent, folders, files in os.walk(root):
-        paths += [Path(parent, name) for name in files]
-        paths += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
-    paths.sort()
+    """List every file below a folder, sorted."""
+    paths = walk(root)
 
     def found() -> Iterator[Found]:
         for path in paths:
             origin = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
-            yield Found(origin, lambda path=path: _read(path, root, max_mb))  # type: ignore[misc]
+            yield Found(origin, lambda path=path: read_own(path, max_mb))  # type: ignore[misc]
 
     return len(paths), found()
-
-
-def _read(path: Path, root: Path, max_mb: int) -> bytes:
-    """Read a regular file within the root.
-
-    Raises:
-        Unusable: the file is missing, unreadable, outside the root, not regular or too large.
-    """
-    try:
-        target = path.resolve(strict=True)
-        if not target.is_relative_to(root.resolve()):
-            raise Unusable("outside the source: the path leads out of its folder")
-        status = target.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise Unusable("not a file: a folder, a link to one, or a device")
-        _check_size(status.st_size, max_mb)
-        return target.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise Unusable("missing: the path leads to no file") from None
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a null byte in a path
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unusable(f"unreadable: {reason}") from None
-
-
-def _check_size(size: int, max_mb: int) -> None:
-    if size > max_mb * 2**20:
-        raise Unusable(f"too large: {size / 2**20:.1f} MB, ingest.max_file_mb is {max_mb}")
 
 
 def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
@@ -144,9 +113,9 @@ def _tables(path: Path, key: str) -> list[_Table]:
         splits = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
         raise UserError(f"{key}.path: {path} holds several splits ({splits}); name one of these folders.")
     if (path / "state.json").is_file():
-        listed = json.loads((path / "state.json").read_text(encoding="utf-8"))["_data_files"]
-        files = [path / entry["filename"] for entry in listed]
-        if not all(file.resolve().is_relative_to(path.resolve()) for file in files):
+        listed = read_json(path / "state.json", "save the dataset again")["_data_files"]
+        files = [path / str(entry["filename"]) for entry in listed]
+        if not all(is_within(file, path) for file in files):
             raise UserError(
                 f"{key}.path: {path / 'state.json'} names files outside its folder; save the dataset again."
             )
@@ -186,13 +155,13 @@ def _value_bytes(value: Any, root: Path, max_mb: int) -> bytes:
     """Return the image bytes of a cell (bytes, {bytes, path} or a path in the root).
 
     Raises:
-        Unusable: the cell is empty, or as `_read`.
+        Unusable: the cell is empty, or as `read_named`.
     """
     if isinstance(value, dict):
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
     if value is None:
         raise Unusable("missing: the row has no image")
     if isinstance(value, str):
-        return _read(root / value, root, max_mb)
-    _check_size(len(value), max_mb)
+        return read_named(value, root, max_mb)
+    check_size(len(value), max_mb)
     return bytes(value)

@@ -37,6 +37,7 @@ class Tally:
     duplicates: int = 0
     quarantined: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)  # of the stored and duplicates, by repair
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Outcomes:
 
     tallies: dict[str, Tally]
     quarantine: list[Record] = field(default_factory=list)
+    repaired: list[Record] = field(default_factory=list)
     stored: dict[str, ImageRecord] = field(default_factory=dict)
     photos: list[Photo] = field(default_factory=list)
 
@@ -75,17 +77,14 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
                 shards.add(record, waiting.bytes(image))
     shards.close()
     write_jsonl(out / "quarantine.jsonl", outcomes.quarantine)
-    if outcomes.quarantine:
-        why = Counter(str(entry["reason"]).split(":")[0] for entry in outcomes.quarantine).most_common(3)
-        reasons = "; ".join(f"{reason} ({count})" for reason, count in why)
-        count = len(outcomes.quarantine)
-        say(f"ingest: {count} images cannot be used: {reasons}. data/images/quarantine.jsonl names each.")
+    write_jsonl(out / "repaired.jsonl", outcomes.repaired)
+    _tell(outcomes.quarantine, outcomes.repaired)
     records = outcomes.stored.values()
     metrics = {
         "images": len(records),
         "splits": {split: sum(record.split == split for record in records) for split in SPLITS},
         "clusters": len({record.cluster for record in records}),
-        "sources": {name: asdict(tally) | {"reasons": dict(tally.reasons)} for name, tally in outcomes.tallies.items()},
+        "sources": {name: _figures(tally) for name, tally in outcomes.tallies.items()},
     }
     write_json(out / "metrics.json", metrics)
     return metrics
@@ -109,12 +108,16 @@ def _read(
             split = found.split or "train"
             if split not in SPLITS:
                 raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
-            accepted = accept(found.read(), config.max_pixels)
+            accepted = accept(found.read(), config.max_pixels, source.animated == "first")
         except Unusable as reason:
             tally.quarantined += 1
             tally.reasons[str(reason).split(":")[0]] += 1
             outcomes.quarantine.append({"source": source.name, "origin": found.origin, "reason": str(reason)})
             continue
+        if accepted.repairs:
+            tally.repaired.update(accepted.repairs)
+            repairs = list(accepted.repairs)
+            outcomes.repaired.append({"source": source.name, "origin": found.origin, "repairs": repairs})
         image = hashlib.sha256(accepted.data).hexdigest()
         if image in outcomes.stored:
             _refuse_leak(found, source, outcomes.stored[image], key)
@@ -134,6 +137,22 @@ def _read(
     if not tally.stored + tally.duplicates:
         top = "; ".join(f"{reason} ({count})" for reason, count in tally.reasons.most_common(3))
         raise UserError(f"{key}: source '{source.name}' has no usable image: {top}.")
+
+
+def _figures(tally: Tally) -> dict[str, Any]:
+    return asdict(tally) | {"reasons": dict(tally.reasons), "repaired": dict(tally.repaired)}
+
+
+def _tell(quarantine: list[Record], repaired: list[Record]) -> None:
+    """Print how many images cannot be used and how many were repaired, with the most frequent reasons."""
+    if quarantine:
+        why = Counter(str(entry["reason"]).split(":")[0] for entry in quarantine).most_common(3)
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in why)
+        say(f"ingest: {len(quarantine)} images cannot be used: {reasons}. data/images/quarantine.jsonl names each.")
+    if repaired:
+        repairs = Counter(repair for entry in repaired for repair in entry["repairs"]).most_common(3)
+        words = "; ".join(f"{repair} ({count})" for repair, count in repairs)
+        say(f"ingest: {len(repaired)} images are used after a repair: {words}. data/images/repaired.jsonl names each.")
 
 
 def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> None:
