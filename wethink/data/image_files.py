@@ -28,11 +28,12 @@ _LINKED_BY = {
 
 def walk(root: Path) -> list[Path]:
     """List every file below a folder, sorted; links to folders and unreadable folders are listed and not followed."""
+    unreadable: list[OSError] = []
     paths: list[Path] = []
-    for parent, folders, files in os.walk(root, onerror=lambda error: paths.append(Path(error.filename))):
+    for parent, folders, files in os.walk(root, onerror=unreadable.append):
         paths += [Path(parent, name) for name in files]
         paths += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
-    return sorted(paths)
+    return sorted(paths + [Path(error.filename) for error in unreadable])
 
 
 def read_own(path: Path, max_mb: int) -> bytes:

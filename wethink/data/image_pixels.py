@@ -43,7 +43,7 @@ def to_rgb(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> tupl
 
 def _floats(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    if not (np.isfinite(values).all() and 0 <= values.min() and values.max() <= 1):
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise NoColours("floating-point pixels have an agreed range only from 0 to 1; scale them to it")
     return Image.fromarray(np.round(values * 255).astype(np.uint8)).convert("RGB")
 

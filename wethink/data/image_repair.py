@@ -17,16 +17,18 @@ from PIL import Image
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 METADATA, END = "metadata dropped", "end marker restored"
 ORIENTATION = 0x0112  # EXIF tag
-_END_OF_IMAGE = b"\xff\xd9"
+_END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # a marker behind a scan; restart markers belong to the scan
 _PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 _WEBP_PIXELS = (b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
 
 
 def lacks_end(data: bytes) -> bool:
-    """Return whether a PNG or GIF has no end marker; Pillow decodes such files without a remark."""
+    """Return whether a PNG, JPEG or GIF has no end marker; Pillow decodes some such files without a remark."""
     if data.startswith(PNG):
-        return all(kind != b"IEND" for kind, _, _ in _chunks(data))
+        return all(kind != b"IEND" or len(checksum) < 4 for kind, _, checksum in _chunks(data))
+    if data.startswith(JPEG):
+        return data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN)
     return data.startswith(b"GIF8") and not data.rstrip(b"\0").endswith(b";")
 
 
@@ -117,7 +119,7 @@ def _jpeg(data: bytes) -> tuple[bytes, str] | None:
         # JFIF and Adobe (E0, EE) decide how colours are read, EXIF how the picture is turned.
         if marker == 0xD9 or marker == 0xFE or (0xE0 <= marker <= 0xEF and marker not in (0xE0, 0xE1, 0xEE)):
             continue
-        if marker == 0xE1 and not body:
+        if (marker == 0xE1 and not body) or (marker == 0xE0 and len(body) < 14):
             continue
         parts += [bytes([0xFF, marker]), struct.pack(">H", len(body) + 2), body, pixels]
     pure = b"".join(parts)
@@ -165,7 +167,7 @@ def _last_scan_is_whole(pure: bytes) -> bool:
 
     Behind a whole scan further bytes change nothing; where pixels are missing they are decoded from these bytes.
     """
-    seen = re.findall(b"\xff([\xd0-\xd7])", pure[pure.rfind(b"\xff\xda") :])
+    seen = re.findall(b"\xff([\xd0-\xd7])", pure[pure.rfind(_START_OF_SCAN) :])
     begin = seen[-1][0] - 0xD0 + 1 if seen else 0  # libjpeg waits for the next restart marker by its number
     tails = [b""]
     for seed in range(2):
