@@ -373,7 +373,11 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("size", "scale"), [((160, 120), 2), ((400, 300), 4), ((800, 600), 8)])
 @pytest.mark.usefixtures("small_limit")
 def test_a_photo_over_the_limit_is_decoded_at_a_reduced_size(size: tuple[int, int], scale: int) -> None:
-    accepted = accept(encoded(photo(size=size), "JPEG"), SIZE)
+    data = encoded(photo(size=size), "JPEG")
+    accepted = accept(data, SIZE)
+    assert accept(data[:-2], SIZE).data == accepted.data
+    with pytest.raises(Unusable, match="truncated"):
+        accept(data[: len(data) // 2], SIZE)
     assert (accepted.width, accepted.height) == (size[0] // scale, size[1] // scale)
     assert accepted.repairs == (REDUCED,)
     small = np.asarray(photo(size=size).resize((accepted.width, accepted.height), Image.Resampling.BOX)).astype(int)
