@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
 
 from tests.synthesis.test_pipeline import REWARDS, ingested, settings
 from wethink.common.errors import UserError
-from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.jsonl import dumps, read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Source
 from wethink.data.image_store import ImageRecord
@@ -152,3 +153,77 @@ def test_every_line_is_accounted_for_from_folder_to_rows(tmp_path: Path) -> None
     assert len(list(read_jsonl(tmp_path / "out" / "rows.jsonl"))) == 40
     assert len(list(read_jsonl(tmp_path / "out" / "rejected.jsonl"))) == 3
     assert list(read_jsonl(tmp_path / "out" / "descriptions.jsonl")) == []
+
+
+# --- files as tools write them ---------------------------------------------------------------------------
+
+
+def lines_of(*rows: dict) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_of_any_encoding_and_line_end_are_read_whole(encoding: str, end: str, tmp_path: Path) -> None:
+    path = tmp_path / "given.jsonl"
+    rows = [GOOD | {"problem": f"{n} Größe Ω ? A red B blue"} for n in range(3)]
+    path.write_bytes(lines_of(*rows).replace("\n", end).encode(encoding))
+    found = import_rows(path, RECORDS, bool)
+    assert [row["reason"] for row in found] == [None] * 3
+    assert [row["problem"] for row in found] == [row["problem"] for row in rows]
+
+
+def test_a_line_that_no_reader_can_keep_costs_that_line_alone_and_tells_why(tmp_path: Path) -> None:
+    path = tmp_path / "given.jsonl"
+    text = json.dumps(GOOD)
+    broken = {
+        '{"answer": 9' + "0" * 6000 + "}": ("not JSON", "too many digits"),
+        text.replace('"B"', "1e999"): ("not JSON", "out of range"),
+        text.replace('"B"', "NaN"): ("not JSON", "NaN"),
+        text.replace('"B"', "[" * 300 + "]" * 300): ("not JSON", "nested"),
+        text[:-1] + ', "answer": "A"}': ("a key occurs twice", "'answer'"),
+        text[:-9]: ("not JSON", "cut off"),
+    }
+    path.write_text("\n".join([text, *broken]), encoding="utf-8")
+    first, *others = import_rows(path, RECORDS, bool)
+    assert first["reason"] is None and "fault" not in first["provenance"]
+    for row, (reason, detail) in zip(others, broken.values(), strict=True):
+        assert row["reason"] == reason and detail in row["provenance"]["fault"]
+
+
+def test_a_byte_of_another_encoding_is_named_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "given.jsonl"
+    path.write_bytes(lines_of(GOOD).encode() + lines_of(GOOD | {"refined_cot": "très bleu"}).encode("cp1252"))
+    assert [row["reason"] for row in import_rows(path, RECORDS, bool)] == [None, "not JSON"]
+
+
+@pytest.mark.parametrize("key", ["problem", "answer", "abilities", "refined_cot", "category", "reward", "image_path"])
+@pytest.mark.parametrize("value", ["\ud83d", ["\udfff", {"\ud800": "\ud800"}], {"a": ["\udc00"]}, 7, True, [], {}])
+def test_any_value_under_any_key_gives_a_row_that_can_be_written(key: str, value: object, tmp_path: Path) -> None:
+    for row in imported(tmp_path, GOOD | {key: value}):
+        assert row["reason"] is None or row["reason"].isprintable()
+        dumps(row).encode()
+
+
+@pytest.mark.parametrize("named", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_a_row_finds_its_image_in_any_normalisation(named: str, stored: str, tmp_path: Path) -> None:
+    origin, other = normalize(stored, "Ordner/Größe 한.png"), normalize(stored, "Ordner/grösse.png")
+    records = [
+        ImageRecord("6" * 64, "photos", "train", "c6", 9, 9, origin),
+        ImageRecord("7" * 64, "photos", "train", "c7", 9, 9, other),
+    ]
+    path = tmp_path / "given.jsonl"
+    names = [normalize(named, f"{prefix}Ordner/Größe 한.png") for prefix in ("", "photos/", "./")]
+    path.write_text(lines_of(*(GOOD | {"image_path": n, "problem": f"{n} ? A x B y"} for n in names)))
+    assert [(row["reason"], row["image"]) for row in import_rows(path, records, bool)] == [(None, "6" * 64)] * 3
+
+
+def test_a_name_that_is_written_exactly_wins_over_its_other_normalisation(tmp_path: Path) -> None:
+    records = [
+        ImageRecord(digit * 64, "photos", "train", digit, 9, 9, normalize(form, "é.png"))
+        for digit, form in (("6", "NFC"), ("7", "NFD"))
+    ]
+    path = tmp_path / "given.jsonl"
+    path.write_text(lines_of(*(GOOD | {"image_path": record.origin} for record in records)))
+    assert [row["image"] for row in import_rows(path, records, bool)] == ["6" * 64, "7" * 64]

@@ -7,13 +7,21 @@ image_path, reward`) and this project's keys beside them. Records are plain dict
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
+from wethink.common.text_files import UNDECODED, open_text, read_text
 
 Record = dict[str, Any]
+NOT_JSON, NO_OBJECT = "not JSON", "no JSON object"
+MAX_DEPTH = 100  # levels of lists and objects; Python's own writer fails some hundreds further down
+_STRING, _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"[\[\]{}]")
+_MAY_OVERFLOW = re.compile(r"[0-9]{300}|[eE]\+?[0-9]{3}")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 WRITE_FIRST = "run the stage that writes it first"  # callers pass another remedy for files that no stage writes
 
 
@@ -55,6 +63,112 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> int:
     return count
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of a JSON-lines file: its object, or `fault` and `detail`."""
+
+    number: int
+    record: Record
+    fault: str | None = None
+    detail: str = ""
+
+
+class NotJson(Exception):
+    """A text is not JSON that can be kept; `fault` is the kind, the message the detail."""
+
+    def __init__(self, detail: str, fault: str = NOT_JSON) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON strictly; halves of characters (lone surrogates), which UTF-8 cannot encode, become `?`.
+
+    Raises:
+        NotJson: `json.loads` refuses it, or it has NaN, a number out of range, over MAX_DEPTH levels, a key that occurs
+            twice in one object with different values, or undecoded bytes.
+    """
+    if UNDECODED in text:
+        raise NotJson("it has bytes of another encoding; save it as UTF-8")
+    text = text.lstrip("\ufeff")
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise NotJson(f"nested over {MAX_DEPTH} levels deep")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite if _MAY_OVERFLOW.search(text) else None,
+        )
+    except json.JSONDecodeError as error:
+        raise NotJson(f"{error.msg} at character {error.pos + 1}") from None
+    except (ValueError, RecursionError):  # more digits than Python reads
+        raise NotJson("a number of too many digits") from None
+    return _whole_characters(value) if _SURROGATE.search(text) else value
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for sign in _BRACKETS.findall(_STRING.sub("", text)):
+        depth += 1 if sign in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next((key for key, value in pairs if found[key] != value), None)
+        if twice is not None:
+            raise NotJson(f"key {twice[:40]!r} occurs twice with different values", "a key occurs twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise NotJson(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise NotJson(f"the number {digits[:20]} is out of range")
+    return value
+
+
+def _whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_whole_characters(part) for part in value]
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(part) for key, part in value.items()}
+    return value
+
+
+def json_lines(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Line]:
+    """Yield every line that is not blank; a faulty one has no record and a fault.
+
+    Raises:
+        UserError: the file is missing, unreadable or no text.
+    """
+    with open_text(path, remedy) as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip().strip("\ufeff"):
+                continue
+            try:
+                value = parse_json(line)
+            except NotJson as error:
+                whole = line.endswith("\n") or error.fault != NOT_JSON
+                detail = str(error) if whole else f"{error}; the file ends in this line, perhaps cut off"
+                yield Line(number, {}, error.fault, detail)
+                continue
+            if isinstance(value, dict):
+                yield Line(number, value)
+            else:
+                array = " (write each element on a line of its own)" if isinstance(value, list) else ""
+                yield Line(number, {}, NO_OBJECT, f"expected an object, found {type(value).__name__}{array}")
+
+
 def read_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Record]:
     """Yield the records of a JSON-lines file.
 
@@ -64,21 +178,12 @@ def read_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Record]:
     Raises:
         UserError: the file is missing, or a line is no JSON object (the line number is named).
     """
-    try:
-        handle = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; {remedy}.") from None
-    with handle:
-        for number, line in enumerate(handle, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line.") from None
-            if not isinstance(record, dict):
-                raise UserError(f"{path}, line {number}: expected an object, found {type(record).__name__}.")
-            yield record
+    for line in json_lines(path, remedy):
+        if line.fault == NO_OBJECT:
+            raise UserError(f"{path}, line {line.number}: {line.detail}.")
+        if line.fault:
+            raise UserError(f"{path}, line {line.number}: not JSON ({line.detail}); mend or remove the line.")
+        yield line.record
 
 
 def write_json(path: Path, value: object) -> None:
@@ -99,10 +204,9 @@ def read_json(path: Path, remedy: str = WRITE_FIRST) -> Any:
     Raises:
         UserError: the file is missing or is not JSON.
     """
+    text = read_text(path, remedy)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; {remedy}.") from None
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except NotJson as error:
         again = "remove it and run the stage again" if remedy == WRITE_FIRST else remedy
         raise UserError(f"{path}: not JSON ({error}); {again}.") from None

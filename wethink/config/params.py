@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from wethink.common.errors import UserError
+from wethink.common.text_files import read_text
 from wethink.config.base import Count, Section
 from wethink.config.curation import Validate
 from wethink.config.data import Draw, Ingest
@@ -25,6 +26,8 @@ from wethink.config.retraining import Promotion, Retrain
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Quality, Synthesize
 from wethink.config.training import Base, Sft
+
+MAX_DEPTH, MAX_VALUES = 50, 100_000  # of a parameter file
 
 
 class Params(Section):
@@ -52,12 +55,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not valid YAML, or is no mapping.
     """
+    text = read_text(path, "run from the project's root folder")
     try:
-        value = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run from the project's root folder.") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        value = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        # Beside YAMLError, ruamel's constructors raise Python's own errors for values such as `!!int x`.
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid YAML: it is nested too deeply.") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected sections (key: value), found {type(value).__name__}.")
     return value
@@ -70,7 +75,7 @@ def parse_params(value: dict[str, Any], origin: str) -> Params:
         UserError: a key is unknown, missing or invalid; the message names it, the fault and the closest known key.
     """
     try:
-        return Params.model_validate_json(_as_json(value))
+        return Params.model_validate_json(_as_json(value, origin))
     except ValidationError as error:
         raise UserError(f"{origin}: {_explain(error)}") from None
 
@@ -80,11 +85,38 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     return parse_params(load_yaml(path), str(path))
 
 
-def _as_json(value: dict[str, Any]) -> str:
+def _as_json(value: dict[str, Any], origin: str) -> str:
     # Strict JSON mode accepts lists for tuples but still rejects '3' for 3, as intended.
     import json
 
-    return json.dumps(value, default=str)
+    try:
+        return json.dumps(_plain(value, 0, [MAX_VALUES]), default=str)
+    except RecursionError:
+        raise UserError(f"{origin}: nested over {MAX_DEPTH} levels deep, or over {MAX_VALUES} values.") from None
+    except UnicodeEncodeError as error:
+        near = ascii(error.object[max(0, error.start - 20) : error.end])
+        raise UserError(f"{origin}: half a character (a lone surrogate) in {near}; write it whole.") from None
+    except ValueError:  # more digits than Python writes
+        raise UserError(f"{origin}: a number has too many digits.") from None
+
+
+def _plain(value: Any, depth: int, left: list[int]) -> Any:
+    """Copy a YAML value with text keys.
+
+    Raises:
+        RecursionError: it is nested too deeply (one that contains itself is), or its aliases unfold to too many values.
+        UnicodeEncodeError: a text holds half a character.
+    """
+    left[0] -= 1
+    if depth > MAX_DEPTH or left[0] < 0:
+        raise RecursionError
+    if isinstance(value, dict):
+        return {str(key): _plain(part, depth + 1, left) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, depth + 1, left) for part in value]
+    if isinstance(value, str):
+        value.encode()
+    return value
 
 
 def _explain(error: ValidationError) -> str:
@@ -103,7 +135,7 @@ def _explain(error: ValidationError) -> str:
         return f"key '{key}' is missing."
     message = first["msg"].removeprefix("Value error, ")
     shown = not isinstance(first["input"], dict) and not set(SECRET) & set(first["loc"])  # not a section, not a secret
-    found = f" (found {first['input']!r})" if shown else ""
+    found = f" (found {repr(first['input'])[:200]})" if shown else ""
     return f"key '{key}': {message[0].lower()}{message[1:]}{found}."
 
 

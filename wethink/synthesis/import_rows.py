@@ -16,12 +16,13 @@ Every line becomes a row or a rejection with a reason.
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id, encodable, file_sha256
+from wethink.common.jsonl import Record, content_id, encodable, file_sha256, json_lines
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import RELEASED_KEYS, TRAINING_SPLITS
 from wethink.rewards.rules.options import choose
@@ -40,6 +41,7 @@ REWARD_NAMES = {
 _THINK = re.compile(r"<think>(.*?)(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+_NFC = "\0"  # marks the NFC form of a name, which is tried if no image has the name itself
 _MEDIA = re.compile(r"<(image|video|audio)>|<\|([a-z0-9_]+)\|>", re.IGNORECASE)
 
 
@@ -54,56 +56,42 @@ def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[
     Raises:
         UserError: the file is missing or empty, none of its lines is an object, or all of its rows lack a released key.
     """
-    lines = list(_lines(path))
-    if all(broken for _, _, broken in lines):
-        raise UserError(f"{path}, line {lines[0][0]}: {lines[0][2]}; rows are JSON objects, one a line.")
+    if not path.is_file():
+        raise UserError(f"params.yaml, synthesize.rows: {path} does not exist; name a JSONL file of existing rows.")
+    lines = list(json_lines(path))
+    if not lines:
+        raise UserError(f"{path} is empty; params.yaml, synthesize.rows must name a file with rows.")
+    if all(line.fault for line in lines):
+        first = lines[0]
+        raise UserError(
+            f"{path}, line {first.number}: {first.fault}; rows are JSON objects, one a line ({first.detail})."
+        )
     for key in RELEASED_KEYS:
-        if all(given.get(key) is None for _, given, _ in lines):
+        if all(line.record.get(key) is None for line in lines):
             raise UserError(f"{path}: no row has the key '{key}'; rows need {', '.join(RELEASED_KEYS)}.")
     origins = _by_origin(records)
     provenance = {"annotator": "rows", "file": file_sha256(path)[:16]}
     seen: dict[str, int] = {}
     rows = []
-    for number, given, broken in lines:
-        row = _import(given, origins, with_path) | {"provenance": provenance | {"line": number}}
-        row["reason"] = broken or row["reason"]
-        if row["reason"] is None and seen.setdefault(row["id"], number) != number:
+    for line in lines:
+        row = _import(line.record, origins, with_path)
+        row["provenance"] = provenance | {"line": line.number} | ({"fault": line.detail} if line.fault else {})
+        row["reason"] = line.fault or row["reason"]
+        if row["reason"] is None and seen.setdefault(row["id"], line.number) != line.number:
             row["reason"] = f"same image and problem as line {seen[row['id']]}"
         rows.append(row)
     return rows
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Record, str | None]]:
-    """Yield each line's number and object, and for a broken line the reason.
-
-    The object of a broken line is empty.
-
-    Raises:
-        UserError: the file is missing or empty.
-    """
-    if not path.is_file():
-        raise UserError(f"params.yaml, synthesize.rows: {path} does not exist; name a JSONL file of existing rows.")
-    empty = True
-    with path.open(encoding="utf-8", errors="replace") as handle:
-        for number, line in enumerate(handle, start=1):
-            if not line.strip():
-                continue
-            empty = False
-            try:
-                given = json.loads(line)
-            except json.JSONDecodeError:
-                yield number, {}, "not JSON"
-            else:
-                yield (number, given, None) if isinstance(given, dict) else (number, {}, "no JSON object")
-    if empty:
-        raise UserError(f"{path} is empty; params.yaml, synthesize.rows must name a file with rows.")
-
-
 def _by_origin(records: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
-    """Index images by their path in the source, with and without the source's name."""
+    """Index images by their path in the source, with and without the source's name.
+
+    Names are indexed as they are and in Unicode's NFC: macOS writes NFD, other systems NFC.
+    """
     found: dict[str, list[ImageRecord]] = {}
     for record in records:
-        for name in (record.origin, f"{record.source}/{record.origin}"):
+        names = (record.origin, f"{record.source}/{record.origin}")
+        for name in dict.fromkeys((*names, *(_NFC + normalize("NFC", name) for name in names))):
             found.setdefault(name, []).append(record)
     return found
 
@@ -118,9 +106,9 @@ def _import(given: Record, origins: dict[str, list[ImageRecord]], with_path: Cal
     if missing:
         fault = f"key '{missing[0]}' is missing"
     elif category is None:
-        fault = f"unknown category {given['category']!r}"
+        fault = f"unknown category {_text(given['category'])[:40]!r}"
     elif reward is None:
-        fault = f"unknown reward {given['reward']!r}"
+        fault = f"unknown reward {_text(given['reward'])[:40]!r}"
     elif not problem:
         fault = "empty problem"
     elif not answer:
@@ -155,7 +143,8 @@ def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecor
     clean = posixpath.normpath(path.replace("\\", "/")) if path else ""
     if clean.startswith(("/", "../")) or clean == "..":
         return None, "image_path leaves the source's folder"
-    found = {record.id: record for record in origins.get(clean, [])}
+    named = origins.get(clean) or origins.get(_NFC + normalize("NFC", clean), [])
+    found = {record.id: record for record in named}
     if len(found) != 1:
         return None, "image_path names several images" if found else "image_path names no ingested image"
     record = next(iter(found.values()))
@@ -196,4 +185,4 @@ def _mapped(value: Any, names: dict[str, str]) -> str | None:
 def _abilities(value: Any) -> list[str]:
     """Return abilities, a list or one string, as a list of lower-case names."""
     names = value if isinstance(value, list) else re.split(r"[,;/]", _text(value))
-    return [name for name in (str(name).strip().casefold() for name in names) if name]
+    return [name for name in (_text(name).strip().casefold() for name in names) if name]
