@@ -16,6 +16,7 @@ STAGES: dict[str, Stage] = {
         "ingest",
         {"drawn": "data/drawn"},
         "data/images",
+        yields="images",
     ),
     "synthesize": Stage(
         "images → questions, answers and reasoning paths",
@@ -25,6 +26,7 @@ STAGES: dict[str, Stage] = {
         "data/rows",
         also=("rewards",),
         launch=True,
+        yields="kept",
     ),
     "validate": Stage(
         "rows → rows that passed Great Expectations",
@@ -33,6 +35,7 @@ STAGES: dict[str, Stage] = {
         {"images": "data/images", "rows": "data/rows"},
         "data/valid",
         also=("rewards.functions",),
+        yields="kept",
     ),
     "base": Stage(
         "resolve, or build and pre-train, the starting policy",
@@ -49,6 +52,7 @@ STAGES: dict[str, Stage] = {
         {"images": "data/images", "rows": "data/valid", "base": "models/base"},
         "models/sft",
         ranks=True,
+        yields="samples",
     ),
     "grpo": Stage(
         "GRPO with the hybrid reward",

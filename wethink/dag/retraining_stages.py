@@ -10,6 +10,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         {"source": "retrain/source"},
         "retrain/images",
         also=("retrain",),
+        yields="images",
     ),
     "new_rows": Stage(
         "retrain: the rows of the new source",
@@ -35,6 +36,7 @@ RETRAIN: dict[str, Stage] = {  # a new source, in a worktree of its own (flows/r
         {"images": "retrain/union/images", "rows": "retrain/union/rows"},
         "retrain/valid",
         also=("rewards.functions",),
+        yields="kept",
     ),
     "challenger": Stage(
         "retrain: GRPO on the union, from where the configured checkpoint stopped",

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from wethink.common.paths import WORK
 from wethink.common.stage_run import StageRun
 from wethink.config.params import Params
 from wethink.dag.all_stages import EXTRA_STAGES
+from wethink.dag.experiment_stages import CONTROLS
 from wethink.dag.main_stages import STAGES
 from wethink.dag.publishing import publish, verify_manifest
+from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.stage import Stage
 from wethink.dag.usage import measured
 from wethink.dag.workspace import discard_scratch, fingerprint, scratch_folder, stage_lock
@@ -70,15 +73,15 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     the newest scratch of another fingerprint.
 
     Raises:
-        UserError: an input is missing (the stage that makes it is named), or the stage refuses its input.
+        UserError: an input is missing (the stage or command that makes it is named), the stage refuses its input, or
+            it made nothing usable; then nothing is published.
     """
     from wethink.dag.import_closure import closure
 
     stage = (STAGES | EXTRA_STAGES)[name]
     for path in stage.inputs.values():
         if not Path(path).exists():
-            maker = next((other for other, entry in (STAGES | EXTRA_STAGES).items() if entry.out == path), "draw")
-            raise UserError(f"{path} is missing: run `dvc repro {maker}` (or `python -m wethink {maker}`) first.")
+            raise UserError(f"{path} is missing: {_advice(path)}.")
     inputs = [Path(path) for path in stage.inputs.values() if path != str(WORK / "runs")]  # logs hold timings
     own = [Path(path) for path in own_files(name, params)]
     key = fingerprint(closure(stage.module), settings(stage, params), inputs, own)
@@ -102,6 +105,7 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         else:
             run_rank(name, scratch, params)
         metrics = _metrics(scratch)
+        _refuse_empty(name, stage, metrics, scratch / "out")
         log.unlink()
         if (scratch / "metrics.jsonl").exists():
             shutil.copyfile(scratch / "metrics.jsonl", log)
@@ -109,6 +113,40 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         discard_scratch(name)
         record |= {"metrics": metrics}
     return metrics
+
+
+def _advice(path: str) -> str:
+    """Return how a missing input is made."""
+    makers = {name: entry for name, entry in (STAGES | EXTRA_STAGES).items() if Path(path).is_relative_to(entry.out)}
+    if maker := next((name for name in makers if name in STAGES), None):
+        return f"run `dvc repro {maker}` (or `python -m wethink {maker}`) first"
+    if path == str(WORK / "runs"):
+        return "it holds the logs of the main job; run `python -m flows.pipeline` first"
+    if maker := next((name for name in makers if name in RETRAIN), None):
+        return f"run `python -m wethink retrain {maker}` first"
+    if path.startswith("retrain/"):
+        return "`python -m flows.retrain` puts it into the worktree of a retrain; start that"
+    arm = next(iter(makers), None)
+    return f"run `python -m wethink {'controls' if arm in CONTROLS else 'arms'} {arm}` first" if arm else "put it there"
+
+
+def _refuse_empty(name: str, stage: Stage, metrics: dict[str, Any], out: Path) -> None:
+    """Check that a stage made something that the next stages can use.
+
+    Raises:
+        UserError: it did not; the most frequent reasons are named.
+    """
+    if stage.yields is None or metrics.get(stage.yields):
+        return
+    places = (metrics, metrics.get("image_outcomes", {}))
+    reasons = Counter[str]()
+    for found in (place.get(key) for place in places for key in ("rejected", "failed", "curated")):
+        reasons.update(found if isinstance(found, dict) else {})
+    most = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+    raise UserError(
+        f"stage '{name}' made nothing usable ('{stage.yields}' is 0){': ' + most if most else ''}. Nothing is "
+        f"published; {out} names each case. Mend the inputs or the settings of params.yaml, {stage.section}."
+    )
 
 
 def _metrics(scratch: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Stage:
     ranks: bool = False  # runs on launch.processes ranks
     launch: bool = False  # takes `launch` as an argument; ranks always do
     scorer: bool = False  # takes `scorer`, with its judge connected, in place of the section `rewards`
+    yields: str | None = None  # the metric that must be above 0: else the stage made nothing usable
     arguments: Mapping[str, Any] = field(default_factory=dict)  # constants, passed by name
 
     @property

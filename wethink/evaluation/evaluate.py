@@ -6,6 +6,7 @@ parsed strictly. The output is one record per item, checkpoint, temperature and 
 """
 
 import multiprocessing
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def evaluate_checkpoints(
     A checkpoint named 'base' is parsed leniently. Finished passes are kept in scratch and reused.
 
     Raises:
-        UserError: there are no held-out items of the configured split.
+        UserError: there are no held-out items of the configured split, or no response could be judged.
     """
     config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     items = list(read_items(drawn / "items" / f"{config.split}.jsonl"))
@@ -104,11 +105,27 @@ def evaluate_checkpoints(
         for finished in track(as_completed(running), "evaluate", len(jobs), len(jobs) - len(todo)):
             finished.result()
     records = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
+    refuse_unreadable(records)
     metrics = summarise(records, config.bootstrap, seed)
     write_jsonl(out / "items.jsonl", records)
     write_json(out / "metrics.json", metrics)
     write_json(out / "headline.json", headline(metrics))
     return metrics
+
+
+def refuse_unreadable(records: Sequence[Record]) -> None:
+    """Check that some response could be judged.
+
+    Raises:
+        UserError: every verdict is unknown; the most frequent reasons are named.
+    """
+    if all(record["verdict"] == "unknown" for record in records):
+        reasons = Counter(str(record["reason"]) for record in records).most_common(3)
+        most = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        raise UserError(
+            f"none of {len(records)} responses could be judged: {most}. Mend the judge or the rewards section of "
+            "params.yaml; the finished passes are kept in scratch until its settings change."
+        )
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, Any]:
