@@ -112,13 +112,12 @@ def test_a_missing_input_names_what_makes_it(stage: str, sentence: str, params: 
 
 
 def test_no_stage_is_blamed_for_what_it_does_not_make() -> None:
-    for stage in (STAGES | EXTRA_STAGES).values():
-        for path in stage.inputs.values():
-            advice = runner._advice(path)
-            named = [name for name in (STAGES | EXTRA_STAGES) if advice.startswith(("run `dvc", "run `python -m wet")) and
-                     f" {name}`" in advice]  # fmt: skip
-            assert all(Path(path).is_relative_to((STAGES | EXTRA_STAGES)[name].out) for name in named), (path, advice)
-            assert named or "flows." in advice, (path, advice)
+    stages = STAGES | EXTRA_STAGES
+    for path in {path for stage in stages.values() for path in stage.inputs.values()}:
+        advice = runner._advice(path)
+        named = [name for name in stages if advice.startswith("run ") and f" {name}`" in advice]
+        assert all(Path(path).is_relative_to(stages[name].out) for name in named), (path, advice)
+        assert named or "flows." in advice, (path, advice)
 
 
 def test_the_command_ends_with_another_exit_code_than_zero(

@@ -1,15 +1,20 @@
 """User-facing errors (`UserError`) and the exit codes of stages and ranks."""
 
+import re
+
+# Line ends of a library's message, and what a file's name or a value from outside would do to a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
 
 class UserError(Exception):
     """An error that the user can fix.
 
-    The message is one or two sentences: the fault, its place (file, key or row) and the remedy.
+    The message is one line of one or two sentences: the fault, its place (file, key or row) and the remedy.
     `python -m wethink` prints it without a traceback and exits with `exit_code`.
     """
 
     def __init__(self, message: str, exit_code: int = 2) -> None:
-        super().__init__(message)
+        super().__init__(_CONTROL.sub(" ", message))
         self.exit_code = exit_code
 
 
