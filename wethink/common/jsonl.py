@@ -20,7 +20,7 @@ Record = dict[str, Any]
 NOT_JSON, NO_OBJECT = "not JSON", "no JSON object"
 MAX_DEPTH = 100  # levels of lists and objects; Python's own writer fails some hundreds further down
 _STRING, _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"[\[\]{}]")
-_MAY_OVERFLOW = re.compile(r"[0-9]{300}|[eE]\+?[0-9]{3}")
+_MAY_OVERFLOW = re.compile(r"[0-9](?:[eE]\+?[0-9]{3}|[0-9]{300})")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 WRITE_FIRST = "run the stage that writes it first"  # callers pass another remedy for files that no stage writes
 
@@ -94,17 +94,12 @@ def parse_json(text: str) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise NotJson(f"nested over {MAX_DEPTH} levels deep")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite if _MAY_OVERFLOW.search(text) else None,
-        )
+        value = (_CAREFUL if _MAY_OVERFLOW.search(text) else _DECODER).decode(text)
     except json.JSONDecodeError as error:
         raise NotJson(f"{error.msg} at character {error.pos + 1}") from None
     except (ValueError, RecursionError):  # more digits than Python reads
         raise NotJson("a number of too many digits") from None
-    return _whole_characters(value) if _SURROGATE.search(text) else value
+    return _whole_characters(value) if "\\u" in text and _SURROGATE.search(text) else value
 
 
 def _depth(text: str) -> int:
@@ -143,6 +138,11 @@ def _whole_characters(value: Any) -> Any:
     if isinstance(value, dict):
         return {_whole_characters(key): _whole_characters(part) for key, part in value.items()}
     return value
+
+
+# Made once: `json.loads` would make one for each line.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def json_lines(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Line]:

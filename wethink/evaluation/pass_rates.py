@@ -23,7 +23,7 @@ def passrates(
     Returns the numbers of rows and of rows that always or never pass.
 
     Raises:
-        UserError: there is no training row, or `samples` is below 1.
+        UserError: there is no training row, `samples` is below 1, or no response could be judged.
     """
     import torch
 
@@ -50,6 +50,11 @@ def passrates(
             verdicts = [next(scores).verdict.outcome for _ in group]
             known = [verdict for verdict in verdicts if verdict != "unknown"]
             found.append({"id": row["id"], "passes": known.count("correct"), "samples": len(known)})
+    if not any(record["samples"] for record in found):
+        raise UserError(
+            f"none of the responses to {len(found)} rows could be judged; mend the judge or the rewards section of "
+            "params.yaml. Nothing is written."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(out, found)
     return {
