@@ -48,6 +48,8 @@ def _plant(root: Path, rng: Random) -> None:
         path = _path(root, rng)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(path):  # a pipe would wait for a reader
+                continue
             match rng.randrange(8):
                 case 0:
                     path.symlink_to(rng.choice((*TARGETS, path.name)))

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -173,10 +174,15 @@ TABLE_SEEDS = [
 
 
 def table_rows(path: Path) -> int:
-    """Count the rows behind the header by another reader (pandas' rules of quoting, Python's csv)."""
-    with open_text(path, "") as handle:
-        parsed = [row for row in csv.reader(io.StringIO(handle.read(), newline="\n"), delimiter="\t") if row]
-    return len(parsed) - 1
+    """Count the filled rows behind the header by another way than the product's.
+
+    A row ends with LF or CRLF, or with CR if the first one does; elsewhere a CR is a blank.
+    """
+    text = path.read_bytes().decode("utf-8-sig")
+    first = re.search(r"\r*\n|\r", text)
+    text = text.replace("\r", "\n") if first and first.group() == "\r" else re.sub(r"\r(?!\n)", " ", text)
+    parsed = csv.reader(io.StringIO(text, newline="\n"), delimiter="\t")
+    return sum(any(cell.strip() for cell in row) for row in parsed) - 1
 
 
 def tables(data: bytes, folder: Path) -> None:
