@@ -315,6 +315,39 @@ def test_an_image_that_is_held_out_cannot_be_given_to_training_by_another_source
     }
 
 
+@pytest.mark.parametrize("column", ["split", "scene", "image"])
+def test_a_text_in_another_encoding_costs_its_row_alone(column, tmp_path):
+    """Arrow checks texts when they are read, and not when they are written."""
+
+    def texts(*values):
+        return pa.array(values, pa.binary()).cast(pa.binary()).view(pa.string())
+
+    folder(tmp_path, {f"{n}.png": encoded(photo(n)) for n in range(3)})
+    columns = {"image": [b"0.png", b"1.png", b"2.png"], "split": [b"train"] * 3, "scene": [b"a", b"b", b"c"]}
+    columns[column][1] = b"caf\xe9"
+    pq.write_table(pa.table({name: texts(*values) for name, values in columns.items()}), tmp_path / "t.parquet")
+    _, images, reasons = run(tmp_path, Source(name="set", kind="dataset", path=str(tmp_path / "t.parquet")))
+    assert [record.origin for record in images.records] == ["t.parquet#0", "t.parquet#2"]
+    assert reasons == {"t.parquet#1": "unreadable: the row has a text that is no UTF-8"}
+
+
+@pytest.mark.parametrize(
+    "cell", [{"bytes": [1, 2], "path": None}, {"bytes": 7, "path": None}, {"bytes": None, "path": 1.5}]
+)
+def test_a_cell_of_another_kind_is_named(cell, tmp_path):
+    pq.write_table(pa.table({"image": [cell]}), tmp_path / "t.parquet")
+    good = folder(tmp_path / "photos", {"a.png": encoded(photo())})
+    with pytest.raises(UserError, match="no usable image: not an image"):
+        run(tmp_path, good, Source(name="set", kind="dataset", path=str(tmp_path / "t.parquet")))
+
+
+def test_a_column_that_occurs_twice_is_named(tmp_path):
+    column = pa.array([encoded(photo())])
+    pq.write_table(pa.Table.from_arrays([column, column], names=["image", "image"]), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"column: t\.parquet has the column 'image' 2 times"):
+        run(tmp_path, Source(name="set", kind="dataset", path=str(tmp_path / "t.parquet")))
+
+
 # --- mistakes --------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from wethink.data.image_decoding import Unusable
 from wethink.data.image_files import check_size, is_within, read_named, read_own, walk
 
 BATCH = 64  # rows of a dataset in memory at once
+NOT_TEXT = object()  # stands for the cells of a row that has a text in another encoding
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Itera
     for name, schema, _, _ in tables:
         if column not in schema.names:
             raise UserError(f"{key}.column: {name} has no column '{column}'; it has: {', '.join(schema.names)}.")
+        for name_of in (column, "split", "scene"):
+            if (count := schema.names.count(name_of)) > 1:
+                raise UserError(f"{key}.column: {name} has the column '{name_of}' {count} times; rename the others.")
         if not _holds_images(schema.field(column).type):
             kind = schema.field(column).type
             raise UserError(f"{key}.column: '{column}' of {name} holds {kind}; expected bytes, a path, or both.")
@@ -87,6 +91,8 @@ def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Itera
             columns = [wanted for wanted in (column, "split", "scene") if wanted in schema.names]
             for number, row in enumerate(_rows(batches(columns), columns, f"{key}.path: {root / name}")):
                 value, split, scene = row[column], row.get("split"), row.get("scene")
+                if value is NOT_TEXT:
+                    split = scene = None
                 yield Found(
                     f"{name}#{number}",
                     lambda value=value: _value_bytes(value, root, max_mb),  # type: ignore[misc]
@@ -100,9 +106,22 @@ def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Itera
 def _rows(batches: Iterator[pa.RecordBatch], columns: list[str], where: str) -> Iterator[dict[str, Any]]:
     try:
         for batch in batches:
-            yield from batch.select(columns).to_pylist()
+            chosen = batch.select(columns)
+            try:
+                yield from chosen.to_pylist()
+            except UnicodeDecodeError:  # pyarrow checks texts when they are read, and refuses the batch for one
+                yield from (_row(chosen.slice(place, 1)) for place in range(chosen.num_rows))
     except (OSError, pa.ArrowException) as error:  # a damaged page, found only on reading it
         raise UserError(f"{where} is damaged ({error}); write it again.") from None
+
+
+def _row(batch: pa.RecordBatch) -> dict[str, Any]:
+    """Return a row; all of its cells are NOT_TEXT if one is a text in another encoding than UTF-8."""
+    try:
+        row: dict[str, Any] = batch.to_pylist()[0]
+    except UnicodeDecodeError:
+        return dict.fromkeys(batch.schema.names, NOT_TEXT)
+    return row
 
 
 _Table = tuple[str, pa.Schema, int, Callable[[list[str]], Iterator[pa.RecordBatch]]]  # name, schema, rows, batches
@@ -157,11 +176,15 @@ def _value_bytes(value: Any, root: Path, max_mb: int) -> bytes:
     Raises:
         Unusable: the cell is empty, or as `read_named`.
     """
+    if value is NOT_TEXT:
+        raise Unusable("unreadable: the row has a text that is no UTF-8")
     if isinstance(value, dict):
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
     if value is None:
         raise Unusable("missing: the row has no image")
     if isinstance(value, str):
         return read_named(value, root, max_mb)
+    if not isinstance(value, bytes):
+        raise Unusable(f"not an image: the cell holds {type(value).__name__}, neither bytes nor a path")
     check_size(len(value), max_mb)
-    return bytes(value)
+    return value
