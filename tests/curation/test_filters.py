@@ -379,3 +379,22 @@ def test_difficulty_drops_the_trivial_and_the_hopeless_and_keeps_the_unmeasured(
     write_jsonl(tmp_path / "rates.jsonl", [{"id": "r0"}])
     with pytest.raises(UserError, match="line 1: no pass rate"):
         curate([row(0, "i0")], stored, OFF.model_copy(update={"difficulty": limits}), 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('{"id": "r0", "samples": 8}', "line 3: no pass rate"),
+        ('{"id": "r0", "passes": "8", "samples": 8}', "line 3: no pass rate"),
+        ('{"id": "r0", "passes": 9, "samples": 8}', "line 3: no pass rate"),
+        ('{"id": "r0", "passes": NaN, "samples": 8}', "line 3: not JSON"),
+        ('{"id": "other", "passes": 1, "samples": 8}', "no pass rate of any of the 1 rows"),
+    ],
+)
+def test_a_file_of_rates_that_would_filter_nothing_or_is_broken_is_one_sentence(
+    line: str, sentence: str, tmp_path: Path, stored: ImageSet
+) -> None:
+    (tmp_path / "rates.jsonl").write_text('{"id": "x", "passes": 1, "samples": 2}\n\n' + line, encoding="utf-8-sig")
+    limits = Difficulty(rates=str(tmp_path / "rates.jsonl"), low=0.1, high=0.9)
+    with pytest.raises(UserError, match=sentence):
+        curate([row(0, "i0")], stored, OFF.model_copy(update={"difficulty": limits}), 0)

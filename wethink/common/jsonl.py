@@ -178,12 +178,22 @@ def read_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[Record]:
     Raises:
         UserError: the file is missing, or a line is no JSON object (the line number is named).
     """
+    for _, record in numbered_jsonl(path, remedy):
+        yield record
+
+
+def numbered_jsonl(path: Path, remedy: str = WRITE_FIRST) -> Iterator[tuple[int, Record]]:
+    """Yield line numbers and records, as `read_jsonl`, for errors that name the line.
+
+    Raises:
+        UserError: as `read_jsonl`.
+    """
     for line in json_lines(path, remedy):
         if line.fault == NO_OBJECT:
             raise UserError(f"{path}, line {line.number}: {line.detail}.")
         if line.fault:
             raise UserError(f"{path}, line {line.number}: not JSON ({line.detail}); mend or remove the line.")
-        yield line.record
+        yield line.number, line.record
 
 
 def write_json(path: Path, value: object) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, read_jsonl
+from wethink.common.jsonl import Record, numbered_jsonl
 from wethink.config.curation import Curation
 from wethink.curation import duplicate_questions
 from wethink.curation.contamination import Benchmark, collection, contaminated
@@ -107,20 +107,37 @@ def _unfit(rows: Sequence[Row], config: Curation) -> dict[str, str]:
     if config.difficulty is None:
         return {}
     low, high = config.difficulty.low, config.difficulty.high
-    rates: dict[str, float] = {}
-    for number, record in enumerate(read_jsonl(Path(config.difficulty.rates)), start=1):
-        if not isinstance(record.get("id"), str) or not isinstance(record.get("samples"), int):
-            raise UserError(
-                f"{config.difficulty.rates}, line {number}: no pass rate (id, passes, samples); write the file with "
-                "`python -m wethink passrates`."
-            )
-        if record["samples"]:
-            rates[record["id"]] = record["passes"] / record["samples"]
+    rates = _rates(Path(config.difficulty.rates))
+    if rows and not any(row["id"] in rates for row in rows):
+        raise UserError(
+            f"{config.difficulty.rates} has no pass rate of any of the {len(rows)} rows and would filter none; "
+            "write it with `python -m wethink passrates` from these rows."
+        )
     return {
         row["id"]: f"{'too easy' if rates[row['id']] > high else 'too hard'}: pass rate {rates[row['id']]:.2f}"
         for row in rows
         if row["id"] in rates and not low <= rates[row["id"]] <= high
     }
+
+
+def _rates(path: Path) -> dict[str, float]:
+    """Read pass rates by row id; a row without samples has none.
+
+    Raises:
+        UserError: a line is no pass rate.
+    """
+    rates: dict[str, float] = {}
+    for number, record in numbered_jsonl(path, "write it with `python -m wethink passrates`"):
+        name, passes, samples = (record.get(key) for key in ("id", "passes", "samples"))
+        counts = type(passes) is int and type(samples) is int and 0 <= passes <= samples  # True is no count
+        if not isinstance(name, str) or not counts:
+            raise UserError(
+                f"{path}, line {number}: no pass rate (id, passes, samples); write the file with "
+                "`python -m wethink passrates`."
+            )
+        if record["samples"]:
+            rates[name] = record["passes"] / record["samples"]
+    return rates
 
 
 def balance(rows: Sequence[Row], caps: dict[str, int | None], seed: int) -> dict[str, str]:

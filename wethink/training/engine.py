@@ -5,7 +5,6 @@ Only this module and wethink/training/ranks.py import DeepSpeed.
 """
 
 import contextlib
-import json
 import math
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json
 from wethink.config.launch import Launch
 from wethink.config.training import Optim
 from wethink.training.cpp_extensions import prepare_extension
@@ -41,19 +41,19 @@ def deepspeed_config(launch: Launch) -> dict[str, Any]:
     Raises:
         UserError: it is missing, is not JSON, or combines bf16 with ZeRO stage 0.
     """
-    try:
-        config: dict[str, Any] = json.loads(Path(launch.deepspeed).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(sorted(path.name for path in Path(launch.deepspeed).parent.glob("*.json")))
-        raise UserError(
-            f"launch.deepspeed: there is no {launch.deepspeed}; beside it are: {known or 'none'}."
-        ) from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"launch.deepspeed: {launch.deepspeed} is not valid JSON: {error}.") from None
+    path = Path(launch.deepspeed)
+    if not path.is_file():
+        known = ", ".join(sorted(found.name for found in path.parent.glob("*.json")))
+        raise UserError(f"launch.deepspeed: there is no {path}; beside it are: {known or 'none'}.")
+    config = read_json(path, "mend it, or name another file in launch.deepspeed")
+    if not isinstance(config, dict) or any(
+        not isinstance(config.get(key, {}), dict) for key in ("zero_optimization", "bf16")
+    ):
+        raise UserError(f"launch.deepspeed: {path} is no DeepSpeed configuration (a JSON object of sections).")
     stage = config.get("zero_optimization", {}).get("stage", 0)
     if config.get("bf16", {}).get("enabled") and stage == 0:
         raise UserError(f"{launch.deepspeed}: 'bf16' with ZeRO 'stage' 0 loses the small updates; use stage 1, 2 or 3.")
-    return config
+    return dict(config)
 
 
 def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
