@@ -19,6 +19,7 @@ READERS = {
     for reader in (
         Reader("rows", readers.rows, readers.ROW_SEEDS, generated.ROWS),
         Reader("json lines", readers.records, readers.ROW_SEEDS, generated.ROWS),
+        Reader("score lines", readers.scores, readers.SCORE_SEEDS, generated.SCORE_LINES),
         Reader("json documents", readers.document, [b'{"a": [1, 2.5, null]}', b"{}"], generated.LINE),
         Reader(
             "parameters", readers.params, [readers.TINY],

@@ -38,6 +38,12 @@ def _line(value: Any, ascii_only: bool) -> bytes:
 
 LINE = st.builds(_line, st.one_of(RECORD, RECORD, VALUE), st.booleans()) | st.binary(max_size=30)
 ROWS = st.lists(LINE, max_size=8).map(b"\n".join)
+SCORED = st.fixed_dictionaries(
+    {"gold": st.sampled_from(["3", "B", "1/2", "red", 3]) | VALUE},
+    optional={key: st.sampled_from(["3", "(b)", "MC", "rule", ""]) | VALUE for key in
+              ("answer", "response", "category", "reward", "problem", "row")},
+)  # fmt: skip
+SCORE_LINES = st.lists(st.builds(_line, SCORED, st.booleans()), max_size=4).map(b"\n".join)
 CELL = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=20),
     st.sampled_from(["", "0", "1", "nan", "A", "['a', 'b']", "[", "aGVsbG8=", "a\tb", 'a"b', "a\nb", "a\rb", "\ufeff"]),

@@ -24,12 +24,15 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import dumps, json_lines, read_json, read_jsonl
 from wethink.common.text_files import UNDECODED, open_text
 from wethink.config.params import load_yaml, parse_params
+from wethink.config.rewards import Rewards
 from wethink.curation.contamination import Collection, contaminated
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_store import ImageRecord
 from wethink.evaluation.benchmarks.run import NoImage, Table
 from wethink.rewards import format
+from wethink.rewards.hybrid import Scorer
 from wethink.rewards.judge.model_judge import read_reply
+from wethink.rewards.score_lines import score_lines
 from wethink.synthesis import reply_schemas
 from wethink.synthesis.import_rows import import_rows
 
@@ -129,6 +132,27 @@ def document(data: bytes, folder: Path) -> None:
         dumps(read_json(written(folder, "document.json", data))).encode()
     except UserError as error:
         one_sentence(error)
+
+
+SCORER = Scorer(Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical"))
+SCORE_SEEDS = [
+    b'{"problem": "how many ?", "gold": "3", "answer": "3"}\n{"gold": "B", "answer": "(b)", "category": "MC"}\n',
+    b'{"gold": 3, "response": "<think>x</think><answer>3</answer>", "row": {"a": 1}}\n{"gold": "a", "answer": null}\n',
+]
+
+
+def scores(data: bytes, folder: Path) -> None:
+    path = written(folder, "score.jsonl", data)
+    try:
+        with open_text(path, "") as lines:
+            found = list(score_lines(lines, SCORER))
+    except UserError as error:
+        return one_sentence(error)
+    expect(len(found) == filled_lines(path), f"{len(found)} verdicts of {filled_lines(path)} lines")
+    for verdict in found:
+        dumps(verdict).encode()
+        expect(verdict["outcome"] != "unknown" or bool(verdict["reason"]), "unknown without a reason")
+    return None
 
 
 # --- parameters ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from wethink.common import jsonl
 from wethink.data.image_decoding import Accepted
 from wethink.synthesis import import_rows
 
-INPUTS = {"pictures": 500, "parameters": 60, LISTINGS: 40}
+INPUTS = {"pictures": 500, "score lines": 150, "parameters": 60, LISTINGS: 40}
 
 
 @pytest.mark.parametrize("name", NAMES)

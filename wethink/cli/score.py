@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wethink.common.errors import UserError
+from wethink.common.text_files import as_text, open_text
 from wethink.config.params import load_params
 from wethink.config.rewards import Rewards
 
@@ -32,13 +33,10 @@ def _scorer() -> Iterator["Scorer"]:
 @contextmanager
 def _lines(file: str) -> Iterator[TextIO]:
     if file == "-":
-        yield sys.stdin
+        yield as_text(sys.stdin.buffer)
         return
-    try:
-        with Path(file).open(encoding="utf-8-sig", errors="replace") as lines:
-            yield lines
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); name a file of JSON lines, or - .") from None
+    with open_text(Path(file), "name a file of JSON lines, or -") as lines:
+        yield lines
 
 
 def score(file: str) -> None:

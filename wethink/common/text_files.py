@@ -7,6 +7,7 @@ zero bytes.
 import codecs
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 from wethink.common.errors import UserError
 
@@ -56,7 +57,13 @@ def open_text(path: Path, remedy: str) -> io.TextIOWrapper:
     if kind := _NO_TEXT.get(head) or _NO_TEXT.get(head[:2]):
         handle.close()
         raise UserError(f"{path} is a {kind} file, not text; convert it to text first.")
-    return io.TextIOWrapper(handle, encoding=_encoding(head), errors="wethink.mark")
+    return as_text(handle)
+
+
+def as_text(handle: BinaryIO) -> io.TextIOWrapper:
+    """Decode a binary stream, as `open_text` does a file."""
+    buffered = handle if isinstance(handle, io.BufferedReader) else io.BufferedReader(handle)  # type: ignore[type-var]
+    return io.TextIOWrapper(buffered, encoding=_encoding(buffered.peek(4)[:4]), errors="wethink.mark")
 
 
 def read_text(path: Path, remedy: str) -> str:

@@ -5,11 +5,11 @@ optionally `problem`, `category` (default FIB) and `reward` (default rule). All 
 `row`, are columns for reward functions of the user's own. Each line gives one line of the output, in order.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, cast
 
+from wethink.common.jsonl import NotJson, parse_json
 from wethink.data.schema import Scorable
 from wethink.rewards.hybrid import Scorer
 from wethink.rewards.verdict import Verdict, unknown
@@ -27,7 +27,7 @@ def score_lines(lines: Iterable[str], scorer: Scorer) -> Iterator[dict[str, Any]
     Raises:
         UserError: no request to the model judge can succeed.
     """
-    rest = (line for line in lines if line.strip())
+    rest = (line for line in lines if line.strip().strip("\ufeff"))
     while batch := list(islice(rest, LINES_AT_ONCE)):
         yield from map(_record, _verdicts([_read(line) for line in batch], scorer))
 
@@ -47,9 +47,9 @@ def _verdicts(read: Sequence[dict[str, Any] | str], scorer: Scorer) -> list[Verd
 def _read(line: str) -> dict[str, Any] | str:
     """Parse a line; return its object, or the fault."""
     try:
-        given = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"not JSON ({type(error).__name__})"
+        given = parse_json(line)
+    except NotJson as error:
+        return f"not JSON ({error})"
     if not isinstance(given, dict):
         return "not a JSON object"
     if "gold" not in given or ("answer" in given) == ("response" in given):
