@@ -35,7 +35,7 @@ def test_every_line_has_a_verdict_in_its_place_from_a_file_and_from_standard_inp
         assert [verdict["outcome"] for verdict in verdicts] == OUTCOMES
         assert all(set(verdict) == {"outcome", "score", "kind", "reason"} for verdict in verdicts)
         assert verdicts[5]["score"] == 0.5 and verdicts[6]["score"] is None
-        assert done.returncode == 1 and done.stderr.startswith("wethink score: 4 of 10 lines does not exist")
+        assert done.returncode == 1 and done.stderr.startswith("wethink score: 4 of 10 lines cannot be read")
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
