@@ -132,7 +132,7 @@ def _finite(digits: str) -> float:
 
 def _whole_characters(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return encodable(value)
     if isinstance(value, list):
         return [_whole_characters(part) for part in value]
     if isinstance(value, dict):
