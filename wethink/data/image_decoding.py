@@ -76,7 +76,7 @@ def accept(data: bytes, max_pixels: int, first_frame: bool = False) -> Accepted:
         except (Unusable, MemoryError):
             raise
         except Exception as error:  # decoders raise exceptions of any type on damaged files
-            first = error
+            reason = _reason(data, error)  # the error itself would keep this frame, and so the file, in memory
         try:
             if mended := repaired(data):
                 return _accept(mended[0], max_pixels, first_frame, (mended[1],))
@@ -84,21 +84,21 @@ def accept(data: bytes, max_pixels: int, first_frame: bool = False) -> Accepted:
             raise
         except Exception:
             pass
-        raise _rejection(data, first) from None
+        raise Unusable(reason)
 
 
-def _rejection(data: bytes, error: Exception) -> Unusable:
+def _reason(data: bytes, error: Exception) -> str:
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, NoColours):
-        return Unusable(f"no colours: {words}")
+        return f"no colours: {words}"
     if not isinstance(error, UnidentifiedImageError):
-        return Unusable(f"{'truncated' if 'truncated' in words else 'damaged'}: {words}")
+        return f"{'truncated' if 'truncated' in words else 'damaged'}: {words}"
     start = data[:200].lstrip().lower()
     if pointer := next((words for mark, words in _POINTERS.items() if start.startswith(mark)), None):
-        return Unusable(f"not an image: {pointer}")
+        return f"not an image: {pointer}"
     if kind := next((kind for mark, kind in _SIGNATURES.items() if data.startswith(mark)), None):
-        return Unusable(f"damaged: it begins as a {kind}, but its header is broken or of an unknown kind")
-    return Unusable(f"not an image: or none of {', '.join(FORMATS)}")
+        return f"damaged: it begins as a {kind}, but its header is broken or of an unknown kind"
+    return f"not an image: or none of {', '.join(FORMATS)}"
 
 
 def _open(data: bytes) -> tuple[ImageFile.ImageFile, bool]:
