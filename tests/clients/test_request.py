@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from wethink.clients import chat
+from wethink.clients import replies
 from wethink.clients.request import OVERHEAD_TOKENS, Request, text_tokens
 
 
@@ -11,7 +11,7 @@ def test_a_response_without_usage_is_estimated_as_a_prompt_of_its_length_is() ->
     request = Request("look", "here", "m", None, text, "", None, "Answered", {}, 0.0, 50)
     message = SimpleNamespace(content=text, refusal=None)
     reply = SimpleNamespace(choices=[SimpleNamespace(message=message, finish_reason="stop")], usage=None)
-    _, prompt, completion = chat._read(reply, request)
+    _, prompt, completion = replies.read(reply, request)
     assert completion == text_tokens(len(text)) == prompt - OVERHEAD_TOKENS == 12
 
 
@@ -19,4 +19,4 @@ def test_a_lone_surrogate_of_a_response_can_be_stored() -> None:
     message = SimpleNamespace(content="half \ud83d", refusal=None)
     reply = SimpleNamespace(choices=[SimpleNamespace(message=message, finish_reason="stop")])
     request = Request("look", "here", "m", None, "", "", None, "Answered", {}, 0.0, 50)
-    assert chat._read(reply, request)[0].text.encode() == b"half ?"
+    assert replies.read(reply, request)[0].text.encode() == b"half ?"
