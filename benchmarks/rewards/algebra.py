@@ -108,7 +108,12 @@ def pi(value: Fraction, rng: random.Random) -> str:
             rf"\pi \cdot {a}" if a > 0 else f"{a}*pi",
         ]
     else:
-        forms += [rf"{a}\pi/{b}", rf"\frac{{{a}}}{{{b}}}\pi", f"{a}π/{b}", rf"\frac{{{2 * a}\pi}}{{{2 * b}}}"]
+        forms += [
+            rf"{a}\pi/{b}" if abs(a) > 1 else rf"\pi/{b}".replace("\\", "-\\" if a < 0 else "\\", 1),
+            rf"\frac{{{a}}}{{{b}}}\pi",
+            rf"\frac{{{2 * a}\pi}}{{{2 * b}}}",
+            f"{a}π/{b}" if abs(a) > 1 else rf"\frac{{{a}}}{{{b}}} \pi",
+        ]
     return rng.choice(forms)
 
 
