@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.rewards.constructed import EXAM_SEEDS, KINDS, held_out, pairs
+from benchmarks.rewards.constructed import EXAM_SEEDS, KINDS, held_out, pairs, pairs_of
 from benchmarks.rewards.kinds import Pair
 
 BY_NAME = {kind.name: kind for kind in KINDS}
@@ -52,7 +52,7 @@ def test_texts_evaluate_to_the_values_that_they_were_written_from(name: str) -> 
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     read = 0
-    for pair in pairs(EXAM_SEEDS + 8, 60):
+    for pair in pairs_of(BY_NAME[name], EXAM_SEEDS + 8, 200):
         if (
             pair.kind != name
             or type(pair.other) is not type(pair.value)
