@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks fuzz vllm-check \
+.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks peers fuzz vllm-check \
   vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination ablations gate flywheel up down
 
 BIN := $(CURDIR)/.venv/bin
@@ -68,6 +68,10 @@ synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty m
 
 attacks: .venv/.installed ## hostile responses that no rule may reward, right ones that it must → reports/attacks.json
 	@$(BIN)/python -m tests.rewards.adversarial
+
+# The peers' test files are cloned into .cache/peers/; ARGS="--source TRL=../trl" reads a folder, ARGS="--seed 7000" other pairs.
+peers: .venv/.installed .venv-peers/.installed ## the rules beside math-verify and mathruler, on known pairs and on peers' → reports/peers.json
+	@$(BIN)/python -m benchmarks.rewards.peers $(ARGS)
 
 # ARGS="--seconds 60 --seed 1" for another length and other inputs.
 fuzz: .venv/.installed ## ten minutes of hostile input for every reader: no traceback, nothing lost → reports/fuzz.json

@@ -11,17 +11,16 @@ import hashlib
 import random
 from collections import Counter
 
+from benchmarks.rewards.algebra import ALGEBRA
 from benchmarks.rewards.chinese import CHINESE_KINDS
 from benchmarks.rewards.equations import EQUATIONS
 from benchmarks.rewards.figures import FIGURES
-from benchmarks.rewards.intervals import INTERVALS
-from benchmarks.rewards.times import TIMES
-
-from benchmarks.rewards.algebra import ALGEBRA
 from benchmarks.rewards.groups import COLLECTIONS
+from benchmarks.rewards.intervals import INTERVALS
 from benchmarks.rewards.kinds import Kind, Pair, make
 from benchmarks.rewards.measures import MEASURES
-from benchmarks.rewards.numbers import NUMBERS
+from benchmarks.rewards.plain_numbers import NUMBERS
+from benchmarks.rewards.times import TIMES
 from benchmarks.rewards.words import WORDS
 from tests.rewards.adversarial import wrap
 from wethink.config.rewards import Rewards

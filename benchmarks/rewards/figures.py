@@ -5,7 +5,7 @@ import random
 from fractions import Fraction
 
 from benchmarks.rewards.kinds import Kind, Trap, magnitude, shifted
-from benchmarks.rewards.numbers import whole
+from benchmarks.rewards.plain_numbers import whole
 
 
 def scientific(value: tuple[int, int], rng: random.Random) -> str:

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from benchmarks.rewards.kinds import Kind, Trap
-from benchmarks.rewards.numbers import ONES, TENS
+from benchmarks.rewards.plain_numbers import ONES, TENS
 
 
 def duration(minutes: int, rng: random.Random) -> str:

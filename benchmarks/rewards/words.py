@@ -5,7 +5,7 @@ import random
 from fractions import Fraction
 
 from benchmarks.rewards.kinds import Kind, Trap
-from benchmarks.rewards.numbers import fraction, near_fraction, plain_fraction
+from benchmarks.rewards.plain_numbers import fraction, near_fraction, plain_fraction
 
 Named = tuple[str, Fraction]  # a left side and its value
 ANGLES, LENGTHS = ("ABC", "APC", "BAD", "CDE", "PQR", "XYZ"), ("AB", "CD", "PQ", "EF", "BC", "MN")
