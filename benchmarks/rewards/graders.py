@@ -1,8 +1,8 @@
 """Other people's graders in a process of their own: `.venv-peers/bin/python graders.py math-verify|mathruler`.
 
 Standard input has JSON lines `{"gold", "answer"}`, standard output one `{"equal": bool}` for each. Both are called as
-their users call them: math-verify parses both sides, in `$…$` where they have no delimiter; mathruler gets the content of
-`\\boxed{}`. An error and a comparison that takes longer than `SECONDS` are no equality.
+their users call them: math-verify parses both sides, in `$…$` where they have no delimiter; mathruler gets the content
+of `\\boxed{}`. An error and a comparison that takes longer than `SECONDS` are no equality.
 """
 
 import json

@@ -214,7 +214,10 @@ def matrix_traps(value: Matrix, rng: random.Random) -> list[Trap]:
         if len(value) == len(value[0])
         else []
     )
-    traps: list[Trap] = [(f"{text} + 1", "a sum"), (f"{text}, {text}", "two")]
+    traps: list[Trap] = [
+        (f"{text} + 1", "a sum"),
+        (f"{text}, {matrix_gold(near_matrix(value, rng), rng)}", "two answers"),
+    ]
     return traps + list(squared)
 
 
