@@ -288,7 +288,7 @@ COLLECTIONS = (
     Kind("lists of points", "Give all points, from left to right.", draw_points, near_points, (points_gold, points, points), point_traps, golds=1),
     Kind("sets", "Find the set of solutions.", draw_items(2, 4), near_set, scrambled(plainly(r"\{", r"\}"), between(r"\{", r"\}"), between(r"\left\{", r"\right\}"), between("{", "}"), between(r"\lbrace ", r" \rbrace")), set_traps, golds=2, maths=True),
     Kind("matrices", "Find the matrix.", draw_matrix, near_matrix, (matrix_gold, matrix, matrix), matrix_traps, golds=1, maths=True),
-    Kind("lists of values", "List the values from left to right.", draw_items(2, 4), near_items, (plainly("", ""), between("", "", (", ", ",", "; ", " and ")), between("", "", (", ", "; ")), between("[", "]", (", ",))), lambda v, rng: [(plain_entry(v[0]), "a part"), (" or ".join(map(plain_entry, v)), "alternatives"), (" + ".join(map(plain_entry, v)), "a sum")], golds=1),
+    Kind("lists of values", "List the values from left to right.", draw_items(2, 4), near_items, (plainly("", ""), between("", "", (", ", ",", "; ", r",\ ")), between("", "", (", ", "; ")), between("[", "]", (", ",))), lambda v, rng: [(plain_entry(v[0]), "a part"), (" or ".join(map(plain_entry, v)), "alternatives"), (" + ".join(map(plain_entry, v)), "a sum")], golds=1),
     Kind("ratios", "Find the ratio of their ages.", draw_ratio, near_ratio, (lambda v, rng: ":".join(map(str, v)), ratio, ratio), ratio_traps, golds=1),
     Kind("assignments", "Solve the system for x, y (and z).", draw_items(2, 3), near_assignments, (assignments_gold, assignments, assignments), lambda v, rng: [(f"x = {plain_entry(v[0])}", "a part"), (f"x = {plain_entry(v[0])} or y = {plain_entry(v[1])}", "alternatives")], golds=1),
 )  # fmt: skip

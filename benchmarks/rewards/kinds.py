@@ -96,7 +96,9 @@ def in_maths(text: str) -> bool:
 
 def dress(text: str, maths: bool, rng: random.Random) -> str:
     """Put an answer into what models put around it."""
-    frames = ["{}"] * 6 + ["The answer is {}.", "**{}**", " {} ", "Answer: {}"]
+    frames = ["{}"] * 6 + ["**{}**", " {} "]
+    if text[-1] not in ".。!！":  # no sentence yet
+        frames += ["The answer is {}.", "Answer: {}"]
     if maths and in_maths(text):
         frames += ["${}$", "$${}$$", r"\({}\)", r"\boxed{{{}}}", r"$\boxed{{{}}}$", "The answer is ${}$."]
     return rng.choice(frames).format(text)

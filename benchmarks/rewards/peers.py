@@ -166,7 +166,7 @@ def peers_table(results: dict[str, dict[str, dict[str, int]]]) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The rules beside their peers, on pairs of known truth and on theirs.")
     parser.add_argument("--seed", type=int, default=None, help=f"from {EXAM_SEEDS} on; default: from the commit")
-    parser.add_argument("--pairs", type=int, default=80, help="constructed pairs of each kind")
+    parser.add_argument("--pairs", type=int, default=60, help="constructed pairs of each kind")
     parser.add_argument("--source", action="append", default=[], metavar="NAME=FOLDER", help="a peer's repository here")
     return parser.parse_args()
 
@@ -189,9 +189,18 @@ def main() -> int:
         for case, verdict in zip(cases, said["ours"][len(drawn) :], strict=True)
         if verdict != case.equal and key(case.gold, case.answer) not in judged
     ]
+    failures = [
+        {"kind": pair.kind, "equal": pair.equal, "problem": pair.problem, "gold": pair.gold, "answer": pair.answer}
+        for pair, verdict in zip(drawn, said["ours"], strict=False)
+        if verdict != pair.equal
+    ]
     theirs = {name: {"pairs": kinds[name], "peers": peers[name]} for name in said if name != "ours"}
-    write_json(REPORT, {"seed": seed, "pairs": kinds["ours"], "peers": peers["ours"], "faults": faults, **theirs})
+    listed = {"failures": failures, "faults": faults}
+    write_json(REPORT, {"seed": seed, "pairs": kinds["ours"], "peers": peers["ours"], **listed, **theirs})
     print(f"constructed pairs, seed {seed}\n{kinds_table(kinds)}\n\npairs of peers' own tests\n{peers_table(peers)}")
+    for one in failures:
+        said_so = "right called wrong" if one["equal"] else "wrong called right"
+        print(f"{one['kind']}, {said_so}: gold {one['gold']!r}, answer {one['answer']!r}")
     for one in faults:
         said_so = f"{one['peer']} holds for {'right' if one['equal'] else 'wrong'}"
         print(f"fault {one['key']}: {said_so}: gold {one['gold']!r}, answer {one['answer'][:90]!r}")
