@@ -11,23 +11,25 @@ import hashlib
 import random
 from collections import Counter
 
-from benchmarks.rewards.algebra import ALGEBRA
-from benchmarks.rewards.chinese import CHINESE_KINDS
-from benchmarks.rewards.equations import EQUATIONS
-from benchmarks.rewards.figures import FIGURES
-from benchmarks.rewards.groups import COLLECTIONS
-from benchmarks.rewards.intervals import INTERVALS
-from benchmarks.rewards.kinds import Kind, Pair, make
-from benchmarks.rewards.measures import MEASURES
-from benchmarks.rewards.plain_numbers import NUMBERS
-from benchmarks.rewards.times import TIMES
-from benchmarks.rewards.words import WORDS
+from benchmarks.rewards.values.algebra import ALGEBRA
+from benchmarks.rewards.values.chinese import CHINESE_KINDS
+from benchmarks.rewards.values.equations import EQUATIONS
+from benchmarks.rewards.values.figures import FIGURES
+from benchmarks.rewards.values.groups import COLLECTIONS
+from benchmarks.rewards.values.intervals import INTERVALS
+from benchmarks.rewards.values.kinds import Kind, Pair, make
+from benchmarks.rewards.values.lists import LIST_KINDS
+from benchmarks.rewards.values.measures import MEASURES
+from benchmarks.rewards.values.plain_numbers import NUMBERS
+from benchmarks.rewards.values.symbols import SYMBOLS_KINDS
+from benchmarks.rewards.values.times import TIMES
+from benchmarks.rewards.values.words import WORDS
 from tests.rewards.adversarial import wrap
 from wethink.config.rewards import Rewards
 from wethink.rewards import hybrid
 
 KINDS: tuple[Kind, ...] = (*NUMBERS, *FIGURES, *MEASURES, *TIMES, *ALGEBRA, *EQUATIONS, *INTERVALS, *COLLECTIONS)
-KINDS += (*WORDS, *CHINESE_KINDS)
+KINDS += (*WORDS, *CHINESE_KINDS, *SYMBOLS_KINDS, *LIST_KINDS)
 EXAM_SEEDS = 1000  # seeds from here on draw from every kind
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 

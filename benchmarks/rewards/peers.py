@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.rewards.constructed import EXAM_SEEDS, held_out, ours, pairs
 from benchmarks.rewards.extraction import SOURCES, Case, extract, texts
-from benchmarks.rewards.kinds import Pair
+from benchmarks.rewards.values.kinds import Pair
 from wethink.common.jsonl import write_json
 from wethink.common.statistics import Estimate, wilson
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.rewards.constructed import EXAM_SEEDS, KINDS, held_out, pairs, pairs_of
-from benchmarks.rewards.kinds import Pair
+from benchmarks.rewards.values.kinds import Pair
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 

@@ -6,8 +6,8 @@ import random
 from fractions import Fraction
 from typing import Any
 
-from benchmarks.rewards.kinds import Kind, Trap
-from benchmarks.rewards.plain_numbers import fraction
+from benchmarks.rewards.values.kinds import Kind, Trap
+from benchmarks.rewards.values.plain_numbers import fraction
 
 SQUAREFREE = (2, 3, 5, 6, 7, 10, 11, 13, 15)
 UNITS = ("cm", "m", "kg", "cm^2", "m/s", "km")

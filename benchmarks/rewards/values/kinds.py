@@ -96,6 +96,8 @@ def in_maths(text: str) -> bool:
 
 def dress(text: str, maths: bool, rng: random.Random) -> str:
     """Put an answer into what models put around it."""
+    if "\n" in text and not maths:  # a list on lines of its own
+        return text
     frames = ["{}"] * 6 + ["**{}**", " {} "]
     if text[-1] not in ".。!！":  # no sentence yet
         frames += ["The answer is {}.", "Answer: {}"]

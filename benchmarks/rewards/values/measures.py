@@ -4,7 +4,7 @@ r"""Kinds of measures: units and their products, money, two parts, dates, times,
 import random
 from fractions import Fraction
 
-from benchmarks.rewards.kinds import Kind, Trap
+from benchmarks.rewards.values.kinds import Kind, Trap
 
 # symbol: (names, the symbol whose only difference is the case of its prefix or letter)
 SYMBOLS = {

@@ -4,8 +4,8 @@ r"""Kinds of words: named values, yes/no, options, Chinese counts, words and opt
 import random
 from fractions import Fraction
 
-from benchmarks.rewards.kinds import Kind, Trap
-from benchmarks.rewards.plain_numbers import fraction, near_fraction, plain_fraction
+from benchmarks.rewards.values.kinds import Kind, Trap
+from benchmarks.rewards.values.plain_numbers import fraction, near_fraction, plain_fraction
 
 Named = tuple[str, Fraction]  # a left side and its value
 ANGLES, LENGTHS = ("ABC", "APC", "BAD", "CDE", "PQR", "XYZ"), ("AB", "CD", "PQ", "EF", "BC", "MN")

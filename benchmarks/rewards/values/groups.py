@@ -7,9 +7,9 @@ from fractions import Fraction
 from math import gcd
 from typing import Any
 
-from benchmarks.rewards.algebra import near_pi, near_root, pi, pi_gold, root, root_gold
-from benchmarks.rewards.kinds import Dialect, Kind, Trap
-from benchmarks.rewards.plain_numbers import fraction, near_fraction
+from benchmarks.rewards.values.algebra import near_pi, near_root, pi, pi_gold, root, root_gold
+from benchmarks.rewards.values.kinds import Dialect, Kind, Trap
+from benchmarks.rewards.values.plain_numbers import fraction, near_fraction
 
 # An entry is an int, a fraction, ("root", (a, b)) or ("pi", q); entries are equal as objects.
 Entry = Any

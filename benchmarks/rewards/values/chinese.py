@@ -4,8 +4,8 @@ r"""Kinds of Chinese answers: counts, words and options."""
 import random
 from fractions import Fraction
 
-from benchmarks.rewards.kinds import Kind, Trap
-from benchmarks.rewards.words import other_word
+from benchmarks.rewards.values.kinds import Kind, Trap
+from benchmarks.rewards.values.words import other_word
 
 NUMERALS = "零一二三四五六七八九"
 

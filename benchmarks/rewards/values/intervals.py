@@ -3,7 +3,7 @@ r"""Kinds of intervals and their unions."""
 
 import random
 
-from benchmarks.rewards.kinds import Kind, Trap
+from benchmarks.rewards.values.kinds import Kind, Trap
 
 Interval = tuple[str, int | None, int | None, str]  # None: without an end
 

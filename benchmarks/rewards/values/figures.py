@@ -4,8 +4,8 @@ r"""Kinds of numbers in scientific notation, with scale words, in other bases an
 import random
 from fractions import Fraction
 
-from benchmarks.rewards.kinds import Kind, Trap, magnitude, shifted
-from benchmarks.rewards.plain_numbers import whole
+from benchmarks.rewards.values.kinds import Kind, Trap, magnitude, shifted
+from benchmarks.rewards.values.plain_numbers import whole
 
 
 def scientific(value: tuple[int, int], rng: random.Random) -> str:

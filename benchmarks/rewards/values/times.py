@@ -5,8 +5,8 @@ import random
 from datetime import date, timedelta
 from typing import Any
 
-from benchmarks.rewards.kinds import Kind, Trap
-from benchmarks.rewards.plain_numbers import ONES, TENS
+from benchmarks.rewards.values.kinds import Kind, Trap
+from benchmarks.rewards.values.plain_numbers import ONES, TENS
 
 
 def duration(minutes: int, rng: random.Random) -> str:

@@ -5,7 +5,7 @@ import random
 from fractions import Fraction
 from typing import Any
 
-from benchmarks.rewards.kinds import Kind, Trap, magnitude, shifted
+from benchmarks.rewards.values.kinds import Kind, Trap, magnitude, shifted
 
 ONES = [
     "zero",

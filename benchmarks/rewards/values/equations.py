@@ -4,8 +4,8 @@ r"""Kinds of polynomials, lines, inequalities and complex numbers."""
 import random
 from fractions import Fraction
 
-from benchmarks.rewards.algebra import coefficient
-from benchmarks.rewards.kinds import Kind, Trap
+from benchmarks.rewards.values.algebra import coefficient
+from benchmarks.rewards.values.kinds import Kind, Trap
 
 Poly = tuple[int, ...]  # coefficients, constant first
 
