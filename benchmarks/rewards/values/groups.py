@@ -233,7 +233,7 @@ def ratio(value: Ratio, rng: random.Random) -> str:
 
 def draw_ratio(rng: random.Random) -> Ratio:
     while True:
-        value = tuple(rng.randint(1, 50) for _ in range(rng.choice((2, 2, 2, 3))))
+        value = tuple(rng.randint(2, 50) for _ in range(rng.choice((2, 2, 2, 3))))
         if gcd(*value) == 1 and len(set(value)) == len(value):
             return value
 
