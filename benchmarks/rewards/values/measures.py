@@ -12,8 +12,24 @@ SYMBOLS = {
     "MW": ("megawatts", "megawatt"), "mW": ("milliwatts", "milliwatt"), "kV": ("kilovolts", "kilovolt"), "MHz": ("megahertz", "MHz"),
     "mA": ("milliamperes", "milliamps"), "MPa": ("megapascals", "megapascal"), "ms": ("milliseconds", "millisecond"), "GB": ("gigabytes", "gigabyte"),
     "N": ("newtons", "newton"), "J": ("joules", "joule"), "mm": ("millimeters", "millimetres"), "mol": ("moles", "mole"), "kPa": ("kilopascals", "kilopascal"),
+    "mS": ("millisiemens", "mS"), "pA": ("picoamperes", "picoampere"), "TB": ("terabytes", "terabyte"), "Pa": ("pascals", "pascal"), "mrad": ("milliradians", "milliradian"), "pm": ("picometers", "picometre"),
 }  # fmt: skip
-CASE = {"MW": "mW", "mW": "MW", "MHz": "mHz", "mA": "MA", "MPa": "mPa", "ms": "Ms", "GB": "Gb", "mm": "Mm"}
+CASE = {
+    "MW": "mW",
+    "mW": "MW",
+    "MHz": "mHz",
+    "mA": "MA",
+    "MPa": "mPa",
+    "ms": "Ms",
+    "GB": "Gb",
+    "mm": "Mm",
+    "mS": "ms",
+    "pA": "Pa",
+    "TB": "Tb",
+    "Pa": "pA",
+    "mrad": "Mrad",
+    "pm": "Pm",
+}
 SHIFTED = {
     "cm": ("m", 100),
     "kg": ("g", Fraction(1, 1000)),
