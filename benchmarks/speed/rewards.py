@@ -1,6 +1,7 @@
 """CPU and wall time of rule-based rewards: mixed responses of the attack suite, and groups as in training.
 
-    python -m benchmarks.speed.rewards
+    python -m benchmarks.speed.rewards            # the three mixes, before and after a change of the rules
+    python -m benchmarks.speed.rewards --peer     # beside math-verify alone, as JSON (a row of `make bench`)
 
 The first mix is 10,000 right, wrong and (1 %) hostile responses in every form of the attack suite. The second is
 20,000 completions in groups of eight, 30 % of whose golds are expressions; groups repeat answers, as a policy's do: 3.5
@@ -8,11 +9,15 @@ of 8 are distinct on average. It is also printed for distinct answers only, and 
 multiplication. The CPU time includes the child processes that compare expressions and their start.
 """
 
+import json
+import logging
 import random
 import resource
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 from tests.rewards.adversarial import TARGETS, Case, wrap
@@ -25,6 +30,7 @@ from wethink.rewards.rules.math_client import COMPARER
 RESPONSES, HOSTILE, LIMIT = 10_000, 100, 20.0  # the limit in CPU seconds
 GROUPS, GROUP, EXPRESSIONS = 2_500, 8, 0.3
 MILLION = 1_000_000
+PEER_SHARE = 5  # every fifth group is scored beside math-verify alone
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 
 
@@ -109,7 +115,35 @@ def measure(name: str, cases: Sequence[Case]) -> float:
     return own + child
 
 
+def peer(cases: Sequence[Case]) -> float:
+    """Return the CPU seconds of math-verify alone, as TRL's `accuracy_reward` calls it for each completion."""
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    settings = [LatexExtractionConfig()]
+    parse("$x$", extraction_config=settings)  # imports SymPy
+    start = time.process_time()
+    for case in cases:
+        answer = case.response.rpartition("<answer>")[2].partition("</answer>")[0]
+        gold, mine = (
+            parse(f"${text}$", extraction_config=settings, parsing_timeout=None) for text in (case.gold, answer)
+        )
+        verify(gold, mine, timeout_seconds=None)
+    return time.process_time() - start
+
+
+def compare() -> None:
+    """Print what the groups cost ours and math-verify, in CPU seconds, as one line of JSON."""
+    training = [case for place, case in enumerate(groups()) if place // GROUP % PEER_SHARE == 0]
+    with redirect_stdout(sys.stderr):
+        ours = measure("groups of eight, 30 % expressions", training)
+        logging.disable(logging.CRITICAL)  # math-verify warns of every call without a time limit
+        theirs = peer(training)
+    print(json.dumps({"ours": ours, "theirs": theirs, "completions": len(training)}))
+
+
 def main() -> None:
+    if sys.argv[1:] == ["--peer"]:
+        return compare()
     spent = measure("attack suite's forms, 1 % hostile", mixed())
     training = list(groups())
     measure("groups of eight, 30 % expressions", training)

@@ -137,6 +137,13 @@ def measure(folder: Path) -> None:
             scale = setting.prompts / GROWTH[0].prompts
             rows.append(row("time per prompt against 1x", setting.name, seconds / scale, base[0], "CPU s"))
             rows.append(row("peak memory against 1x", setting.name, peak, base[1], "MiB"))
+    scored = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.speed.rewards", "--peer"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+        ).stdout
+    )
+    setting = f"{scored['completions']:,}, 30 % math"
+    rows.append(row("scoring against math-verify alone", setting, scored["ours"], scored["theirs"], "CPU s"))
     profiles = {setting.name: profile(ours, setting) for setting in GRPO}
     write(rows, profiles)
     if (ROOT / ".venv-vllm/.installed").exists():  # last, so that the other rows are written without it
