@@ -119,6 +119,8 @@ def test_the_best_prompts_are_those_that_are_right_half_of_the_time() -> None:
     rates = {"0": 1.0, "1": 0.5, "2": 0.0, "3": 0.4}
     assert [row["id"] for row in nearest_half(ROWS, rates, 0.5)] == ["1", "3"]
     assert [row["id"] for row in nearest_half(ROWS, rates, 0.01)] == ["1"]
+    unscored = {key: rate for key, rate in rates.items() if key != "1"}  # a row whose verdicts are all unknown
+    assert "1" not in [row["id"] for row in nearest_half(ROWS, unscored, 0.5)]
 
 
 def records(arm: str, seed: int, right: int, count: int = 60) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ def rollout(text: str, verdict: str, reward: float | None) -> dict[str, Any]:
     return {
         "step": 1, "row": "r", "problem": "how many ?", "gold": "3", "category": "FIB", "route": "rule", "text": text,
         "format": 1.0, "accuracy": reward, "reward": reward, "verdict": verdict, "reason": "", "advantage": 0.5,
-        "tokens": 4, "finish": "stop",
+        "tokens": 4, "finish": "stop", "kept": True,
     }  # fmt: skip
 
 

@@ -83,22 +83,21 @@ def rejection_sft(
 ) -> dict[str, Any]:
     """Continue SFT on the policy's own samples that got the full reward.
 
-    Sampling and training together get the cost of the steps of `rival` (GRPO). Without such a sample, the SFT
-    checkpoint is published unchanged.
+    Sampling and training together get the cost of the steps of `rival` (GRPO). Without such a sample, or if sampling
+    has spent it all, the SFT checkpoint is published unchanged.
     """
     config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     store = scratch / "accepted.jsonl"
     if not store.exists():
         _sample_accepted(images, rows, sft, store, grpo, scorer, launch, seed)
     accepted = list(read_jsonl(store))
-    if not accepted:  # nothing to learn from: publish the starting checkpoint
-        nothing = {"samples": 0, "steps": 0}
+    left = budget(rival, logs) - read_json(scratch / "sampling.json")["cost_seconds"]
+    if not accepted or left <= 0:  # nothing to learn from, or no time left to learn it
+        nothing = {"samples": len(accepted), "steps": 0}
         if join(launch).first:
             save_policy(load_model(sft), None, load_processor(sft), out, model_card("rejection_sft", str(sft)))
             write_json(out / "metrics.json", nothing)
         return nothing
-    spent = read_json(scratch / "sampling.json")["cost_seconds"]
-    left = budget(rival, logs) - spent
     steps = _frozen(scratch, affordable_steps(left, costs_of(logs / "sft.metrics.jsonl")))
     samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "rejection_sft")
@@ -127,7 +126,7 @@ def _sample_accepted(
         for group in generate_rollouts(sampler, processor, mine, dataset, config, scorer, step, seed):
             for text, scored in zip(group.texts, group.scores, strict=True):
                 parsed = parse(text)
-                if scored.total == 1.0 and parsed.think and parsed.answer:
+                if scored.accuracy == scored.format == 1.0 and parsed.think and parsed.answer:
                     row = {key: group.row[key] for key in ("problem", "image")}
                     accepted.append(row | {"completion": render(parsed.think, parsed.answer)})
     everyone = gather_objects((accepted, cost_clock(ranks) - started), ranks)

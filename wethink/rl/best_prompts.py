@@ -1,5 +1,6 @@
 """Prompt selection by pass rate: the share of GRPO prompts with pass rates nearest to 1/2."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from wethink.training.ranks import Ranks, gather_objects
 
 
 def nearest_half(rows: Sequence[Row], rates: Mapping[str, float], share: float) -> list[Row]:
-    """Return the share of rows with pass rates nearest to 1/2, in the given order."""
+    """Return the share of rows with pass rates nearest to 1/2, in the given order; rows without a rate come last."""
     # A group's rewards vary most at pass rate 1/2.
     count = max(1, round(share * len(rows)))
-    best = sorted(rows, key=lambda row: (abs(rates[row["id"]] - 0.5), row["id"]))[:count]
+    best = sorted(rows, key=lambda row: (abs(rates.get(row["id"], math.inf) - 0.5), row["id"]))[:count]
     kept = {row["id"] for row in best}
     return [row for row in rows if row["id"] in kept]
 
@@ -50,7 +51,9 @@ def best_rows(
         for begin in range(0, len(mine), config.optim.train_batch_size):
             part = mine[begin : begin + config.optim.train_batch_size]
             for group in generate_rollouts(sampler, processor, part, images, config, scorer, -1, seed):
-                found[group.row["id"]] = float(np.mean([s.verdict.outcome == "correct" for s in group.scores]))
+                known = [s.verdict.outcome == "correct" for s in group.scores if s.total is not None]
+                if known:
+                    found[group.row["id"]] = float(np.mean(known))
         everyone = gather_objects(found, ranks)
         if ranks.first:
             write_json(store, {key: rate for part_rates in everyone for key, rate in part_rates.items()})

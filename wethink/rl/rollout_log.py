@@ -76,7 +76,7 @@ def summarise_step(rollouts: Sequence[Record], learned: Sequence[dict[str, float
         "truncated": mean([0.0 if r["finish"] == "stop" else 1.0 for r in rollouts]),
         "unknown": 1 - len(known) / max(1, len(rollouts)),
         "completions": len(rollouts),
-        "kept_groups": mean([1.0 if max(found) - min(found) > 1e-6 else 0.0 for found in groups.values()]),
+        "kept_groups": mean([float(kept) for kept in {(r["row"], r["step"]): r["kept"] for r in known}.values()]),
         "all_right": mean([1.0 if min(found) >= 1 - 1e-6 else 0.0 for found in groups.values()]),
         "loss": total(learned, "loss"),
         "entropy": total(learned, "entropy") / tokens,

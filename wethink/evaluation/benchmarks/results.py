@@ -178,8 +178,8 @@ def _comparison(
     return names | {"mean": found.mean, "low": found.low, "high": found.high, "p": p}
 
 
-def run_items(folder: Path, pixels: str = "true") -> list[Record]:
-    """Read a run's greedy records, sorted by index.
+def run_items(folder: Path) -> list[Record]:
+    """Read a run's greedy records about the true pictures, sorted by index.
 
     Raises:
         UserError: the folder is no run.
