@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from wethink.rewards.rules import containers, numerals, quantities, units
 from wethink.rewards.rules.containers import Items, read_items, read_matrix, read_ratio
-from wethink.rewards.rules.dates import read_clock, read_date
+from wethink.rewards.rules.dates import read_clock, read_date, verify_date, verify_time
 from wethink.rewards.rules.mathematics import expressions, intervals, names
 from wethink.rewards.rules.normalize import bare, formula, plain, signed, word_form
 from wethink.rewards.verdict import Verdict, correct, unknown, wrong
@@ -161,24 +161,8 @@ def _yes_no(answer: str, gold: str, context: Context) -> Verdict:
     return correct(f"{wanted}") if polarity == {wanted} else wrong(f"not {wanted}")
 
 
-def _date(answer: str, gold: str, context: Context) -> Verdict:
-    same = read_date(bare(plain(answer))) == read_date(bare(plain(gold)))
-    return correct("the same date") if same else wrong("another date, or none")
-
-
-_ASKS_TIME = re.compile(r"\btime\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
-
-
 def _time(answer: str, gold: str, context: Context) -> Verdict:
-    text, wanted = bare(plain(answer)), read_clock(bare(plain(gold)))
-    mine = read_clock(text)
-    if mine is None or wanted is None or not mine <= wanted:
-        return wrong("another time, or none")
-    shown = re.match("[0-9]+", text), re.match("[0-9]+", plain(gold))
-    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(context.problem)
-    if may_be_ratio and shown[0] and shown[1] and int(shown[0].group()) != int(shown[1].group()):
-        return wrong("another hour, and nobody asked for a time")
-    return correct("the same time")
+    return verify_time(bare(plain(answer)), bare(plain(gold)), context.problem)
 
 
 def _ratio(answer: str, gold: str, context: Context) -> Verdict:
@@ -341,13 +325,21 @@ def _text(answer: str, gold: str, context: Context) -> Verdict:
     return wrong("several answers" if len(read_items(answer).parts) > 1 else "another text")
 
 
-_COMPARISONS: dict[str, Callable[[str, str, Context], Verdict]] = {
+Comparison = Callable[[str, str, Context], Verdict]
+
+
+def _whole(verify: Callable[[str, str], Verdict]) -> Comparison:
+    """Make a comparison of two whole texts without markup and outer brackets, whatever the problem."""
+    return lambda answer, gold, context: verify(bare(plain(answer)), bare(plain(gold)))
+
+
+_COMPARISONS: dict[str, Comparison] = {
     **dict.fromkeys(("number", "quantity", "percentage"), _quantity),
     **dict.fromkeys(("list", "tuple", "set"), _collection),
     **dict.fromkeys(("interval", "inequality"), _interval),
     **dict.fromkeys(("expression", "equation"), _expression),
     "yes/no": _yes_no,
-    "date": _date,
+    "date": _whole(verify_date),
     "time": _time,
     "ratio": _ratio,
     "matrix": _matrix,

@@ -1,4 +1,4 @@
-"""Parser of dates and clock times.
+"""Dates and clock times: their readers and their comparison.
 
 A numeric date with slashes is month first, unless that is no valid date; with dots it is day first.
 """
@@ -6,6 +6,8 @@ A numeric date with slashes is month first, unless that is no valid date; with d
 import re
 from datetime import date
 from functools import lru_cache
+
+from wethink.rewards.verdict import Verdict, correct, wrong
 
 Day = tuple[int | None, int, int | None]  # year, month, day; None if absent
 
@@ -38,6 +40,7 @@ _CLOCK = re.compile(
 )
 
 _SPOKEN = {"noon": "12 pm", "midday": "12 pm", "midnight": "12 am"}
+_ASKS_TIME = re.compile(r"\btime\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -105,3 +108,23 @@ def read_clock(text: str) -> frozenset[int] | None:
         else {hour % 12, hour % 12 + 12}
     )
     return frozenset(3600 * each + 60 * minute + second for each in hours)
+
+
+def verify_date(answer: str, gold: str) -> Verdict:
+    """Compare an answer with a gold that `read_date` reads."""
+    return correct("the same date") if read_date(answer) == read_date(gold) else wrong("another date, or none")
+
+
+def verify_time(answer: str, gold: str, problem: str) -> Verdict:
+    """Compare an answer with a gold that `read_clock` reads.
+
+    A gold that may be a ratio needs the same hour, unless the problem asks for a time.
+    """
+    mine, wanted = read_clock(answer), read_clock(gold)
+    if mine is None or wanted is None or not mine <= wanted:
+        return wrong("another time, or none")
+    shown = re.match("[0-9]+", answer), re.match("[0-9]+", gold)
+    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(problem)
+    if may_be_ratio and shown[0] and shown[1] and int(shown[0].group()) != int(shown[1].group()):
+        return wrong("another hour, and nobody asked for a time")
+    return correct("the same time")
