@@ -19,7 +19,7 @@ demo: .venv/.installed ## set up, run what has changed, print the accuracy table
 
 # The working tree is copied, git-ignored files left out.
 smoke: .venv/.installed ## the whole DAG in about a minute, in a copy that is thrown away: mechanics, no accuracy
-	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"; echo "The copy and its pages are removed; make demo keeps its own."' EXIT; \
 	git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -x -C "$$copy"; \
 	cd "$$copy"; $(BIN)/python -m wethink profile smoke; $(BIN)/python -m flows.pipeline
 

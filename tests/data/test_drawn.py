@@ -19,7 +19,7 @@ from wethink.data.drawn.draw import draw, split_of
 from wethink.data.drawn.palette import COLOURS
 
 CONFIG = Draw(
-    sources=("scenes", "charts", "digits"),
+    sources=tuple(SOURCES),
     image_size=56,
     pretrain=150,
     train=121,
@@ -165,7 +165,7 @@ def asked(name, count=2500):
 def read_off(problem, name, parts):
     """The answer from the problem's words alone, found another way than by the product's code."""
     problem, *options = re.split(r" [A-D] ", problem)
-    answer = {"scenes": read_scene, "charts": read_chart, "digits": read_digits}[name](problem, parts)
+    answer = READINGS[name](problem, parts)
     return "ABCD"[options.index(answer)] if options else answer
 
 
@@ -213,6 +213,13 @@ def read_digits(problem, parts):
         return str(len([d for d in digits if d > int(match[1])]))
     match = re.fullmatch(r"is the (.*) digit larger than the (.*) digit \?", problem)
     return "yes" if digits[CELLS.index(match[1])] > digits[CELLS.index(match[2])] else "no"
+
+
+READINGS = {
+    "scenes": read_scene,
+    "charts": read_chart,
+    "digits": read_digits,
+}
 
 
 @pytest.mark.parametrize("name", SOURCES)

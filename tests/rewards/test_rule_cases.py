@@ -26,7 +26,7 @@ PROBLEMS = {
 def test_the_table_is_large_and_covers_every_rule() -> None:
     count = Counter(case["rule"] for case in CASES)
     assert len({tuple(case.values()) for case in CASES}) == len(CASES) >= 300
-    assert min(count.values()) >= 5 and len(count) == 15
+    assert min(count.values()) >= 5 and len(count) >= 15
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def draw(*, run: StageRun[Draw]) -> dict[str, Any]:
     if config.image_size % GRID:
         raise UserError(f"params.yaml, draw.image_size: {config.image_size} is no multiple of {GRID}; try {2 * GRID}.")
     if not config.sources or len(set(config.sources)) != len(config.sources):
-        raise UserError("params.yaml, draw.sources: name each source once, and at least one of scenes, charts, digits.")
+        raise UserError(f"params.yaml, draw.sources: name each source once, and at least one of {', '.join(SOURCES)}.")
     for folder in ("images", "truth", "items"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     images: dict[str, dict[str, int]] = {}
