@@ -77,7 +77,7 @@ def kind_of(gold: str, context: Context) -> str:
     """Return the kind of value that a gold is."""
     text, problem = plain(gold), context.problem
     quantity = quantity_of(text, problem)
-    if quantity is not None and quantities.is_trusted(quantity):
+    if quantity is not None and quantities.is_trusted(quantity) and not quantities.is_hour(quantity):
         readings = units.readings(quantity.unit)
         if any(dimension == "share" for dimension, _ in readings):
             return "percentage"
@@ -172,6 +172,8 @@ _ASKS_TIME = re.compile(r"\btime\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re
 def _time(answer: str, gold: str, context: Context) -> Verdict:
     text, wanted = bare(plain(answer)), read_clock(bare(plain(gold)))
     mine = read_clock(text)
+    if mine is None and (picometres := quantities.read(plain(gold))) is not None and picometres.unit == "pm":
+        return quantities.same(quantities.read(plain(answer)), picometres, context.problem, context.tolerance)
     if mine is None or wanted is None or not mine <= wanted:
         return wrong("another time, or none")
     shown = re.match("[0-9]+", text), re.match("[0-9]+", plain(gold))
@@ -335,6 +337,9 @@ def _text(answer: str, gold: str, context: Context) -> Verdict:
     if mine.startswith("是") and not theirs.startswith("是"):  # 是红色
         mine = mine[1:]
     if word_form(mine) == word_form(theirs):
+        measured = quantities.read(mine) if mine != theirs else None
+        if measured is not None and units.readings(measured.unit):
+            return wrong("a unit in another case")  # `3 TH` for `3 Th`
         return correct("equal text")
     if formula(mine) is not None and formula(mine) == formula(theirs):
         return correct("the same formula")

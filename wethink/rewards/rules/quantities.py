@@ -237,12 +237,14 @@ def _unit(text: str, spaced: bool) -> str | None:
     if not text:
         return ""
     text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
+    if re.fullmatch(r"[ap]\.m|noon|midnight|AM|PM|Am|Pm", text) and not units.readings(text):
+        return None
+    if units.readings(text):
+        return text
     if len(_UNIT.sub("", text)) or len(text.split()) > 6:
         return None
     if text[:1] in vocabulary.COUNTERS:
         return _chinese_unit(text)
-    if units.readings(text):
-        return text
     if text in ("AD", "CE", "A.D"):
         return ""
     if re.fullmatch(r"[ap]\.?m|noon|midnight", text.casefold()) or re.search("[α-ωΑ-Ω]", text):
@@ -274,6 +276,11 @@ def _spoken(text: str) -> Quantity | None:
     if unit is None:
         return None
     return Quantity(-value if negative else value, unit, value.denominator == 1)
+
+
+def is_hour(found: Quantity) -> bool:
+    """Return whether a number of picometres may be an hour instead: `3 pm`."""
+    return found.unit == "pm" and found.integer and 1 <= found.value <= 12
 
 
 def is_trusted(gold: Quantity) -> bool:
@@ -320,10 +327,12 @@ def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] 
     mine, theirs = units.readings(found.unit), units.readings(gold.unit)
     if found.decade and not any(d == "time" for d, _ in theirs) and not _DURATION.search(problem):
         return None
-    if found.unit in ("K", "B", "T") and not gold.unit:
+    if not gold.unit and (found.unit in ("K", "B", "T") or units.must_be_named(found.unit, problem)):
         return None  # 100 K may be thousands as well
+    if not gold.unit and is_hour(found):
+        return None
     if found.unit and not mine:
-        same_word = bool(gold.unit) and not theirs and units.word(found.unit) == units.word(gold.unit)
+        same_word = bool(gold.unit) and not theirs and units.same_word(found.unit, gold.unit)
         if not same_word and (gold.unit or not units.is_counted(found.unit, problem)):
             return None
         return {found.value}
