@@ -235,7 +235,7 @@ def _of_pint(name: str) -> tuple[Unit, ...]:
         return ()
     for prefix, unit, _ in _registry().parse_unit_name(name):
         sign = _registry().get_symbol(unit)
-        spelled = (not prefix or name.casefold().startswith(prefix)) and name != f"{sign}s"
+        spelled = (not prefix or name.casefold().startswith(prefix)) and (sign == unit or name != f"{sign}s")
         symbol = sign in _SI and (name.endswith(sign) or (sign == "l" and name.endswith("L")))
         if not (spelled or symbol):
             continue
