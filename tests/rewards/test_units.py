@@ -38,7 +38,16 @@ def test_no_symbol_is_equal_to_one_of_another_value_that_differs_in_case_only(fi
 
 @pytest.mark.parametrize(
     ("symbol", "meant"),
-    [("KG", "kg"), ("KM", "km"), ("CM", "cm"), ("KW", "kW"), ("HZ", "Hz"), ("Mhz", "MHz"), ("LBS", "lb"), ("KPA", "kPa")],
+    [
+        ("KG", "kg"),
+        ("KM", "km"),
+        ("CM", "cm"),
+        ("KW", "kW"),
+        ("HZ", "Hz"),
+        ("Mhz", "MHz"),
+        ("LBS", "lb"),
+        ("KPA", "kPa"),
+    ],
 )
 def test_another_case_counts_where_it_can_mean_one_unit(symbol: str, meant: str) -> None:
     assert units.readings(symbol) == units.readings(meant) != ()

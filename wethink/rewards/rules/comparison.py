@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from wethink.rewards.rules import containers, numerals, quantities, units
+from wethink.rewards.rules import containers, numerals, quantities, units, yes_no
 from wethink.rewards.rules.containers import Items, read_items, read_matrix, read_ratio
 from wethink.rewards.rules.dates import read_clock, read_date
 from wethink.rewards.rules.mathematics import expressions, intervals, names
@@ -19,13 +19,6 @@ from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 
 MAX_NESTED = 4  # collections in collections
 
-_YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no", "not": "no", "是": "yes", "是的": "yes", "对": "yes"}
-_YES_NO |= {"正确": "yes", "否": "no", "不是": "no", "不": "no", "不对": "no", "错": "no", "错误": "no", "没有": "no"}
-_DOUBTING = """
-or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although
-guess think either neither unclear unknown opposite
-"""
-_DOUBTS = set(_DOUBTING.split())
 _EMPTY = {"∅", "{}", "empty set", "the empty set", "no solution", "no solutions", "no real solutions"}
 
 
@@ -38,6 +31,7 @@ class Context:
     depth: int = 0
 
 
+_INFINITE = re.compile(r"^(-|\+|)(?:(?:positive |plus )?infinity|∞)\.?$", re.IGNORECASE)
 _POINT_NAME = re.compile(r"[A-Z]'? ?(\(.*,.*\))")
 _MAY_NAME = re.compile("[=≈]| is | are | equals |approx")
 
@@ -63,6 +57,8 @@ def compare(answer: str, gold: str, context: Context) -> Verdict:
         if mine and mine[0] and not names.same(mine[0], named[0]):
             return replace(wrong(f"{mine[0]} instead of {named[0]}"), kind="equation")
         answer, gold = (mine[1] if mine else answer), named[1]
+        if ":" in named[0]:  # `V_1:V_2 = 11:21` is no time
+            context = replace(context, problem=f"{context.problem} (ratio)")
     elif named and len(values := names.bodies(plain(gold), context.problem)) > 1 and values[-1] != plain(gold):
         gold = values[0]  # `2\sqrt{3} \approx 3.46` as a gold
     kind = kind_of(gold, context)
@@ -82,7 +78,7 @@ def kind_of(gold: str, context: Context) -> str:
         if any(dimension == "share" for dimension, _ in readings):
             return "percentage"
         return "quantity" if quantity.unit else "number"
-    if word_form(text) in ("yes", "no", "true", "false", "是", "否", "对", "错", "正确", "错误", "不是", "是的"):
+    if word_form(text) in yes_no.GOLDS:
         return "yes/no"
     if read_date(bare(text)) is not None:
         return "date"
@@ -140,25 +136,20 @@ def _quantity(answer: str, gold: str, context: Context) -> Verdict:
             verdict = quantities.same(found, wanted, problem, context.tolerance)
             if verdict.outcome == "correct" or candidate == candidates[-1]:
                 return verdict
+    gold_parts, parts = containers.measures(plain(gold)), containers.measures(text)
+    if len(gold_parts) > 1 and len(gold_parts) == len(parts):  # `33 m, 26 cm` for `33 m and 26 cm`
+        return _each(list(zip(parts, gold_parts, strict=True)), context, "equal list")
+    if wanted.unit == "°" and "π" in text:
+        return _expression(answer, gold, context)  # in radians
+    if quantities.is_money(text) and re.search(r"[0-9],[0-9]{2}(?![0-9])", text):
+        text = re.sub(r"(?<=[0-9]),00(?![0-9])", "", text)
+        if (whole := quantity_of(text, problem)) is not None:
+            return quantities.same(whole, wanted, problem, context.tolerance)
     if not wanted.integer and numerals.DECIMAL_COMMA.search(text):
         point = quantity_of(numerals.DECIMAL_COMMA.sub(r"\1.\2", text), problem)
         if point is not None:
             return quantities.same(point, wanted, problem, context.tolerance)
     return wrong("several answers" if len(read_items(answer).parts) > 1 else "not a number")
-
-
-def _yes_no(answer: str, gold: str, context: Context) -> Verdict:
-    wanted = _YES_NO[word_form(plain(gold))]
-    text = plain(answer)
-    words = re.findall(r"[^\W\d_]+", text.casefold().replace("isn't", "is not"))
-    polarity = {_YES_NO[word] for word in words if word in _YES_NO}
-    if len(polarity) > 1:
-        return wrong("both yes and no")
-    if not words or words[0] not in _YES_NO or words[0] == "not" or not text[:1].isalpha():
-        return wrong("neither yes nor no")
-    if _DOUBTS.intersection(words) or re.search(r"[?/+<>=|]", text):
-        return wrong("a doubtful yes or no")
-    return correct(f"{wanted}") if polarity == {wanted} else wrong(f"not {wanted}")
 
 
 def _date(answer: str, gold: str, context: Context) -> Verdict:
@@ -228,7 +219,16 @@ def _interval(answer: str, gold: str, context: Context) -> Verdict:
         return _expression(answer, gold, context)
     if found is None:
         return wrong("not an interval")
-    return correct("the same interval") if intervals.same(found, wanted) else wrong("another interval")
+    return (
+        correct("the same interval")
+        if intervals.same(found, wanted, _equal_ends(context))
+        else wrong("another interval")
+    )
+
+
+def _equal_ends(context: Context) -> Callable[[str, str], bool]:
+    inner = replace(context, depth=context.depth + 1)
+    return lambda mine, theirs: compare(mine, theirs, inner).outcome == "correct"
 
 
 def _collection(answer: str, gold: str, context: Context) -> Verdict:
@@ -241,7 +241,11 @@ def _collection(answer: str, gold: str, context: Context) -> Verdict:
         return wrong("nested too deeply")
     interval, inequality = intervals.read(plain(gold)), intervals.read(plain(answer))
     if wanted.style == "[" and interval and inequality and not inequality.written:
-        return correct("the same interval") if intervals.same(inequality, interval) else wrong("another interval")
+        return (
+            correct("the same interval")
+            if intervals.same(inequality, interval, _equal_ends(context))
+            else wrong("another interval")
+        )
     best = wrong("not a list")
     for candidate in _collections(answer, wanted, context):
         verdict = _same_items(candidate, wanted, context)
@@ -255,6 +259,8 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
     """Return the readings of an answer as a collection: as written, behind its name, by names, by ±."""
     found = [read_items(answer)]
     text = plain(answer)
+    if len(measures := containers.measures(text)) > 1:  # `33 m and 26 cm` may be one length or two
+        found.append(Items("", measures))
     belongs = re.fullmatch(r"[A-Za-z] ?∈ ?(.*)", text)
     named = names.split(text, context.problem)
     if belongs or (named and names.split(named[1], context.problem) is None and len(found[0].parts) < 2):
@@ -320,6 +326,8 @@ def _brackets_agree(found: Items, wanted: Items) -> bool:
     if len(styles) == 1:
         return True
     numeric = len(wanted.parts) == 2 and all(intervals.read(f"[{part}, {part}]") for part in wanted.parts)
+    if styles == {"⟨", "("}:
+        return True  # a vector
     return (styles == {"(", "["} and not numeric) or (styles == {"{", "["} and not numeric)
 
 
@@ -327,13 +335,20 @@ def _expression(answer: str, gold: str, context: Context) -> Verdict:
     text, wanted = plain(answer), plain(gold)
     if re.fullmatch("[A-Za-z0-9/.-]+", wanted) and word_form(text) == word_form(wanted):
         return correct("equal text")  # "N/A" or "3D" may be either
+    if "±" in wanted and "±" not in text and (two := _both(wanted, context)):  # `2, -2` for `±2`
+        return _collection(answer, f"{{{two[0]}, {two[1]}}}", context)
     if expressions.readable(wanted, context.problem) is None:
         return unknown("the comparison of expressions does not work")
     return expressions.verify_expression(text, wanted, context.problem)
 
 
+def _both(gold: str, context: Context) -> tuple[str, str] | None:
+    named = names.split(gold, context.problem)
+    return expressions.both_values(named[1] if named else gold)
+
+
 def _text(answer: str, gold: str, context: Context) -> Verdict:
-    mine, theirs = signed(plain(answer)), signed(plain(gold))
+    mine, theirs = (_INFINITE.sub(r"\1∞", signed(plain(text))).removeprefix("+") for text in (answer, gold))
     if mine.startswith("是") and not theirs.startswith("是"):  # 是红色
         mine = mine[1:]
     if word_form(mine) == word_form(theirs):
@@ -351,7 +366,7 @@ _COMPARISONS: dict[str, Callable[[str, str, Context], Verdict]] = {
     **dict.fromkeys(("list", "tuple", "set"), _collection),
     **dict.fromkeys(("interval", "inequality"), _interval),
     **dict.fromkeys(("expression", "equation"), _expression),
-    "yes/no": _yes_no,
+    "yes/no": lambda answer, gold, context: yes_no.compare(plain(answer), plain(gold)),
     "date": _date,
     "time": _time,
     "ratio": _ratio,

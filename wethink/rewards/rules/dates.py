@@ -13,19 +13,25 @@ _MONTHS: tuple[str, ...] = ("january", "february", "march", "april", "may", "jun
 _MONTHS += ("august", "september", "october", "november", "december")
 _MONTH_OF = {name: number for number, name in enumerate(_MONTHS, 1)}
 _MONTH_OF |= {name[:3]: number for number, name in enumerate(_MONTHS, 1)} | {"sept": 9}
+_OTHERS = (  # of German, French and Spanish
+    "januar|janvier|enero februar|février|febrero märz|mars|marzo avril|abril mai|mayo juni|juin|junio "
+    "juli|juillet|julio août|agosto septembre|septiembre oktober|octobre|octubre novembre|noviembre "
+    "dezember|décembre|diciembre"
+)
+_MONTH_OF |= {name: number for number, names in enumerate(_OTHERS.split(), 1) for name in names.split("|")}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _MONTH = rf"(?P<month>{'|'.join(sorted(_MONTH_OF, key=len, reverse=True))})\.?"
-_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th|\.)?"
+_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th|er|\.)?"
 _YEAR = r"(?P<year>[0-9]{4})"
 _OPENING = rf"(?:on |in )?(?:(?P<weekday>{'|'.join(_WEEKDAYS)}),? )?(?:the )?"
 _WRITTEN = [
     re.compile(_OPENING + form)
     for form in (
-        rf"{_DAY}[ -](?:of )?{_MONTH}(?:,? |-){_YEAR}",
+        rf"{_DAY}[ -](?:of |de )?{_MONTH}(?:,? |-| de ){_YEAR}",
         rf"{_MONTH} {_DAY},? {_YEAR}",
         rf"{_MONTH},? (?:of )?{_YEAR}",
-        rf"{_DAY} (?:of )?{_MONTH}",
+        rf"{_DAY} (?:of |de )?{_MONTH}",
         rf"{_MONTH} {_DAY}",
     )
 ]
@@ -37,6 +43,15 @@ _CLOCK = re.compile(
     r"(?:[aA]t )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))?(?: ?(am|pm|AM|PM|a\.m|p\.m|A\.M|P\.M)| ([oO]'[cC]lock))?\.?"
 )
 
+_MILITARY = re.compile(r"^([01][0-9]|2[0-3])(?:([0-5][0-9]) ?(?:h|hours|hrs)| ?h ?([0-5][0-9]))$", re.IGNORECASE)
+_HOURS = {
+    word: hour for hour, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)
+}
+_MINUTES = {"quarter": 15, "half": 30, "five": 5, "ten": 10, "twenty": 20, "twenty-five": 25}
+_PAST = re.compile(
+    rf"(?:at |a )?(?P<minutes>{'|'.join(_MINUTES)}|[0-9]{{1,2}})(?: minutes?)? (?P<sign>past|to|before|after) "
+    rf"(?P<hour>{'|'.join(_HOURS)}|1[0-2]|[1-9])(?: o'clock)?(?P<half> ?[ap]\.?m)?"
+)
 _SPOKEN = {"noon": "12 pm", "midday": "12 pm", "midnight": "12 am"}
 
 
@@ -47,7 +62,7 @@ def read_date(text: str) -> Day | None:
     >>> read_date("Tuesday, March 5th, 2024"), read_date("5 March"), read_date("2024-03"), read_date("March 35")
     ((2024, 3, 5), (None, 3, 5), (2024, 3, None), None)
     """
-    text = text.casefold().rstrip(".")
+    text = re.sub(r"(?<=[0-9]{4}) (?:ad|ce)$|^(?:am|le|el) (?=[0-9])", "", text.casefold().rstrip("."))
     if found := _HAN.fullmatch(text):
         return _real(int(found[1]) if found[1] else None, int(found[2]), int(found[3]) if found[3] else None)
     if len(text) > 50:
@@ -90,6 +105,8 @@ def read_clock(text: str) -> frozenset[int] | None:
     """
     text = _SPOKEN.get(text.casefold(), text)
     text = re.sub(r"^(12(?::00)?) (noon|midnight)$", lambda match: "12 pm" if match[2] == "noon" else "12 am", text)
+    text = _MILITARY.sub(lambda match: f"{match[1]}:{match[2] or match[3]}", text)
+    text = _spoken(text) or text
     found = _CLOCK.fullmatch(text) if len(text) < 20 else None
     if found is None or not (found[2] or found[4] or found[5]):
         return None
@@ -105,3 +122,20 @@ def read_clock(text: str) -> frozenset[int] | None:
         else {hour % 12, hour % 12 + 12}
     )
     return frozenset(3600 * each + 60 * minute + second for each in hours)
+
+
+def _spoken(text: str) -> str | None:
+    """Write "quarter to eight" in figures: `7:45`."""
+    match = _PAST.fullmatch(text.casefold())
+    if match is None:
+        return None
+    minutes = _MINUTES.get(match["minutes"]) or int(match["minutes"])
+    hour = _HOURS.get(match["hour"]) or int(match["hour"])
+    back = match["sign"] in ("to", "before")
+    if not 0 < minutes < 60 or (back and minutes == 30):
+        return None
+    if back:
+        minutes, hour = 60 - minutes, hour - 1 or 12
+    if back and hour == 11 and match["half"]:
+        return None  # `quarter to twelve pm` has no clear half of the day
+    return f"{hour}:{minutes:02}{match['half'] or ''}"

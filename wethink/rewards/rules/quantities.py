@@ -34,9 +34,11 @@ _NUMBER = re.compile(
     r"(?P<gap> ?)(?P<unit>\S.{0,60})?",
 )
 _TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?P<unit> .{1,40})?")
+_AND_HALF = re.compile(r"^(-?[0-9]{1,12}) and (?:a|one)[- ]half\b")  # 7 and a half
+_PARTS = re.compile(r"^(-?[0-9]{1,12})[ -](halve|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s$")  # 7 thirds
 _OPENING = re.compile(
     r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just "
-    r"|(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9]))",
+    r"|(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9])|(?-i:pH) (?=[0-9]))",
     re.I,
 )
 _EACH = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[^\s0-9,]{1,12})(?:,? and |(?<=[a-z]{4}), | )?")
@@ -109,6 +111,8 @@ def _repeating(text: str) -> Quantity | None:
 
 
 def _figure(text: str) -> Quantity | None:
+    text = _PARTS.sub(lambda match: f"{match[1]}/{numerals.PART.get(match[2], 2)}", text)
+    text = _AND_HALF.sub(r"\1 1/2", text)
     text = re.sub(r"^\(?(-?[0-9.]+)\)? ?/ ?\(?(-?[0-9.]+)\)?$", r"\1/\2", text)
     match = _NUMBER.fullmatch(text)
     number = _magnitude(match) if match else None
@@ -200,6 +204,14 @@ def _repeated(text: str) -> Quantity | None:
 
 def _chinese(text: str) -> Quantity | None:
     text = re.sub("^(?:一共|总共|共)?有?", "", text)
+    text = re.sub("^零下", "-", text)
+    if mixed := re.fullmatch(r"(-?)([0-9]+)([万亿])([0-9]+)([千百])?(\D*)", text):  # 3万5千
+        low = int(mixed[4]) * {"千": 1000, "百": 100}.get(mixed[5], 1)
+        unit = _chinese_unit(mixed[6].strip())
+        scale = numerals.HAN_SCALE[mixed[3]]
+        if unit is None or low >= scale:
+            return None
+        return Quantity(Fraction((int(mixed[2]) * scale + low) * (-1 if mixed[1] else 1)), unit)
     match = re.fullmatch(
         rf"(?P<minus>[-负])?(?P<digits>{NUMERAL})? ?(?P<han>[{numerals.HAN}分之百半]*)(?P<unit>\D*)", text
     )
@@ -227,7 +239,7 @@ def _chinese_unit(text: str) -> str | None:
     if not text or units.readings(text):
         return text
     if text[0] in vocabulary.COUNTERS and all("\u4e00" <= char <= "\u9fff" for char in text[1:]) and len(text) < 8:
-        return "" if not re.search("半|分之|多|以|或|和", text) else None
+        return "" if not re.search("半|分|多|以|或|和|倍|打|百|千|万", text) else None
     return None
 
 
@@ -276,6 +288,11 @@ def _spoken(text: str) -> Quantity | None:
     if unit is None:
         return None
     return Quantity(-value if negative else value, unit, value.denominator == 1)
+
+
+def is_money(text: str) -> bool:
+    """Return whether a text has a sign or code of a currency."""
+    return re.search(rf"{_SIGNS}|\b(?:{_CODES})\b", text) is not None
 
 
 def is_hour(found: Quantity) -> bool:

@@ -272,7 +272,8 @@ _BASES = {"length", "mass", "time", "current", "temperature", "substance", "lumi
 
 # Their numbers measure no amount, or they are written like other marks: beside a bare number the problem must name one.
 _NAMED_ONLY = {
-    "dB": "dB|decibels?", "decibel": "dB|decibels?", "pH": r"pH|acid\w*", "bps": r"bps|bits? (?:per|/) ?s\w*|basis points?",
+    "dB": "dB|decibels?", "decibel": "dB|decibels?", "pH": r"pH|acid\w*",
+    "bps": r"bps|bits? (?:per|/) ?s\w*|basis points?",
     "'": r"'|ft|feet|foot|arc ?min\w*", '"': r'"|in|inch(?:es)?|arc ?sec\w*', "''": r"''|in|inch(?:es)?|arc ?sec\w*",
 }  # fmt: skip
 

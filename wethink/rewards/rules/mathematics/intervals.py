@@ -4,6 +4,7 @@ r"""Intervals: their ends, open or closed, unions, and the inequalities that say
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,7 @@ _ASKED = re.compile(
     r"interval|inequalit|\bdomain\b|\brange\b|solution set|values? of|for which|increasing|decreasing", re.IGNORECASE
 )
 
-End = tuple[Any, bool]  # value or ±inf, and whether the end belongs to the interval
+End = tuple[Any, bool, str]  # value or ±inf, whether the end belongs to the interval, and its text
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,15 @@ def _piece(low: str, low_closed: bool, high: str, high_closed: bool) -> tuple[En
     infinite = evaluation.context().isinf
     if (infinite(left) and (low_closed or left > 0)) or (infinite(right) and (high_closed or right < 0)):
         return None
-    return (left, low_closed), (right, high_closed)
+    return (left, low_closed, _text(low)), (right, high_closed, _text(high))
+
+
+def _text(end: str) -> str:
+    return plain(end).replace(" ", "")
 
 
 def _end(text: str) -> Any:
-    text = plain(text).replace(" ", "")
+    text = _text(text)
     if re.fullmatch(r"[+-]?(?:∞|infinity|inf|oo)", text):
         return evaluation.context().inf * (-1 if text[0] == "-" else 1)
     tree = parsing.parse(text)
@@ -114,11 +119,16 @@ def _inequalities(text: str) -> Intervals | None:
     pieces: list[tuple[End, End]] = []
     names = set()
     for part in re.split(r"(?:, ?)?\bor\b|∨", text):
-        found = _inequality(part.strip())
-        if found is None:
+        both = [_inequality(half.strip()) for half in re.split(r"(?:, ?)?\band\b|∧", part)]
+        found = [half for half in both if half is not None]
+        if len(found) < len(both):
             return None
-        names.add(found[0])
-        pieces.append(found[1])
+        names |= {name for name, _ in found}
+        low = max((piece[0] for _, piece in found), key=lambda end: (end[0], not end[1]))
+        high = min((piece[1] for _, piece in found), key=lambda end: (end[0], end[1]))
+        if low[0] > high[0] or (low[0] == high[0] and not (low[1] and high[1])):
+            return None
+        pieces.append((low, high))
     return Intervals(_sorted(pieces), names.pop(), False) if len(names) == 1 else None
 
 
@@ -149,17 +159,19 @@ def _sorted(pieces: list[tuple[End, End]]) -> tuple[tuple[End, End], ...]:
     return tuple(sorted(pieces, key=lambda piece: (piece[0][0], piece[1][0])))
 
 
-def _same_end(one: Any, other: Any) -> bool:
-    finite = evaluation.context().isfinite
-    return bool(one == other or (finite(one) and finite(other) and evaluation.near(one, other)))
+def same(mine: Intervals, theirs: Intervals, equal: Callable[[str, str], bool]) -> bool:
+    """Return whether two readings have the same pieces; two names must be one.
 
-
-def same(mine: Intervals, theirs: Intervals) -> bool:
-    """Return whether two readings have the same pieces; two names must be one."""
+    Args:
+        equal: compares the texts of two finite ends, the gold's second, by the rules of single values.
+    """
     if len(mine.pieces) != len(theirs.pieces) or (mine.name and theirs.name and mine.name != theirs.name):
         return False
-    return all(
-        one[1] == other[1] and _same_end(one[0], other[0])
-        for piece, pair in zip(mine.pieces, theirs.pieces, strict=True)
-        for one, other in zip(piece, pair, strict=True)
-    )
+    finite = evaluation.context().isfinite
+    for piece, pair in zip(mine.pieces, theirs.pieces, strict=True):
+        for (one, closed, text), (other, wanted, gold) in zip(piece, pair, strict=True):
+            if closed != wanted or finite(one) != finite(other):
+                return False
+            if not (one == other or (finite(one) and (evaluation.near(one, other) or equal(text, gold)))):
+                return False
+    return True
