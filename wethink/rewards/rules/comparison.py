@@ -95,7 +95,7 @@ def _composed_kind(gold: str, text: str, problem: str) -> str:
     if text.casefold() in _EMPTY:
         return "set"
     found = intervals.read(text)
-    if found is not None and (not found.written or not _is_point(text, problem)):
+    if found is not None and (not found.written or not intervals.is_point(text, problem)):
         return "interval" if found.written else "inequality"
     items = read_items(gold)
     if len(items.parts) > 1 or items.style == "{":
@@ -106,11 +106,6 @@ def _composed_kind(gold: str, text: str, problem: str) -> str:
         signs = expressions.relation(text)[1::2]
         return "expression" if not signs else "equation" if signs == ["="] else "inequality"
     return "text"
-
-
-def _is_point(text: str, problem: str) -> bool:
-    """Return whether a pair in brackets is a point or a list rather than an interval."""
-    return intervals.is_pair(text) and not (intervals.asked_for(problem) or text[0] + text[-1] in ("[)", "(]"))
 
 
 def quantity_of(text: str, problem: str) -> quantities.Quantity | None:
@@ -141,7 +136,7 @@ def _quantity(answer: str, gold: str, context: Context) -> Verdict:
         return _each(list(zip(parts, gold_parts, strict=True)), context, "equal list")
     if wanted.unit == "°" and "π" in text:
         return _expression(answer, gold, context)  # in radians
-    if quantities.is_money(text) and re.search(r"[0-9],[0-9]{2}(?![0-9])", text):
+    if units.is_money(text) and re.search(r"[0-9],[0-9]{2}(?![0-9])", text):
         text = re.sub(r"(?<=[0-9]),00(?![0-9])", "", text)
         if (whole := quantity_of(text, problem)) is not None:
             return quantities.same(whole, wanted, problem, context.tolerance)
@@ -275,7 +270,7 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
         if len(letters) == len(sides) == len(wanted.parts) and len(set(letters)) == len(letters) and wanted.style:
             ordered = sorted((side for side in sides if side), key=lambda side: side[0])
             found.append(Items("(", tuple(side[1] for side in ordered)))
-    if (assigned := _assigned(text, named, wanted, context)) is not None:
+    if (assigned := names.assigned(text, named, wanted, context.problem)) is not None:
         found.append(assigned)
     if wanted.style == "{":
         either = read_items(named[1] if named else text, alternatives=True)
@@ -283,24 +278,9 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
         bodies = tuple(side[1] if side else part for side, part in zip(sides, either.parts, strict=True))
         if len({side[0] for side in sides if side}) <= 1:
             found.append(Items(either.style, bodies))
-        if len(bodies) == 1 and (two := expressions.both_values(bodies[0])):
+        if len(bodies) == 1 and (two := expressions.both_values(bodies[0], "")):
             found.append(Items("{", two))
     return found
-
-
-def _assigned(text: str, named: tuple[str, str] | None, wanted: Items, context: Context) -> Items | None:
-    """Write `(x, y) = (3, 4)` and `y = 4, x = 3` as the gold's `x = 3, y = 4`."""
-    letters = [side[0] if (side := names.split(part, context.problem)) else "" for part in wanted.parts]
-    if wanted.style or not all(re.fullmatch("[a-zA-Z]", letter) for letter in letters):
-        return None
-    if named and named[0].startswith("("):
-        values = dict(zip(re.findall("[a-zA-Z]", named[0]), read_items(named[1]).parts, strict=False))
-    else:
-        sides = [names.split(part, context.problem) for part in read_items(text).parts]
-        values = {side[0]: side[1] for side in sides if side}
-    if set(values) != set(letters) or len(values) != len(letters):
-        return None
-    return Items("", tuple(f"{letter} = {values[letter]}" for letter in letters))
 
 
 def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
@@ -335,16 +315,13 @@ def _expression(answer: str, gold: str, context: Context) -> Verdict:
     text, wanted = plain(answer), plain(gold)
     if re.fullmatch("[A-Za-z0-9/.-]+", wanted) and word_form(text) == word_form(wanted):
         return correct("equal text")  # "N/A" or "3D" may be either
-    if "±" in wanted and "±" not in text and (two := _both(wanted, context)):  # `2, -2` for `±2`
+    if (
+        "±" in wanted and "±" not in text and (two := expressions.both_values(wanted, context.problem))
+    ):  # `2, -2` for `±2`
         return _collection(answer, f"{{{two[0]}, {two[1]}}}", context)
     if expressions.readable(wanted, context.problem) is None:
         return unknown("the comparison of expressions does not work")
     return expressions.verify_expression(text, wanted, context.problem)
-
-
-def _both(gold: str, context: Context) -> tuple[str, str] | None:
-    named = names.split(gold, context.problem)
-    return expressions.both_values(named[1] if named else gold)
 
 
 def _text(answer: str, gold: str, context: Context) -> Verdict:

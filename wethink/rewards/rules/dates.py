@@ -40,13 +40,13 @@ _HAN = re.compile(r"(?:([0-9]{4}) ?年 ?)?([0-9]{1,2}) ?月(?: ?([0-9]{1,2}) ?[�
 _ISO_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 _NUMERIC = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4})")
 _CLOCK = re.compile(
-    r"(?:[aA]t )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))?(?: ?(am|pm|AM|PM|a\.m|p\.m|A\.M|P\.M)| ([oO]'[cC]lock))?\.?"
+    r"(?:[aA]t )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))?"
+    r"(?: ?(am|pm|AM|PM|a\.m|p\.m|A\.M|P\.M)| ([oO]'[cC]lock))?\.?"
 )
 
 _MILITARY = re.compile(r"^([01][0-9]|2[0-3])(?:([0-5][0-9]) ?(?:h|hours|hrs)| ?h ?([0-5][0-9]))$", re.IGNORECASE)
-_HOURS = {
-    word: hour for hour, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)
-}
+_HOUR_NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_HOURS = {word: hour for hour, word in enumerate(_HOUR_NAMES, 1)}
 _MINUTES = {"quarter": 15, "half": 30, "five": 5, "ten": 10, "twenty": 20, "twenty-five": 25}
 _PAST = re.compile(
     rf"(?:at |a )?(?P<minutes>{'|'.join(_MINUTES)}|[0-9]{{1,2}})(?: minutes?)? (?P<sign>past|to|before|after) "

@@ -19,13 +19,12 @@ from wethink.rewards.verdict import Verdict, correct, wrong
 
 MAX_POWER = 300  # largest power of ten
 
-_SIGNS = r"US\$|CN¥|JP¥|HK\$|A\$|C\$|S\$|R\$|Rs\.?|[$€£¥₹₽₩₺₫₪฿₴₦₱]"
 _CODES = "|".join(sorted(units.CURRENCY_CODES))
 _SCALES = "|".join(sorted((name for name in SCALE if len(name) > 3), key=len, reverse=True))
 _NUMBER = re.compile(
     r"(?P<about>(?:≈|~|∼|about|approximately|approx\.?|around|roughly) ?)?"
     r"(?P<sign>[-+]|(?:minus|negative) )? ?"
-    rf"(?:(?P<currency>{_SIGNS})|(?P<code>{_CODES}) ?)? ?(?P<minus>-)?"
+    rf"(?:(?P<currency>{units.CURRENCY_SIGNS})|(?P<code>{_CODES}) ?)? ?(?P<minus>-)?"
     r"(?:(?P<whole>[0-9]{1,12})(?: | and )(?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
     r"(?:(?P<before>[0-9]{1,12}) ?)?\\frac\{ ?(?P<above>[-+]?[0-9.]+) ?\}\{ ?(?P<under>[-+]?[0-9.]+) ?\}|"
     rf"(?P<number>{NUMERAL})(?: ?/ ?(?P<below>-?{NUMERAL}))?)"
@@ -290,11 +289,6 @@ def _spoken(text: str) -> Quantity | None:
     return Quantity(-value if negative else value, unit, value.denominator == 1)
 
 
-def is_money(text: str) -> bool:
-    """Return whether a text has a sign or code of a currency."""
-    return re.search(rf"{_SIGNS}|\b(?:{_CODES})\b", text) is not None
-
-
 def is_hour(found: Quantity) -> bool:
     """Return whether a number of picometres may be an hour instead: `3 pm`."""
     return found.unit == "pm" and found.integer and 1 <= found.value <= 12
@@ -312,9 +306,9 @@ def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float)
     """Compare a number with the gold; `tolerance` is relative."""
     if found is None:
         return wrong("not a number")
-    if found.rival and _one_dimension(found.rival.unit, gold.unit):
+    if found.rival and units.one_dimension(found.rival.unit, gold.unit):
         found = found.rival
-    elif gold.rival and _one_dimension(gold.rival.unit, found.unit):
+    elif gold.rival and units.one_dimension(gold.rival.unit, found.unit):
         gold = gold.rival
     if found.about and gold.integer:
         return wrong("about, where the number is exact")
@@ -329,10 +323,6 @@ def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float)
     return wrong("another number")
 
 
-def _one_dimension(one: str, other: str) -> bool:
-    return bool({d for d, _ in units.readings(one)} & {d for d, _ in units.readings(other)})
-
-
 _DURATION = re.compile(r"\bseconds?\b|\bhow long\b|\btime\b|\bduration\b", re.IGNORECASE)
 
 
@@ -344,7 +334,7 @@ def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] 
     mine, theirs = units.readings(found.unit), units.readings(gold.unit)
     if found.decade and not any(d == "time" for d, _ in theirs) and not _DURATION.search(problem):
         return None
-    if not gold.unit and (found.unit in ("K", "B", "T") or units.must_be_named(found.unit, problem)):
+    if not gold.unit and (found.unit in ("K", "B", "T") or vocabulary.must_be_named(found.unit, problem)):
         return None  # 100 K may be thousands as well
     if not gold.unit and is_hour(found):
         return None
@@ -353,7 +343,7 @@ def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] 
         if not same_word and (gold.unit or not units.is_counted(found.unit, problem)):
             return None
         return {found.value}
-    share_mine, share_theirs = _is_share(mine), _is_share(theirs)
+    share_mine, share_theirs = units.is_share(mine), units.is_share(theirs)
     if share_mine != share_theirs and (not found.unit or not gold.unit):
         scale = next((factor for dimension, factor in mine if dimension == "share"), Fraction(1))
         return _shares(found.value * scale, share_theirs, problem)
@@ -368,7 +358,3 @@ def _shares(percent: Fraction, gold_is_share: bool, problem: str) -> set[Fractio
     if "%" in problem or re.search(r"percent|per cent|百分", problem.casefold()):
         return {percent}  # the gold is in percent, too
     return {percent / 100}
-
-
-def _is_share(readings: tuple[units.Unit, ...]) -> bool:
-    return any(dimension == "share" for dimension, _ in readings)

@@ -23,7 +23,8 @@ MAX_SYMBOL = 6  # letters; what is longer is a name in full
 _TABLE = {  # dimension → factor and names; plurals are added
     "length": "1 m meter metre|1000 km kilometer kilometre|1/10 dm decimeter decimetre|1/100 cm centimeter centimetre"
     "|1/1000 mm millimeter millimetre|1/1000000 μm um micrometer micrometre micron|254/10000 in inch"
-    "|3048/10000 ft foot feet|9144/10000 yd yard|1609344/1000 mi mile|1/1000000000 nm nanometer nanometre|1/1000000000000 pm picometer picometre",
+    "|3048/10000 ft foot feet|9144/10000 yd yard|1609344/1000 mi mile|1/1000000000 nm nanometer nanometre"
+    "|1/1000000000000 pm picometer picometre",
     "mass": "1 kg kgs kilogram kilogramme kilo|1/1000 g gram gramme|1/1000000 mg milligram|1000 t ton tonne"
     "|45359237/100000000 lb lbs pound|28349523125/1000000000000 oz ounce",
     "time": "1 s sec second|60 min minute|3600 h hr hour|86400 day|604800 week|1/1000 ms millisecond"
@@ -71,7 +72,8 @@ _SAME = {  # other ways to write one
     "electron volts": "electronvolt",
     "us dollars": "USD", "fps": "ft/s", "米": "m", "公尺": "m", "公分": "cm", "厘米": "cm", "毫米": "mm",
     "公里": "km", "千米": "km", "公斤": "kg", "千克": "kg", "克": "g", "秒": "s", "分钟": "min", "小时": "h",
-    "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°", "摄氏度": "°C", "华氏度": "°F", "吨": "t", "平方米": "m^2",
+    "天": "day", "周": "week", "升": "L", "毫升": "mL", "度": "°", "摄氏度": "°C", "华氏度": "°F",
+    "吨": "t", "平方米": "m^2",
     "平方厘米": "cm^2", "立方米": "m^3", "立方厘米": "cm^3", "美元": "USD", "欧元": "EUR", "年": "year",
 }  # fmt: skip
 
@@ -92,6 +94,7 @@ def _names() -> dict[str, list[Unit]]:
 
 _UNITS = _names()
 CURRENCY_CODES = {name for entry in _MONEY.split(";") for name in entry.split() if re.fullmatch("[A-Z]{3}", name)}
+CURRENCY_SIGNS = r"US\$|CN¥|JP¥|HK\$|A\$|C\$|S\$|R\$|Rs\.?|[$€£¥₹₽₩₺₫₪฿₴₦₱]"
 _NAMES_IN_FULL: dict[str, set[Unit]] = {}
 for _name, _units in _UNITS.items():
     if len(_name) > MAX_SYMBOL:
@@ -270,24 +273,6 @@ _SI = {*_SI_SYMBOLS.split()}
 _BASES = {"length", "mass", "time", "current", "temperature", "substance", "luminosity"}
 
 
-# Their numbers measure no amount, or they are written like other marks: beside a bare number the problem must name one.
-_NAMED_ONLY = {
-    "dB": "dB|decibels?", "decibel": "dB|decibels?", "pH": r"pH|acid\w*",
-    "bps": r"bps|bits? (?:per|/) ?s\w*|basis points?",
-    "'": r"'|ft|feet|foot|arc ?min\w*", '"': r'"|in|inch(?:es)?|arc ?sec\w*', "''": r"''|in|inch(?:es)?|arc ?sec\w*",
-}  # fmt: skip
-
-
-def must_be_named(unit: str, problem: str) -> bool:
-    """Return whether a unit answers a bare gold only if the problem names it, and it does not.
-
-    >>> must_be_named("dB", "How loud?"), must_be_named("dB", "How many decibels?"), must_be_named("m", "How long?")
-    (True, False, False)
-    """
-    names = _NAMED_ONLY.get(unit) or _NAMED_ONLY.get(unit.removesuffix("s"))
-    return names is not None and re.search(rf"(?<!\w)(?:{names})(?!\w)", problem) is None
-
-
 def same_word(one: str, other: str) -> bool:
     """Return whether two words that are no units are one noun; short ones may be symbols, whose case counts."""
     if word(one) != word(other):
@@ -354,3 +339,16 @@ def is_counted(phrase: str, problem: str) -> bool:
         return False
     nouns = [one for one in words if one in vocabulary.NOUNS or one in known]
     return bool(nouns) and all(one in vocabulary.BESIDE_NOUNS or one in nouns for one in words)
+
+
+def is_money(text: str) -> bool:
+    """Return whether a text has a sign or code of a currency."""
+    return re.search(rf"{CURRENCY_SIGNS}|\b(?:{'|'.join(sorted(CURRENCY_CODES))})\b", text) is not None
+
+
+def one_dimension(one: str, other: str) -> bool:
+    return bool({d for d, _ in readings(one)} & {d for d, _ in readings(other)})
+
+
+def is_share(found: tuple[Unit, ...]) -> bool:
+    return any(dimension == "share" for dimension, _ in found)

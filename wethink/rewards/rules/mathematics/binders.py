@@ -23,8 +23,8 @@ def renamed(gold: str, answer: str) -> str:
         before = answer[: mine[0].start()]
         if other in variables(answer) | {"e"} or name in variables(before):
             continue  # free elsewhere, or the gold's name is taken
-        letter = rf"(?<![A-Za-z\\])(d ?)?{name}(?![A-Za-z])"
-        answer = re.sub(letter, lambda match, other=other: (match[1] or "") + other, answer)
+        letter = rf"(?<![A-Za-z\\])((?:d ?)?){name}(?![A-Za-z])"
+        answer = re.sub(letter, rf"\g<1>{other}", answer)
     return answer
 
 

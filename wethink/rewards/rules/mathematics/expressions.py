@@ -226,8 +226,10 @@ def _is_irrational(tree: parsing.Tree) -> bool:
     return parsing.has(tree, "root", "c", "f", "log", "^")
 
 
-def both_values(text: str) -> tuple[str, str] | None:
-    """Return the two expressions of `1 ± x`, as texts; None without one ±."""
+def both_values(text: str, problem: str) -> tuple[str, str] | None:
+    """Return the two expressions of `1 ± x`, or of `y = 1 ± x`, as texts; None without one ±."""
+    named = names.split(text, problem)
+    text = named[1] if named else text
     if text.count("±") != 1 or parsing.parse(text) is None:
         return None
     head = text.partition("±")[0].strip()

@@ -81,6 +81,11 @@ def is_pair(text: str) -> bool:
     return style in ("(", "[") and "∞" not in text and not _UNION.search(text)
 
 
+def is_point(text: str, problem: str) -> bool:
+    """Return whether a pair in brackets is a point or a list rather than an interval."""
+    return is_pair(text) and not (asked_for(problem) or text[0] + text[-1] in ("[)", "(]"))
+
+
 def _bracketed(text: str) -> tuple[End, End] | None:
     if len(text) < 5 or text[0] not in "([" or text[-1] not in ")]":
         return None

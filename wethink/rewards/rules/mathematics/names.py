@@ -5,6 +5,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from wethink.rewards.rules import quantities, units, vocabulary
+from wethink.rewards.rules.containers import Items, read_items
 from wethink.rewards.rules.latex import flatten
 from wethink.rewards.rules.mathematics import evaluation
 from wethink.rewards.rules.normalize import plain
@@ -158,3 +159,18 @@ def _agree(values: list[str], signs: list[str], problem: str) -> bool:
 def is_rounded(text: str) -> bool:
     """Return whether an answer ends in a rounded value, behind ≈."""
     return "≈" in text
+
+
+def assigned(text: str, named: tuple[str, str] | None, wanted: Items, problem: str) -> Items | None:
+    """Write `(x, y) = (3, 4)` and `y = 4, x = 3` as the gold's `x = 3, y = 4`."""
+    letters = [side[0] if (side := split(part, problem)) else "" for part in wanted.parts]
+    if wanted.style or not all(re.fullmatch("[a-zA-Z]", letter) for letter in letters):
+        return None
+    if named and named[0].startswith("("):
+        values = dict(zip(re.findall("[a-zA-Z]", named[0]), read_items(named[1]).parts, strict=False))
+    else:
+        sides = [split(part, problem) for part in read_items(text).parts]
+        values = {side[0]: side[1] for side in sides if side}
+    if set(values) != set(letters) or len(values) != len(letters):
+        return None
+    return Items("", tuple(f"{letter} = {values[letter]}" for letter in letters))
