@@ -131,6 +131,12 @@ def _quantity(answer: str, gold: str, context: Context) -> Verdict:
             verdict = quantities.same(found, wanted, problem, context.tolerance)
             if verdict.outcome == "correct" or candidate == candidates[-1]:
                 return verdict
+    if (
+        wanted.unit
+        and (joined := quantities.read(re.sub(r"(?<=[A-Za-z'\"]), (?:and )?(?=[0-9])", " ", text)))
+        and "," in text
+    ):
+        return quantities.same(joined, wanted, problem, context.tolerance)  # `5 feet, 3 inches`
     gold_parts, parts = containers.measures(plain(gold)), containers.measures(text)
     if len(gold_parts) > 1 and len(gold_parts) == len(parts):  # `33 m, 26 cm` for `33 m and 26 cm`
         return _each(list(zip(parts, gold_parts, strict=True)), context, "equal list")
@@ -152,7 +158,7 @@ def _date(answer: str, gold: str, context: Context) -> Verdict:
     return correct("the same date") if same else wrong("another date, or none")
 
 
-_ASKS_TIME = re.compile(r"\btime\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
+_ASKS_TIME = re.compile(r"\btime\b|\bpast\b|\bto\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
 
 
 def _time(answer: str, gold: str, context: Context) -> Verdict:
@@ -163,7 +169,7 @@ def _time(answer: str, gold: str, context: Context) -> Verdict:
     if mine is None or wanted is None or not mine <= wanted:
         return wrong("another time, or none")
     shown = re.match("[0-9]+", text), re.match("[0-9]+", plain(gold))
-    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(context.problem)
+    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(context.problem + text + plain(gold))
     if may_be_ratio and shown[0] and shown[1] and int(shown[0].group()) != int(shown[1].group()):
         return wrong("another hour, and nobody asked for a time")
     return correct("the same time")
@@ -210,8 +216,8 @@ def _interval(answer: str, gold: str, context: Context) -> Verdict:
     wanted, text = intervals.read(plain(gold)), plain(answer)
     named = names.split(text, context.problem)
     found = intervals.read(text) or (intervals.read(named[1]) if named else None)
-    if wanted is None:
-        return _expression(answer, gold, context)
+    if wanted is None or (found is None and not wanted.written and re.search("[<>≤≥]", text)):
+        return _expression(answer, gold, context)  # `-x > -1` for `x < 1`
     if found is None:
         return wrong("not an interval")
     return (
@@ -222,8 +228,7 @@ def _interval(answer: str, gold: str, context: Context) -> Verdict:
 
 
 def _equal_ends(context: Context) -> Callable[[str, str], bool]:
-    inner = replace(context, depth=context.depth + 1)
-    return lambda mine, theirs: compare(mine, theirs, inner).outcome == "correct"
+    return lambda mine, theirs: compare(mine, theirs, replace(context, depth=context.depth + 1)).outcome == "correct"
 
 
 def _collection(answer: str, gold: str, context: Context) -> Verdict:
@@ -264,7 +269,7 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
         found.append(read_items(match[1]))
     if named and named[1][:1] in "([{":
         found.append(read_items(named[1]))
-    if wanted.style in ("(", ""):
+    if wanted.style in ("(", "") and found[0].style != "or":
         sides = [names.split(part, context.problem) for part in found[0].parts]
         letters = [side[0] for side in sides if side and re.fullmatch("[a-zA-Z]", side[0])]
         if len(letters) == len(sides) == len(wanted.parts) and len(set(letters)) == len(letters) and wanted.style:
@@ -272,11 +277,13 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
             found.append(Items("(", tuple(side[1] for side in ordered)))
     if (assigned := names.assigned(text, named, wanted, context.problem)) is not None:
         found.append(assigned)
-    if wanted.style == "{":
+    if wanted.style in ("{", "or"):
         either = read_items(named[1] if named else text, alternatives=True)
         sides = [names.split(part, context.problem) for part in either.parts]
         bodies = tuple(side[1] if side else part for side, part in zip(sides, either.parts, strict=True))
-        if len({side[0] for side in sides if side}) <= 1:
+        theirs = [side[0] for part in wanted.parts if (side := names.split(part, context.problem)) and side[0]]
+        mine = list(dict.fromkeys(side[0] for side in sides if side))
+        if len(mine) <= 1 and all(names.same(one, other) for one in mine for other in theirs if one):
             found.append(Items(either.style, bodies))
         if len(bodies) == 1 and (two := expressions.both_values(bodies[0], "")):
             found.append(Items("{", two))
@@ -286,9 +293,11 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
 def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
     if len(found.parts) != len(wanted.parts):
         return wrong(f"{len(found.parts)} items instead of {len(wanted.parts)}")
+    if found.style == "or" and wanted.style not in ("{", "or"):
+        return wrong("one or the other, where all are asked for")
     if found.style and wanted.style and not _brackets_agree(found, wanted):
         return wrong("other brackets")
-    if wanted.style != "{":
+    if wanted.style not in ("{", "or"):
         return _each(list(zip(found.parts, wanted.parts, strict=True)), context, "equal list")
     inner, left = replace(context, depth=context.depth + 1), list(found.parts)
     for theirs in wanted.parts:
@@ -302,7 +311,7 @@ def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
 def _brackets_agree(found: Items, wanted: Items) -> bool:
     """Return whether two kinds of brackets may stand for one kind of collection."""
     # A set is no tuple, and two numbers in square brackets may be an interval, which is no point.
-    styles = {found.style, wanted.style}
+    styles = {"{" if one.style == "or" else one.style for one in (found, wanted)}
     if len(styles) == 1:
         return True
     numeric = len(wanted.parts) == 2 and all(intervals.read(f"[{part}, {part}]") for part in wanted.parts)
@@ -325,7 +334,10 @@ def _expression(answer: str, gold: str, context: Context) -> Verdict:
 
 
 def _text(answer: str, gold: str, context: Context) -> Verdict:
-    mine, theirs = (_INFINITE.sub(r"\1∞", signed(plain(text))).removeprefix("+") for text in (answer, gold))
+    mine, theirs = (
+        _INFINITE.sub(r"\1∞", re.sub("^(?:negative|minus) (?=inf)", "-", signed(plain(text)))).removeprefix("+")
+        for text in (answer, gold)
+    )
     if mine.startswith("是") and not theirs.startswith("是"):  # 是红色
         mine = mine[1:]
     if word_form(mine) == word_form(theirs):

@@ -31,14 +31,14 @@ _ASKS_RATIO = re.compile(r"\bratios?\b|\bproportions?\b|\bodds\b|\bscale\b|比",
 
 @dataclass(frozen=True)
 class Items:
-    """The items of a collection; `style` is its opening bracket, empty for a bare list."""
+    """The items of a collection; `style` is its opening bracket, "or" between solutions, empty for a bare list."""
 
     style: str
     parts: tuple[str, ...]
 
     @property
     def kind(self) -> str:
-        return {"(": "tuple", "{": "set", "⟨": "tuple"}.get(self.style, "list")
+        return {"(": "tuple", "{": "set", "or": "set", "⟨": "tuple"}.get(self.style, "list")
 
 
 def split_outside(text: str, separator: "re.Pattern[str]") -> list[str] | None:
@@ -115,7 +115,7 @@ def read_items(text: str, alternatives: bool = False) -> Items:
     if not style and not alternatives and _ALTERNATIVE.search(inside):
         either = _split(inside, True)
         if len(either) > 1 and all(_VALUE.search(part) and not _LONG_WORD.search(part) for part in either):
-            return Items("{", tuple(either))  # `21, 16 or 11`: solutions, in any order
+            return Items("or", tuple(either))  # `21, 16 or 11`: solutions, in any order
     parts = _split(inside, alternatives)
     if len(parts) < 2 and style != "{":
         return Items("", (text,))
@@ -152,13 +152,17 @@ def _split(text: str, alternatives: bool) -> list[str]:
 
 
 def _assignments(text: str) -> list[str]:
-    """Split `p=5, q=2; p=7, q=2` into its groups of assignments; [] if the text is none."""
-    groups = split_outside(text, re.compile(";")) or []
-    sizes = {len(split_outside(group, re.compile(",")) or ()) for group in groups}
-    pairs = [part for group in groups for part in split_outside(group, re.compile(",")) or ()]
-    if len(groups) < 2 or len(sizes) != 1 or max(sizes) < 2 or not all(part.count("=") == 1 for part in pairs):
+    """Split `p=5, q=2; p=7, q=2` into its groups, of the same letters each; [] if the text is none."""
+    if text.count("=") < 4:
         return []
-    return groups
+    for separator in (";", r"\band\b|\bor\b"):
+        groups = split_outside(text, re.compile(separator)) or []
+        sides = [
+            [part.partition("=")[0].strip() for part in split_outside(group, re.compile(",")) or ()] for group in groups
+        ]
+        if len(groups) > 1 and len(sides[0]) > 1 and all(names == sides[0] for names in sides):
+            return [group.strip(" ,") for group in groups]
+    return []
 
 
 @dataclass(frozen=True)

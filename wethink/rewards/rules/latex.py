@@ -177,8 +177,8 @@ class _Reader:
         if name in ("overline", "bar"):
             inside = self.argument(depth)
             return inside if re.fullmatch("[A-Z]{2,}'?", inside) else f"\\{name}{{{inside}}}"
-        if name in ("vec", "overrightarrow", "dot"):
-            return f"\\{'dot' if name == 'dot' else 'vec'}{{{self.argument(depth)}}}"
+        if name in ("vec", "overrightarrow", "dot", "hat", "widehat"):
+            return f"\\{name.replace('overrightarrow', 'vec').removeprefix('wide')}{{{self.argument(depth)}}}"
         if name in ("begin", "end"):
             inside = self.argument(depth)
             if inside.rstrip("*") in _FRAMES:

@@ -6,6 +6,7 @@ x% is x/100 everywhere, may mean x beside a gold in percent, and is x where the 
 A text that needs a computation (`12 * 13`, `3!`, `2^5`) is no number, and neither is one with a rest that is not read.
 """
 
+import math
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -33,7 +34,7 @@ _NUMBER = re.compile(
     r"(?P<gap> ?)(?P<unit>\S.{0,60})?",
 )
 _TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?P<unit> .{1,40})?")
-_AND_HALF = re.compile(r"^(-?[0-9]{1,12}) and (?:a|one)[- ]half\b")  # 7 and a half
+_AND_PART = re.compile(r"^(-?[0-9]{1,12}) and (a|one|two|three|four|five)[- ](half|third|quarter|fourth|fifth)s?\b")
 _PARTS = re.compile(r"^(-?[0-9]{1,12})[ -](halve|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s$")  # 7 thirds
 _OPENING = re.compile(
     r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just "
@@ -111,7 +112,9 @@ def _repeating(text: str) -> Quantity | None:
 
 def _figure(text: str) -> Quantity | None:
     text = _PARTS.sub(lambda match: f"{match[1]}/{numerals.PART.get(match[2], 2)}", text)
-    text = _AND_HALF.sub(r"\1 1/2", text)
+    text = _AND_PART.sub(
+        lambda match: f"{match[1]} {numerals.ONE.get(match[2], 1)}/{numerals.PART[match[3]]}", text
+    )  # 7 and a half
     text = re.sub(r"^\(?(-?[0-9.]+)\)? ?/ ?\(?(-?[0-9.]+)\)?$", r"\1/\2", text)
     match = _NUMBER.fullmatch(text)
     number = _magnitude(match) if match else None
@@ -218,10 +221,9 @@ def _chinese(text: str) -> Quantity | None:
         return None
     scale = 1
     if match["digits"]:
-        if any(char not in numerals.HAN_SCALE for char in match["han"]):
+        if not set(match["han"]) <= numerals.HAN_SCALE.keys():
             return None
-        for char in match["han"]:
-            scale *= numerals.HAN_SCALE[char]
+        scale = math.prod(numerals.HAN_SCALE[char] for char in match["han"])
         value: Fraction | None = numerals.value(match["digits"])
     else:
         value = numerals.han(match["han"])

@@ -8,6 +8,7 @@ from wethink.rewards.verdict import Verdict, correct, wrong
 GOLDS = frozenset(["yes", "no", "true", "false", "是", "否", "对", "错", "正确", "错误", "不是", "是的"])
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no", "not": "no", "是": "yes", "是的": "yes", "对": "yes"}
 _YES_NO |= {"正确": "yes", "否": "no", "不是": "no", "不": "no", "不对": "no", "错": "no", "错误": "no", "没有": "no"}
+_YES_NO |= dict.fromkeys(("yeah", "yep", "yup"), "yes") | dict.fromkeys(("nope", "nah"), "no")
 _DOUBTING = """
 or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although
 guess think either neither unclear unknown opposite
@@ -24,7 +25,9 @@ _AFTER_POLARITY = """
 it he she they we i you this that these those there here the a an his her its their my our your all each indeed sir
 thanks because since as
 """
-_SENTENCE = re.compile(rf"(?:yes|no|true|false) (?!(?:{'|'.join(_AFTER_POLARITY.split())})\b)", re.IGNORECASE)
+_SENTENCE = re.compile(
+    rf"(?:yes|no|true|false)(?: (?=[a-z])(?!(?:{'|'.join(_AFTER_POLARITY.split())})\b)|\.? ?[0-9])", re.IGNORECASE
+)
 
 
 def compare(text: str, gold: str) -> Verdict:

@@ -169,7 +169,8 @@ def assigned(text: str, named: tuple[str, str] | None, wanted: Items, problem: s
     if named and named[0].startswith("("):
         values = dict(zip(re.findall("[a-zA-Z]", named[0]), read_items(named[1]).parts, strict=False))
     else:
-        sides = [split(part, problem) for part in read_items(text).parts]
+        items = read_items(text)
+        sides = [split(part, problem) for part in items.parts if items.style != "or"]
         values = {side[0]: side[1] for side in sides if side}
     if set(values) != set(letters) or len(values) != len(letters):
         return None
