@@ -295,7 +295,7 @@ def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
         return wrong(f"{len(found.parts)} items instead of {len(wanted.parts)}")
     if found.style == "or" and wanted.style not in ("{", "or"):
         return wrong("one or the other, where all are asked for")
-    if found.style and wanted.style and not _brackets_agree(found, wanted):
+    if found.style and wanted.style and not intervals.brackets_agree(found, wanted):
         return wrong("other brackets")
     if wanted.style not in ("{", "or"):
         return _each(list(zip(found.parts, wanted.parts, strict=True)), context, "equal list")
@@ -306,18 +306,6 @@ def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
             return wrong(f"{theirs} is missing")
         left.remove(match)
     return correct("equal set")
-
-
-def _brackets_agree(found: Items, wanted: Items) -> bool:
-    """Return whether two kinds of brackets may stand for one kind of collection."""
-    # A set is no tuple, and two numbers in square brackets may be an interval, which is no point.
-    styles = {"{" if one.style == "or" else one.style for one in (found, wanted)}
-    if len(styles) == 1:
-        return True
-    numeric = len(wanted.parts) == 2 and all(intervals.read(f"[{part}, {part}]") for part in wanted.parts)
-    if styles == {"⟨", "("}:
-        return True  # a vector
-    return (styles == {"(", "["} and not numeric) or (styles == {"{", "["} and not numeric)
 
 
 def _expression(answer: str, gold: str, context: Context) -> Verdict:

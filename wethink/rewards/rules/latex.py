@@ -256,7 +256,7 @@ def flatten(text: str) -> str:
     >>> flatten(r"32,\!349"), flatten(r"{1 \over 2}"), flatten(r"\frac1{3}"), flatten(r"5\mbox{cm}^2")
     ('32,349', '\\frac{1}{2}', '\\frac{1}{3}', '5 cm^2')
     >>> flatten(r"\left[ 0,\, 1 \right)"), flatten(r"\{1, 2\}"), flatten(r"x_{1}^{10}"), flatten(r"\angle ABC")
-    ('[ 0,  1 )', '{1, 2}', 'x_1^{10}', '∠ABC')
+    ('[ 0,  1 )', '{1, 2}', 'x_1^{10}', '∠ ABC')
     """
     if not any(mark in text for mark in "\\{~^_"):
         return text

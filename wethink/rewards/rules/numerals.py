@@ -53,6 +53,8 @@ _REPEATING = re.compile(
     r"(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*)"
     r"(?:\\(?:overline|bar|dot)\{(?P<a>[0-9]+)\}|\((?P<b>[0-9]+)\)|\\dot\{(?P<first>[0-9])\}(?P<rest>[0-9]*)\\dot\{(?P<last>[0-9])\})"
 )
+_AND_PART = re.compile(r"^(-?[0-9]{1,12}) and (a|one|two|three|four|five)[- ](half|third|quarter|fourth|fifth)s?\b")
+_PARTS = re.compile(r"^(-?[0-9]{1,12})[ -](halve|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s$")
 DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+),([0-9]{1,2}|[0-9]{4,12})(?![0-9.,]|, ?[0-9])")
 
 _HAN = {
@@ -88,6 +90,16 @@ def value(numeral: str) -> Fraction:
         numeral = numeral.replace(".", "")
     digits = re.sub(r"[ ,']", "", numeral)
     return Fraction(digits + "0" if digits.endswith(".") else digits)
+
+
+def parts(text: str) -> str:
+    """Write parts in words behind figures as fractions.
+
+    >>> parts("7 and a half"), parts("7 thirds"), parts("7 cm")
+    ('7 1/2', '7/3', '7 cm')
+    """
+    text = _PARTS.sub(lambda match: f"{match[1]}/{PART.get(match[2], 2)}", text)
+    return _AND_PART.sub(lambda match: f"{match[1]} {ONE.get(match[2], 1)}/{PART[match[3]]}", text)
 
 
 def repeating(text: str) -> Fraction | None:

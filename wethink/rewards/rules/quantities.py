@@ -34,8 +34,6 @@ _NUMBER = re.compile(
     r"(?P<gap> ?)(?P<unit>\S.{0,60})?",
 )
 _TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?P<unit> .{1,40})?")
-_AND_PART = re.compile(r"^(-?[0-9]{1,12}) and (a|one|two|three|four|five)[- ](half|third|quarter|fourth|fifth)s?\b")
-_PARTS = re.compile(r"^(-?[0-9]{1,12})[ -](halve|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s$")  # 7 thirds
 _OPENING = re.compile(
     r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just "
     r"|(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9])|(?-i:pH) (?=[0-9]))",
@@ -111,10 +109,7 @@ def _repeating(text: str) -> Quantity | None:
 
 
 def _figure(text: str) -> Quantity | None:
-    text = _PARTS.sub(lambda match: f"{match[1]}/{numerals.PART.get(match[2], 2)}", text)
-    text = _AND_PART.sub(
-        lambda match: f"{match[1]} {numerals.ONE.get(match[2], 1)}/{numerals.PART[match[3]]}", text
-    )  # 7 and a half
+    text = numerals.parts(text)
     text = re.sub(r"^\(?(-?[0-9.]+)\)? ?/ ?\(?(-?[0-9.]+)\)?$", r"\1/\2", text)
     match = _NUMBER.fullmatch(text)
     number = _magnitude(match) if match else None

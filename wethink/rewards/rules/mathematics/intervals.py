@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from wethink.rewards.rules.containers import outer, split_outside
+from wethink.rewards.rules.containers import Items, outer, split_outside
 from wethink.rewards.rules.mathematics import evaluation, parsing
 from wethink.rewards.rules.normalize import plain
 
@@ -180,3 +180,15 @@ def same(mine: Intervals, theirs: Intervals, equal: Callable[[str, str], bool]) 
             if not (one == other or (finite(one) and (evaluation.near(one, other) or equal(text, gold)))):
                 return False
     return True
+
+
+def brackets_agree(found: Items, wanted: Items) -> bool:
+    """Return whether two kinds of brackets may stand for one kind of collection."""
+    # A set is no tuple, and two numbers in square brackets may be an interval, which is no point.
+    styles = {"{" if one.style == "or" else one.style for one in (found, wanted)}
+    if len(styles) == 1:
+        return True
+    numeric = len(wanted.parts) == 2 and all(read(f"[{part}, {part}]") for part in wanted.parts)
+    if styles == {"⟨", "("}:
+        return True  # a vector
+    return (styles == {"(", "["} and not numeric) or (styles == {"{", "["} and not numeric)
