@@ -82,6 +82,12 @@ class Scorer:
                 places = [place for place, call in enumerate(calls) if function.applies(call.row)]
                 scores = function.score([calls[place] for place in places])
                 found |= {place: _verdict(*score) for place, score in zip(places, scores, strict=True)}
+        by_rule = [place for place, call in enumerate(calls) if place not in found and call.row["reward"] == "rule"]
+        rows = [(calls[place].answer, calls[place].row) for place in by_rule]
+        questions = [
+            (answer, row["answer"], row["problem"], row["category"], self.rewards.tolerance) for answer, row in rows
+        ]
+        found |= dict(zip(by_rule, verify.verify_all(questions), strict=True))
         return [
             found[place]
             if place in found

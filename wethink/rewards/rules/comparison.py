@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from wethink.rewards.rules import containers, numerals, quantities, units
+from wethink.rewards.rules import containers, numerals, quantities, units, yes_no
 from wethink.rewards.rules.containers import Items, read_items, read_matrix, read_ratio
 from wethink.rewards.rules.dates import read_clock, read_date, verify_date, verify_time
 from wethink.rewards.rules.mathematics import expressions, intervals, names
@@ -19,13 +19,6 @@ from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 
 MAX_NESTED = 4  # collections in collections
 
-_YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no", "not": "no", "是": "yes", "是的": "yes", "对": "yes"}
-_YES_NO |= {"正确": "yes", "否": "no", "不是": "no", "不": "no", "不对": "no", "错": "no", "错误": "no", "没有": "no"}
-_DOUBTING = """
-or but unless maybe perhaps possibly probably sure unsure wrong right correct incorrect if except however although
-guess think either neither unclear unknown opposite
-"""
-_DOUBTS = set(_DOUBTING.split())
 _EMPTY = {"∅", "{}", "empty set", "the empty set", "no solution", "no solutions", "no real solutions"}
 
 
@@ -38,6 +31,7 @@ class Context:
     depth: int = 0
 
 
+_INFINITE = re.compile(r"^(-|\+|)(?:(?:positive |plus )?infinity|∞)\.?$", re.IGNORECASE)
 _POINT_NAME = re.compile(r"[A-Z]'? ?(\(.*,.*\))")
 _MAY_NAME = re.compile("[=≈]| is | are | equals |approx")
 
@@ -63,6 +57,8 @@ def compare(answer: str, gold: str, context: Context) -> Verdict:
         if mine and mine[0] and not names.same(mine[0], named[0]):
             return replace(wrong(f"{mine[0]} instead of {named[0]}"), kind="equation")
         answer, gold = (mine[1] if mine else answer), named[1]
+        if ":" in named[0]:  # `V_1:V_2 = 11:21` is no time
+            context = replace(context, problem=f"{context.problem} (ratio)")
     elif named and len(values := names.bodies(plain(gold), context.problem)) > 1 and values[-1] != plain(gold):
         gold = values[0]  # `2\sqrt{3} \approx 3.46` as a gold
     kind = kind_of(gold, context)
@@ -77,12 +73,12 @@ def kind_of(gold: str, context: Context) -> str:
     """Return the kind of value that a gold is."""
     text, problem = plain(gold), context.problem
     quantity = quantity_of(text, problem)
-    if quantity is not None and quantities.is_trusted(quantity):
+    if quantity is not None and quantities.is_trusted(quantity) and not quantities.is_hour(quantity):
         readings = units.readings(quantity.unit)
         if any(dimension == "share" for dimension, _ in readings):
             return "percentage"
         return "quantity" if quantity.unit else "number"
-    if word_form(text) in ("yes", "no", "true", "false", "是", "否", "对", "错", "正确", "错误", "不是", "是的"):
+    if word_form(text) in yes_no.GOLDS:
         return "yes/no"
     if read_date(bare(text)) is not None:
         return "date"
@@ -99,7 +95,7 @@ def _composed_kind(gold: str, text: str, problem: str) -> str:
     if text.casefold() in _EMPTY:
         return "set"
     found = intervals.read(text)
-    if found is not None and (not found.written or not _is_point(text, problem)):
+    if found is not None and (not found.written or not intervals.is_point(text, problem)):
         return "interval" if found.written else "inequality"
     items = read_items(gold)
     if len(items.parts) > 1 or items.style == "{":
@@ -110,11 +106,6 @@ def _composed_kind(gold: str, text: str, problem: str) -> str:
         signs = expressions.relation(text)[1::2]
         return "expression" if not signs else "equation" if signs == ["="] else "inequality"
     return "text"
-
-
-def _is_point(text: str, problem: str) -> bool:
-    """Return whether a pair in brackets is a point or a list rather than an interval."""
-    return intervals.is_pair(text) and not (intervals.asked_for(problem) or text[0] + text[-1] in ("[)", "(]"))
 
 
 def quantity_of(text: str, problem: str) -> quantities.Quantity | None:
@@ -140,6 +131,21 @@ def _quantity(answer: str, gold: str, context: Context) -> Verdict:
             verdict = quantities.same(found, wanted, problem, context.tolerance)
             if verdict.outcome == "correct" or candidate == candidates[-1]:
                 return verdict
+    if (
+        wanted.unit
+        and (joined := quantities.read(re.sub(r"(?<=[A-Za-z'\"]), (?:and )?(?=[0-9])", " ", text)))
+        and "," in text
+    ):
+        return quantities.same(joined, wanted, problem, context.tolerance)  # `5 feet, 3 inches`
+    gold_parts, parts = containers.measures(plain(gold)), containers.measures(text)
+    if len(gold_parts) > 1 and len(gold_parts) == len(parts):  # `33 m, 26 cm` for `33 m and 26 cm`
+        return _each(list(zip(parts, gold_parts, strict=True)), context, "equal list")
+    if wanted.unit == "°" and "π" in text:
+        return _expression(answer, gold, context)  # in radians
+    if units.is_money(text) and re.search(r"[0-9],[0-9]{2}(?![0-9])", text):
+        text = re.sub(r"(?<=[0-9]),00(?![0-9])", "", text)
+        if (whole := quantity_of(text, problem)) is not None:
+            return quantities.same(whole, wanted, problem, context.tolerance)
     if not wanted.integer and numerals.DECIMAL_COMMA.search(text):
         point = quantity_of(numerals.DECIMAL_COMMA.sub(r"\1.\2", text), problem)
         if point is not None:
@@ -147,6 +153,7 @@ def _quantity(answer: str, gold: str, context: Context) -> Verdict:
     return wrong("several answers" if len(read_items(answer).parts) > 1 else "not a number")
 
 
+<<<<<<< HEAD
 def _yes_no(answer: str, gold: str, context: Context) -> Verdict:
     wanted = _YES_NO[word_form(plain(gold))]
     text = plain(answer)
@@ -163,6 +170,28 @@ def _yes_no(answer: str, gold: str, context: Context) -> Verdict:
 
 def _time(answer: str, gold: str, context: Context) -> Verdict:
     return verify_time(bare(plain(answer)), bare(plain(gold)), context.problem)
+=======
+def _date(answer: str, gold: str, context: Context) -> Verdict:
+    same = read_date(bare(plain(answer))) == read_date(bare(plain(gold)))
+    return correct("the same date") if same else wrong("another date, or none")
+
+
+_ASKS_TIME = re.compile(r"\btime\b|\bpast\b|\bto\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
+
+
+def _time(answer: str, gold: str, context: Context) -> Verdict:
+    text, wanted = bare(plain(answer)), read_clock(bare(plain(gold)))
+    mine = read_clock(text)
+    if mine is None and (picometres := quantities.read(plain(gold))) is not None and picometres.unit == "pm":
+        return quantities.same(quantities.read(plain(answer)), picometres, context.problem, context.tolerance)
+    if mine is None or wanted is None or not mine <= wanted:
+        return wrong("another time, or none")
+    shown = re.match("[0-9]+", text), re.match("[0-9]+", plain(gold))
+    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(context.problem + text + plain(gold))
+    if may_be_ratio and shown[0] and shown[1] and int(shown[0].group()) != int(shown[1].group()):
+        return wrong("another hour, and nobody asked for a time")
+    return correct("the same time")
+>>>>>>> rules2
 
 
 def _ratio(answer: str, gold: str, context: Context) -> Verdict:
@@ -206,11 +235,19 @@ def _interval(answer: str, gold: str, context: Context) -> Verdict:
     wanted, text = intervals.read(plain(gold)), plain(answer)
     named = names.split(text, context.problem)
     found = intervals.read(text) or (intervals.read(named[1]) if named else None)
-    if wanted is None:
-        return _expression(answer, gold, context)
+    if wanted is None or (found is None and not wanted.written and re.search("[<>≤≥]", text)):
+        return _expression(answer, gold, context)  # `-x > -1` for `x < 1`
     if found is None:
         return wrong("not an interval")
-    return correct("the same interval") if intervals.same(found, wanted) else wrong("another interval")
+    return (
+        correct("the same interval")
+        if intervals.same(found, wanted, _equal_ends(context))
+        else wrong("another interval")
+    )
+
+
+def _equal_ends(context: Context) -> Callable[[str, str], bool]:
+    return lambda mine, theirs: compare(mine, theirs, replace(context, depth=context.depth + 1)).outcome == "correct"
 
 
 def _collection(answer: str, gold: str, context: Context) -> Verdict:
@@ -223,7 +260,11 @@ def _collection(answer: str, gold: str, context: Context) -> Verdict:
         return wrong("nested too deeply")
     interval, inequality = intervals.read(plain(gold)), intervals.read(plain(answer))
     if wanted.style == "[" and interval and inequality and not inequality.written:
-        return correct("the same interval") if intervals.same(inequality, interval) else wrong("another interval")
+        return (
+            correct("the same interval")
+            if intervals.same(inequality, interval, _equal_ends(context))
+            else wrong("another interval")
+        )
     best = wrong("not a list")
     for candidate in _collections(answer, wanted, context):
         verdict = _same_items(candidate, wanted, context)
@@ -237,6 +278,8 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
     """Return the readings of an answer as a collection: as written, behind its name, by names, by ±."""
     found = [read_items(answer)]
     text = plain(answer)
+    if len(measures := containers.measures(text)) > 1:  # `33 m and 26 cm` may be one length or two
+        found.append(Items("", measures))
     belongs = re.fullmatch(r"[A-Za-z] ?∈ ?(.*)", text)
     named = names.split(text, context.problem)
     if belongs or (named and names.split(named[1], context.problem) is None and len(found[0].parts) < 2):
@@ -245,46 +288,35 @@ def _collections(answer: str, wanted: Items, context: Context) -> list[Items]:
         found.append(read_items(match[1]))
     if named and named[1][:1] in "([{":
         found.append(read_items(named[1]))
-    if wanted.style in ("(", ""):
+    if wanted.style in ("(", "") and found[0].style != "or":
         sides = [names.split(part, context.problem) for part in found[0].parts]
         letters = [side[0] for side in sides if side and re.fullmatch("[a-zA-Z]", side[0])]
         if len(letters) == len(sides) == len(wanted.parts) and len(set(letters)) == len(letters) and wanted.style:
             ordered = sorted((side for side in sides if side), key=lambda side: side[0])
             found.append(Items("(", tuple(side[1] for side in ordered)))
-    if (assigned := _assigned(text, named, wanted, context)) is not None:
+    if (assigned := names.assigned(text, named, wanted, context.problem)) is not None:
         found.append(assigned)
-    if wanted.style == "{":
+    if wanted.style in ("{", "or"):
         either = read_items(named[1] if named else text, alternatives=True)
         sides = [names.split(part, context.problem) for part in either.parts]
         bodies = tuple(side[1] if side else part for side, part in zip(sides, either.parts, strict=True))
-        if len({side[0] for side in sides if side}) <= 1:
+        theirs = [side[0] for part in wanted.parts if (side := names.split(part, context.problem)) and side[0]]
+        mine = list(dict.fromkeys(side[0] for side in sides if side))
+        if len(mine) <= 1 and all(names.same(one, other) for one in mine for other in theirs if one):
             found.append(Items(either.style, bodies))
-        if len(bodies) == 1 and (two := expressions.both_values(bodies[0])):
+        if len(bodies) == 1 and (two := expressions.both_values(bodies[0], "")):
             found.append(Items("{", two))
     return found
-
-
-def _assigned(text: str, named: tuple[str, str] | None, wanted: Items, context: Context) -> Items | None:
-    """Write `(x, y) = (3, 4)` and `y = 4, x = 3` as the gold's `x = 3, y = 4`."""
-    letters = [side[0] if (side := names.split(part, context.problem)) else "" for part in wanted.parts]
-    if wanted.style or not all(re.fullmatch("[a-zA-Z]", letter) for letter in letters):
-        return None
-    if named and named[0].startswith("("):
-        values = dict(zip(re.findall("[a-zA-Z]", named[0]), read_items(named[1]).parts, strict=False))
-    else:
-        sides = [names.split(part, context.problem) for part in read_items(text).parts]
-        values = {side[0]: side[1] for side in sides if side}
-    if set(values) != set(letters) or len(values) != len(letters):
-        return None
-    return Items("", tuple(f"{letter} = {values[letter]}" for letter in letters))
 
 
 def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
     if len(found.parts) != len(wanted.parts):
         return wrong(f"{len(found.parts)} items instead of {len(wanted.parts)}")
-    if found.style and wanted.style and not _brackets_agree(found, wanted):
+    if found.style == "or" and wanted.style not in ("{", "or"):
+        return wrong("one or the other, where all are asked for")
+    if found.style and wanted.style and not intervals.brackets_agree(found, wanted):
         return wrong("other brackets")
-    if wanted.style != "{":
+    if wanted.style not in ("{", "or"):
         return _each(list(zip(found.parts, wanted.parts, strict=True)), context, "equal list")
     inner, left = replace(context, depth=context.depth + 1), list(found.parts)
     for theirs in wanted.parts:
@@ -295,30 +327,30 @@ def _same_items(found: Items, wanted: Items, context: Context) -> Verdict:
     return correct("equal set")
 
 
-def _brackets_agree(found: Items, wanted: Items) -> bool:
-    """Return whether two kinds of brackets may stand for one kind of collection."""
-    # A set is no tuple, and two numbers in square brackets may be an interval, which is no point.
-    styles = {found.style, wanted.style}
-    if len(styles) == 1:
-        return True
-    numeric = len(wanted.parts) == 2 and all(intervals.read(f"[{part}, {part}]") for part in wanted.parts)
-    return (styles == {"(", "["} and not numeric) or (styles == {"{", "["} and not numeric)
-
-
 def _expression(answer: str, gold: str, context: Context) -> Verdict:
     text, wanted = plain(answer), plain(gold)
     if re.fullmatch("[A-Za-z0-9/.-]+", wanted) and word_form(text) == word_form(wanted):
         return correct("equal text")  # "N/A" or "3D" may be either
+    if (
+        "±" in wanted and "±" not in text and (two := expressions.both_values(wanted, context.problem))
+    ):  # `2, -2` for `±2`
+        return _collection(answer, f"{{{two[0]}, {two[1]}}}", context)
     if expressions.readable(wanted, context.problem) is None:
         return unknown("the comparison of expressions does not work")
     return expressions.verify_expression(text, wanted, context.problem)
 
 
 def _text(answer: str, gold: str, context: Context) -> Verdict:
-    mine, theirs = signed(plain(answer)), signed(plain(gold))
+    mine, theirs = (
+        _INFINITE.sub(r"\1∞", re.sub("^(?:negative|minus) (?=inf)", "-", signed(plain(text)))).removeprefix("+")
+        for text in (answer, gold)
+    )
     if mine.startswith("是") and not theirs.startswith("是"):  # 是红色
         mine = mine[1:]
     if word_form(mine) == word_form(theirs):
+        measured = quantities.read(mine) if mine != theirs else None
+        if measured is not None and units.readings(measured.unit):
+            return wrong("a unit in another case")  # `3 TH` for `3 Th`
         return correct("equal text")
     if formula(mine) is not None and formula(mine) == formula(theirs):
         return correct("the same formula")
@@ -338,8 +370,13 @@ _COMPARISONS: dict[str, Comparison] = {
     **dict.fromkeys(("list", "tuple", "set"), _collection),
     **dict.fromkeys(("interval", "inequality"), _interval),
     **dict.fromkeys(("expression", "equation"), _expression),
+<<<<<<< HEAD
     "yes/no": _yes_no,
     "date": _whole(verify_date),
+=======
+    "yes/no": lambda answer, gold, context: yes_no.compare(plain(answer), plain(gold)),
+    "date": _date,
+>>>>>>> rules2
     "time": _time,
     "ratio": _ratio,
     "matrix": _matrix,

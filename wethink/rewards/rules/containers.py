@@ -16,6 +16,8 @@ from wethink.rewards.rules.normalize import balanced, fold, plain
 _BULLET = re.compile(r"^(?:[-*•·]|(?P<number>[0-9]{1,2})[.)])\s+")
 _SEPARATOR = re.compile(r"[,;]\s*and\b(?!/)|[,;]|(?<![\w&])&(?![\w&])|\band\b(?!/)|、", re.IGNORECASE)
 _OR = re.compile(r"[,;]\s*(?:and|or)\b|[,;]|\b(?:and|or)\b|或|、", re.IGNORECASE)
+_ALTERNATIVE = re.compile(r"\bor\b|或", re.IGNORECASE)
+_VALUE, _LONG_WORD = re.compile(r"[0-9]"), re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩"}
 _THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])")
 _MATRIX = re.compile(
@@ -29,14 +31,14 @@ _ASKS_RATIO = re.compile(r"\bratios?\b|\bproportions?\b|\bodds\b|\bscale\b|比",
 
 @dataclass(frozen=True)
 class Items:
-    """The items of a collection; `style` is its opening bracket, empty for a bare list."""
+    """The items of a collection; `style` is its opening bracket, "or" between solutions, empty for a bare list."""
 
     style: str
     parts: tuple[str, ...]
 
     @property
     def kind(self) -> str:
-        return {"(": "tuple", "{": "set", "⟨": "tuple"}.get(self.style, "list")
+        return {"(": "tuple", "{": "set", "or": "set", "⟨": "tuple"}.get(self.style, "list")
 
 
 def split_outside(text: str, separator: "re.Pattern[str]") -> list[str] | None:
@@ -110,24 +112,57 @@ def read_items(text: str, alternatives: bool = False) -> Items:
         return Items("", (text,))
     if style in ("[", "(") and inside[:1] in ("(", "[") and len(nested := _split(inside, alternatives)) > 1:
         return Items("", tuple(nested)) if all(outer(part)[0] for part in nested) else Items(style, tuple(nested))
+    if not style and not alternatives and _ALTERNATIVE.search(inside):
+        either = _split(inside, True)
+        if len(either) > 1 and all(_VALUE.search(part) and not _LONG_WORD.search(part) for part in either):
+            return Items("or", tuple(either))  # `21, 16 or 11`: solutions, in any order
     parts = _split(inside, alternatives)
     if len(parts) < 2 and style != "{":
         return Items("", (text,))
     return Items(style, tuple(parts))
 
 
+def measures(text: str) -> tuple[str, ...]:
+    """Return the items of a text that may be one measure or a list of some; () if it is neither.
+
+    >>> measures("33 m and 26 cm"), measures("5 ft 3 in"), measures("7")
+    (('33 m', '26 cm'), (), ())
+    """
+    if not re.search(r", | and ", text):
+        return ()
+    parts = tuple(_split(text, False))
+    sizes = [quantities.read(part) for part in parts]
+    return parts if len(parts) > 1 and all(size is not None and size.unit for size in sizes) else ()
+
+
 def _split(text: str, alternatives: bool) -> list[str]:
     guarded = text
-    if re.search(r", |;| and ", text):  # `1,234, 5,678`
+    if re.search(r", |;| and | or ", text):  # `1,234, 5,678`
         guarded = _THOUSANDS.sub(lambda match: match.group().replace(",", ""), text)
     dates = [part.strip() for part in text.split(";")]
     if len(dates) > 1 and all(read_date(part) for part in dates):  # with commas of their own
         return dates
+    if groups := _assignments(guarded):
+        return groups
     parts = split_outside(guarded, _OR if alternatives else _SEPARATOR)
     if parts is None:
         return [text]
     found = [plain(part) for part in parts]
     return [part for part in found if part]
+
+
+def _assignments(text: str) -> list[str]:
+    """Split `p=5, q=2; p=7, q=2` into its groups, of the same letters each; [] if the text is none."""
+    if text.count("=") < 4:
+        return []
+    for separator in (";", r"\band\b|\bor\b"):
+        groups = split_outside(text, re.compile(separator)) or []
+        sides = [
+            [part.partition("=")[0].strip() for part in split_outside(group, re.compile(",")) or ()] for group in groups
+        ]
+        if len(groups) > 1 and len(sides[0]) > 1 and all(names == sides[0] for names in sides):
+            return [group.strip(" ,") for group in groups]
+    return []
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ class _Reader:
             raised = self.digits() or self.argument(depth)
             if token == "^" and raised in ("°", "'"):
                 return raised
+            if token == "^" and raised == "o" and before and before[-1][-1:].isdigit():
+                return "°"  # as if it were `\\circ`
             alone = len(raised) == 1 and not (
                 raised.isdigit() and (self.peek().isdigit() or self.peek() == "{")
             )  # `x^{1}0`
@@ -175,6 +177,8 @@ class _Reader:
         if name in ("overline", "bar"):
             inside = self.argument(depth)
             return inside if re.fullmatch("[A-Z]{2,}'?", inside) else f"\\{name}{{{inside}}}"
+        if name in ("vec", "overrightarrow", "dot", "hat", "widehat"):
+            return f"\\{name.replace('overrightarrow', 'vec').removeprefix('wide')}{{{self.argument(depth)}}}"
         if name in ("begin", "end"):
             inside = self.argument(depth)
             if inside.rstrip("*") in _FRAMES:
@@ -217,6 +221,7 @@ def _plain_command(token: str, name: str, reader: _Reader) -> str:
     if name in _SPACES or name in (",", ";", ":", " ", ">"):
         return " "
     if name == "!":
+        reader.skip_spaces()
         return ""
     if name in _SYMBOLS:
         before = reader.place
@@ -251,7 +256,7 @@ def flatten(text: str) -> str:
     >>> flatten(r"32,\!349"), flatten(r"{1 \over 2}"), flatten(r"\frac1{3}"), flatten(r"5\mbox{cm}^2")
     ('32,349', '\\frac{1}{2}', '\\frac{1}{3}', '5 cm^2')
     >>> flatten(r"\left[ 0,\, 1 \right)"), flatten(r"\{1, 2\}"), flatten(r"x_{1}^{10}"), flatten(r"\angle ABC")
-    ('[ 0,  1 )', '{1, 2}', 'x_1^{10}', '∠ABC')
+    ('[ 0,  1 )', '{1, 2}', 'x_1^{10}', '∠ ABC')
     """
     if not any(mark in text for mark in "\\{~^_"):
         return text

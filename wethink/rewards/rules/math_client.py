@@ -14,11 +14,31 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from wethink.rewards.rules import math_worker
 
 SECONDS = 2.0  # of processor time for one comparison
 PATIENCE = 120.0  # seconds of wall time for a reply; a longer wait is the machine's fault, not the response's
+
+
+class Deferred(BaseException):
+    """A question that a batch will ask together with its others; no verdict, so rules do not catch it."""
+
+    def __init__(self, question: "Question") -> None:
+        super().__init__()
+        self.question = question
+
+
+Question = tuple[str, str | None]  # gold and answer, as in `Comparer.ask`
+
+
+class _Batch(threading.local):
+    """Replies that the current thread's batch has; None outside of a batch."""
+
+    replies: dict[Question, dict[str, object]] | None = None
+    deferring: bool = False
 
 
 class _NoReply(Exception):
@@ -41,6 +61,7 @@ class Comparer:
         self._seconds, self._patience = seconds, patience
         self._workers = workers or min(4, len(os.sched_getaffinity(0)))
         self._count = threading.Lock()
+        self._batch = _Batch()
         self.asked = self.timeouts = self.failures = 0
         self._open()
 
@@ -57,6 +78,34 @@ class Comparer:
         Returns:
             `{"equal": bool}` or `{"fault": reason}`; the reason is 'unavailable' if a child fails twice.
         """
+        if self._batch.replies is not None:
+            if (gold, answer) in self._batch.replies:
+                return self._batch.replies[gold, answer]
+            if self._batch.deferring:
+                raise Deferred((gold, answer))
+        return self._ask(gold, answer)
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Keep replies of this thread for a while; inside, `ask` may raise `Deferred` (see `defer`)."""
+        self._batch.replies = {}
+        try:
+            yield
+        finally:
+            self._batch.replies, self._batch.deferring = None, False
+
+    def defer(self, deferring: bool) -> None:
+        """Let this thread's new questions raise `Deferred`, or ask them again."""
+        self._batch.deferring = deferring
+
+    def ask_together(self, questions: Sequence[Question]) -> None:
+        """Ask distinct questions on as many threads as there are children, and keep the batch's replies."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            replies = list(pool.map(lambda question: self._ask(*question), questions))
+        assert self._batch.replies is not None
+        self._batch.replies |= dict(zip(questions, replies, strict=True))
+
+    def _ask(self, gold: str, answer: str | None) -> dict[str, object]:
         if self._owner != os.getpid():  # the children are the parent's
             self._open()
         child = self._idle.get()

@@ -15,6 +15,8 @@ _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols without
 
 _DASHES = str.maketrans({**dict.fromkeys("−–—‒‐‑⁃", "-"), **dict.fromkeys("’‘ʼ", "'"), **dict.fromkeys("“”„", '"')})
 _CHINESE = str.maketrans("。、「」『』【】〔〕《》〈〉", '.,""""[][]""⟨⟩')
+_ARABIC = str.maketrans("٫٬٪،؛", ".,%,;")
+_OTHER_DIGITS = re.compile(r"(?![0-9０-９])\d")
 _SUPERSCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _LOWERED = re.compile("[₀-₉]+")
@@ -23,7 +25,7 @@ _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 _MATHS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _INNER_MATHS = re.compile(r"(?<![\\$])\$([^$\s](?:[^$]*[^$\s\\])?)\$(?![0-9$])")
 _BOLD = re.compile(r"(?<![\w)*])\*\*([^*\s](?:[^*]*[^*\s])?)\*\*(?![\w(*])")
-_SIGNS = (("<=", "≤"), (">=", "≥"), ("=<", "≤"), ("′′", '"'), ("″", '"'), ("′", "'"))
+_SIGNS = (("<=", "≤"), ("+/-", "±"), (">=", "≥"), ("=<", "≤"), ("′′", '"'), ("″", '"'), ("′", "'"))
 _UNEQUAL = re.compile(r"(?<![0-9!])!=(?=[^=])|(?<=\d )!=(?=[^=])|=/=")
 _ANNOUNCED = re.compile(
     r"(?:(?:so|thus|therefore|hence),? )?(?:the |my )?(?:(?:correct|final|right|best) )?(?:answer|option|choice)"
@@ -78,16 +80,25 @@ def fold(text: str) -> str:
     'm^2, 1 1/2 and -3'
     """
     if not text.isascii():
-        text = re.sub(r"(?<=[0-9])º", "°", text)
+        text = re.sub(r"(?<=[0-9]) ?[º˚∘](?! ?[A-Za-z]{2})| ?[º˚∘⁰](?= ?[CF]\b)", "°", text)
+        text = _in_one_script(text)
         text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_RAISED), text)
         text = _LOWERED.sub(lambda match: "_{" + unicodedata.normalize("NFKC", match.group()) + "}", text)
         text = _VULGAR.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()), text)
         text = unicodedata.normalize("NFKC", text).translate(_DASHES).translate(_CHINESE)
         text = text.replace("⁄", "/").replace("∕", "/")
-    for written, sign in _SIGNS if any(char in text for char in "=′″") else ():
+    for written, sign in _SIGNS if any(char in text for char in "=′″/") else ():
         text = text.replace(written, sign)
     text = _UNEQUAL.sub("≠", text) if "!=" in text or "=/=" in text else text
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
+
+
+def _in_one_script(text: str) -> str:
+    """Write figures of Arabic, Devanagari or another script as ours, in a text that has no other and no letters."""
+    figures = _OTHER_DIGITS.findall(text)
+    if len({ord(figure) - unicodedata.decimal(figure) for figure in figures}) != 1 or re.search(r"[0-9A-Za-z\\]", text):
+        return text  # mixed figures are look-alikes
+    return _OTHER_DIGITS.sub(lambda match: str(unicodedata.decimal(match.group())), text).translate(_ARABIC)
 
 
 def plain(text: str) -> str:

@@ -50,8 +50,11 @@ NUMERAL = (
     r"|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 )
 _REPEATING = re.compile(
-    r"(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*)(?:\\(?:overline|bar|dot)\{(?P<a>[0-9]+)\}|\((?P<b>[0-9]+)\))"
+    r"(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*)"
+    r"(?:\\(?:overline|bar|dot)\{(?P<a>[0-9]+)\}|\((?P<b>[0-9]+)\)|\\dot\{(?P<first>[0-9])\}(?P<rest>[0-9]*)\\dot\{(?P<last>[0-9])\})"
 )
+_AND_PART = re.compile(r"^(-?[0-9]{1,12}) and (a|one|two|three|four|five)[- ](half|third|quarter|fourth|fifth)s?\b")
+_PARTS = re.compile(r"^(-?[0-9]{1,12})[ -](halve|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s$")
 DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+),([0-9]{1,2}|[0-9]{4,12})(?![0-9.,]|, ?[0-9])")
 
 _HAN = {
@@ -71,7 +74,8 @@ _HAN = {
 }
 _HAN_TENS = {"十": 10, "百": 100, "千": 1000}
 HAN_SCALE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-HAN = "".join([*_HAN, *_HAN_TENS, *HAN_SCALE])
+_FINANCIAL = str.maketrans("壹贰貳叁參肆伍陆陸柒捌玖拾佰仟", "一二二三三四五六六七八九十百千")
+HAN = "壹贰貳叁參肆伍陆陸柒捌玖拾佰仟廿点" + "".join([*_HAN, *_HAN_TENS, *HAN_SCALE])
 
 
 def value(numeral: str) -> Fraction:
@@ -88,16 +92,27 @@ def value(numeral: str) -> Fraction:
     return Fraction(digits + "0" if digits.endswith(".") else digits)
 
 
+def parts(text: str) -> str:
+    """Write parts in words behind figures as fractions.
+
+    >>> parts("7 and a half"), parts("7 thirds"), parts("7 cm")
+    ('7 1/2', '7/3', '7 cm')
+    """
+    text = _PARTS.sub(lambda match: f"{match[1]}/{PART.get(match[2], 2)}", text)
+    return _AND_PART.sub(lambda match: f"{match[1]} {ONE.get(match[2], 1)}/{PART[match[3]]}", text)
+
+
 def repeating(text: str) -> Fraction | None:
     r"""Read a repeating decimal.
 
     >>> repeating(r"0.1\overline{6}"), repeating("0.(3)")
     (Fraction(1, 6), Fraction(1, 3))
     """
-    match = _REPEATING.fullmatch(text)
+    text = re.sub(r"((?:[0-9]\u0305)+)$", lambda match: rf"\overline{{{match[1].replace(chr(0x305), '')}}}", text)
+    match = _REPEATING.fullmatch(re.sub(r"\\dot ?([0-9])", r"\\dot{\1}", text))
     if match is None or len(text) > 60:
         return None
-    period, fixed = match["a"] or match["b"], match["fixed"]
+    period, fixed = match["a"] or match["b"] or match["first"] + match["rest"] + match["last"], match["fixed"]
     whole = Fraction(match["whole"] or 0) + (Fraction(int(fixed), 10 ** len(fixed)) if fixed else 0)
     return whole + Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(fixed))
 
@@ -176,6 +191,7 @@ def han(text: str) -> Fraction | None:
     """
     if not text or len(text) > 20:
         return None
+    text = text.translate(_FINANCIAL)
     if text == "半":
         return Fraction(1, 2)
     below, divided, above = text.partition("分之")
@@ -185,6 +201,13 @@ def han(text: str) -> Fraction | None:
     if text.startswith("负"):
         number = han(text[1:])
         return None if number is None else -number
+    whole, point, decimals = text.partition("点")
+    if point:
+        number = han(whole)
+        if number is None or not decimals or any(char not in _HAN for char in decimals):
+            return None
+        return number + Fraction(int("".join(str(_HAN[char]) for char in decimals)), 10 ** len(decimals))
+    text = text.replace("廿", "二十")
     if any(char not in HAN for char in text):
         return None
     if len(text) > 1 and all(char in _HAN for char in text):  # 二〇二四: digits

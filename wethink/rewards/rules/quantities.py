@@ -6,6 +6,7 @@ x% is x/100 everywhere, may mean x beside a gold in percent, and is x where the 
 A text that needs a computation (`12 * 13`, `3!`, `2^5`) is no number, and neither is one with a rest that is not read.
 """
 
+import math
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,13 +20,12 @@ from wethink.rewards.verdict import Verdict, correct, wrong
 
 MAX_POWER = 300  # largest power of ten
 
-_SIGNS = r"US\$|CN¥|JP¥|HK\$|A\$|C\$|S\$|R\$|Rs\.?|[$€£¥₹₽₩₺₫₪฿₴₦₱]"
 _CODES = "|".join(sorted(units.CURRENCY_CODES))
 _SCALES = "|".join(sorted((name for name in SCALE if len(name) > 3), key=len, reverse=True))
 _NUMBER = re.compile(
     r"(?P<about>(?:≈|~|∼|about|approximately|approx\.?|around|roughly) ?)?"
     r"(?P<sign>[-+]|(?:minus|negative) )? ?"
-    rf"(?:(?P<currency>{_SIGNS})|(?P<code>{_CODES}) ?)? ?(?P<minus>-)?"
+    rf"(?:(?P<currency>{units.CURRENCY_SIGNS})|(?P<code>{_CODES}) ?)? ?(?P<minus>-)?"
     r"(?:(?P<whole>[0-9]{1,12})(?: | and )(?P<top>[0-9]+) ?/ ?(?P<low>[0-9]+)|"
     r"(?:(?P<before>[0-9]{1,12}) ?)?\\frac\{ ?(?P<above>[-+]?[0-9.]+) ?\}\{ ?(?P<under>[-+]?[0-9.]+) ?\}|"
     rf"(?P<number>{NUMERAL})(?: ?/ ?(?P<below>-?{NUMERAL}))?)"
@@ -36,7 +36,7 @@ _NUMBER = re.compile(
 _TEN_TO = re.compile(r"(?P<sign>-)? ?10 ?\^ ?\{?(?P<power>[-+]?[0-9]{1,4})\}?(?P<unit> .{1,40})?")
 _OPENING = re.compile(
     r"(?:(?:一共|总共|共)?有?(?=[0-9])|there (?:is|are|were|was) (?:exactly |just )?|exactly |just "
-    r"|(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9]))",
+    r"|(?:in )?(?:the )?(?:year )?(?=[0-9]{3,4}\b)|(?:no\. ?|no(?=[0-9])|number |# ?)(?=[0-9])|(?-i:pH) (?=[0-9]))",
     re.I,
 )
 _EACH = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[^\s0-9,]{1,12})(?:,? and |(?<=[a-z]{4}), | )?")
@@ -109,6 +109,7 @@ def _repeating(text: str) -> Quantity | None:
 
 
 def _figure(text: str) -> Quantity | None:
+    text = numerals.parts(text)
     text = re.sub(r"^\(?(-?[0-9.]+)\)? ?/ ?\(?(-?[0-9.]+)\)?$", r"\1/\2", text)
     match = _NUMBER.fullmatch(text)
     number = _magnitude(match) if match else None
@@ -200,6 +201,14 @@ def _repeated(text: str) -> Quantity | None:
 
 def _chinese(text: str) -> Quantity | None:
     text = re.sub("^(?:一共|总共|共)?有?", "", text)
+    text = re.sub("^零下", "-", text)
+    if mixed := re.fullmatch(r"(-?)([0-9]+)([万亿])([0-9]+)([千百])?(\D*)", text):  # 3万5千
+        low = int(mixed[4]) * {"千": 1000, "百": 100}.get(mixed[5], 1)
+        unit = _chinese_unit(mixed[6].strip())
+        scale = numerals.HAN_SCALE[mixed[3]]
+        if unit is None or low >= scale:
+            return None
+        return Quantity(Fraction((int(mixed[2]) * scale + low) * (-1 if mixed[1] else 1)), unit)
     match = re.fullmatch(
         rf"(?P<minus>[-负])?(?P<digits>{NUMERAL})? ?(?P<han>[{numerals.HAN}分之百半]*)(?P<unit>\D*)", text
     )
@@ -207,10 +216,9 @@ def _chinese(text: str) -> Quantity | None:
         return None
     scale = 1
     if match["digits"]:
-        if any(char not in numerals.HAN_SCALE for char in match["han"]):
+        if not set(match["han"]) <= numerals.HAN_SCALE.keys():
             return None
-        for char in match["han"]:
-            scale *= numerals.HAN_SCALE[char]
+        scale = math.prod(numerals.HAN_SCALE[char] for char in match["han"])
         value: Fraction | None = numerals.value(match["digits"])
     else:
         value = numerals.han(match["han"])
@@ -227,7 +235,7 @@ def _chinese_unit(text: str) -> str | None:
     if not text or units.readings(text):
         return text
     if text[0] in vocabulary.COUNTERS and all("\u4e00" <= char <= "\u9fff" for char in text[1:]) and len(text) < 8:
-        return "" if not re.search("半|分之|多|以|或|和", text) else None
+        return "" if not re.search("半|分|多|以|或|和|倍|打|百|千|万", text) else None
     return None
 
 
@@ -237,12 +245,14 @@ def _unit(text: str, spaced: bool) -> str | None:
     if not text:
         return ""
     text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
+    if re.fullmatch(r"[ap]\.m|noon|midnight|AM|PM|Am|Pm", text) and not units.readings(text):
+        return None
+    if units.readings(text):
+        return text
     if len(_UNIT.sub("", text)) or len(text.split()) > 6:
         return None
     if text[:1] in vocabulary.COUNTERS:
         return _chinese_unit(text)
-    if units.readings(text):
-        return text
     if text in ("AD", "CE", "A.D"):
         return ""
     if re.fullmatch(r"[ap]\.?m|noon|midnight", text.casefold()) or re.search("[α-ωΑ-Ω]", text):
@@ -276,6 +286,11 @@ def _spoken(text: str) -> Quantity | None:
     return Quantity(-value if negative else value, unit, value.denominator == 1)
 
 
+def is_hour(found: Quantity) -> bool:
+    """Return whether a number of picometres may be an hour instead: `3 pm`."""
+    return found.unit == "pm" and found.integer and 1 <= found.value <= 12
+
+
 def is_trusted(gold: Quantity) -> bool:
     """Return whether a gold's unit is a unit or a noun, not a word that changes its number."""
     if not gold.unit or units.readings(gold.unit):
@@ -288,9 +303,9 @@ def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float)
     """Compare a number with the gold; `tolerance` is relative."""
     if found is None:
         return wrong("not a number")
-    if found.rival and _one_dimension(found.rival.unit, gold.unit):
+    if found.rival and units.one_dimension(found.rival.unit, gold.unit):
         found = found.rival
-    elif gold.rival and _one_dimension(gold.rival.unit, found.unit):
+    elif gold.rival and units.one_dimension(gold.rival.unit, found.unit):
         gold = gold.rival
     if found.about and gold.integer:
         return wrong("about, where the number is exact")
@@ -305,10 +320,6 @@ def same(found: Quantity | None, gold: Quantity, problem: str, tolerance: float)
     return wrong("another number")
 
 
-def _one_dimension(one: str, other: str) -> bool:
-    return bool({d for d, _ in units.readings(one)} & {d for d, _ in units.readings(other)})
-
-
 _DURATION = re.compile(r"\bseconds?\b|\bhow long\b|\btime\b|\bduration\b", re.IGNORECASE)
 
 
@@ -320,14 +331,16 @@ def _comparable(found: Quantity, gold: Quantity, problem: str) -> set[Fraction] 
     mine, theirs = units.readings(found.unit), units.readings(gold.unit)
     if found.decade and not any(d == "time" for d, _ in theirs) and not _DURATION.search(problem):
         return None
-    if found.unit in ("K", "B", "T") and not gold.unit:
+    if not gold.unit and (found.unit in ("K", "B", "T") or vocabulary.must_be_named(found.unit, problem)):
         return None  # 100 K may be thousands as well
+    if not gold.unit and is_hour(found):
+        return None
     if found.unit and not mine:
-        same_word = bool(gold.unit) and not theirs and units.word(found.unit) == units.word(gold.unit)
+        same_word = bool(gold.unit) and not theirs and units.same_word(found.unit, gold.unit)
         if not same_word and (gold.unit or not units.is_counted(found.unit, problem)):
             return None
         return {found.value}
-    share_mine, share_theirs = _is_share(mine), _is_share(theirs)
+    share_mine, share_theirs = units.is_share(mine), units.is_share(theirs)
     if share_mine != share_theirs and (not found.unit or not gold.unit):
         scale = next((factor for dimension, factor in mine if dimension == "share"), Fraction(1))
         return _shares(found.value * scale, share_theirs, problem)
@@ -342,7 +355,3 @@ def _shares(percent: Fraction, gold_is_share: bool, problem: str) -> set[Fractio
     if "%" in problem or re.search(r"percent|per cent|百分", problem.casefold()):
         return {percent}  # the gold is in percent, too
     return {percent / 100}
-
-
-def _is_share(readings: tuple[units.Unit, ...]) -> bool:
-    return any(dimension == "share" for dimension, _ in readings)

@@ -15,17 +15,31 @@ Several different answers at once are wrong. `unknown` is reserved for faults of
 machinery, never of the answer, so that a policy cannot exploit it.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from wethink.rewards.rules import geometry
 from wethink.rewards.rules.comparison import Context, compare
+from wethink.rewards.rules.math_client import COMPARER, Deferred, Question
 from wethink.rewards.rules.normalize import fold, plain, unseen
 from wethink.rewards.rules.options import choose, expected, options, verify_option
 from wethink.rewards.verdict import MAX_ANSWER_CHARS, Outcome, Verdict, correct, unknown, wrong
 
-__all__ = ["MAX_ANSWER_CHARS", "Outcome", "Verdict", "choose", "correct", "options", "unknown", "verify", "wrong"]
+__all__ = [
+    "MAX_ANSWER_CHARS",
+    "Outcome",
+    "Verdict",
+    "choose",
+    "correct",
+    "options",
+    "unknown",
+    "verify",
+    "verify_all",
+    "wrong",
+]
 
+ROUNDS = 4  # of questions asked together; a list of many expressions asks the rest one after another
 REMEMBERED = 32_768  # verdicts; a group of rollouts repeats answers
 
 
@@ -59,6 +73,30 @@ def verify(answer: str, gold: str, problem: str, category: str, tolerance: float
         return unknown(str(fault))
     except Exception as error:  # an answer must not stop a run, nor become unknown; a defect is the answer's loss
         return wrong(f"cannot be read ({type(error).__name__})")
+
+
+def verify_all(questions: Sequence[tuple[str, str, str, str, float]]) -> list[Verdict]:
+    """Check several answers, each given as the arguments of `verify`.
+
+    The verdicts are those of `verify`, in order. The rules run on this thread only; the comparisons that need
+    math-verify are asked together, so that every child process works.
+    """
+    found: dict[int, Verdict] = {}
+    with COMPARER.batch():
+        for _ in range(ROUNDS):
+            COMPARER.defer(True)
+            asked: dict[Question, None] = {}  # in order, once each
+            for place, question in enumerate(questions):
+                if place not in found:
+                    try:
+                        found[place] = verify(*question)
+                    except Deferred as deferred:
+                        asked[deferred.question] = None
+            COMPARER.defer(False)
+            if len(asked) < 2:
+                break
+            COMPARER.ask_together(list(asked))
+        return [found[place] if place in found else verify(*question) for place, question in enumerate(questions)]
 
 
 @lru_cache(maxsize=REMEMBERED)

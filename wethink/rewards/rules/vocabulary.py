@@ -1,5 +1,7 @@
 """Word lists of the rules: counted nouns, words that are no units, words that name quantities."""
 
+import re
+
 # Words that multiply, raise, order, collect, compare or doubt: no units, whatever a library or the problem says.
 _NEVER = """
 about all almost alpha and any approx approximately are around at base be beta bigger billion bn both but choose
@@ -63,3 +65,20 @@ BESIDE_NOUNS = frozenset(_BESIDE.split())
 QUANTITIES = frozenset(_NAMES.split())
 PLURALS: dict[str, str] = {plural: noun for plural, _, noun in (pair.partition("=") for pair in _PLURALS.split())}
 COUNTERS = frozenset("个個只条张張件位名人头匹辆台座间棵朵颗粒块支枝把本层页章节岁次种瓶杯盒包袋片根份艘架門门幅")
+
+# Their numbers measure no amount, or they are written like other marks: beside a bare number the problem must name one.
+_NAMED_ONLY = {
+    "dB": "dB|decibels?", "decibel": "dB|decibels?", "pH": r"pH|acid\w*",
+    "bps": r"bps|bits? (?:per|/) ?s\w*|basis points?",
+    "'": r"'|ft|feet|foot|arc ?min\w*", '"': r'"|in|inch(?:es)?|arc ?sec\w*', "''": r"''|in|inch(?:es)?|arc ?sec\w*",
+}  # fmt: skip
+
+
+def must_be_named(unit: str, problem: str) -> bool:
+    """Return whether a unit answers a bare gold only if the problem names it, and it does not.
+
+    >>> must_be_named("dB", "How loud?"), must_be_named("dB", "How many decibels?"), must_be_named("m", "How long?")
+    (True, False, False)
+    """
+    names = _NAMED_ONLY.get(unit) or _NAMED_ONLY.get(unit.removesuffix("s"))
+    return names is not None and re.search(rf"(?<!\w)(?:{names})(?!\w)", problem) is None

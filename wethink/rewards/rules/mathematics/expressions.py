@@ -14,7 +14,7 @@ from typing import Any
 
 from wethink.rewards.rules import units
 from wethink.rewards.rules.math_client import COMPARER
-from wethink.rewards.rules.mathematics import evaluation, names, parsing
+from wethink.rewards.rules.mathematics import binders, evaluation, names, parsing
 from wethink.rewards.rules.normalize import balanced
 from wethink.rewards.verdict import Verdict, correct, unknown, wrong
 
@@ -226,8 +226,10 @@ def _is_irrational(tree: parsing.Tree) -> bool:
     return parsing.has(tree, "root", "c", "f", "log", "^")
 
 
-def both_values(text: str) -> tuple[str, str] | None:
-    """Return the two expressions of `1 ± x`, as texts; None without one ±."""
+def both_values(text: str, problem: str) -> tuple[str, str] | None:
+    """Return the two expressions of `1 ± x`, or of `y = 1 ± x`, as texts; None without one ±."""
+    named = names.split(text, problem)
+    text = named[1] if named else text
     if text.count("±") != 1 or parsing.parse(text) is None:
         return None
     head = text.partition("±")[0].strip()
@@ -279,8 +281,11 @@ def _by_math_verify(mine: str, theirs: str) -> Verdict:
     answer, gold = latex(mine), latex(theirs)
     if gold is None or answer is None:
         return wrong("not an expression")
-    if _variables(answer) - _variables(gold):
-        return wrong(f"another variable: {min(_variables(answer) - _variables(gold))}")
+    answer = binders.renamed(gold, answer)
+    if _compact(answer) == _compact(gold):
+        return correct("the same expression")
+    if binders.variables(answer) - binders.variables(gold):
+        return wrong(f"another variable: {min(binders.variables(answer) - binders.variables(gold))}")
     reply = COMPARER.ask(gold, answer)
     if "equal" in reply:
         return correct("an equal expression") if reply["equal"] else wrong("another expression")
@@ -311,11 +316,6 @@ def repeats(answer: str, problem: str) -> bool:
 def _brackets_fit(expression: str) -> bool:
     """Return whether brackets match; intervals may mix them: `(2, 3]`."""
     return balanced(expression) or ("," in expression and balanced(re.sub(r"[\[\]()]", "", expression)))
-
-
-def _variables(expression: str) -> set[str]:
-    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]+", re.sub(r"\\[A-Za-z]+", " ", expression))
-    return {letter for word in words for letter in word} - {"e", "i"}
 
 
 def readable(gold: str, problem: str) -> bool | None:

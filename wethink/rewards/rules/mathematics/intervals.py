@@ -4,11 +4,12 @@ r"""Intervals: their ends, open or closed, unions, and the inequalities that say
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from wethink.rewards.rules.containers import outer, split_outside
+from wethink.rewards.rules.containers import Items, outer, split_outside
 from wethink.rewards.rules.mathematics import evaluation, parsing
 from wethink.rewards.rules.normalize import plain
 
@@ -22,7 +23,7 @@ _ASKED = re.compile(
     r"interval|inequalit|\bdomain\b|\brange\b|solution set|values? of|for which|increasing|decreasing", re.IGNORECASE
 )
 
-End = tuple[Any, bool]  # value or ±inf, and whether the end belongs to the interval
+End = tuple[Any, bool, str]  # value or ±inf, whether the end belongs to the interval, and its text
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ def is_pair(text: str) -> bool:
     return style in ("(", "[") and "∞" not in text and not _UNION.search(text)
 
 
+def is_point(text: str, problem: str) -> bool:
+    """Return whether a pair in brackets is a point or a list rather than an interval."""
+    return is_pair(text) and not (asked_for(problem) or text[0] + text[-1] in ("[)", "(]"))
+
+
 def _bracketed(text: str) -> tuple[End, End] | None:
     if len(text) < 5 or text[0] not in "([" or text[-1] not in ")]":
         return None
@@ -96,11 +102,15 @@ def _piece(low: str, low_closed: bool, high: str, high_closed: bool) -> tuple[En
     infinite = evaluation.context().isinf
     if (infinite(left) and (low_closed or left > 0)) or (infinite(right) and (high_closed or right < 0)):
         return None
-    return (left, low_closed), (right, high_closed)
+    return (left, low_closed, _text(low)), (right, high_closed, _text(high))
+
+
+def _text(end: str) -> str:
+    return plain(end).replace(" ", "")
 
 
 def _end(text: str) -> Any:
-    text = plain(text).replace(" ", "")
+    text = _text(text)
     if re.fullmatch(r"[+-]?(?:∞|infinity|inf|oo)", text):
         return evaluation.context().inf * (-1 if text[0] == "-" else 1)
     tree = parsing.parse(text)
@@ -114,11 +124,16 @@ def _inequalities(text: str) -> Intervals | None:
     pieces: list[tuple[End, End]] = []
     names = set()
     for part in re.split(r"(?:, ?)?\bor\b|∨", text):
-        found = _inequality(part.strip())
-        if found is None:
+        both = [_inequality(half.strip()) for half in re.split(r"(?:, ?)?\band\b|∧", part)]
+        found = [half for half in both if half is not None]
+        if len(found) < len(both):
             return None
-        names.add(found[0])
-        pieces.append(found[1])
+        names |= {name for name, _ in found}
+        low = max((piece[0] for _, piece in found), key=lambda end: (end[0], not end[1]))
+        high = min((piece[1] for _, piece in found), key=lambda end: (end[0], end[1]))
+        if low[0] > high[0] or (low[0] == high[0] and not (low[1] and high[1])):
+            return None
+        pieces.append((low, high))
     return Intervals(_sorted(pieces), names.pop(), False) if len(names) == 1 else None
 
 
@@ -149,17 +164,31 @@ def _sorted(pieces: list[tuple[End, End]]) -> tuple[tuple[End, End], ...]:
     return tuple(sorted(pieces, key=lambda piece: (piece[0][0], piece[1][0])))
 
 
-def _same_end(one: Any, other: Any) -> bool:
-    finite = evaluation.context().isfinite
-    return bool(one == other or (finite(one) and finite(other) and evaluation.near(one, other)))
+def same(mine: Intervals, theirs: Intervals, equal: Callable[[str, str], bool]) -> bool:
+    """Return whether two readings have the same pieces; two names must be one.
 
-
-def same(mine: Intervals, theirs: Intervals) -> bool:
-    """Return whether two readings have the same pieces; two names must be one."""
+    Args:
+        equal: compares the texts of two finite ends, the gold's second, by the rules of single values.
+    """
     if len(mine.pieces) != len(theirs.pieces) or (mine.name and theirs.name and mine.name != theirs.name):
         return False
-    return all(
-        one[1] == other[1] and _same_end(one[0], other[0])
-        for piece, pair in zip(mine.pieces, theirs.pieces, strict=True)
-        for one, other in zip(piece, pair, strict=True)
-    )
+    finite = evaluation.context().isfinite
+    for piece, pair in zip(mine.pieces, theirs.pieces, strict=True):
+        for (one, closed, text), (other, wanted, gold) in zip(piece, pair, strict=True):
+            if closed != wanted or finite(one) != finite(other):
+                return False
+            if not (one == other or (finite(one) and (evaluation.near(one, other) or equal(text, gold)))):
+                return False
+    return True
+
+
+def brackets_agree(found: Items, wanted: Items) -> bool:
+    """Return whether two kinds of brackets may stand for one kind of collection."""
+    # A set is no tuple, and two numbers in square brackets may be an interval, which is no point.
+    styles = {"{" if one.style == "or" else one.style for one in (found, wanted)}
+    if len(styles) == 1:
+        return True
+    numeric = len(wanted.parts) == 2 and all(read(f"[{part}, {part}]") for part in wanted.parts)
+    if styles == {"⟨", "("}:
+        return True  # a vector
+    return (styles == {"(", "["} and not numeric) or (styles == {"{", "["} and not numeric)

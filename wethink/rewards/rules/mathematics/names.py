@@ -2,8 +2,10 @@ r"""Left sides of answers (`x = 3`, `\angle APC = 74°`), chains (`2\sqrt{3} \ap
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from wethink.rewards.rules import quantities, units, vocabulary
+from wethink.rewards.rules.containers import Items, read_items
 from wethink.rewards.rules.latex import flatten
 from wethink.rewards.rules.mathematics import evaluation
 from wethink.rewards.rules.normalize import plain
@@ -19,6 +21,8 @@ _POINTS = re.compile(
 _TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc) ?\(?(?:[α-ω]|[A-Z]|∠ ?[A-Z]{1,3})\)?")
 _CALL = re.compile(r"[A-Za-z](?:_\w)?'{0,2}\([^()=]{1,12}\)")
 _SEGMENTS = re.compile(r"\\frac\{[A-Z]{1,3}\}\{[A-Z]{1,3}\}|[A-Z]{2} ?[/:] ?[A-Z]{2}")
+_RATIO = re.compile(rf"(?:{_LETTER.pattern}|[A-Z]{{2,3}})(?: ?: ?(?:{_LETTER.pattern}|[A-Z]{{2,3}}))+")
+_VECTOR = re.compile(r"\\vec\{ ?(?:[A-Za-z]|[A-Z]{2}) ?\}(?:_\w)?")
 _TUPLE = re.compile(r"\( ?[a-zA-Z](?: ?, ?[a-zA-Z]){1,4} ?\)")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[A-Za-zα-ω]+|[0-9]+(?:\.[0-9]+)?|\S")
 
@@ -60,7 +64,8 @@ def algebraic(problem: str) -> frozenset[str]:
 def is_name(text: str) -> bool:
     """Return whether a text names a quantity: `x`, `f(x)`, `∠APC`, `S_{ABC}`, `|AB|`, `(x, y)`."""
     text = text.strip()
-    return any(form.fullmatch(text) for form in (_LETTER, _POINTS, _CALL, _TRIGONOMETRIC, _SEGMENTS, _TUPLE))
+    forms = (_LETTER, _POINTS, _CALL, _TRIGONOMETRIC, _SEGMENTS, _TUPLE, _RATIO, _VECTOR)
+    return text == "pH" or any(form.fullmatch(text) for form in forms)
 
 
 def same(one: str, other: str) -> bool:
@@ -69,7 +74,7 @@ def same(one: str, other: str) -> bool:
 
 def _canonical(name: str) -> str:
     name = name.replace("triangle", "△").replace("angle", "∠")
-    name = re.sub(r"[\s{}]|^(?:m(?=∠)|the\b)", "", name)
+    name = re.sub(r"[\s{}]|^(?:m(?=∠)|the\b)|\\vec", "", name)
     return name.casefold() if len(name) == 1 else name
 
 
@@ -140,6 +145,8 @@ def _agree(values: list[str], signs: list[str], problem: str) -> bool:
         if number is None or not evaluation.is_real(number):
             return False
         amounts.append(number)
+    if any(one.replace(" ", "") == other.replace(" ", "") for one, other in pairwise(values)):
+        return False  # `3 = 3` says nothing
     for place, sign in enumerate(signs):
         off = abs(amounts[place] - amounts[place + 1])
         digits = re.search(r"\.([0-9]+)", values[place + 1])
@@ -152,3 +159,19 @@ def _agree(values: list[str], signs: list[str], problem: str) -> bool:
 def is_rounded(text: str) -> bool:
     """Return whether an answer ends in a rounded value, behind ≈."""
     return "≈" in text
+
+
+def assigned(text: str, named: tuple[str, str] | None, wanted: Items, problem: str) -> Items | None:
+    """Write `(x, y) = (3, 4)` and `y = 4, x = 3` as the gold's `x = 3, y = 4`."""
+    letters = [side[0] if (side := split(part, problem)) else "" for part in wanted.parts]
+    if wanted.style or not all(re.fullmatch("[a-zA-Z]", letter) for letter in letters):
+        return None
+    if named and named[0].startswith("("):
+        values = dict(zip(re.findall("[a-zA-Z]", named[0]), read_items(named[1]).parts, strict=False))
+    else:
+        items = read_items(text)
+        sides = [split(part, problem) for part in items.parts if items.style != "or"]
+        values = {side[0]: side[1] for side in sides if side}
+    if set(values) != set(letters) or len(values) != len(letters):
+        return None
+    return Items("", tuple(f"{letter} = {values[letter]}" for letter in letters))

@@ -230,6 +230,11 @@ class _Parser:
             if self.peek()[1] == "[":
                 index = self.group()
             return ("root", index, self.braced() if self.peek()[1] == "{" else self.atom())
+        if token in (r"\vec", r"\hat") and self.take("{"):
+            name = self.peek()[1]
+            self.place += 1
+            self.need("}")
+            return ("v", f"{token[1:]} {name}")
         if token == r"\overline" and self.tokens[self.place - 2 : self.place - 1]:
             raise Unread
         raise Unread
