@@ -55,7 +55,7 @@ _PAST = re.compile(
     rf"(?P<hour>{'|'.join(_HOURS)}|1[0-2]|[1-9])(?: o'clock)?(?P<half> ?[ap]\.?m)?"
 )
 _SPOKEN = {"noon": "12 pm", "midday": "12 pm", "midnight": "12 am"}
-_ASKS_TIME = re.compile(r"\btime\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
+_ASKS_TIME = re.compile(r"\btime\b|\bpast\b|\bto\b|\bclock\b|\bwhen\b|o'clock|几点|时间", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -127,7 +127,6 @@ def read_clock(text: str) -> frozenset[int] | None:
     return frozenset(3600 * each + 60 * minute + second for each in hours)
 
 
-<<<<<<< HEAD
 def verify_date(answer: str, gold: str) -> Verdict:
     """Compare an answer with a gold that `read_date` reads."""
     return correct("the same date") if read_date(answer) == read_date(gold) else wrong("another date, or none")
@@ -142,11 +141,12 @@ def verify_time(answer: str, gold: str, problem: str) -> Verdict:
     if mine is None or wanted is None or not mine <= wanted:
         return wrong("another time, or none")
     shown = re.match("[0-9]+", answer), re.match("[0-9]+", gold)
-    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(problem)
+    may_be_ratio = len(wanted) > 1 and not _ASKS_TIME.search(problem + answer + gold)
     if may_be_ratio and shown[0] and shown[1] and int(shown[0].group()) != int(shown[1].group()):
         return wrong("another hour, and nobody asked for a time")
     return correct("the same time")
-=======
+
+
 def _spoken(text: str) -> str | None:
     """Write "quarter to eight" in figures: `7:45`."""
     match = _PAST.fullmatch(text.casefold())
@@ -162,4 +162,3 @@ def _spoken(text: str) -> str | None:
     if back and hour == 11 and match["half"]:
         return None  # `quarter to twelve pm` has no clear half of the day
     return f"{hour}:{minutes:02}{match['half'] or ''}"
->>>>>>> rules2
