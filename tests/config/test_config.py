@@ -70,8 +70,8 @@ MISTAKES: dict[str, Callable[[Any], object]] = {
     "key 'base.optim.lr'": lambda p: p["base"]["optim"].update(lr="fast"),
     "key 'seed' is missing": lambda p: p.pop("seed"),
     "must sum to 1": lambda p: p["rewards"].update(accuracy_weight=0.9),
-    "'rows' names a file exactly when": lambda p: p["synthesize"].update(rows="mine.jsonl"),
-    "'path' is required for folder": lambda p: p["ingest"]["sources"][0].update(kind="folder"),
+    "'rows' names a file, which is read only where": lambda p: p["synthesize"].update(rows="mine.jsonl"),
+    "'path' is required, except for kind drawn": lambda p: p["ingest"]["sources"][0].update(kind="folder"),
 }
 
 

@@ -55,7 +55,10 @@ def test_ingest_without_a_usable_image_fails_and_publishes_nothing(params: Param
 def test_synthesize_without_a_row_fails_with_the_reasons_and_publishes_nothing(params: Params) -> None:
     runner.run_stage("ingest", params)
     bad = with_rows(params, ROW | {"image_path": "9.png"}, ROW | {"image_path": "8.png"}, ROW | {"answer": ""})
-    with pytest.raises(UserError, match=r"'kept' is 0\): image_path names no ingested image \(2\); empty answer \(1\)"):
+    with pytest.raises(
+        UserError,
+        match=r"none of the 3 rows.*image_path names no ingested image \(2\); empty answer \(1\)\. Write each",
+    ):
         runner.run_stage("synthesize", bad)
     assert not Path("data/rows").exists()
     assert runner.run_stage("synthesize", with_rows(params, ROW))["kept"] == 1  # mended: it goes on
@@ -132,4 +135,4 @@ def test_the_command_ends_with_another_exit_code_than_zero(
     monkeypatch.setattr(main, "die_with_owners", lambda: None)
     assert main.main() == 2
     shown = capsys.readouterr().err.strip().splitlines()[-1]
-    assert shown.startswith("wethink synthesize: stage 'synthesize' made nothing usable") and "riddle" in shown
+    assert shown.startswith("wethink synthesize: none of the 1 rows is usable") and "riddle" in shown

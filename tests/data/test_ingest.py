@@ -14,7 +14,7 @@ from PIL import Image
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
-from wethink.config.data import Ingest, Source
+from wethink.config.data import Columns, Ingest, Source
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
 
@@ -284,13 +284,16 @@ def test_a_saved_hugging_face_dataset_is_read(tmp_path):
     features = datasets.Features({"picture": datasets.Image(), "scene": datasets.Value("string")})
     saved = datasets.Dataset.from_dict({"picture": images, "scene": ["a", "b", "b"]}, features)
     saved.save_to_disk(str(tmp_path / "saved"))
-    source = Source(name="saved", kind="dataset", path=str(tmp_path / "saved"), column="picture")
+    source = Source(name="saved", kind="dataset", path=str(tmp_path / "saved"), columns=Columns(image="picture"))
     _, found, _ = run(tmp_path, source)
     assert [record.cluster for record in found.records] == ["a", "b", "b"]
     assert [found.bytes(record.id) for record in found.records] == [image["bytes"] for image in images]
     datasets.DatasetDict({"train": saved, "test": saved}).save_to_disk(str(tmp_path / "several"))
     with pytest.raises(UserError, match=r"holds several splits \(test, train\); name one"):
-        run(tmp_path, Source(name="several", kind="dataset", path=str(tmp_path / "several"), column="picture"))
+        run(
+            tmp_path,
+            Source(name="several", kind="dataset", path=str(tmp_path / "several"), columns=Columns(image="picture")),
+        )
 
 
 def test_split_and_scene_are_carried_and_an_unknown_split_is_quarantined(tmp_path):
@@ -344,7 +347,7 @@ def test_a_cell_of_another_kind_is_named(cell, tmp_path):
 def test_a_column_that_occurs_twice_is_named(tmp_path):
     column = pa.array([encoded(photo())])
     pq.write_table(pa.Table.from_arrays([column, column], names=["image", "image"]), tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"column: t\.parquet has the column 'image' 2 times"):
+    with pytest.raises(UserError, match=r"columns\.image: t\.parquet has the column 'image' 2 times"):
         run(tmp_path, Source(name="set", kind="dataset", path=str(tmp_path / "t.parquet")))
 
 
@@ -372,10 +375,13 @@ def test_a_users_mistake_is_one_sentence_that_names_the_key(tmp_path):
         (other("dataset", path=str(tmp_path / "none.parquet")), r"none\.parquet is empty"),
         (other("dataset", path=str(tmp_path / "empty")), r"sources\[1\]\.path: .*empty is empty"),
         (
-            other("dataset", path=str(tmp_path / "numbers.parquet"), column="photo"),
-            r"sources\[1\]\.column: numbers\.parquet has no column 'photo'; it has: image, label",
+            other("dataset", path=str(tmp_path / "numbers.parquet"), columns=Columns(image="photo")),
+            r"sources\[1\]\.columns\.image: numbers\.parquet has no column 'photo'; it has: image, label",
         ),
-        (other("dataset", path=str(tmp_path / "numbers.parquet")), "holds int64; expected bytes"),
+        (
+            other("dataset", path=str(tmp_path / "numbers.parquet")),
+            r"columns\.image: 'image' of numbers\.parquet holds no images",
+        ),
         (other("drawn"), r"sources\[1\]\.name: no drawn source 'other' \(drawn are: none\)"),
         (good, "each name once"),
     ]:

@@ -97,7 +97,7 @@ def filled_lines(path: Path) -> int:
 def rows(data: bytes, folder: Path) -> None:
     path = written(folder, "rows.jsonl", data)
     try:
-        found = import_rows(path, IMAGES, lambda image: True)
+        found = import_rows(path, IMAGES)
     except UserError as error:
         return one_sentence(error)
     expect(len(found) == filled_lines(path), f"{len(found)} rows of {filled_lines(path)} lines")

@@ -15,7 +15,7 @@ from tests.fuzz import readers
 from tests.fuzz.campaign import LISTINGS, NAMES, READERS, check_of, inputs_of
 from wethink.common import jsonl
 from wethink.data.image_decoding import Accepted
-from wethink.synthesis import import_rows
+from wethink.data.tables import files
 
 INPUTS = {"pictures": 500, "score lines": 150, "parameters": 60, LISTINGS: 40}
 
@@ -42,7 +42,7 @@ def found(name: str, tmp_path: Path, inputs: int = 400) -> set[str]:
 
 def test_a_reader_that_passes_over_a_faulty_line_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = jsonl.json_lines
-    monkeypatch.setattr(import_rows, "json_lines", lambda path: (line for line in whole(path) if not line.fault))
+    monkeypatch.setattr(files, "json_lines", lambda *about: (line for line in whole(*about) if not line.fault))
     assert "lost" in found("rows", tmp_path)
 
 

@@ -67,9 +67,9 @@ def released(root: Path, held_out: str) -> list[tuple[dict[str, Any], str | None
         lines += [(given, None) for given in mended]
     first = lines[0][0]
     lines += [
-        (wrapped("<think> </think><answer>{answer}</answer>"), "empty reasoning"),
-        (wrapped("<answer>{answer}</answer>"), "empty reasoning"),
-        (row(refined_cot=""), "empty reasoning"),
+        (wrapped("<think> </think><answer>{answer}</answer>"), None),
+        (wrapped("<answer>{answer}</answer>"), None),
+        (row(refined_cot=""), None),
         (row(answer=" "), "empty answer"),
         (row(answer="<answer></answer>"), "empty answer"),
         (row(problem=""), "empty problem"),
@@ -80,7 +80,7 @@ def released(root: Path, held_out: str) -> list[tuple[dict[str, Any], str | None
         (row(image_path="../../etc/passwd"), "image_path leaves the source's folder"),
         (row(image_path="/etc/passwd"), "image_path leaves the source's folder"),
         (row(image_path=held_out), "image is held out (reporting)"),
-        ({k: v for k, v in row().items() if k != "answer"}, "key 'answer' is missing"),
+        ({k: v for k, v in row().items() if k != "answer"}, "no answer"),
         (dict(first), "same image and problem as line 1"),
     ]
     return lines

@@ -1,4 +1,4 @@
-"""`draw` and `ingest` sections of `params.yaml`: image sources and image shards."""
+"""`draw` and `ingest` sections of `params.yaml`: image sources, their columns, and image shards."""
 
 from typing import Annotated, Literal
 
@@ -19,13 +19,35 @@ class Draw(Section):
     questions_per_image: Positive
 
 
+class Columns(Section):
+    """Column names of a table of images or rows by their role; a role without a name is guessed (docs/data.md)."""
+
+    image: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    options: str | None = None
+    path: str | None = None  # the reasoning path
+    id: str | None = None
+    category: str | None = None
+    abilities: str | None = None
+    reward: str | None = None
+    messages: str | None = None  # a dialogue in place of question and answer (ShareGPT, Messages)
+
+    def named(self) -> dict[str, str]:
+        """Return role → column for the roles that have a name."""
+        return {role: name for role, name in self.model_dump().items() if name is not None}
+
+
 class Source(Section):
-    """Image source: `drawn` by the `draw` stage, a `folder`, or a `dataset` (Parquet or saved HF) on disk."""
+    """Image source: `drawn` by the `draw` stage, a `folder`, a `dataset` on disk, or one of the Hugging Face `hub`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    kind: Literal["drawn", "folder", "dataset"]
-    path: str | None = None  # required for folder and dataset, relative to the project root
-    column: str = "image"  # the image column of a dataset
+    kind: Literal["drawn", "folder", "dataset", "hub"]
+    path: str | None = None  # folder, dataset: relative to the project root; hub: OWNER/NAME
+    revision: str | None = None  # hub: a commit, so that a rerun reads the same data
+    files: str | None = None  # dataset, hub: a pattern such as data/train-*.parquet, for a part of the files
+    columns: Columns = Columns()
+    rows: bool = True  # false: question and answer columns are not read as rows
     animated: Literal["reject", "first"] = "reject"  # animations and files of several pages; first: their first frame
     tuning: Share = 0.0  # share of near-duplicate clusters to hold out, where the source has no split of its own
     reporting: Share = 0.0
@@ -33,7 +55,11 @@ class Source(Section):
     @model_validator(mode="after")
     def _path_belongs_to_kind(self) -> "Source":
         if (self.path is None) != (self.kind == "drawn"):
-            raise ValueError(f"source '{self.name}': 'path' is required for folder and dataset, and refused for drawn")
+            raise ValueError(f"source '{self.name}': 'path' is required, except for kind drawn, which refuses it")
+        if (self.revision is None) == (self.kind == "hub"):
+            raise ValueError(f"source '{self.name}': 'revision' names a commit exactly when 'kind' is hub")
+        if self.files is not None and self.kind not in ("dataset", "hub"):
+            raise ValueError(f"source '{self.name}': 'files' is for the kinds dataset and hub")
         if self.tuning + self.reporting >= 1:
             raise ValueError(f"source '{self.name}': 'tuning' and 'reporting' leave nothing to train on")
         return self

@@ -124,7 +124,8 @@ def _explain(error: ValidationError) -> str:
     first = next((found for found in error.errors() if found["type"] == "extra_forbidden"), error.errors()[0])
     key = ".".join(str(part) for part in first["loc"]) or "params"
     if first["type"] == "extra_forbidden":
-        new = RENAMED.get(str(first["loc"][-2]), {}).get(str(first["loc"][-1])) if len(first["loc"]) > 1 else None
+        above = [str(part) for part in first["loc"][:-1] if not isinstance(part, int)]
+        new = RENAMED.get(above[-1], {}).get(str(first["loc"][-1])) if above else None
         if new:
             return f"key '{key}' is called '{new}' now; rename it (docs/configuration.md has every key)."
         known = _known_keys(first["loc"][:-1])

@@ -43,6 +43,9 @@ RENAMED: dict[str, dict[str, str]] = {  # the key's own section → former name 
         "route": "reward_route",
         "best_share": "prompt_share",
     },
+    "sources": {
+        "column": "columns.image",
+    },
     "evaluate": {
         "batch": "batch_size",
     },

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wethink.config.base import Count, Positive, Section, Share
+from wethink.config.data import Columns
 
 
 class Embedded(Section):
@@ -57,10 +58,11 @@ class Team(Section):
 
 class Synthesize(Section):
     annotator: Literal["embedded", "endpoints", "rows"]
-    rows: str | None  # annotator: rows — a JSONL file with the released dataset's keys
+    rows: str | None  # annotator: rows — a file of rows about ingested images; null: the rows that sources bring
+    columns: Columns = Columns()  # of that file
     embedded: Embedded
     questions_per_image: Positive
-    path_share: Share  # share of train images whose rows get a refined reasoning path (for SFT)
+    path_share: Share  # share of train images whose rows have a reasoning path (SFT); given ones: synthesis/paths.py
     agreement: bool  # keep a row only if both answerers agree, or the adjudicator settles it
     adjudication: bool
     min_abilities: Positive = 1  # that a question needs beside reasoning
@@ -76,8 +78,8 @@ class Synthesize(Section):
 
     @model_validator(mode="after")
     def _rows_need_a_file(self) -> "Synthesize":
-        if (self.rows is not None) != (self.annotator == "rows"):
-            raise ValueError("'rows' names a file exactly when 'annotator' is 'rows'")
+        if self.rows is not None and self.annotator != "rows":
+            raise ValueError("'rows' names a file, which is read only where 'annotator' is 'rows'")
         return self
 
 

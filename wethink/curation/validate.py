@@ -158,6 +158,15 @@ def _allowed(sources: list[str], functions: Sequence[RewardFunction]) -> dict[st
     }
 
 
+def _pairs(functions: Sequence[RewardFunction]) -> list[tuple[str, str]]:
+    """Return the pairs of category and route that belong together; those of the user's own go with any."""
+    categories = {name for entry in functions for name in entry.categories or ()} - {*CATEGORIES}
+    routes = {entry.route for entry in functions if entry.route is not None}
+    own = [(category, route) for category in sorted(categories) for route in (*REWARDS, *sorted(routes))]
+    own += [(category, route) for category in CATEGORIES for route in sorted(routes)]
+    return [("MC", "rule"), ("FIB", "rule"), ("DES", "model"), *own]
+
+
 def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunction]) -> Any:
     """Build the suite; a quarantined row's reasons are the descriptions."""
     gx = _great_expectations()
@@ -190,7 +199,7 @@ def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunct
         expect.ExpectColumnPairValuesToBeInSet(
             column_A="category",
             column_B="reward",
-            value_pairs_set=[("MC", "rule"), ("FIB", "rule"), ("DES", "model")],
+            value_pairs_set=_pairs(functions),
             ignore_row_if="either_value_is_missing",
             description="MC and FIB are checked by rule, DES by model",
         ),

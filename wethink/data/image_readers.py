@@ -1,22 +1,31 @@
-"""Readers of image sources: drawn, folders, Parquet and Hugging Face datasets on disk."""
+"""Readers of image sources: drawn, folders, and datasets on disk or of the Hugging Face hub, with their rows."""
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from wethink.common.errors import UserError
-from wethink.common.jsonl import read_json
-from wethink.config.data import Source
+from wethink.config.data import Columns, Source
 from wethink.data.image_decoding import Unusable
-from wethink.data.image_files import check_size, is_within, read_named, read_own, walk
+from wethink.data.image_files import check_size, read_named, read_own, walk
+from wethink.data.tables.base64_images import decoded
+from wethink.data.tables.columns import PLACE, Roles, resolve
+from wethink.data.tables.files import Broken, Table, metadata_files, metadata_tables, tables
+from wethink.data.tables.given import NO_IMAGE, Given, given
+from wethink.data.tables.hub import snapshot
 
-BATCH = 64  # rows of a dataset in memory at once
-NOT_TEXT = object()  # stands for the cells of a row that has a text in another encoding
+DRAWN_COLUMNS = Columns(image="image")
+
+
+@dataclass(frozen=True)
+class GivenRow:
+    """A row of a source, and its place there (`table`, `number`)."""
+
+    table: str
+    number: int
+    given: Given
 
 
 @dataclass(frozen=True)
@@ -27,16 +36,30 @@ class Found:
     read: Callable[[], bytes]
     split: str | None = None  # None: not given; training, or the held-out share
     cluster: str | None = None  # None: not given; by near-duplicates
+    names: tuple[str, ...] = ()  # other names of the image in its source
+    rows: tuple[GivenRow, ...] = ()  # rows about the image
 
 
-def _candidates(source: Source, drawn: Path, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """Return a source's number of candidate images and an iterator in a fixed order.
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read: its number of candidates, an iterator in a fixed order, and its tables' columns."""
+
+    total: int
+    found: Iterator[Found]
+    roles: dict[str, Roles]  # table → its columns; {}: a folder of pictures alone
+
+
+def candidates(source: Source, drawn: Path, key: str, max_mb: int) -> Reading:
+    """Open a source.
 
     Args:
+        source: the source.
+        drawn: the folder of the drawn sources.
         key: the source's key in params.yaml, for errors.
+        max_mb: the limit of an image file.
 
     Raises:
-        UserError: the source is missing, empty or unreadable, or lacks the named column.
+        UserError: the source is missing, empty or unreadable, or lacks a named column.
     """
     if source.path is None:
         file = drawn / "images" / f"{source.name}.parquet"
@@ -45,146 +68,149 @@ def _candidates(source: Source, drawn: Path, key: str, max_mb: int) -> tuple[int
             raise UserError(
                 f"{key}.name: no drawn source '{source.name}' (drawn are: {known}); add it to draw.sources."
             )
-        return _dataset(file, "image", key, max_mb)
-    path = Path(source.path)
+        return _dataset(tables(file, None, key), source.model_copy(update={"columns": DRAWN_COLUMNS}), key, max_mb)
+    path = snapshot(source, key) if source.kind == "hub" else Path(source.path)
     if not path.exists():
         raise UserError(f"{key}.path: {path} does not exist; put the images there or mend the path.")
     if source.kind == "folder" and not path.is_dir():
-        raise UserError(f"{key}.path: {path} is a file; name a folder, or use kind: dataset for a Parquet file.")
-    total, candidates = _folder(path, max_mb) if source.kind == "folder" else _dataset(path, source.column, key, max_mb)
-    if not total:
+        raise UserError(f"{key}.path: {path} is a file; name a folder, or use kind: dataset for a table of images.")
+    if source.kind == "folder" or (path.is_dir() and source.files is None and metadata_files(path)):
+        reading = _folder(path, source, key, max_mb)
+    else:
+        reading = _dataset(tables(path, source.files, key), source, key, max_mb)
+    if not reading.total:
         raise UserError(f"{key}.path: {path} is empty; put images there or remove the source.")
-    return total, candidates
+    return reading
 
 
-def _folder(root: Path, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """List every file below a folder, sorted."""
-    paths = walk(root)
+def _folder(root: Path, source: Source, key: str, max_mb: int) -> Reading:
+    """List every file below a folder, sorted, with the rows of its metadata files (imagefolder)."""
+    found_tables = metadata_tables(root)
+    metadata = set(metadata_files(root))
+    paths = [path for path in walk(root) if path not in metadata]
+    about: dict[str, list[GivenRow]] = {}
+    roles = {}
+    for table in found_tables:
+        roles[table.name] = _roles(table, source, key)
+        for row in _given_rows(table, roles[table.name], source):
+            name = row.given.images[0] if len(row.given.images) == 1 else ""
+            place = os.path.normpath(table.root / name) if isinstance(name, str) and name and "\0" not in name else ""
+            about.setdefault(place, []).append(row)
 
     def found() -> Iterator[Found]:
         for path in paths:
             origin = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
-            yield Found(origin, lambda path=path: read_own(path, max_mb))  # type: ignore[misc]
+            rows = tuple(about.pop(os.path.normpath(path), ()))
+            yield Found(origin, lambda path=path: read_own(path, max_mb), rows=rows)  # type: ignore[misc]
+        for rows in map(tuple, about.values()):
+            yield Found(f"{rows[0].table}#{rows[0].number}", _nothing(rows[0].given), rows=rows)
 
-    return len(paths), found()
-
-
-def _dataset(path: Path, column: str, key: str, max_mb: int) -> tuple[int, Iterator[Found]]:
-    """Read Parquet files, or a folder written by `datasets.save_to_disk`."""
-    root = path if path.is_dir() else path.parent
-    try:
-        tables = _tables(path, key)
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{key}.path: {path} cannot be read as a dataset ({error}); write it again.") from None
-    for name, schema, _, _ in tables:
-        if column not in schema.names:
-            raise UserError(f"{key}.column: {name} has no column '{column}'; it has: {', '.join(schema.names)}.")
-        for name_of in (column, "split", "scene"):
-            if (count := schema.names.count(name_of)) > 1:
-                raise UserError(f"{key}.column: {name} has the column '{name_of}' {count} times; rename the others.")
-        if not _holds_images(schema.field(column).type):
-            kind = schema.field(column).type
-            raise UserError(f"{key}.column: '{column}' of {name} holds {kind}; expected bytes, a path, or both.")
-
-    def found() -> Iterator[Found]:
-        for name, schema, _, batches in tables:
-            columns = [wanted for wanted in (column, "split", "scene") if wanted in schema.names]
-            for number, row in enumerate(_rows(batches(columns), columns, f"{key}.path: {root / name}")):
-                value, split, scene = row[column], row.get("split"), row.get("scene")
-                if value is NOT_TEXT:
-                    split = scene = None
-                yield Found(
-                    f"{name}#{number}",
-                    lambda value=value: _value_bytes(value, root, max_mb),  # type: ignore[misc]
-                    None if split is None else str(split),
-                    None if scene is None else str(scene),
-                )
-
-    return sum(rows for _, _, rows, _ in tables), found()
+    return Reading(len(paths), found(), roles)
 
 
-def _rows(batches: Iterator[pa.RecordBatch], columns: list[str], where: str) -> Iterator[dict[str, Any]]:
-    try:
-        for batch in batches:
-            chosen = batch.select(columns)
-            try:
-                yield from chosen.to_pylist()
-            except UnicodeDecodeError:  # pyarrow checks texts when they are read, and refuses the batch for one
-                yield from (_row(chosen.slice(place, 1)) for place in range(chosen.num_rows))
-    except (OSError, pa.ArrowException) as error:  # a damaged page, found only on reading it
-        raise UserError(f"{where} is damaged ({error}); write it again.") from None
-
-
-def _row(batch: pa.RecordBatch) -> dict[str, Any]:
-    """Return a row; all of its cells are NOT_TEXT if one is a text in another encoding than UTF-8."""
-    try:
-        row: dict[str, Any] = batch.to_pylist()[0]
-    except UnicodeDecodeError:
-        return dict.fromkeys(batch.schema.names, NOT_TEXT)
-    return row
-
-
-_Table = tuple[str, pa.Schema, int, Callable[[list[str]], Iterator[pa.RecordBatch]]]  # name, schema, rows, batches
-
-
-def _tables(path: Path, key: str) -> list[_Table]:
-    if (path / "dataset_dict.json").is_file():
-        splits = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
-        raise UserError(f"{key}.path: {path} holds several splits ({splits}); name one of these folders.")
-    if (path / "state.json").is_file():
-        listed = read_json(path / "state.json", "save the dataset again")["_data_files"]
-        files = [path / str(entry["filename"]) for entry in listed]
-        if not all(is_within(file, path) for file in files):
-            raise UserError(
-                f"{key}.path: {path / 'state.json'} names files outside its folder; save the dataset again."
-            )
-        return [_arrow(file) for file in files]
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    return [_parquet(file, str(file.relative_to(path)) if path.is_dir() else file.name) for file in files]
-
-
-def _parquet(file: Path, name: str) -> _Table:
-    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        with pq.ParquetFile(file) as open_file:
-            yield from open_file.iter_batches(BATCH, columns=columns, use_threads=False)
-
-    with pq.ParquetFile(file) as opened:
-        return name, opened.schema_arrow, opened.metadata.num_rows, batches
-
-
-def _arrow(file: Path) -> _Table:
-    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        with pa.memory_map(str(file)) as source:
-            for batch in pa.ipc.open_stream(source):
-                yield from (batch.slice(start, BATCH) for start in range(0, batch.num_rows, BATCH))
-
-    with pa.memory_map(str(file)) as source:
-        reader = pa.ipc.open_stream(source)
-        return file.name, reader.schema, sum(batch.num_rows for batch in reader), batches
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(name in ("bytes", "path") for name in (kind.field(i).name for i in range(kind.num_fields)))
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string, pa.types.is_large_string)
-    return any(test(kind) for test in tests)
-
-
-def _value_bytes(value: Any, root: Path, max_mb: int) -> bytes:
-    """Return the image bytes of a cell (bytes, {bytes, path} or a path in the root).
+def _roles(table: Table, source: Source, key: str) -> Roles:
+    """Find a table's columns.
 
     Raises:
-        Unusable: the cell is empty, or as `read_named`.
+        UserError: a configured one is missing, or the image column holds no images.
     """
-    if value is NOT_TEXT:
-        raise Unusable("unreadable: the row has a text that is no UTF-8")
-    if isinstance(value, dict):
-        value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
-    if value is None:
-        raise Unusable("missing: the row has no image")
-    if isinstance(value, str):
-        return read_named(value, root, max_mb)
-    if not isinstance(value, bytes):
-        raise Unusable(f"not an image: the cell holds {type(value).__name__}, neither bytes nor a path")
-    check_size(len(value), max_mb)
-    return value
+    roles = resolve(source.columns, table.columns, table.pictures, f"{key}.columns", table.name)
+    column = roles.columns.get("image")
+    if column is not None and table.texts is not None and column not in table.texts:
+        raise UserError(f"{key}.columns.image: '{column}' of {table.name} holds no images; expected bytes or paths.")
+    if column is None and "messages" not in roles.columns:
+        raise UserError(
+            f"{key}.columns.image: {table.name} has no column that looks like images; it has: "
+            f"{', '.join(table.columns)}. Name one."
+        )
+    if source.rows:
+        return roles
+    return replace(roles, columns={role: name for role, name in roles.columns.items() if role == "image"}, letters=())
+
+
+def _given_rows(table: Table, roles: Roles, source: Source) -> Iterator[GivenRow]:
+    if source.rows and roles.has_rows:
+        for number, row in table.read(_wanted(table, roles)):
+            yield GivenRow(table.name, number, given(row, roles))
+
+
+def _wanted(table: Table, roles: Roles) -> list[str]:
+    """Return the columns to read: all of a table of rows but further pictures; else those of the images alone."""
+    image = roles.columns.get("image")
+    if roles.has_rows:
+        return [column for column in table.columns if column == image or column not in table.pictures]
+    return [column for column in table.columns if column == image or column in PLACE]
+
+
+def _dataset(found_tables: list[Table], source: Source, key: str, max_mb: int) -> Reading:
+    """Read tables whose rows hold images, or name files below the table's folder."""
+    roles = {table.name: _roles(table, source, key) for table in found_tables}
+
+    def found() -> Iterator[Found]:
+        for table in found_tables:
+            yield from _of_table(table, roles[table.name], max_mb)
+
+    return Reading(sum(table.rows for table in found_tables), found(), roles)
+
+
+def _of_table(table: Table, roles: Roles, max_mb: int) -> Iterator[Found]:
+    """Yield the images of a table; rows that name one file are one candidate."""
+    named: dict[tuple[str, str | None, str | None], Found] = {}
+    for number, row in table.read(_wanted(table, roles)):
+        origin = f"{table.name}#{number}"
+        one = given(row, roles)
+        rows = (GivenRow(table.name, number, one),) if roles.has_rows else ()
+        split, scene = (None, None) if isinstance(row, Broken) else (row.get("split"), row.get("scene"))
+        place = (None if split is None else str(split), None if scene is None else str(scene))
+        if isinstance(row, Broken) or len(one.images) != 1:
+            yield Found(origin, _nothing(one), *place, rows=rows)
+            continue
+        cell = one.images[0]
+        path = cell.get("path") if isinstance(cell, dict) else None
+        names = (path,) if isinstance(path, str) else ()
+        if isinstance(cell, dict):
+            cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+        if isinstance(cell, str) and decoded(cell) is None:
+            first = named.setdefault((cell, *place), Found(origin, _reader(cell, table.root, max_mb), *place))
+            more = (origin,) if first.origin != origin else ()
+            known = (*first.names, *(() if first.names else (cell,)), *more)
+            named[(cell, *place)] = replace(first, names=known, rows=(*first.rows, *rows))
+            continue
+        yield Found(origin, _reader(cell, table.root, max_mb), *place, names=names, rows=rows)
+    yield from named.values()
+
+
+def _nothing(row: Given) -> Callable[[], bytes]:
+    """Return a reader of a row without a single image; it raises the reason."""
+    reason = f"missing: the row has {NO_IMAGE}"
+    if row.fault is not None and row.detail:
+        reason = f"{row.fault}: {row.detail}"
+    elif len(row.images) > 1:
+        reason = f"several images: the row has {len(row.images)}, which is not supported yet"
+    elif row.images:
+        reason = "missing: the path leads to no file"
+
+    def read() -> bytes:
+        raise Unusable(reason)
+
+    return read
+
+
+def _reader(cell: Any, root: Path, max_mb: int) -> Callable[[], bytes]:
+    """Return a reader of a cell: bytes, a path in the root, or base64."""
+
+    def read() -> bytes:
+        value = cell
+        if isinstance(value, str):
+            data = decoded(value)
+            if data is None:
+                return read_named(value, root, max_mb)
+            value = data
+        if value is None:
+            raise Unusable("missing: the row has no image")
+        if not isinstance(value, bytes):
+            raise Unusable(f"not an image: the cell holds {type(value).__name__}, neither bytes nor a path")
+        check_size(len(value), max_mb)
+        return value
+
+    return read

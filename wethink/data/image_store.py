@@ -43,6 +43,8 @@ SCHEMA = pa.schema(
         "origin": pa.string(),
     }
 )
+GIVEN_ROWS = "given_rows.jsonl"  # rows that sources bring, each with its image's id
+NAMES = "names.jsonl"  # further names of images, beside their origins
 _FIELDS = [field.name for field in fields(ImageRecord)]
 _CACHE_BYTES = 256 * 2**20  # holds a small collection whole; bounds memory for a large one
 _Group = tuple[Path, int]  # shard, number of the row group in it

@@ -8,7 +8,7 @@ A configured source may lie anywhere; paths inside its data must stay within the
 import hashlib
 import io
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_hashing import hashes
-from wethink.data.image_readers import Found, _candidates
+from wethink.data.image_readers import Found, Reading, candidates
 from wethink.data.image_shards import Shards, Spool
-from wethink.data.image_store import ImageRecord
+from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord
 from wethink.data.photo_clusters import HELD_OUT, Photo, placed
 from wethink.data.schema import SPLITS
 
@@ -49,6 +49,8 @@ class Outcomes:
     repaired: list[Record] = field(default_factory=list)
     stored: dict[str, ImageRecord] = field(default_factory=dict)
     photos: list[Photo] = field(default_factory=list)
+    rows: list[Record] = field(default_factory=list)  # that the sources bring
+    names: list[Record] = field(default_factory=list)  # of the images, beside their origins
 
 
 def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
@@ -78,6 +80,9 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
     shards.close()
     write_jsonl(out / "quarantine.jsonl", outcomes.quarantine)
     write_jsonl(out / "repaired.jsonl", outcomes.repaired)
+    for name, lines in ((GIVEN_ROWS, outcomes.rows), (NAMES, outcomes.names)):
+        if lines:
+            write_jsonl(out / name, lines)
     _tell(outcomes.quarantine, outcomes.repaired)
     records = outcomes.stored.values()
     metrics = {
@@ -86,6 +91,8 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
         "clusters": len({record.cluster for record in records}),
         "sources": {name: _figures(tally) for name, tally in outcomes.tallies.items()},
     }
+    if outcomes.rows:
+        metrics["rows"] = dict(Counter(row["source"] for row in outcomes.rows))
     write_json(out / "metrics.json", metrics)
     return metrics
 
@@ -101,42 +108,83 @@ def _read(
         UserError: as `ingest`.
     """
     tally = outcomes.tallies[source.name]
-    total, candidates = _candidates(source, drawn, key, config.max_file_mb)
-    for found in track(candidates, f"ingest {source.name}", total):
+    reading = candidates(source, drawn, key, config.max_file_mb)
+    if source.path is not None:
+        _tell_roles(source, reading)
+    before = len(outcomes.rows)
+    for found in track(reading.found, f"ingest {source.name}", reading.total):
+        image, fault = None, "its image cannot be used"
         tally.found += 1
         try:
-            split = found.split or "train"
-            if split not in SPLITS:
-                raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
-            accepted = accept(found.read(), config.max_pixels, source.animated == "first")
+            image = _stored(found, source, key, config, outcomes, shards, waiting)
         except Unusable as reason:
+            fault = f"{fault}: {str(reason).split(':')[0]}"
             tally.quarantined += 1
             tally.reasons[str(reason).split(":")[0]] += 1
             outcomes.quarantine.append({"source": source.name, "origin": found.origin, "reason": str(reason)})
-            continue
-        if accepted.repairs:
-            tally.repaired.update(accepted.repairs)
-            repairs = list(accepted.repairs)
-            outcomes.repaired.append({"source": source.name, "origin": found.origin, "repairs": repairs})
-        image = hashlib.sha256(accepted.data).hexdigest()
-        if image in outcomes.stored:
-            _refuse_leak(found, source, outcomes.stored[image], key)
-            tally.duplicates += 1
-            continue
-        size = (accepted.width, accepted.height)
-        record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
-        outcomes.stored[image] = record
-        if found.cluster is None:
-            with Image.open(io.BytesIO(accepted.data)) as opened:
-                outcomes.photos.append(Photo(record, hashes(opened), given=found.split is not None))
-        if outcomes.photos:
-            waiting.add(image, accepted.data)
-        else:
-            shards.add(record, accepted.data)
-        tally.stored += 1
+        if source.path is not None:
+            _note(found, source, image, fault, outcomes)
+    place = {table: number for number, table in enumerate(reading.roles)}
+    outcomes.rows[before:] = sorted(outcomes.rows[before:], key=lambda row: (place[row["table"]], row["number"]))
     if not tally.stored + tally.duplicates:
         top = "; ".join(f"{reason} ({count})" for reason, count in tally.reasons.most_common(3))
         raise UserError(f"{key}: source '{source.name}' has no usable image: {top}.")
+
+
+def _stored(
+    found: Found, source: Source, key: str, config: Ingest, outcomes: Outcomes, shards: Shards, waiting: Spool
+) -> str:
+    """Store an image, unless it is there already; return its id.
+
+    Raises:
+        Unusable: it cannot be used.
+        UserError: as `ingest`.
+    """
+    tally, split = outcomes.tallies[source.name], found.split or "train"
+    if split not in SPLITS:
+        raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
+    accepted = accept(found.read(), config.max_pixels, source.animated == "first")
+    if accepted.repairs:
+        tally.repaired.update(accepted.repairs)
+        repairs = list(accepted.repairs)
+        outcomes.repaired.append({"source": source.name, "origin": found.origin, "repairs": repairs})
+    image = hashlib.sha256(accepted.data).hexdigest()
+    if image in outcomes.stored:
+        _refuse_leak(found, source, outcomes.stored[image], key)
+        tally.duplicates += 1
+        return image
+    size = (accepted.width, accepted.height)
+    record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
+    outcomes.stored[image] = record
+    if found.cluster is None:
+        with Image.open(io.BytesIO(accepted.data)) as opened:
+            outcomes.photos.append(Photo(record, hashes(opened), given=found.split is not None))
+    if outcomes.photos:
+        waiting.add(image, accepted.data)
+    else:
+        shards.add(record, accepted.data)
+    tally.stored += 1
+    return image
+
+
+def _tell_roles(source: Source, reading: Reading) -> None:
+    """Print which columns of a table are read as what."""
+    for table, roles in list(reading.roles.items())[:3]:
+        rows = "rows are read" if roles.has_rows else "no rows are read"
+        say(f"ingest {source.name}: {table}: {roles.shown()}; {rows}.")
+
+
+def _note(found: Found, source: Source, image: str | None, fault: str, outcomes: Outcomes) -> None:
+    """Keep the rows about an image, and the names by which other rows may call it."""
+    for row in found.rows:
+        given = row.given if image or row.given.fault else replace(row.given, fault=fault)
+        place = {"source": source.name, "table": row.table, "number": row.number, "image": image or ""}
+        outcomes.rows.append(given.record() | place)
+    if image:
+        record = outcomes.stored[image]
+        ours = () if (record.source, record.origin) == (source.name, found.origin) else (found.origin,)
+        names = (*ours, *found.names)
+        outcomes.names += [{"image": image, "source": source.name, "name": name} for name in names]
 
 
 def _figures(tally: Tally) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 from wethink.common.jsonl import read_jsonl
 
@@ -42,6 +42,7 @@ class Row(Item):
     split: str  # one of SPLITS
     provenance: dict[str, Any]  # models, prompt hashes and attempts that wrote the row
     decisions: dict[str, Any]  # answers and votes of the filters that the row passed
+    columns: NotRequired[dict[str, Any]]  # the user's other columns of a given row; reward functions get them
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -1,11 +1,11 @@
 """Import of a new source: its images ingested, its rows imported or synthesised.
 
-A source is a folder with `images/` and, if it has them, `rows.jsonl` (the released dataset's keys); without rows, the
-configured annotator writes them. A hash-chosen share of its images is held out: their rows become items that no model
-learns from.
+A source is a folder with `images/` and, if it has them, `rows.jsonl` (image, question, answer; docs/data.md). Without
+rows, the configured annotator writes them. A hash-chosen share of its images is held out: their rows become items that
+no model learns from.
 """
 
-from collections import Counter
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,12 +18,15 @@ from wethink.config.launch import Launch
 from wethink.config.retraining import Retrain
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
-from wethink.data.image_store import ImageSet
+from wethink.data.image_files import walk
+from wethink.data.image_store import NAMES, ImageRecord, ImageSet
 from wethink.data.ingest import ingest
 from wethink.data.schema import Row
 from wethink.retraining.known_images import is_held_out
 from wethink.retraining.label_check import check_labels
-from wethink.synthesis.import_rows import import_rows
+from wethink.synthesis.import_rows import declared, import_rows
+from wethink.synthesis.paths import set_aside
+from wethink.synthesis.rejections import unusable
 
 ITEM: Final = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
 
@@ -36,6 +39,8 @@ def new_images(*, source: Path, retrain: Retrain, run: StageRun[Ingest]) -> dict
     """
     if not (source / "images").is_dir():
         raise UserError(f"source '{retrain.source}' has no folder 'images'; put its images there, beside rows.jsonl.")
+    if (source / "rows.jsonl").is_file():
+        _refuse_unusable(source, retrain)
     only = Source(name=str(retrain.source), kind="folder", path=str(source / "images"))
     return ingest(drawn=source, run=replace(run, config=run.config.model_copy(update={"sources": (only,)})))
 
@@ -52,14 +57,13 @@ def new_rows(
     config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
     imported = (source / "rows.jsonl").is_file()
     if imported:
-        candidates = import_rows(source / "rows.jsonl", ImageSet(images).records, lambda image: False)
+        candidates = _imported(source, ImageSet(images), rewards)
     else:
         candidates = _annotated(source, images, scratch / "written", config, synthesize, rewards, launch, seed)
     kept = [_accepted(row) for row in candidates if row["reason"] is None]
     rejected = [row for row in candidates if row["reason"] is not None]
     if not kept:
-        most, count = Counter(row["reason"] for row in rejected).most_common(1)[0]
-        raise UserError(f"source '{config.source}': none of its rows is usable; most often ({count}): {most}.")
+        raise UserError(f"source '{config.source}': {unusable(rejected)}")
     looked = None
     if imported:
         given = (config.second_look, synthesize, rewards, launch, seed)
@@ -83,6 +87,32 @@ def new_rows(
         metrics["second_look"] = looked
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _refuse_unusable(source: Path, retrain: Retrain) -> None:
+    """Check in seconds that some row of the source can be used, before its images are read and compared.
+
+    Raises:
+        UserError: none can.
+    """
+    home = source / "images"
+    names = [os.fsencode(path.relative_to(home)).decode("utf-8", "backslashreplace") for path in walk(home)]
+    there = [ImageRecord(name, str(retrain.source), "train", name, 1, 1, name) for name in names]
+    # Routes and categories of the user's own are known to `new_rows` alone: a row of one is not refused here.
+    found = import_rows(source / "rows.jsonl", there)
+    unknown = ("unknown category", "unknown reward")
+    if all(row["reason"] is not None and not row["reason"].startswith(unknown) for row in found):
+        raise UserError(f"source '{retrain.source}': {unusable(found)} Mend rows.jsonl and close the source again.")
+
+
+def _imported(source: Path, images: ImageSet, rewards: Rewards) -> list[Record]:
+    """Import the source's rows; their paths are set aside, as GRPO learns from answers."""
+    names = images.folder / NAMES
+    further = read_jsonl(names) if names.is_file() else ()
+    rows = import_rows(source / "rows.jsonl", images.records, further, own=declared(rewards.functions))
+    for row in rows:
+        set_aside(row)
+    return rows
 
 
 def _annotated(

@@ -25,7 +25,7 @@ class Call:
 
     completion: str  # the whole response
     answer: str  # extracted from it
-    row: Mapping[str, Any]  # with all the user's own columns
+    row: Mapping[str, Any]  # `columns`, the user's own, are passed beside its keys; a key of the row wins
 
 
 class _NoReply(Exception):
@@ -67,7 +67,7 @@ class FunctionProcess:
             "golds": [call.row["answer"] for call in calls],
             "completions": [call.completion for call in calls],
             "answers": [call.answer for call in calls],
-            "rows": [dict(call.row) for call in calls],
+            "rows": [dict(call.row.get("columns") or {}) | dict(call.row) for call in calls],
         }
         try:
             if self._child is None:

@@ -1,14 +1,15 @@
-"""Import of existing rows: a JSONL file with the released dataset's keys, normalised or rejected.
+"""Import of existing rows: those that sources bring and those of a file, normalised or rejected by name.
 
-Quirks of released rows (paper.md, "Dataset") and their treatment:
+A row needs an image, a question and an answer; all else is optional (docs/data.md):
 
-* a `refined_cot` or an `answer` with `<think>`/`<answer>` wrappers is unwrapped;
-* an empty reasoning or answer rejects the row;
-* literal media tags and chat markers, which tokenizers would parse, are escaped: `<image>`, `<|im_end|>` become
-  `[image]`, `[im_end]`;
-* multiple-choice answers (`A)`, `(a)`, the option's text) become the letter;
-* other spellings of `category` and `reward` are mapped by `CATEGORY_NAMES` and `REWARD_NAMES`;
-* `image_path` is joined with the ingested images by their origin and must stay within the source's folder.
+* a reasoning path makes it a row for SFT; without one it is for GRPO and evaluation;
+* `category` is MC if the row has options, of which the answer names one; DES if the answer has over `SHORT` words;
+  FIB otherwise. `reward` is `model` for DES, else `rule`. Other spellings are mapped by `CATEGORY_NAMES` and
+  `REWARD_NAMES`; names that `rewards.functions` declares are taken as they are;
+* answers and paths with `<think>`/`<answer>` wrappers are unwrapped; an answer's thought is the path if there is none;
+* literal media tags and chat markers, which tokenizers would parse, are escaped: `<|im_end|>` becomes `[im_end]`;
+* multiple-choice answers (`A)`, `(a)`, the option's text, its number from 0) become the letter;
+* a row of a file finds its image by its path in the source, which must not leave the source's folder.
 
 Every line becomes a row or a rejection with a reason.
 """
@@ -16,16 +17,22 @@ Every line becomes a row or a rejection with a reason.
 import json
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id, encodable, file_sha256, json_lines
+from wethink.common.jsonl import Record, content_id, encodable, file_sha256
+from wethink.config.data import Columns
+from wethink.config.rewards import RewardFunction
 from wethink.data.image_store import ImageRecord
-from wethink.data.schema import RELEASED_KEYS, TRAINING_SPLITS
-from wethink.rewards.rules.options import choose
+from wethink.data.schema import TRAINING_SPLITS
+from wethink.data.tables.columns import Roles, resolve
+from wethink.data.tables.files import TEXT_SUFFIXES, Table, json_table, tables
+from wethink.data.tables.given import given
+from wethink.rewards.rules.options import choose, options
 
 # Spellings without case, spaces and punctuation → the names of `schema`.
 CATEGORY_NAMES = {
@@ -37,6 +44,8 @@ REWARD_NAMES = {
     **dict.fromkeys(("rule", "rules", "rulebased", "rulebasedreward", "rulereward", "verifier"), "rule"),
     **dict.fromkeys(("model", "modelbased", "modelbasedreward", "modelreward", "judge", "llmjudge", "llm"), "model"),
 }
+SHORT = 6  # words of an answer that is checked by rules; a longer one is a description
+LETTERS = "ABCDEFGHIJ"
 
 _THINK = re.compile(r"<think>(.*?)(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
@@ -44,101 +53,210 @@ _TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
 _NFC = "\0"  # marks the NFC form of a name, which is tried if no image has the name itself
 _MEDIA = re.compile(r"<(image|video|audio)>|<\|([a-z0-9_]+)\|>", re.IGNORECASE)
 
+Origins = Mapping[str, list[ImageRecord]]
 
-def import_rows(path: Path, records: Sequence[ImageRecord], with_path: Callable[[str], bool]) -> list[Record]:
-    """Read every line of a file as a row with its `reason` (None: kept).
+
+@dataclass(frozen=True)
+class Declared:
+    """Categories and reward routes that `rewards.functions` declares."""
+
+    categories: frozenset[str] = frozenset()
+    routes: frozenset[str] = frozenset()
+
+
+def declared(functions: Sequence[RewardFunction]) -> Declared:
+    """Collect what the user's own reward functions declare."""
+    categories = frozenset(name for entry in functions for name in entry.categories or ())
+    return Declared(categories, frozenset(entry.route for entry in functions if entry.route is not None))
+
+
+def import_rows(
+    path: Path,
+    records: Sequence[ImageRecord],
+    names: Iterable[Record] = (),
+    columns: Columns = Columns(),  # noqa: B008 - immutable
+    own: Declared = Declared(),
+) -> list[Record]:
+    """Read every row of a file with its `reason` (None: kept).
 
     Args:
-        path: the JSONL file.
+        path: a table file; JSON lines if its name does not tell.
         records: the ingested images.
-        with_path: returns whether a train image's rows keep their reasoning path (SFT) or only the answer (GRPO).
+        names: their further names, as `data/images/names.jsonl` has them.
+        columns: the file's columns by role.
+        own: categories and routes of the user's own.
 
     Raises:
-        UserError: the file is missing or empty, none of its lines is an object, or all of its rows lack a released key.
+        UserError: the file is missing or empty, none of its rows can be read, or it has no column for images,
+            questions or answers.
+    """
+    found, roles = rows_table(path, columns)
+    origins = _by_origin(records, names)
+    file = {"annotator": "rows", "given": path.name, "file": file_sha256(path)[:16]}
+    rows = []
+    for number, cells in found.read(found.columns):
+        row = given(cells, roles)
+        cell = row.images[0] if len(row.images) == 1 else ""
+        name = str((cell.get("path") or "") if isinstance(cell, dict) else cell if isinstance(cell, str) else "")
+        record, fault = _image(name, origins)
+        made = to_row(row.record(), record, name, row.fault or fault, own)
+        made["provenance"] = file | {"line": number} | ({"fault": row.detail} if row.detail else {})
+        rows.append(made)
+    return unrepeated(rows)
+
+
+def rows_table(path: Path, columns: Columns, key: str = "params.yaml, synthesize") -> tuple[Table, Roles]:
+    """Open a file of rows and find its columns.
+
+    Raises:
+        UserError: as `import_rows`.
     """
     if not path.is_file():
-        raise UserError(f"params.yaml, synthesize.rows: {path} does not exist; name a JSONL file of existing rows.")
-    lines = list(json_lines(path))
-    if not lines:
-        raise UserError(f"{path} is empty; params.yaml, synthesize.rows must name a file with rows.")
-    if all(line.fault for line in lines):
-        first = lines[0]
-        raise UserError(
-            f"{path}, line {first.number}: {first.fault}; rows are JSON objects, one a line ({first.detail})."
-        )
-    for key in RELEASED_KEYS:
-        if all(line.record.get(key) is None for line in lines):
-            raise UserError(f"{path}: no row has the key '{key}'; rows need {', '.join(RELEASED_KEYS)}.")
-    origins = _by_origin(records)
-    provenance = {"annotator": "rows", "file": file_sha256(path)[:16]}
-    seen: dict[str, int] = {}
+        raise UserError(f"{key}.rows: {path} does not exist; name a file of existing rows.")
+    known = path.name.casefold().endswith((*TEXT_SUFFIXES, ".parquet", ".arrow", ".tar", ".tgz", ".tar.gz"))
+    found = tables(path, None, key)[0] if known else json_table(path, path.name)
+    if not found.rows:
+        raise UserError(f"{path} is empty; {key}.rows must name a file with rows.")
+    if not found.columns:
+        number, broken = next(iter(found.read(())))
+        fault, detail = getattr(broken, "fault", "no column"), getattr(broken, "detail", "an empty object")
+        raise UserError(f"{path}, line {number}: {fault}; rows are JSON objects, one a line ({detail}).")
+    roles = resolve(columns, found.columns, found.pictures, f"{key}.columns", str(path))
+    there = ", ".join(found.columns)
+    for role in ("question", "answer"):
+        if role not in roles.columns and "messages" not in roles.columns:
+            raise UserError(f"{path}: no column looks like the {role}; it has: {there}. Name it in columns.{role}.")
+    if "image" not in roles.columns and "messages" not in roles.columns:
+        raise UserError(f"{path}: no column looks like the image; it has: {there}. Name it in columns.image.")
+    return found, roles
+
+
+def import_given(
+    lines: Iterable[Record],
+    records: Sequence[ImageRecord],
+    own: Declared = Declared(),
+) -> list[Record]:
+    """Convert the rows that sources bring (`data/images/given_rows.jsonl`), as `import_rows` does those of a file."""
+    by_id = {record.id: record for record in records}
     rows = []
     for line in lines:
-        row = _import(line.record, origins, with_path)
-        row["provenance"] = provenance | {"line": line.number} | ({"fault": line.detail} if line.fault else {})
-        row["reason"] = line.fault or row["reason"]
-        if row["reason"] is None and seen.setdefault(row["id"], line.number) != line.number:
+        record = by_id.get(line["image"])
+        fault = None if line["image"] == "" else "its image was put into quarantine"
+        if record is not None:
+            fault = _held_out(record)
+        made = to_row(line, record, record.origin if record else "", line.get("fault") or fault, own)
+        made["source"] = made["source"] or line["source"]
+        place = {"annotator": "rows", "given": f"{line['source']}/{line['table']}", "line": line["number"]}
+        made["provenance"] = place | ({"fault": line["detail"]} if line.get("detail") else {})
+        rows.append(made)
+    return unrepeated(rows)
+
+
+def unrepeated(rows: list[Record]) -> list[Record]:
+    """Reject rows about the same image and problem as an earlier one."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        line = row["provenance"]["line"]
+        if row["reason"] is None and seen.setdefault(row["id"], line) != line:
             row["reason"] = f"same image and problem as line {seen[row['id']]}"
-        rows.append(row)
     return rows
 
 
-def _by_origin(records: Sequence[ImageRecord]) -> dict[str, list[ImageRecord]]:
-    """Index images by their path in the source, with and without the source's name.
+def _by_origin(records: Sequence[ImageRecord], names: Iterable[Record]) -> Origins:
+    """Index images by their names in the source, with and without the source's name.
 
     Names are indexed as they are and in Unicode's NFC: macOS writes NFD, other systems NFC.
     """
+    by_id = {record.id: record for record in records}
+    called = [(record, record.source, record.origin) for record in records]
+    called += [(by_id[n["image"]], n["source"], posixpath.normpath(n["name"])) for n in names if n["image"] in by_id]
     found: dict[str, list[ImageRecord]] = {}
-    for record in records:
-        names = (record.origin, f"{record.source}/{record.origin}")
-        for name in dict.fromkeys((*names, *(_NFC + normalize("NFC", name) for name in names))):
-            found.setdefault(name, []).append(record)
+    for record, source, name in called:
+        both = (name, f"{source}/{name}")
+        for spelt in dict.fromkeys((*both, *(_NFC + normalize("NFC", one) for one in both))):
+            found.setdefault(spelt, []).append(record)
     return found
 
 
-def _import(given: Record, origins: dict[str, list[ImageRecord]], with_path: Callable[[str], bool]) -> Record:
-    """Convert one line to a row; its first fault is its reason."""
-    missing = [key for key in RELEASED_KEYS if given.get(key) is None]
-    record, fault = _image(str(given.get("image_path") or ""), origins)
-    category, reward = _mapped(given.get("category"), CATEGORY_NAMES), _mapped(given.get("reward"), REWARD_NAMES)
-    problem = neutral(_text(given.get("problem"))).strip()
-    answer, path = unwrap_answer(_text(given.get("answer"))), unwrap_path(_text(given.get("refined_cot")))
-    if missing:
-        fault = f"key '{missing[0]}' is missing"
-    elif category is None:
-        fault = f"unknown category {_text(given['category'])[:40]!r}"
-    elif reward is None:
-        fault = f"unknown reward {_text(given['reward'])[:40]!r}"
-    elif not problem:
-        fault = "empty problem"
-    elif not answer:
-        fault = "empty answer"
-    elif not path:
-        fault = "empty reasoning"
-    elif category == "MC":
-        letter = choose(answer, problem)
-        fault, answer = fault or (None if letter else "answer names no option of the problem"), letter or answer
-    keeps = record is not None and record.split == "train" and with_path(record.id)
+def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | None, own: Declared) -> Record:
+    """Convert a given row (`data.tables.given`) to a row; its first fault is its reason.
+
+    Args:
+        line: the row as it was given.
+        record: its image, or None.
+        name: what the row calls its image.
+        fault: the reason why it is none, as far as that is known.
+        own: categories and routes of the user's own.
+    """
+    answer, path = _text(line["answer"]), line["path"]
+    path = unwrap_path(path) or (unwrap_path(answer) if _THINK.search(answer) else "")
+    problem, unplaced = neutral(line["question"]).strip(), fault is not None
+    answer, columns = unwrap_answer(answer), dict(line["columns"])
+    listed = list(line.get("options", ()))
+    category, reward, unknown = _routes(line, own, columns)
+    if not unplaced:
+        fault = unknown or ("empty problem" if not problem else "empty answer" if not answer else None)
+    if listed and not options(problem) and len(listed) <= len(LETTERS):
+        problem += "\n" + "\n".join(f"{letter}. {neutral(t)}" for letter, t in zip(LETTERS, listed, strict=False))
+    letter = _letter(line["answer"], answer, listed, problem)
+    if category == "MC" or (category is None and (listed or letter)):
+        category, answer = "MC", letter or answer
+        fault = fault or (None if letter else "answer names no option of the problem")
+    if category is None:
+        long = len(answer.split()) > SHORT and reward != "rule"
+        category = "DES" if long or reward == "model" else "FIB"
+    reward = reward or ("model" if category == "DES" else "rule")
     return {
         "problem": problem,
         "answer": answer,
-        "category": category or _text(given.get("category")),
-        "abilities": _abilities(given.get("abilities")),
-        "refined_cot": path if keeps else "",
-        "image_path": _text(given.get("image_path")),
-        "reward": reward or _text(given.get("reward")),
+        "category": category,
+        "abilities": _abilities(line.get("abilities")),
+        "refined_cot": path,
+        "image_path": encodable(name),
+        "reward": reward,
         "id": content_id(record.id if record else "", problem),
         "image": record.id if record else "",
         "source": record.source if record else "",
         "split": record.split if record else "",
         "scene": record.cluster if record else "",
-        "kind": f"imported {category}" if category else "imported",
-        "decisions": {"path": "kept" if keeps else "set aside" if path else "none"},
+        "kind": f"imported {category}",
+        "decisions": {"path": "kept" if path else "none"},
         "reason": fault,
-    }
+    } | ({"columns": columns} if columns else {})
 
 
-def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecord | None, str | None]:
+def _routes(line: Record, own: Declared, columns: Record) -> tuple[str | None, str | None, str | None]:
+    """Return category and reward as far as they are given, and the fault of an unknown one.
+
+    A category that the row need not have, and that is unknown, stays among the user's columns.
+    """
+    given_category, given_reward = line.get("category"), line.get("reward")
+    category = given_category if given_category in own.categories else _mapped(given_category, CATEGORY_NAMES)
+    reward = given_reward if given_reward in own.routes else _mapped(given_reward, REWARD_NAMES)
+    fault = None
+    if given_category and category is None:
+        if line.get("is_strict"):
+            fault = f"unknown category {given_category[:40]!r}"
+        else:
+            columns["category"] = given_category
+    if given_reward and reward is None:
+        fault = fault or f"unknown reward {given_reward[:40]!r}"
+    return category, reward, fault
+
+
+def _letter(raw: Any, answer: str, listed: list[str], problem: str) -> str | None:
+    """Return the letter of the option that an answer names: by its text, its letter, or its number from 0.
+
+    None: it names none, or a number that is also the text of another option.
+    """
+    is_number = isinstance(raw, int) or (isinstance(raw, str) and raw.strip().isdigit())
+    if listed and is_number and 0 <= int(raw) < len(listed):
+        by_text, by_number = choose(answer, problem), LETTERS[int(raw)]
+        return by_number if by_text in (None, by_number) else None if isinstance(raw, int) else by_text
+    return choose(answer, problem) if options(problem) else None
+
+
+def _image(path: str, origins: Origins) -> tuple[ImageRecord | None, str | None]:
     """Return the image that a path names, or None, and the fault, or None."""
     clean = posixpath.normpath(path.replace("\\", "/")) if path else ""
     if clean.startswith(("/", "../")) or clean == "..":
@@ -148,7 +266,11 @@ def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecor
     if len(found) != 1:
         return None, "image_path names several images" if found else "image_path names no ingested image"
     record = next(iter(found.values()))
-    return record, None if record.split in TRAINING_SPLITS else f"image is held out ({record.split})"
+    return record, _held_out(record)
+
+
+def _held_out(record: ImageRecord) -> str | None:
+    return None if record.split in TRAINING_SPLITS else f"image is held out ({record.split})"
 
 
 def unwrap_path(text: str) -> str:

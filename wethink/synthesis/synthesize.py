@@ -6,24 +6,31 @@ published rows are a function of images, parameters, prompts and responses.
 
 Only rows of a hash-chosen `path_share` of the train images get a reasoning path; the others have an answer only and
 are for GRPO. Paths are costly to write, answers are cheap, and GRPO needs only answers.
+
+Given rows, which sources or a file bring, are used whatever the annotator; it writes rows about the images of the other
+sources only.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wethink.common.jsonl import write_json
+from wethink.common.errors import UserError
+from wethink.common.jsonl import Record, read_jsonl, write_json
 from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
-from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord, ImageSet
 from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.funnel import Outputs, funnel, summary
-from wethink.synthesis.import_rows import import_rows
+from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows
+from wethink.synthesis.paths import divide_paths
 from wethink.synthesis.pipeline import Annotated, annotate_image, has_path, to_annotate
+from wethink.synthesis.rejections import are_unusable, unusable
 from wethink.synthesis.team import Team
 
 __all__ = ["funnel", "has_path", "synthesize"]
@@ -41,22 +48,60 @@ def synthesize(
     config, out, seed = run.config, run.out, run.seed
     stored = ImageSet(images)
     records = to_annotate(stored)
+    given = _given(stored, config, declared(rewards.functions), seed)
+    bringing = {row["source"] for row in given}
+    written = [] if config.annotator == "rows" else [one for one in records if one.source not in bringing]
     with Outputs(out) as outputs:
-        if config.annotator == "rows":
-            metrics = _import(stored, records, outputs, config, seed)
-        elif config.annotator == "endpoints":
+        if config.annotator == "endpoints" and written:
             from wethink.synthesis.api_run import AnnotationJob, annotate_all
 
             assert launch is not None
-            annotate_all(AnnotationJob(stored, records, config, rewards, seed, launch), outputs.add)
-            metrics = outputs.figures()
-        else:
-            team, records = EmbeddedTeam(drawn, config.embedded, seed), sorted(records, key=lambda record: record.id)
-            asyncio.run(_annotate(records, team, config, rewards, seed, outputs.add))
-            metrics = outputs.figures()
+            annotate_all(AnnotationJob(stored, written, config, rewards, seed, launch), outputs.add)
+        elif config.annotator == "embedded" and written:
+            team, written = EmbeddedTeam(drawn, config.embedded, seed), sorted(written, key=lambda record: record.id)
+            asyncio.run(_annotate(written, team, config, rewards, seed, outputs.add))
+        for row in given:
+            outputs.add_candidate(row)
+        metrics = (
+            outputs.figures() if written else outputs.funnel.figures() | {"images": _splits(records), "unasked": 0}
+        )
+    if given:
+        metrics["given"] = sum(row["reason"] is None for row in given)
     write_json(out / "metrics.json", metrics)
     say(f"synthesize: {summary(metrics)}; data/rows names each.")
     return metrics
+
+
+def _given(stored: ImageSet, config: Synthesize, own: Declared, seed: int) -> list[Record]:
+    """Import the rows that sources bring, and those of the configured file.
+
+    Raises:
+        UserError: the file is unusable, or `annotator: rows` has no rows at all, or none of them is usable.
+    """
+    # All images are passed, so that a row about a held-out image is told from one about no ingested image.
+    lines = _lines(stored.folder / GIVEN_ROWS)
+    rows = import_given(lines, stored.records, own)
+    if config.rows is not None:
+        names = _lines(stored.folder / NAMES)
+        rows += import_rows(Path(config.rows), stored.records, names, config.columns, own)
+    if config.annotator == "rows" and not rows:
+        raise UserError(
+            "params.yaml, synthesize.annotator is 'rows', and there are none: name a file in synthesize.rows, or a "
+            "source whose table has question and answer columns (`wethink preview` shows how sources are read)."
+        )
+    if are_unusable(rows):
+        raise UserError(f"{unusable(rows)} Nothing is published; `wethink preview` shows how each row is read.")
+    if told := divide_paths(rows, lambda image: has_path(image, config.path_share, seed)):
+        say(f"synthesize: {told}.")
+    return rows
+
+
+def _lines(path: Path) -> list[Record]:
+    return list(read_jsonl(path)) if path.is_file() else []
+
+
+def _splits(records: Sequence[ImageRecord]) -> dict[str, int]:
+    return dict(sorted(Counter(record.split for record in records).items()))
 
 
 async def _annotate(
@@ -70,16 +115,3 @@ async def _annotate(
     """Annotate one image after the other; pass each result to `take`."""
     for record in track(records, "synthesize"):
         take(record, await annotate_image(record, team, config, rewards, seed))
-
-
-def _import(
-    stored: ImageSet, records: list[ImageRecord], outputs: Outputs, config: Synthesize, seed: int
-) -> dict[str, Any]:
-    """Import existing rows."""
-    # All images are passed, so that a row about a held-out image is told from one about no ingested image.
-    assert config.rows is not None  # the config's own validator
-    for row in import_rows(Path(config.rows), stored.records, lambda image: has_path(image, config.path_share, seed)):
-        outputs.add_candidate(row)
-    splits = sorted({record.split for record in records})
-    images = {split: sum(record.split == split for record in records) for split in splits}
-    return outputs.funnel.figures() | {"images": images, "unasked": 0}

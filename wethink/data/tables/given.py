@@ -1,0 +1,188 @@
+"""Given rows in one form: question, answer, options, path and images of a table's row, or the fault by name.
+
+Stated outcomes (docs/data.md): a list of one answer is that answer; of several, the one given most often is the gold
+and all are kept as `alternatives`; a number or truth value is text; null is a fault. Several images are a fault for
+now. `<image>` at either end of a question stands for the picture, which is shown before the question, and is removed.
+"""
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from wethink.common.jsonl import NotJson, Record, encodable, parse_json
+from wethink.data.tables.columns import PLACE, Roles
+from wethink.data.tables.dialogues import PLACE as IMAGE
+from wethink.data.tables.dialogues import dialogue
+from wethink.data.tables.files import Broken
+
+SEVERAL_IMAGES = "several images: not yet"
+NO_IMAGE = "no image"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A row as it was given; `fault` is None, or tells why it is none."""
+
+    question: str = ""
+    answer: Any = ""  # text, or the number of an option
+    options: tuple[str, ...] = ()
+    path: str = ""
+    category: str | None = None
+    is_strict: bool = False  # an unknown category is a fault
+    abilities: Any = None
+    reward: str | None = None
+    images: tuple[Any, ...] = ()  # cells: bytes, paths, or structs of both
+    columns: Record = field(default_factory=dict)  # the user's other columns
+    fault: str | None = None
+    detail: str = ""
+
+    def record(self) -> Record:
+        """Return it as JSON, without its images."""
+        own = {name: getattr(self, name) for name in ("question", "answer", "path", "columns")}
+        others = {name: getattr(self, name) for name in ("category", "is_strict", "abilities", "reward", "fault")}
+        others |= {"options": list(self.options), "detail": self.detail}
+        return own | {name: value for name, value in others.items() if value}
+
+
+def given(row: Record | Broken, roles: Roles) -> Given:
+    """Read one row of a table."""
+    if isinstance(row, Broken):
+        return Given(fault=row.fault, detail=row.detail)
+    cells = {role: row.get(column) for role, column in roles.columns.items()}
+    used = {*roles.columns.values(), *roles.letters, *PLACE}
+    columns = {str(name): plain(value) for name, value in row.items() if name not in used and not _is_picture(value)}
+    fault, images = None, _images(cells.get("image"))
+    question, answer = cells.get("question"), cells.get("answer")
+    if question is None and answer is None and cells.get("messages") is not None:
+        talk = dialogue(cells["messages"])
+        question, answer, fault = talk.question, talk.answer, talk.fault
+        images = images or list(talk.images)
+        columns |= {"further_turns": talk.further} if talk.further else {}
+    if cells.get("id") is not None:
+        columns["id"] = plain(cells["id"])
+    asked = _placed(_text(question))
+    answer, alternatives = _answer(answer)
+    columns |= {"alternatives": alternatives} if alternatives else {}
+    if fault is None:
+        fault = _fault(question, asked, answer, images)
+    return Given(
+        question=asked,
+        answer=answer,
+        options=_options(row, cells.get("options"), roles),
+        path=_text(cells.get("path")),
+        category=_text(cells.get("category")).strip() or None,
+        is_strict=roles.is_strict,
+        abilities=plain(cells.get("abilities")),
+        reward=_named(cells.get("reward")),
+        images=tuple(images),
+        columns=columns,
+        fault=fault,
+    )
+
+
+def _fault(question: Any, asked: str, answer: Any, images: list[Any]) -> str | None:
+    if question is None:
+        return "no question"
+    if len(images) > 1:
+        return SEVERAL_IMAGES
+    if (marks := asked.count(IMAGE)) > 1:
+        return f"question has {marks} <image> for one image"
+    if answer is None:
+        return "no answer"
+    return None
+
+
+def _placed(question: str) -> str:
+    """Remove the mark of a single image from either end of a question.
+
+    >>> _placed("<image>\\nHow many?"), _placed("In <image>, how many?")
+    ('How many?', 'In <image>, how many?')
+    """
+    text = question.strip()
+    if text.count(IMAGE) == 1:
+        return text.removeprefix(IMAGE).removesuffix(IMAGE).strip()
+    return text
+
+
+def _answer(value: Any) -> tuple[Any, list[str]]:
+    """Return the answer (text, an integer, or None), and its alternatives if they are several."""
+    if isinstance(value, list):
+        texts = [_text(part.get("answer", part.get("text")) if isinstance(part, dict) else part) for part in value]
+        texts = [text for text in texts if text.strip()]
+        if not texts:
+            return None, []
+        ((most, _),) = Counter(texts).most_common(1)
+        return (value[0] if len(value) == 1 and _is_int(value[0]) else most), texts if len(set(texts)) > 1 else []
+    if value is None or _is_int(value):
+        return value, []
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, []
+    return _text(value), []
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _options(row: Record, value: Any, roles: Roles) -> tuple[str, ...]:
+    """Return the options of a row: a list, a dict of letters, a list as JSON text, or the columns A, B, …."""
+    if roles.letters:
+        found = [_text(row.get(letter)) for letter in roles.letters]
+        return tuple(text for text in found if text)
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            value = parse_json(value)
+        except NotJson:
+            try:
+                value = parse_json(value.replace("'", '"'))  # a list as Python writes it
+            except NotJson:
+                return ()
+    if isinstance(value, dict):  # letters and texts, or the two lists of ARC's form
+        value = value["text"] if isinstance(value.get("text"), list) else [value[letter] for letter in sorted(value)]
+    if isinstance(value, str):
+        value = value.split("\n") if "\n" in value else value.split("|")
+    texts = [_text(part).strip() for part in value] if isinstance(value, list) else []
+    return tuple(text for text in texts if text)
+
+
+def _images(cell: Any) -> list[Any]:
+    cells = cell if isinstance(cell, list | tuple) else [cell]
+    return [one for one in cells if one is not None and one != ""]
+
+
+def _is_picture(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_picture, value))
+    return isinstance(value, bytes) or (isinstance(value, dict) and isinstance(value.get("bytes"), bytes))
+
+
+def _named(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _text(value: Any) -> str:
+    """Return a cell as text: whole floats without their point, other values as JSON.
+
+    >>> [_text(value) for value in (3.0, 2.5, True, None, ["a"])]
+    ['3', '2.5', 'true', '', '["a"]']
+    """
+    if isinstance(value, str) or value is None:
+        return encodable(value or "")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return encodable(json.dumps(plain(value), ensure_ascii=False) if not isinstance(value, str) else value)
+
+
+def plain(value: Any) -> Any:
+    """Copy a cell as JSON: numbers that JSON has not become null, other values their text."""
+    if isinstance(value, dict):
+        return {encodable(str(key)): plain(part) for key, part in value.items() if not isinstance(part, bytes)}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value if not isinstance(part, bytes)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return encodable(value if isinstance(value, str) else str(value))
