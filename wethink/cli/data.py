@@ -14,6 +14,7 @@ from wethink.config.params import load_params
 
 def add_commands(commands: Any) -> None:
     """Register every command of this module with the parser's `subparsers`."""
+    commands.add_parser("preview", help="how your sources and rows will be read: ten rows each, and what is dropped")
     commands.add_parser("quality", help="how good the filters of synthesis are, on drawn images → reports/quality.json")
     gallery = commands.add_parser(
         "gallery", help="every image, question, answer and verdict, as a page to look through"
@@ -125,6 +126,17 @@ def _score(args: argparse.Namespace) -> None:
     score(args.file)
 
 
+def _preview(args: argparse.Namespace) -> None:
+    import shutil
+
+    from wethink.report.preview import lines, preview
+
+    out = Path("reports")
+    found = preview(load_params(), Path("data/drawn"), out)
+    size = shutil.get_terminal_size()
+    print("\n".join(lines(found, out, size.columns, size.lines)))
+
+
 def _quality(args: argparse.Namespace) -> None:
     from wethink.experiments.filter_quality import OUT, quality, tables
 
@@ -138,6 +150,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "gallery": _gallery,
     "open": _open,
     "passrates": _passrates,
+    "preview": _preview,
     "quality": _quality,
     "score": _score,
 }

@@ -37,6 +37,7 @@ class Found:
     split: str | None = None  # None: not given; training, or the held-out share
     cluster: str | None = None  # None: not given; by near-duplicates
     names: tuple[str, ...] = ()  # other names of the image in its source
+    again: tuple[str, ...] = ()  # further rows of a table that name the same file
     rows: tuple[GivenRow, ...] = ()  # rows about the image
 
 
@@ -47,6 +48,12 @@ class Reading:
     total: int
     found: Iterator[Found]
     roles: dict[str, Roles]  # table → its columns; {}: a folder of pictures alone
+    are_files_named: bool = False  # rows may name one file several times, so that there are fewer candidates
+
+    @property
+    def steps(self) -> int | None:
+        """The number of candidates, for a progress bar, or None if it is not known before they are read."""
+        return None if self.are_files_named else self.total
 
 
 def candidates(source: Source, drawn: Path, key: str, max_mb: int) -> Reading:
@@ -150,7 +157,8 @@ def _dataset(found_tables: list[Table], source: Source, key: str, max_mb: int) -
         for table in found_tables:
             yield from _of_table(table, roles[table.name], max_mb)
 
-    return Reading(sum(table.rows for table in found_tables), found(), roles)
+    named = any(roles[table.name].columns.get("image") not in table.pictures for table in found_tables)
+    return Reading(sum(table.rows for table in found_tables), found(), roles, named)
 
 
 def _of_table(table: Table, roles: Roles, max_mb: int) -> Iterator[Found]:
@@ -172,9 +180,8 @@ def _of_table(table: Table, roles: Roles, max_mb: int) -> Iterator[Found]:
             cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
         if isinstance(cell, str) and decoded(cell) is None:
             first = named.setdefault((cell, *place), Found(origin, _reader(cell, table.root, max_mb), *place))
-            more = (origin,) if first.origin != origin else ()
-            known = (*first.names, *(() if first.names else (cell,)), *more)
-            named[(cell, *place)] = replace(first, names=known, rows=(*first.rows, *rows))
+            again = (*first.again, *((origin,) if first.origin != origin else ()))
+            named[(cell, *place)] = replace(first, names=(cell,), again=again, rows=(*first.rows, *rows))
             continue
         yield Found(origin, _reader(cell, table.root, max_mb), *place, names=names, rows=rows)
     yield from named.values()

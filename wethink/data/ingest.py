@@ -112,16 +112,18 @@ def _read(
     if source.path is not None:
         _tell_roles(source, reading)
     before = len(outcomes.rows)
-    for found in track(reading.found, f"ingest {source.name}", reading.total):
+    for found in track(reading.found, f"ingest {source.name}", reading.steps):
         image, fault = None, "its image cannot be used"
-        tally.found += 1
+        tally.found += 1 + len(found.again)
         try:
             image = _stored(found, source, key, config, outcomes, shards, waiting)
+            tally.duplicates += len(found.again)
         except Unusable as reason:
             fault = f"{fault}: {str(reason).split(':')[0]}"
-            tally.quarantined += 1
-            tally.reasons[str(reason).split(":")[0]] += 1
-            outcomes.quarantine.append({"source": source.name, "origin": found.origin, "reason": str(reason)})
+            for origin in (found.origin, *found.again):
+                tally.quarantined += 1
+                tally.reasons[str(reason).split(":")[0]] += 1
+                outcomes.quarantine.append({"source": source.name, "origin": origin, "reason": str(reason)})
         if source.path is not None:
             _note(found, source, image, fault, outcomes)
     place = {table: number for number, table in enumerate(reading.roles)}
@@ -179,11 +181,12 @@ def _note(found: Found, source: Source, image: str | None, fault: str, outcomes:
     for row in found.rows:
         given = row.given if image or row.given.fault else replace(row.given, fault=fault)
         place = {"source": source.name, "table": row.table, "number": row.number, "image": image or ""}
+        place["name"] = found.names[0] if found.names else found.origin
         outcomes.rows.append(given.record() | place)
     if image:
         record = outcomes.stored[image]
         ours = () if (record.source, record.origin) == (source.name, found.origin) else (found.origin,)
-        names = (*ours, *found.names)
+        names = (*ours, *found.names, *found.again)
         outcomes.names += [{"image": image, "source": source.name, "name": name} for name in names]
 
 

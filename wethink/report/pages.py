@@ -61,6 +61,12 @@ class Page:
 PAGES = (
     Page("Run report", "Base, SFT and GRPO: results, curves, data and examples.", "reports/index.html", "make demo"),
     Page(
+        "Preview of the data",
+        "How sources and rows will be read, and what is dropped.",
+        "reports/preview.html",
+        "wethink preview",
+    ),
+    Page(
         "Data gallery",
         "Every image, question, answer and verdict.",
         "reports/gallery/index.html",

@@ -144,7 +144,7 @@ def import_given(
         fault = None if line["image"] == "" else "its image was put into quarantine"
         if record is not None:
             fault = _held_out(record)
-        made = to_row(line, record, record.origin if record else "", line.get("fault") or fault, own)
+        made = to_row(line, record, line["name"], line.get("fault") or fault, own)
         made["source"] = made["source"] or line["source"]
         place = {"annotator": "rows", "given": f"{line['source']}/{line['table']}", "line": line["number"]}
         made["provenance"] = place | ({"fault": line["detail"]} if line.get("detail") else {})

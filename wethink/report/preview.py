@@ -1,0 +1,265 @@
+"""Preview of the configured sources and rows (`wethink preview`): how each will be read, before anything runs.
+
+Images are opened but not decoded, so that thousands take seconds; `ingest` finds damaged pixels. Near-duplicates and
+held-out shares are not computed: an image is shown in the split that its table gives, or in `train`.
+"""
+
+import base64
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import wrap
+
+from PIL import Image
+
+from wethink.common.jsonl import Record, write_json
+from wethink.common.progress import track
+from wethink.config.data import Source
+from wethink.config.params import Params
+from wethink.data.image_decoding import Unusable, accept
+from wethink.data.image_readers import Found, candidates
+from wethink.data.image_store import ImageRecord
+from wethink.data.schema import SPLITS
+from wethink.report.render import render
+from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows, rows_table
+from wethink.synthesis.paths import divide_paths
+from wethink.synthesis.pipeline import has_path
+from wethink.synthesis.rejections import reasons, remedy
+
+SHOWN = 10  # rows of a source
+THUMBNAIL = 160  # pixels of the longer side
+TEXT_CHARS = 300
+
+
+@dataclass
+class _Read:
+    """One source as far as it was read."""
+
+    name: str
+    kind: str
+    path: str
+    columns: dict[str, str] = field(default_factory=dict)  # table → its columns by role
+    images_dropped: Counter[str] = field(default_factory=Counter)
+    records: list[ImageRecord] = field(default_factory=list)
+    names: list[Record] = field(default_factory=list)
+    given: list[Record] = field(default_factory=list)
+    thumbnails: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+def preview(params: Params, drawn: Path, out: Path) -> Record:
+    """Read every source and the configured file of rows; write `preview.json` and `preview.html` to a folder.
+
+    Args:
+        params: the configuration.
+        drawn: the folder of the drawn sources; it need not exist.
+        out: where the files are written.
+
+    Returns:
+        What `preview.json` holds.
+
+    Raises:
+        UserError: a source or the file of rows is missing, unreadable, or lacks a named column.
+    """
+    own = declared(params.rewards.functions)
+    read = [
+        _read(source, f"params.yaml, ingest.sources[{i}]", params) for i, source in enumerate(params.ingest.sources)
+    ]
+    rows = {one.name: import_given(one.given, one.records, own) for one in read}
+    if params.synthesize.rows is not None:
+        rows[Path(params.synthesize.rows).name] = _of_file(params, read, own)
+    every = [row for part in rows.values() for row in part]
+    divided = divide_paths(every, lambda image: has_path(image, params.synthesize.path_share, params.seed))
+    thumbnails = {image: data for one in read for image, data in one.thumbnails.items()}
+    sources = [_summary(one, rows[one.name], thumbnails) for one in read]
+    if params.synthesize.rows is not None:
+        path = Path(params.synthesize.rows)
+        file = _Read(path.name, "rows", str(path), {path.name: rows_table(path, params.synthesize.columns)[1].shown()})
+        sources.append(_summary(file, rows[path.name], thumbnails))
+    found: Record = {"sources": sources, "totals": _totals(every), "notes": _notes(params, read, every, divided)}
+    write_json(out / "preview.json", {**found, "sources": [_without_pictures(source) for source in sources]})
+    (out / "preview.html").write_text(render("preview.html.jinja", **found), encoding="utf-8")
+    return found
+
+
+def _read(source: Source, key: str, params: Params) -> _Read:
+    """Read one source; a drawn one is counted by its configuration."""
+    one = _Read(source.name, source.kind, source.path or "")
+    if source.path is None:
+        one.note = "drawn by the `draw` stage; its rows are written by the annotator"
+        return one
+    reading = candidates(source, Path(), key, params.ingest.max_file_mb)
+    one.columns = {table: roles.shown() for table, roles in reading.roles.items()}
+    if any(not roles.has_rows for roles in reading.roles.values()) and source.rows:
+        one.note = "no columns look like question and answer: only the images are read (name them in `columns`)"
+    if not reading.roles:
+        one.note = "a folder of pictures; rows come from synthesize.rows or from an annotator"
+    for found in track(reading.found, f"preview {source.name}", reading.steps):
+        _look(found, source, params, one)
+    return one
+
+
+def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
+    image, fault = "", None
+    try:
+        data = found.read()
+        image = hashlib.sha256(data).hexdigest()
+        if (found.split or "train") not in SPLITS:
+            raise Unusable(f"unknown split: '{found.split}' is none of {', '.join(SPLITS)}")
+        if len(one.thumbnails) < SHOWN and image not in one.thumbnails:
+            data = accept(data, params.ingest.max_pixels, source.animated == "first").data
+            one.thumbnails[image] = _thumbnail(data)
+        width, height = _size(data)
+        record = ImageRecord(image, source.name, found.split or "train", image, width, height, found.origin)
+        one.records.append(record)
+        names = (*found.names, *found.again)
+        one.names += [{"image": image, "source": source.name, "name": name} for name in names]
+    except Unusable as reason:
+        fault = f"its image cannot be used: {str(reason).split(':')[0]}"
+        one.images_dropped[str(reason).split(":")[0]] += 1
+    for row in found.rows:
+        place = {"source": source.name, "table": row.table, "number": row.number, "image": "" if fault else image}
+        place["name"] = found.names[0] if found.names else found.origin
+        line = row.given.record() | place
+        one.given.append(line | ({"fault": fault} if fault and "fault" not in line else {}))
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Read an image's header.
+
+    Raises:
+        Unusable: it has none.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return opened.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise Unusable("not an image") from None
+
+
+def _thumbnail(data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as opened:
+        small = opened.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    small.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _of_file(params: Params, read: Sequence[_Read], own: Declared) -> list[Record]:
+    records = [record for one in read for record in one.records]
+    names = [name for one in read for name in one.names]
+    return import_rows(Path(str(params.synthesize.rows)), records, names, params.synthesize.columns, own)
+
+
+def _summary(one: _Read, rows: list[Record], thumbnails: dict[str, str]) -> Record:
+    kept = [row for row in rows if row["reason"] is None]
+    first = _varied(kept, thumbnails)
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "path": one.path,
+        "columns": one.columns,
+        "images": len({record.id for record in one.records}),
+        "images_dropped": dict(one.images_dropped.most_common()),
+        "note": one.note,
+        **_totals(rows),
+        "dropped": [{"reason": why, "count": count, "remedy": remedy(why)} for why, count in reasons(rows)],
+        "shown": [_shown(row) | {"picture": thumbnails.get(row["image"])} for row in first],
+        "shown_dropped": [_shown(row) | {"reason": row["reason"]} for row in rows if row["reason"]][:SHOWN],
+    }
+
+
+def _varied(rows: Sequence[Record], thumbnails: Mapping[str, str]) -> list[Record]:
+    """Choose rows to show: those with a thumbnail first, and of each image one after the other."""
+    turns: Counter[str] = Counter()
+    ranked: list[tuple[bool, int, int]] = []
+    for row in rows:
+        turns[row["image"]] += 1
+        ranked.append((row["image"] not in thumbnails, turns[row["image"]], len(ranked)))
+    return [rows[place] for _, _, place in sorted(ranked)[:SHOWN]]
+
+
+def _totals(rows: Sequence[Record]) -> Record:
+    kept = [row for row in rows if row["reason"] is None]
+    answers = Counter(row["answer"] for row in kept)
+    return {
+        "rows": len(rows),
+        "kept": len(kept),
+        "with_path": sum(bool(row["refined_cot"]) for row in kept),
+        "categories": dict(Counter(row["category"] for row in kept).most_common()),
+        "rewards": dict(Counter(row["reward"] for row in kept).most_common()),
+        "answers": dict(answers.most_common(5)),
+        "columns_kept": sorted({name for row in kept for name in row.get("columns", {})}),
+    }
+
+
+def _shown(row: Record) -> Record:
+    keys = ("problem", "answer", "category", "reward", "refined_cot", "image_path")
+    return {key: row[key][:TEXT_CHARS] for key in keys} | {"line": row["provenance"]["line"]}
+
+
+def _without_pictures(source: Record) -> Record:
+    return source | {"shown": [{k: v for k, v in row.items() if k != "picture"} for row in source["shown"]]}
+
+
+def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divided: str | None) -> list[str]:
+    """Collect what a person should know before a run."""
+    notes = [f"{divided}."] if divided else []
+    kept = [row for row in rows if row["reason"] is None]
+    bringing = {one.name for one in read if one.given}
+    if rows and not kept:
+        notes.append("No row can be used; `synthesize` would stop.")
+    writes = [one.name for one in read if one.name not in bringing]
+    if params.synthesize.annotator == "rows":
+        if not rows:
+            notes.append("synthesize.annotator is rows, and no source or file brings any; `synthesize` would stop.")
+        writes = []
+    train = [row for row in kept if row["split"] == "train"]
+    if train and not writes and not any(row["refined_cot"] for row in train):
+        if params.grpo.start == "base":
+            notes.append("No row has a reasoning path: `sft` passes the base policy on, and GRPO starts from it.")
+        else:
+            notes.append(
+                "No row has a reasoning path, so `sft` would stop: set grpo.start: base, or give paths (columns.path)."
+            )
+    for source in params.ingest.sources:
+        if source.tuning + source.reporting > 0:
+            share = source.tuning + source.reporting
+            notes.append(f"About {share:.0%} of the scenes of '{source.name}' will be held out, with their rows.")
+    if writes:
+        notes.append(f"The annotator '{params.synthesize.annotator}' writes rows about: {', '.join(writes)}.")
+    return notes
+
+
+def lines(found: Record, out: Path, width: int = 80, height: int = 24) -> list[str]:
+    """Return a preview as lines of a terminal that fit its width and height; notes are not cut."""
+    head: list[str] = []
+    for source in found["sources"]:
+        head.append(f"{source['name']} ({source['kind']}{' ' + source['path'] if source['path'] else ''})")
+        head += [f"  {table}: {columns}" for table, columns in list(source["columns"].items())[:1]]
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in list(source["images_dropped"].items())[:2])
+        images = [f"{source['images']:,} images"] if source["kind"] not in ("rows", "drawn") else []
+        images += [f"not usable: {dropped}"] if dropped else []
+        if source["rows"]:
+            kinds = ", ".join(f"{count:,} {name}" for name, count in source["categories"].items())
+            images += [
+                f"{source['kept']:,} of {source['rows']:,} rows ({kinds or 'none'}; {source['with_path']:,} with path)"
+            ]
+        head += [f"  {'; '.join(images)}"] if images else []
+        head += [f"  dropped: {d['count']:,} {d['reason']} - {d['remedy']}" for d in source["dropped"][:2]]
+        head += [f"  {source['note']}"] if source["note"] else []
+    head = [line for text in head for line in wrap(text, width, subsequent_indent="    ")]
+    where = f"page: {out / 'preview.html'} (or `wethink open`); figures: {out / 'preview.json'}"
+    tail = [line for text in (*found["notes"], where) for line in wrap(text, width)]
+    room = max(0, height - len(head) - len(tail) - 1)
+    with_rows = [source for source in found["sources"] if source["shown"]]
+    rows = [
+        f"  {row['image_path'][-24:]:<24} {' '.join(row['problem'].split())} -> {row['answer']}"[:width]
+        for source in with_rows
+        for row in source["shown"][: max(1, room // max(1, len(with_rows)))]
+    ]
+    return [*head, *rows[:room], *tail]
