@@ -70,7 +70,7 @@ def test_the_images_that_all_failed_are_reasons_too() -> None:
         runner._refuse_empty("synthesize", STAGES["synthesize"], metrics, Path("x"))
 
 
-@pytest.mark.parametrize("name", ["synthesize", "validate", "ingest", "sft", "union_valid", "new_images"])
+@pytest.mark.parametrize("name", ["synthesize", "validate", "ingest", "union_valid", "new_images"])
 @pytest.mark.parametrize("metrics", [{}, {"kept": 0, "images": 0, "samples": 0}])
 def test_every_stage_that_hands_on_data_declares_what_it_must_yield(name: str, metrics: dict) -> None:
     with pytest.raises(UserError, match=f"stage '{name}' made nothing usable"):

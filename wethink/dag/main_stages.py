@@ -51,8 +51,8 @@ STAGES: dict[str, Stage] = {
         "sft",
         {"images": "data/images", "rows": "data/valid", "base": "models/base"},
         "models/sft",
+        also=("grpo.start",),
         ranks=True,
-        yields="samples",
     ),
     "grpo": Stage(
         "GRPO with the hybrid reward",

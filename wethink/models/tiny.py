@@ -1,4 +1,4 @@
-"""Tiny Qwen2.5-VL or Qwen3-VL, randomly initialised, with a word-level vocabulary.
+"""Tiny Qwen2.5-VL or Qwen3-VL, randomly initialised, with a vocabulary of whole words.
 
 With it the tiny profile runs the code paths of the large models: the same model class, image tokens, M-RoPE positions,
 chat template and special tokens.
@@ -27,32 +27,49 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ROLES = ("system", "user", "assistant")
 PATCH = {"qwen2_5_vl": 14, "qwen3_vl": 16}  # pixels
 MERGE = 2
+JOINER = "\u2060"  # before a character that goes on with a word: Unicode's word joiner, which no text here holds
 
 
-def words(texts: Iterable[str]) -> list[str]:
-    """Return the sorted vocabulary of `texts`: words and punctuation.
+def words(texts: Iterable[str], most: int | None = None) -> list[str]:
+    """Return the sorted vocabulary of `texts`: words and punctuation, or the `most` frequent of them.
 
     The split is the tokenizer's.
     """
     import re
+    from collections import Counter
 
-    found: set[str] = set()
+    found: Counter[str] = Counter()
     for text in texts:
         found.update(re.findall(r"\w+|[^\w\s]+", text))
-    return sorted(found)
+    return sorted(sorted(found, key=lambda word: (-found[word], word))[:most])
 
 
-def build_tokenizer(vocabulary: Iterable[str]) -> "PreTrainedTokenizerFast":
-    """Build a word-level tokenizer with Qwen's special tokens.
+def build_tokenizer(vocabulary: Iterable[str], with_spelling: bool = False) -> "PreTrainedTokenizerFast":
+    """Build a tokenizer of whole words with Qwen's special tokens.
 
-    Each of the four tags is one token.
+    Each of the four tags is one token. An unknown word is `<unk>` or, `with_spelling`, its characters; a character
+    that no word of the vocabulary has is its bytes, so that nothing is unknown.
     """
-    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
+    vocabulary = list(vocabulary)
     tokens = [*SPECIAL, *TAGS, *ROLES, "<unk>", *vocabulary]
+    if with_spelling:
+        signs = sorted({*"".join(vocabulary), *map(chr, range(33, 127))})
+        tokens += [*signs, *(JOINER + sign for sign in signs), *(f"<0x{byte:02X}>" for byte in range(256))]
     index = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-    core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
+    if with_spelling:
+        # Without merges and with `ignore_merges`, BPE knows whole words and else spells.
+        spelled = models.BPE(
+            index, [], unk_token="<unk>", continuing_subword_prefix=JOINER, byte_fallback=True, ignore_merges=True
+        )
+        core = Tokenizer(spelled)
+        core.decoder = decoders.Sequence(
+            [decoders.ByteFallback(), decoders.WordPiece(JOINER, cleanup=False), decoders.Replace(JOINER, "")]
+        )
+    else:
+        core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])  # kept when decoding

@@ -81,7 +81,7 @@ def report(
         lenient=[names[name] for name in _lenient(records)],
         weak_sources=[name for name in sources if summary["sources"][name]["at_majority"]],
         groups=_groups(summary, names),
-        sft_curves=curves(read_curves(sft / "curves.csv"), SFT_PANELS),
+        sft_curves=curves(read_curves(sft / "curves.csv"), SFT_PANELS) if (sft / "curves.csv").is_file() else [],
         grpo_curves=curves(read_curves(grpo / "curves.csv"), GRPO_PANELS),
         funnel=funnel(rows, valid),
         outcomes=OUTCOMES,

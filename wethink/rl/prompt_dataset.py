@@ -135,8 +135,8 @@ def training_rows(
     found = chosen_rows(answer_rows(rows), config)
     if not found:
         raise UserError(
-            f"{rows / 'rows.jsonl'} has no matching train row without a path; lower synthesize.path_share below 1, or "
-            "widen grpo.sources and grpo.categories."
+            f"{rows / 'rows.jsonl'} has no matching train row without a reasoning path, which GRPO needs; lower "
+            "synthesize.path_share below 1, or widen grpo.sources and grpo.categories."
         )
     limit = launch.vllm_context if config.sampler == "vllm" else None
     prompts = drop_overlong(found, images, processor, model, config.max_completion_length, limit=limit)

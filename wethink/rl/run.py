@@ -15,6 +15,7 @@ from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler, open_sampler
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor
+from wethink.models.vocabulary import tell_unknown
 from wethink.rewards.hybrid import Scorer
 from wethink.rl.best_prompts import best_rows
 from wethink.rl.heldout_probe import accuracy
@@ -76,6 +77,8 @@ def prepare(
     model, processor = load_model(start), load_processor(start)
     prompts, probe_rows, dropped = training_rows(rows, images, model, processor, config, launch, seed)
     ranks, who = join(launch), identity(model, config.optim, launch)
+    if ranks.first:
+        tell_unknown(processor, prompts, "grpo")
     policies = load_policies(start, model, processor, config, launch, ranks)
     # ZeRO-3 shards the weights: sampling then needs a whole copy, since ranks sample completions of unequal length.
     dtype = precision(launch)

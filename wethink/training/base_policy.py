@@ -1,14 +1,15 @@
 """Stage `base`: the starting policy, a named checkpoint or a pre-trained tiny model.
 
 For the tiny model, pre-training stands in for a pre-trained checkpoint: it learns descriptions and direct answers of
-the `pretrain` images, written by the annotator team. A declared share of them is in the tagged format (without any
-reasoning), so that RL straight from base can earn rewards.
+the `pretrain` images, written by the annotator team, and of a source without such images the answers of half of its
+scenes. A declared share of them is in the tagged format (without any reasoning), so that RL straight from base can earn
+rewards. With rows of the user's own, the vocabulary spells the words that it lacks, so that nothing is unknown.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl, write_json
@@ -18,11 +19,20 @@ from wethink.config.training import Base
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row, read_rows
 from wethink.rewards.format import render
-from wethink.training.supervised import Sample, train
+from wethink.training.supervised import Sample, tokenize, train
+
+if TYPE_CHECKING:
+    from wethink.models.policy import Processor
 
 ASSETS = (
     "pretrain_wordings.txt",
 )  # ways to ask for a description, of many lengths: perception must not depend on one wording
+
+
+MOST_WORDS = 8000  # of the vocabulary of own rows; rarer ones are spelled
+SMALLEST, LARGEST = 56, 112  # pixels: photos are scaled to a square of at least and at most this area
+TURNS = 4  # questions about one image in a sample
+CONTEXT, FRAME = 512, 64  # tokens of the tiny model; of them for the system prompt and the turns' headers
 
 
 def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> dict[str, Any]:
@@ -41,27 +51,35 @@ def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> di
     assert config.tiny is not None and config.optim is not None  # the config's own validator
     everything = list(read_rows(rows / "rows.jsonl"))
     descriptions = [r for r in read_jsonl(rows / "descriptions.jsonl") if r["split"] == "pretrain"]
-    answers = [row for row in everything if row["split"] == "pretrain"]
-    if not answers or not descriptions:
+    answers = taught(everything, {record["source"] for record in descriptions})
+    if not answers:
         raise UserError(
-            "base.model is 'tiny', which is pre-trained on the embedded annotator's rows about drawn images (split "
-            "'pretrain'), and there are none; name an existing model in base.model, or set draw.pretrain above 0 and "
-            "synthesize.annotator to embedded."
+            f"base.model is 'tiny', which is pre-trained on the answers of rows, and {rows / 'rows.jsonl'} has none "
+            "of the splits pretrain and train; name an existing model in base.model, or add rows."
         )
     system = read_prompt("system_tiny.txt")
     wordings = Path(__file__).with_name(ASSETS[0]).read_text(encoding="utf-8").strip().splitlines()
+    is_own = any(row["provenance"].get("annotator") != "embedded" for row in everything)  # words of any kind
     vocabulary = words(
         [system, *wordings, *(r["text"] for r in descriptions)]
         + [row[key] for row in everything for key in ("problem", "answer", "refined_cot")]
-        + [str(number) for number in range(100)]
+        + [str(number) for number in range(100)],
+        MOST_WORDS if is_own else None,
     )
-    tokenizer = build_tokenizer(vocabulary)
+    tokenizer = build_tokenizer(vocabulary, with_spelling=is_own)
     tokenizer.chat_template = chat_template(system)
     size = ImageSet(images).records[0].width
+    if is_own:  # photos of any size: at least the drawn images' 4 image tokens, at most 16
+        size = min(max(size, SMALLEST), LARGEST)
     processor = Processor(tokenizer, build_image_processor(size, config.tiny.family))
     model = build_model(config.tiny, tokenizer, seed)
     use_fast_paths(model)
-    samples = list(_samples(descriptions, answers, wordings, config, seed))
+    samples = [*_samples(descriptions, answers, wordings, config, seed)]
+    samples += _own_samples(descriptions, answers, processor, ImageSet(images), config, seed)
+    if not samples:
+        raise UserError(
+            f"{rows / 'rows.jsonl'}: all questions are too long for the tiny model's context; shorten them."
+        )
     card = model_card("base", config.model)
     if train(model, processor, samples, ImageSet(images), config.optim, launch, run, "base", card):
         write_json(
@@ -99,6 +117,54 @@ def _samples(
             yield Sample(first[0], image, first[1], system="", later=((wording, text), *others))
         else:
             yield Sample(wording, image, text, system="", later=tuple((row["problem"], row["answer"]) for row in rows))
+
+
+def taught(rows: Sequence[Row], described: Collection[str] = ()) -> list[Row]:
+    """Choose the rows on whose answers the tiny model is pre-trained: those of the split pretrain.
+
+    Of a source without that split, as rows of the user's own have none, the rows of half of its scenes are taken. SFT
+    and GRPO train on all its rows, these among them; held-out scenes are in neither.
+
+    Args:
+        rows: all validated rows.
+        described: sources with descriptions of pretrain images.
+    """
+    split = {row["source"] for row in rows if row["split"] == "pretrain"} | set(described)
+    return [
+        row
+        for row in rows
+        if row["split"] == "pretrain"
+        or (row["split"] == "train" and row["source"] not in split and zlib.crc32(row["scene"].encode()) % 2)
+    ]
+
+
+def _own_samples(
+    descriptions: list[Record], answers: list[Row], processor: "Processor", images: ImageSet, config: Base, seed: int
+) -> Iterator[Sample]:
+    """Yield samples of images without a description: up to `TURNS` questions with their answers in each.
+
+    A `tagged_share` answers with the system prompt and in tags. Samples that exceed the context are left out.
+    """
+    from wethink.models.context_length import image_tokens
+
+    described = {record["image"] for record in descriptions}
+    sizes = {record.id: (record.width, record.height) for record in images.records}
+    of_image: dict[str, list[Row]] = {}
+    for row in answers:
+        if row["image"] not in described:
+            of_image.setdefault(row["image"], []).append(row)
+    for image, rows in of_image.items():
+        room = CONTEXT - FRAME - image_tokens(*sizes[image], processor)
+        for start in range(0, len(rows), TURNS):
+            first, *others = rows[start : start + TURNS]
+            if zlib.crc32(f"{seed} form {first['id']}".encode()) / 2**32 < config.tagged_share:
+                answer = render(f"it looks like {first['answer']}", first["answer"])
+                sample = Sample(first["problem"], image, answer)
+            else:
+                later = tuple((row["problem"], row["answer"]) for row in others)
+                sample = Sample(first["problem"], image, first["answer"], system="", later=later)
+            if len(processor.text_ids(sample.problem)) + len(tokenize(sample, processor)[0]) <= room:
+                yield sample
 
 
 def _resolve(config: Base, out: Path) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Stage `sft`: supervised warm start on validated reasoning paths."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_jsonl, write_json
+from wethink.common.progress import say
 from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.training import Sft
@@ -13,7 +15,9 @@ from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row, read_rows, split_train_rows
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import load_model, load_processor, model_card
+from wethink.models.vocabulary import tell_unknown
 from wethink.rewards.format import render
+from wethink.training.ranks import join
 from wethink.training.supervised import Sample, train
 
 
@@ -53,19 +57,29 @@ def _path(row: Row, description: str | None) -> str:
     return path if description is None else f"{description} . {path} . {path}"
 
 
-def sft(*, images: Path, rows: Path, base: Path, launch: Launch, run: StageRun[Sft]) -> dict[str, Any]:
+def sft(
+    *, images: Path, rows: Path, base: Path, launch: Launch, run: StageRun[Sft], start: str = "sft"
+) -> dict[str, Any]:
     """Train the base policy on the reasoning paths and publish it to `out`.
+
+    Without any path, and where GRPO starts from the base policy (`start`), that is published unchanged.
 
     Raises:
         UserError: no validated row has a reasoning path, or all are too long for the model's context.
     """
     config = run.config
     chosen = chosen_rows(rows, config)
+    if not chosen and start == "base":
+        return _passed_on(base, run.out, launch)
     if not chosen:
         raise UserError(
-            f"{rows / 'rows.jsonl'} has no train row with a 'refined_cot'; raise synthesize.path_share above 0."
+            f"{rows / 'rows.jsonl'} has no train row with a reasoning path, so SFT has nothing to learn. Skip it with "
+            "grpo.start: base, give paths in a column of your rows (columns.path), or raise synthesize.path_share "
+            "above 0 if an annotator writes them."
         )
     model, processor, dataset = load_model(base), load_processor(base), ImageSet(images)
+    if join(launch).first:
+        tell_unknown(processor, chosen, "sft")
     written = completions(chosen, rows, config)
     kept = drop_overlong(chosen, dataset, processor, model, 1, written)  # 1: the stop token
     if not kept:
@@ -77,4 +91,18 @@ def sft(*, images: Path, rows: Path, base: Path, launch: Launch, run: StageRun[S
     card = model_card("sft", str(base))
     if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card):
         write_json(run.out / "metrics.json", metrics)
+    return metrics
+
+
+def _passed_on(base: Path, out: Path, launch: Launch) -> dict[str, Any]:
+    """Publish the base policy as it is."""
+    metrics = {"samples": 0, "steps": 0, "dropped_overlong": 0}
+    if join(launch).first:
+        say(
+            "sft: no row has a reasoning path; the base policy is passed on, and GRPO starts from it (grpo.start: base)."
+        )
+        left_out = shutil.ignore_patterns("manifest.json", "metrics.json", "curves.csv", "README.md")
+        shutil.copytree(base, out, dirs_exist_ok=True, ignore=left_out)
+        (out / "README.md").write_text(model_card("sft", str(base)), encoding="utf-8")
+        write_json(out / "metrics.json", metrics)
     return metrics
