@@ -98,9 +98,7 @@ def _passed_on(base: Path, out: Path, launch: Launch) -> dict[str, Any]:
     """Publish the base policy as it is."""
     metrics = {"samples": 0, "steps": 0, "dropped_overlong": 0}
     if join(launch).first:
-        say(
-            "sft: no row has a reasoning path; the base policy is passed on, and GRPO starts from it (grpo.start: base)."
-        )
+        say("sft: no row has a reasoning path; the base policy is passed on, and GRPO starts from it.")
         left_out = shutil.ignore_patterns("manifest.json", "metrics.json", "curves.csv", "README.md")
         shutil.copytree(base, out, dirs_exist_ok=True, ignore=left_out)
         (out / "README.md").write_text(model_card("sft", str(base)), encoding="utf-8")
