@@ -110,6 +110,46 @@ def test_the_card_gives_funnel_distributions_models_and_licences(home: Path) -> 
     assert "license: unknown" in unstated and "| photos | 6 | not stated |" in unstated
 
 
+def given(number: int, file: str) -> dict[str, Any]:
+    provenance = {"annotator": "rows", "given": file, "line": number}
+    return row(number, "train", "") | {"provenance": provenance, "columns": {"page": number}}
+
+
+def test_rows_of_the_users_own_are_never_called_synthetic(home: Path) -> None:
+    own = [given(n, "mine/qa.csv") for n in range(3)]
+    write_jsonl(home / "valid" / "rows.jsonl", own)
+    text = (dataset(home) / "README.md").read_text()
+    assert "synthetic" not in text and "written by models" not in text and "annotated" not in text
+    assert "given by the user: `mine/qa.csv` (3 rows)" in text and "| rows given | 40 |" in text
+    assert "| all steps | given by the user: mine/qa.csv | 3 |" in text
+    [line, *_] = (home / "out" / "rows" / "train.jsonl").read_text().splitlines()
+    assert json.loads(json.loads(line)["columns"]) == {"page": 0}
+
+
+def test_a_mixed_card_says_how_many_rows_were_given_and_how_many_written(home: Path) -> None:
+    write_jsonl(home / "valid" / "rows.jsonl", [given(0, "my.jsonl"), *ROWS[2:4]])
+    text = (dataset(home) / "README.md").read_text()
+    assert "- synthetic" in text and "1 of 3 rows were given, 2 written by models." in text
+    assert "| look | see-72b | 1 |" in text and "given by the user: my.jsonl | 1 |" in text
+
+
+def test_an_exported_dataset_is_read_again_as_a_source(home: Path) -> None:
+    from tests.data.test_ingest import run
+    from wethink.common.jsonl import read_jsonl
+    from wethink.config.data import Source
+    from wethink.data.image_store import GIVEN_ROWS
+    from wethink.synthesis.import_rows import import_given
+
+    write_jsonl(home / "valid" / "rows.jsonl", [one for one in ROWS if one["split"] == "train"])
+    out = dataset(home)
+    images = run(home, Source(name="again", kind="dataset", path=str(out)))[1]
+    read = import_given(read_jsonl(images.folder / GIVEN_ROWS), images.records)
+    assert [one["reason"] for one in read] == [None] * 10
+    assert [{key: one[key] for key in ("problem", "answer", "refined_cot", "scene")} for one in read] == [
+        {key: one[key] for key in ("problem", "answer", "refined_cot", "scene")} for one in ROWS[:10]
+    ]
+
+
 def test_the_same_rows_give_the_same_bytes(home: Path) -> None:
     first = {path.relative_to(home / "out"): path.read_bytes() for path in dataset(home).rglob("*") if path.is_file()}
     again = {path.relative_to(home / "out"): path.read_bytes() for path in dataset(home).rglob("*") if path.is_file()}

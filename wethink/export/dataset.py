@@ -16,7 +16,7 @@ from wethink.data.schema import RELEASED_KEYS, Row, read_rows
 from wethink.export.dataset_card import card
 from wethink.export.parquet import as_text, picture, shown, splits, write_shards
 
-TEXTS = ("id", "image_id", "source", "split", "scene", "kind", "decisions", "provenance")
+TEXTS = ("id", "image_id", "source", "split", "scene", "kind", "decisions", "provenance", "columns")
 
 
 def export_dataset(images: Path, rows: Path, valid: Path, out: Path, name: str, licences: dict[str, str]) -> Record:
@@ -71,7 +71,7 @@ def features() -> Any:
 
 
 def _row(row: Row) -> Record:
-    nested = {"decisions": as_text(row["decisions"]), "provenance": as_text(row["provenance"])}
+    nested = {key: as_text(row.get(key, {})) for key in ("decisions", "provenance", "columns")}
     ours = {key: row[key] for key in ("id", "source", "split", "scene", "kind")}
     return {key: row[key] for key in RELEASED_KEYS} | ours | nested | {"image_id": row["image"]}
 

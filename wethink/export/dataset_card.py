@@ -24,24 +24,49 @@ def card(
     parts = [
         _front(name, rows, licences),
         f"# {name}",
-        "Questions about images that need reasoning, with answers and (for some) a refined reasoning path, written by "
-        "models and filtered by their agreement: synthetic data. An answer is what the annotators agreed on, not a "
-        "verified truth.",
+        _origin(rows),
         "```python\nfrom datasets import load_dataset\n\n"
         'load_dataset("<this folder, or its name on the hub>")  # pictures decoded in the column `image`\n'
         'load_dataset("json", data_files="rows/*.jsonl")  # the same rows as text, pictures named by `image_id`\n```',
-        "## From images to rows\n\n" + _funnel(funnel, len(images)),
+        "## From images to rows\n\n" + _funnel(funnel, len(images), all(map(is_given, rows))),
         "## Distributions\n\n" + _distributions(rows),
-        "## Models\n\n" + _models(rows),
+        "## Who wrote the rows\n\n" + _writers(rows),
         "## Licences\n\n" + _licences(images, licences),
         "## Columns\n\n"
         "`problem`, `answer`, `category` (MC multiple choice, FIB fill in the blank, DES description), `abilities`, "
         "`refined_cot` (empty: no reasoning path), `image_path`, `reward` (`rule` or `model`: how an answer is "
         "checked) are those of the released WeThink data. Beside them: `id`, `image_id`, `source`, `split`, `scene` "
-        "(images of the same content share one: split by it), `kind`, `decisions` and `provenance` (JSON), `image`. "
+        "(images of the same content share one: split by it), `kind`, `decisions`, `provenance` and `columns` (JSON; "
+        "the last holds other columns of a given row), `image`. "
         "`image_id` is the sha256 of the picture's bytes.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def is_given(row: Row) -> bool:
+    """Return whether the row was given by the user, not written by an annotator."""
+    return row["provenance"].get("annotator") == "rows"
+
+
+def _origin(rows: Sequence[Row]) -> str:
+    """State who wrote the rows."""
+    files = Counter(str(row["provenance"].get("given", "a file of rows")) for row in rows if is_given(row))
+    said = []
+    if written := len(rows) - files.total():
+        said.append(
+            "Questions about images that need reasoning, with answers and (for some) a refined reasoning path, written "
+            "by models and filtered by their agreement: synthetic data. An answer is what the annotators agreed on, "
+            "not a verified truth."
+        )
+    if files:
+        names = ", ".join(f"`{name}` ({count:,} rows)" for name, count in sorted(files.items()))
+        start = "Questions about images with answers and (for some) a reasoning path" if not written else "Other rows"
+        said.append(
+            f"{start} were given by the user: {names}. They were checked for their form and normalised, not verified."
+        )
+        if written:
+            said.append(f"{files.total():,} of {len(rows):,} rows were given, {written:,} written by models.")
+    return " ".join(said)
 
 
 def _front(name: str, rows: Sequence[Row], licences: Mapping[str, str]) -> str:
@@ -52,7 +77,7 @@ def _front(name: str, rows: Sequence[Row], licences: Mapping[str, str]) -> str:
         "pretty_name": name,
         "license": licences.get("dataset", "unknown"),
         "task_categories": ["visual-question-answering", "image-text-to-text"],
-        "tags": ["reasoning", "synthetic"],
+        "tags": ["reasoning", *([] if all(map(is_given, rows)) else ["synthetic"])],
         "size_categories": [next((size for limit, size in SIZES if len(rows) < limit), "n>1M")],
         "configs": [
             {
@@ -67,12 +92,14 @@ def _front(name: str, rows: Sequence[Row], licences: Mapping[str, str]) -> str:
     return f"---\n{text.getvalue()}---"
 
 
-def _funnel(funnel: Mapping[str, Any], images: int) -> str:
+def _funnel(funnel: Mapping[str, Any], images: int, are_given: bool) -> str:
+    """Tabulate what became of images and candidates."""
     made, valid = funnel["rows"], funnel["valid"]
-    lines: list[tuple[str, object]] = [
-        ("images annotated", sum(made["images"].values())),
-        ("candidates", made["candidates"]),
-    ]
+    lines: list[tuple[str, object]] = [("rows given", made["candidates"])]
+    if not are_given:
+        lines = [("images annotated", sum(made["images"].values())), ("candidates", made["candidates"])]
+    if not are_given and made.get("given"):
+        lines.append(("of them given by the user and kept", made["given"]))
     lines += [(f"rejected: {reason}", count) for reason, count in made["rejected"].items()]
     lines += [(f"failed: {reason}", count) for reason, count in made.get("failed", {}).items()]
     lines += [("kept by synthesis", made["kept"]), ("quarantined by validation", valid["quarantined"])]
@@ -101,8 +128,8 @@ def _distributions(rows: Sequence[Row]) -> str:
     return "\n\n".join(tables)
 
 
-def _models(rows: Iterable[Row]) -> str:
-    """Tabulate the models of each step, as the rows' provenance names them.
+def _writers(rows: Iterable[Row]) -> str:
+    """Tabulate who wrote the rows: the models of each step as the rows' provenance names them, or the user's file.
 
     Teams without models are listed by their name.
     """
@@ -110,10 +137,13 @@ def _models(rows: Iterable[Row]) -> str:
     for row in rows:
         provenance = row["provenance"]
         steps = provenance.get("steps", {})
+        if is_given(row):
+            counts[("all steps", f"given by the user: {provenance.get('given', 'a file of rows')}")] += 1
+            continue
         counts.update((step, str(entry.get("model", "?"))) for step, entry in steps.items())
         if not steps:
             counts[("all steps", f"the team '{provenance.get('annotator', 'unknown')}'")] += 1
-    return _table(("step", "model", "rows"), [(*key, count) for key, count in sorted(counts.items())])
+    return _table(("step", "written by", "rows"), [(*key, count) for key, count in sorted(counts.items())])
 
 
 def _licences(images: Iterable[ImageRecord], licences: Mapping[str, str]) -> str:
