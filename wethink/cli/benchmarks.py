@@ -53,6 +53,7 @@ def benchmark(args: argparse.Namespace) -> None:
             known verdict.
     """
     from wethink.data.benchmark_table import Table
+    from wethink.evaluation.benchmarks.engines import InProcess
     from wethink.evaluation.benchmarks.results import spoken
     from wethink.evaluation.benchmarks.run import Settings, native, run, shard_of
 
@@ -75,6 +76,9 @@ def benchmark(args: argparse.Namespace) -> None:
     engine = _engine(args, settings.seed)
     try:
         for table in tables:
+            if isinstance(engine, InProcess):
+                asked = [(item.get("question"), item.get("answer")) for item in table.items.values()]
+                engine.tell_unknown(table.name, asked)
             did = run(table, engine, settings, shard=shard)
             print(
                 f"{table.name}: {did['answered']} answers new, {did['kept']} kept, of {did['items']} items "

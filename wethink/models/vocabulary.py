@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wethink.common.progress import say
-from wethink.data.schema import Scorable
 from wethink.models.policy import Processor
 
 MOST_TEXTS = 2000  # evenly chosen, so that the check takes a second
@@ -21,7 +21,7 @@ class Unknown:
     answers: float
 
 
-def unknown(processor: Processor, rows: Sequence[Scorable]) -> Unknown:
+def unknown(processor: Processor, rows: Sequence[Mapping[str, Any]]) -> Unknown:
     """Count the unknown words of some rows' questions and answers; none for a tokenizer without unknown words."""
     sign = processor.tokenizer.unk_token_id
     chosen = rows[:: -(-len(rows) // MOST_TEXTS) or 1]
@@ -35,7 +35,7 @@ def unknown(processor: Processor, rows: Sequence[Scorable]) -> Unknown:
     return Unknown(share, tuple(word for word, _ in lacking.most_common(5)), answers / len(chosen))
 
 
-def tell_unknown(processor: Processor, rows: Sequence[Scorable], stage: str) -> None:
+def tell_unknown(processor: Processor, rows: Sequence[Mapping[str, Any]], stage: str) -> None:
     """Print a sentence if the vocabulary lacks words of the rows."""
     found = unknown(processor, rows)
     if found.words:

@@ -96,6 +96,12 @@ class InProcess:
             "wethink": read_prompt("system_wethink.txt"),
         }
 
+    def tell_unknown(self, name: str, asked: Sequence[tuple[str, str]]) -> None:
+        """Print a sentence if the vocabulary lacks words of a table's questions and answers."""
+        from wethink.models.vocabulary import tell_unknown
+
+        tell_unknown(self._processor, [{"problem": question, "answer": answer} for question, answer in asked], name)
+
     def describe(self, system: System) -> dict[str, Any]:
         import torch
         import transformers
