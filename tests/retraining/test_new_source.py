@@ -122,3 +122,29 @@ def test_models_behind_endpoints_annotate_a_source_and_are_not_asked_twice(
     assert (tmp_path / "rows/rows.jsonl").read_bytes() == (tmp_path / "again/rows.jsonl").read_bytes()
     written = writers(read_jsonl(tmp_path / "rows/rows.jsonl"))
     assert any(line.startswith("reason by ") and ", prompt " in line for line in written), written
+
+
+def test_rows_are_checked_before_any_image_is_read(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source" / "images").mkdir(parents=True)
+    (tmp_path / "source" / "images" / "0.png").write_bytes(b"never read")
+    monkeypatch.setattr(new_source, "ingest", lambda **_: pytest.fail("images were read"))
+    rows = [
+        {"problem": "what ?", "answer": None, "image_path": "0.png"},
+        {"problem": "?", "answer": "x", "image_path": "1"},
+    ]
+    write_jsonl(tmp_path / "source" / "rows.jsonl", rows)
+    with pytest.raises(UserError, match=r"source 'new': none of the 2 rows is usable.*Mend rows\.jsonl and close"):
+        images_of(tmp_path / "source", tmp_path / "images", params, tmp_path / "scratch")
+
+
+def test_a_row_of_a_source_needs_no_path(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = bare(tmp_path, truth=False)
+    rows = [{"question": "how many ?", "answer": n, "image": f"{n}.png"} for n in range(24)]
+    write_jsonl(source / "rows.jsonl", rows)
+    images_of(source, tmp_path / "images", params, tmp_path / "scratch")
+    rows_of(source, tmp_path / "images", tmp_path / "rows", params, tmp_path / "scratch")
+    counts = read_json(tmp_path / "rows/metrics.json")
+    assert counts["candidates"] == 24 and counts["rejected"] == 0 and counts["rows"] + counts["items"] == 24

@@ -1,0 +1,87 @@
+"""Preview: what a person sees is how the rows will be read, and it costs seconds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import ROOT
+from tests.data.tables.test_sources_with_rows import jsonl_of, pictures
+from tests.support.browser import opened
+from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json
+from wethink.config.data import Columns, Source
+from wethink.config.params import Params, load_params
+from wethink.report.preview import lines, preview
+
+
+def params_of(*sources: Source, **synthesize: Any) -> Params:
+    whole = load_params(ROOT / "profiles" / "tiny.yaml")
+    changed = whole.synthesize.model_copy(update=synthesize)
+    return whole.model_copy(
+        update={"ingest": whole.ingest.model_copy(update={"sources": sources}), "synthesize": changed}
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A table of fifty rows about three pictures, nine of which cannot be used."""
+    home = tmp_path / "mine"
+    pictures(home)
+    rows = [{"image": f"photos/{n % 3}.png", "question": f"what is {n} <b> ?", "answer": n} for n in range(41)]
+    rows += [{"image": "photos/0.png", "question": f"or {n} ?", "answer": None} for n in range(5)]
+    rows += [{"image": f"photos/gone{n}.png", "question": "where ?", "answer": "x"} for n in range(4)]
+    return jsonl_of(home / "qa.jsonl", rows)
+
+
+def test_a_preview_counts_what_will_be_kept_and_names_what_will_not(table: Path, tmp_path: Path) -> None:
+    found = preview(params_of(Source(name="mine", kind="dataset", path=str(table))), tmp_path, tmp_path)
+    [source] = read_json(tmp_path / "preview.json")["sources"]
+    assert (source["rows"], source["kept"], source["images"]) == (50, 41, 3)
+    assert source["columns"] == {
+        "qa.jsonl": "image=image (guessed), question=question (guessed), answer=answer (guessed)"
+    }
+    assert {entry["reason"]: entry["count"] for entry in source["dropped"]} == {
+        "no answer": 5,
+        "its image cannot be used: missing": 4,
+    }
+    assert all(entry["remedy"] for entry in source["dropped"]) and len(source["shown"]) == 10
+    shown = lines(found, tmp_path, 80, 24)
+    assert len(shown) <= 24 and all(len(line) <= 80 for line in shown)
+    assert any("set grpo.start: base" in note for note in found["notes"])
+
+
+def test_the_page_shows_rows_with_their_pictures_as_text(table: Path, tmp_path: Path) -> None:
+    preview(params_of(Source(name="mine", kind="dataset", path=str(table))), tmp_path, tmp_path)
+    with opened(tmp_path / "preview.html") as (page, said):
+        assert page.locator("h1").inner_text() == "41 of 50 given rows can be used."
+        assert page.locator("td img").count() == 10 and page.locator("td b").count() == 0
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert "no answer" in page.locator("table").first.inner_text()
+        assert not said
+
+
+def test_a_preview_of_a_file_of_rows_finds_the_images_of_its_folder(tmp_path: Path) -> None:
+    pictures(tmp_path / "mine")
+    (tmp_path / "qa.csv").write_text("photo,text,label\n0.png,what ?,red\n9.png,what ?,red\n")
+    params = params_of(
+        Source(name="mine", kind="folder", path=str(tmp_path / "mine" / "photos")),
+        annotator="rows",
+        rows=str(tmp_path / "qa.csv"),
+        columns=Columns(question="text"),
+    )
+    folder, file = preview(params, tmp_path, tmp_path)["sources"]
+    assert (folder["images"], folder["rows"], file["rows"], file["kept"]) == (3, 0, 2, 1)
+    assert file["dropped"][0]["reason"] == "image_path names no ingested image"
+
+
+def test_a_mapped_column_that_is_missing_is_one_sentence(table: Path, tmp_path: Path) -> None:
+    source = Source(name="mine", kind="dataset", path=str(table), columns=Columns(answer="reply"))
+    with pytest.raises(UserError, match=r"sources\[0\]\.columns\.answer: qa\.jsonl has no column 'reply'"):
+        preview(params_of(source), tmp_path, tmp_path)
+
+
+def test_drawn_sources_need_no_preview_and_are_named(tmp_path: Path) -> None:
+    found = preview(params_of(Source(name="scenes", kind="drawn")), tmp_path, tmp_path)
+    assert "drawn by" in found["sources"][0]["note"] and json.dumps(found)
