@@ -10,6 +10,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.curation import Caps, Curation, Validate
+from wethink.config.rewards import RewardFunction
 from wethink.curation.validate import validate
 from wethink.data.image_store import SCHEMA
 
@@ -87,7 +88,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pq.write_table(pa.Table.from_pylist(stored, SCHEMA), images / "shard-00000.parquet")
     write_jsonl(rows / "descriptions.jsonl", [{"image": "train0", "source": "scenes", "split": "train", "text": "x"}])
 
-    def validated(given: list[dict], config: Validate = CONFIG, name: str = "valid") -> Path:
+    def validated(
+        given: list[dict], config: Validate = CONFIG, name: str = "valid", functions: tuple[RewardFunction, ...] = ()
+    ) -> Path:
         write_jsonl(rows / "rows.jsonl", given)
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}-scratch").mkdir()
@@ -95,6 +98,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             images=images,
             rows=rows,
             run=StageRun(config, out=tmp_path / name, scratch=tmp_path / f"{name}-scratch", seed=0),
+            functions=functions,
         )
         return tmp_path / name
 
@@ -156,3 +160,14 @@ def test_the_gate_stops_with_a_sentence(rows: list[dict], changes: dict, sentenc
 
 def test_a_small_kind_is_not_held_to_the_answer_share(run) -> None:
     assert read_json(run([good(n) | {"answer": "0"} for n in range(49)]) / "metrics.json")["kept"] == 49
+
+
+def test_categories_and_routes_of_the_users_own_pass_and_others_do_not(run) -> None:
+    functions = (
+        RewardFunction(function="mine.py:schema", route="json"),
+        RewardFunction(function="mine.py:short", categories=("LETTER",)),
+    )
+    own = {"category": "LETTER"}
+    changes = [{"reward": "json"}, own | {"reward": "model"}, own | {"reward": "json"}, own, {"category": "DES"}]
+    out = run([good(n) | change for n, change in enumerate(changes)], functions=functions)
+    assert [row["id"] for row in read_jsonl(out / "rows.jsonl")] == [good(n)["id"] for n in range(3)]

@@ -159,10 +159,13 @@ def _allowed(sources: list[str], functions: Sequence[RewardFunction]) -> dict[st
 
 
 def _pairs(functions: Sequence[RewardFunction]) -> list[tuple[str, str]]:
-    """Return the pairs of category and route that belong together; those of the user's own go with any."""
+    """Return the pairs of category and route that belong together.
+
+    Rules check MC and FIB only; a category of the user's own goes with the judge or with any route of the user's own.
+    """
     categories = {name for entry in functions for name in entry.categories or ()} - {*CATEGORIES}
     routes = {entry.route for entry in functions if entry.route is not None}
-    own = [(category, route) for category in sorted(categories) for route in (*REWARDS, *sorted(routes))]
+    own = [(category, route) for category in sorted(categories) for route in ("model", *sorted(routes))]
     own += [(category, route) for category in CATEGORIES for route in sorted(routes)]
     return [("MC", "rule"), ("FIB", "rule"), ("DES", "model"), *own]
 

@@ -4,7 +4,7 @@ A row needs an image, a question and an answer; all else is optional (docs/data.
 
 * a reasoning path makes it a row for SFT; without one it is for GRPO and evaluation;
 * `category` is MC if the row has options, of which the answer names one; DES if the answer has over `SHORT` words;
-  FIB otherwise. `reward` is `model` for DES, else `rule`. Other spellings are mapped by `CATEGORY_NAMES` and
+  FIB otherwise. `reward` is `rule` for MC and FIB, else `model`. Other spellings are mapped by `CATEGORY_NAMES` and
   `REWARD_NAMES`; names that `rewards.functions` declares are taken as they are;
 * answers and paths with `<think>`/`<answer>` wrappers are unwrapped; an answer's thought is the path if there is none;
 * literal media tags and chat markers, which tokenizers would parse, are escaped: `<|im_end|>` becomes `[im_end]`;
@@ -205,7 +205,7 @@ def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | Non
     if category is None:
         long = len(answer.split()) > SHORT and reward != "rule"
         category = "DES" if long or reward == "model" else "FIB"
-    reward = reward or ("model" if category == "DES" else "rule")
+    reward = reward or ("rule" if category in ("MC", "FIB") else "model")  # rules check no others
     return {
         "problem": problem,
         "answer": answer,
