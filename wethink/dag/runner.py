@@ -56,7 +56,7 @@ def own_files(name: str, params: Params) -> list[str]:
     """List the existing user files that a stage reads; the stage reports missing ones."""
     curation = params.validate_.curation
     named: dict[str, list[str | None]] = {
-        "ingest": [source.path for source in params.ingest.sources],
+        "ingest": [with_pictures(source.path) for source in params.ingest.sources if source.kind != "hub"],
         "synthesize": [params.synthesize.rows],
         "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
         "base": [params.base.model],
@@ -64,6 +64,18 @@ def own_files(name: str, params: Params) -> list[str]:
     stage = (STAGES | EXTRA_STAGES)[name]
     functions = [entry.function.rpartition(":")[0] for entry in params.rewards.functions if "rewards" in stage.also]
     return [path for path in [*named.get(name, []), *functions] if path is not None and Path(path).exists()]
+
+
+def with_pictures(path: str | None) -> str | None:
+    """Return the folder of a table of texts, whose rows name picture files beside it; other paths as they are.
+
+    >>> with_pictures("mine/qa.csv"), with_pictures("qa.csv"), with_pictures("photos")
+    ('mine', 'qa.csv', 'photos')
+    """
+    if path is None or not path.casefold().endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".json")):
+        return path
+    home = Path(path).parent
+    return path if home.resolve() == Path.cwd().resolve() else str(home)  # the project itself is no dependency
 
 
 def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False) -> dict[str, Any]:
