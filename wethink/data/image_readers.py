@@ -1,6 +1,7 @@
 """Readers of image sources: drawn, folders, and datasets on disk or of the Hugging Face hub, with their rows."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from wethink.data.tables.files import Broken, Table, metadata_files, metadata_ta
 from wethink.data.tables.given import NO_IMAGE, Given, given
 from wethink.data.tables.hub import snapshot
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 DRAWN_COLUMNS = Columns(image="image")
 
 
@@ -151,13 +153,15 @@ def _wanted(table: Table, roles: Roles) -> list[str]:
 
 def _dataset(found_tables: list[Table], source: Source, key: str, max_mb: int) -> Reading:
     """Read tables whose rows hold images, or name files below the table's folder."""
-    roles = {table.name: _roles(table, source, key) for table in found_tables}
+    roles = {table.name: _roles(table, source, key) for table in found_tables if table.rows}
 
     def found() -> Iterator[Found]:
-        for table in found_tables:
+        for table in (table for table in found_tables if table.rows):
             yield from _of_table(table, roles[table.name], max_mb)
 
-    named = any(roles[table.name].columns.get("image") not in table.pictures for table in found_tables)
+    named = any(
+        roles[table.name].columns.get("image") not in table.pictures for table in found_tables if table.name in roles
+    )
     return Reading(sum(table.rows for table in found_tables), found(), roles, named)
 
 
@@ -210,6 +214,8 @@ def _reader(cell: Any, root: Path, max_mb: int) -> Callable[[], bytes]:
         value = cell
         if isinstance(value, str):
             data = decoded(value)
+            if data is None and _ADDRESS.match(value):
+                raise Unusable("an address: images are not downloaded; fetch it and write its path")
             if data is None:
                 return read_named(value, root, max_mb)
             value = data

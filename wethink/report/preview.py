@@ -226,6 +226,8 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
             notes.append(
                 "No row has a reasoning path, so `sft` would stop: set grpo.start: base, or give paths (columns.path)."
             )
+    if further := sum("further_turns" in row.get("columns", {}) for row in kept):
+        notes.append(f"{further:,} rows are dialogues with further turns; the first question and its answer are read.")
     for source in params.ingest.sources:
         if source.tuning + source.reporting > 0:
             share = source.tuning + source.reporting

@@ -277,6 +277,33 @@ def test_columns_are_mapped_and_a_mapped_column_that_is_missing_is_named(tmp_pat
         read(tmp_path, path, columns=Columns(image="bild", question="frage"))
 
 
+def test_a_solution_is_the_answer_where_there_is_no_other_and_else_the_path(tmp_path: Path) -> None:
+    pictures(tmp_path / "given")
+    row = {"image": "photos/0.png", "problem": "q ?", "solution": "4"}
+    [alone] = read(tmp_path, jsonl_of(tmp_path / "given" / "a.jsonl", [row]))
+    [beside] = read(tmp_path, jsonl_of(tmp_path / "given" / "b.jsonl", [row | {"answer": "5"}]))
+    assert (alone["answer"], alone["refined_cot"]) == ("4", "") and (beside["answer"], beside["refined_cot"]) == (
+        "5",
+        "4",
+    )
+
+
+def test_an_address_is_named_and_not_fetched(tmp_path: Path) -> None:
+    pictures(tmp_path / "given")
+    rows = [
+        {"image": f"{start}0.png", "question": "q ?", "answer": "x"} for start in ("photos/", "https://example.org/")
+    ]
+    found = read(tmp_path, jsonl_of(tmp_path / "given" / "qa.jsonl", rows))
+    assert [row["reason"] for row in found] == [None, "its image cannot be used: an address"]
+
+
+@pytest.mark.parametrize("content", ["", "image,question,answer\n", "\n\n"])
+def test_a_table_without_rows_is_empty(content: str, tmp_path: Path) -> None:
+    (tmp_path / "qa.csv").write_text(content)
+    with pytest.raises(UserError, match=r"qa\.csv is empty"):
+        read(tmp_path, tmp_path / "qa.csv")
+
+
 def test_rows_are_not_read_where_the_source_says_so_and_their_images_are(tmp_path: Path) -> None:
     images = read_images(tmp_path, jsonl(tmp_path / "given"), rows=False)
     assert rows_of(images) == [] and len(images) == 3

@@ -2,7 +2,7 @@
 
 A guess compares names without case and punctuation, in the order of `NAMES`. Where no name is known for the image, it
 is the only column that holds pictures (bytes, or a struct of bytes and path). Single capital letters A, B, … are the
-options of a multiple choice.
+options of a multiple choice. `solution` is the answer where there is no other, as in sets of mathematics.
 """
 
 import re
@@ -63,6 +63,11 @@ class Roles:
         return ", ".join([*parts, *(["options=" + "".join(self.letters)] if self.letters else [])])
 
 
+def plain_name(column: str) -> str:
+    """Return a column's name without case and punctuation."""
+    return re.sub(r"[^a-z0-9]", "", column.casefold())
+
+
 def resolve(named: Columns, there: Sequence[str], pictures: Collection[str], key: str, name: str) -> Roles:
     """Find the column of each role.
 
@@ -83,7 +88,7 @@ def resolve(named: Columns, there: Sequence[str], pictures: Collection[str], key
     free = [column for column in there if column not in configured.values()]
     found, guessed = dict(configured), set()
     for role, names in NAMES.items():
-        plain = {re.sub(r"[^a-z0-9]", "", column.casefold()): column for column in reversed(free)}
+        plain = {plain_name(column): column for column in reversed(free)}
         guess = next((plain[wanted] for wanted in names if wanted in plain), None)
         if role == "image" and guess is None and len(pictures) == 1:
             (guess,) = pictures
@@ -91,6 +96,9 @@ def resolve(named: Columns, there: Sequence[str], pictures: Collection[str], key
             found[role] = guess
             guessed.add(role)
             free = [other for other in free if other != guess]
+    if "answer" not in found and "path" in guessed and "question" in found and plain_name(found["path"]) == "solution":
+        found["answer"] = found.pop("path")
+        guessed = (guessed - {"path"}) | {"answer"}
     for role, column in [*found.items(), *((column, column) for column in PLACE)]:
         if (count := list(there).count(column)) > 1:
             raise UserError(f"{key}.{role}: {name} has the column '{column}' {count} times; rename the others.")
