@@ -44,7 +44,7 @@ def writers(rows: Iterable[Row]) -> list[str]:
         for name, step in steps.items():
             counts[f"{name} by {step['model']}, prompt {step['prompt'][:12]}"] += 1
         if not steps:
-            which = made.get("file") or made.get("rates") or ""
+            which = made.get("file") or made.get("given") or made.get("rates") or ""
             counts[f"{made.get('annotator', 'unknown')} {which}".strip()] += 1
     return [f"{name} ({count:,} rows)" for name, count in sorted(counts.items())]
 
