@@ -22,7 +22,9 @@ from wethink.curation import duplicate_questions
 from wethink.curation.contamination import collection, contaminated
 from wethink.curation.filters import balance, curate
 from wethink.data.drawn import SOURCES
-from wethink.data.image_hashing import candidate_pairs, hashes, neighbours, same_picture
+from wethink.data.duplicates.comparison import same_picture
+from wethink.data.duplicates.neighbours import Neighbours
+from wethink.data.duplicates.signatures import signature, stacked
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.data.ingest import ingest
@@ -62,10 +64,10 @@ COATS = {
 
 @pytest.mark.parametrize("coat", COATS)
 def test_the_same_photo_is_known_under_another_coat(coat: str) -> None:
-    stored = np.stack([hashes(photo(n)) for n in range(16)])
+    stored = Neighbours(stacked([signature(photo(n)) for n in range(16)]))
     for number in range(0, 16, 3):
         disguised = COATS[coat](photo(number))
-        assert number in neighbours(hashes(disguised), stored)
+        assert number in stored.nearest(signature(disguised)[None])[:, 1]
         assert same_picture(photo(number), disguised) and same_picture(disguised, photo(number))
 
 
@@ -73,7 +75,7 @@ def test_no_two_different_photos_are_taken_for_the_same() -> None:
     assert not [(a, b) for a in range(8) for b in range(a) if same_picture(photo(a), photo(b))]
 
 
-def test_boards_that_differ_in_one_colour_are_different_though_their_hashes_are_near() -> None:
+def test_boards_that_differ_in_one_colour_are_different_though_their_signatures_are_near() -> None:
     scenes, rng = SOURCES["scenes"], Random(1)
     near = 0
     for number in range(25):
@@ -84,9 +86,9 @@ def test_boards_that_differ_in_one_colour_are_different_though_their_hashes_are_
         other_colour = "red" if first["colour"] in ("blue", "green") else "blue"
         changed = truth | {"parts": [first | {"colour": other_colour}, *truth["parts"][1:]]}
         one, other = (scenes.render(shown, Random(number), 56) for shown in (truth, changed))
-        near += bool(list(candidate_pairs(np.stack([hashes(one), hashes(other)]))))
+        near += len(Neighbours(signature(one)[None]).nearest(signature(other)[None]))
         assert not same_picture(one, other)
-    assert near, "the case needs pairs that hashes alone would take for the same"
+    assert near, "the case needs pairs that signatures alone would take for the same"
 
 
 def test_photos_that_show_the_same_share_a_cluster_and_are_held_out_together(tmp_path: Path) -> None:

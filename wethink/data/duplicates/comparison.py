@@ -1,0 +1,140 @@
+"""Comparison of pixels: whether two pictures are the same, re-encoded, resized, tinted or slightly cropped.
+
+Candidates are compared by their signatures first, many at once, and then at up to 192 × 192 pixels. Flat pictures
+(drawings, charts, pages of text) have a stricter threshold of their own, as their differences are small and sharp: a
+circle for a square, one bar of a chart, one line of a page. A difference of a letter or two is below the resolution.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from wethink.common.progress import track
+from wethink.data.duplicates.alignment import (
+    CHANNELS,
+    WHOLE,
+    align,
+    blurred,
+    calm_share,
+    halved,
+    largest_difference,
+)
+from wethink.data.duplicates.neighbours import Pairs
+from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, brightness, signature
+
+# Chosen on the tuning half of `make duplicates`.
+COARSE = 0.9  # largest difference of signatures that is worth a second comparison
+SAME, SAME_FLAT = 1.0, 0.55  # largest difference of the same picture: photos, flat pictures
+CALM = 0.4  # of the pixels: a picture with more of them without gradient is flat
+SIDES = (32, 48, 64, 96, 128, 192)  # pixels, of the second comparison; none is larger than the smaller picture
+ASPECTS = 1.2  # largest ratio of two pictures' proportions
+BATCH = 256  # pairs of signatures at once
+OPENED = 128  # pictures kept for the second comparison, of 0.9 MB at most
+Open = Callable[[int], Image.Image]
+
+
+class Prepared:
+    """A picture's pixels at the sides that comparisons asked for."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.size = image.size
+        if max(image.size) > 2 * SIDES[-1]:
+            image = image.resize((2 * SIDES[-1], 2 * SIDES[-1]), Image.Resampling.BOX, reducing_gap=2.0)
+        self._image = image.convert("RGB")
+        self._colours: dict[int, Floats] = {}
+        self._bright: dict[int, Floats] = {}
+
+    def colours(self, side: int) -> Floats:
+        """Return the blurred channels, `[3, side, side]`."""
+        if side not in self._colours:
+            small = np.asarray(self._image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
+            self._colours[side] = blurred(small.transpose(2, 0, 1) / 255)
+        return self._colours[side]
+
+    def bright(self, side: int) -> Floats:
+        """Return the blurred brightness, `[1, side, side]`."""
+        if side not in self._bright:
+            self._bright[side] = np.tensordot(LUMINANCE, self.colours(side), 1)[None]
+        return self._bright[side]
+
+
+def coarse_frames(one: Signatures, other: Signatures) -> tuple[Floats, Floats]:
+    """Align pictures by their signatures.
+
+    Returns:
+        The frames, [n, 4], and the largest differences, [n].
+    """
+    planes = [blurred(brightness(signatures)) for signatures in (one, other)]
+    small = [blurred(halved(plane)) for plane in planes]
+    frames = align(*small, np.tile(np.array(WHOLE, np.float32), (len(one), 1)), 6)
+    apart = largest_difference(*small, frames)
+    near = np.flatnonzero(apart <= COARSE)
+    if len(near):
+        planes = [plane[near] for plane in planes]
+        frames[near] = align(*planes, frames[near], 2)
+        apart[near] = largest_difference(*planes, frames[near])
+    return frames, apart
+
+
+def fine_difference(one: Prepared, other: Prepared, frame: Floats) -> tuple[float, bool]:
+    """Return the largest difference of two pictures, and whether either is flat.
+
+    Args:
+        one: a picture.
+        other: another.
+        frame: their alignment by signatures, [1, 4].
+    """
+    smaller = min(max(one.size), max(other.size))
+    side = max((side for side in SIDES if side <= smaller * 1.05), default=SIDES[0])
+    bright = one.bright(side), other.bright(side)
+    if side > 64:
+        frame = align(halved(bright[0]), halved(bright[1]), frame, 2)
+    frame = align(*bright, frame, 2 if side > 64 else 4)
+    apart = float(largest_difference(one.colours(side), other.colours(side), frame)[0])
+    return apart, bool(max(calm_share(plane)[0] for plane in bright) > CALM)
+
+
+def is_same(one: Prepared, other: Prepared, frame: Floats) -> bool:
+    """Return whether two aligned candidates are the same picture."""
+    shapes = sorted((one.size[0] / one.size[1], other.size[0] / other.size[1]))
+    if shapes[1] > ASPECTS * shapes[0]:
+        return False
+    apart, flat = fine_difference(one, other, frame)
+    return apart <= (SAME_FLAT if flat else SAME)
+
+
+def same_picture(one: Image.Image, other: Image.Image) -> bool:
+    """Return whether two pictures are the same, re-encoded, resized, tinted or slightly cropped."""
+    frames, apart = coarse_frames(signature(one)[None], signature(other)[None])
+    return bool(apart[0] <= COARSE) and is_same(Prepared(one), Prepared(other), frames)
+
+
+def confirmed(
+    pairs: Pairs, ours: tuple[Signatures, Open], theirs: tuple[Signatures, Open], label: str | None = None
+) -> npt.NDArray[np.bool_]:
+    """Return which candidate pairs are the same picture.
+
+    Args:
+        pairs: [n, 2], indices into `ours` and `theirs`; sorted pairs open a picture less often.
+        ours: the signatures, and a function that opens a picture by its index.
+        theirs: as `ours`; may be the same.
+        label: of the progress bars; None = no bar.
+    """
+    same = np.zeros(len(pairs), dtype=bool)
+    frames = np.zeros((len(pairs), 4), np.float32)
+    for start in _tracked(range(0, len(pairs), BATCH), label, "alignment"):
+        block = pairs[start : start + BATCH]
+        found, apart = coarse_frames(ours[0][block[:, 0]], theirs[0][block[:, 1]])
+        frames[start : start + BATCH], same[start : start + BATCH] = found, apart <= COARSE
+    opened = [lru_cache(OPENED)(lambda place, side=side: Prepared(side[1](place))) for side in (ours, theirs)]
+    for place in _tracked(np.flatnonzero(same).tolist(), label, "pixels"):
+        one, other = (prepared(int(index)) for prepared, index in zip(opened, pairs[place], strict=True))
+        same[place] = is_same(one, other, frames[place : place + 1])
+    return same
+
+
+def _tracked(places: Sequence[int], label: str | None, phase: str) -> Iterable[int]:
+    return track(places, f"{label}: {phase}", len(places)) if label else places
