@@ -6,6 +6,7 @@ photo, a chart with one value changed, a drawing with another shape, colour or p
 Halves for tuning and for reporting share no photo, chart, drawing or page.
 """
 
+import importlib.util
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -101,12 +102,8 @@ def photos(folders: Sequence[Path] = ()) -> list[tuple[str, Picture]]:
 
     found = [(f"sklearn {n}", Image.fromarray(image)) for n, image in enumerate(load_sample_images().images)]
     paths = [Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")]
-    try:
-        import skimage
-    except ImportError:
-        pass
-    else:
-        paths += sorted(Path(skimage.__file__).parent.glob("data/*.*"))
+    if (bundled := importlib.util.find_spec("skimage")) and bundled.origin:
+        paths += sorted(Path(bundled.origin).parent.glob("data/*.*"))
     skipped = {"multipage", "multipage_rgb", "phantom", "horse", "logo", "chessboard_GRAY", "chessboard_RGB", "color"}
     for path in paths + [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]:
         if path.stem in skipped | {"page", "text", "no_time_for_that_tiny", "motorcycle_right", "clock_motion"}:

@@ -18,7 +18,7 @@ from wethink.data.duplicates.signatures import Floats
 WHOLE = (1.0, 0.0, 1.0, 0.0)
 SCALES, SHIFT = (0.87, 1.15), 0.13  # largest crop that is looked for: about a tenth of a side
 STEP = 0.06  # largest change of a parameter in one iteration
-GAIN, OFFSET = (0.88, 1.14), 0.08  # limits of a change in colour, per channel: a tint, not another colour
+GAIN, OFFSET = (0.9, 1.11), 0.06  # limits of a change in colour, per channel: a tint, not another colour
 CONTRAST = 0.08  # of the range of brightness: differences far below it do not count
 WINDOW, STRIDE = 8, 4  # pixels
 CHANNELS = 3

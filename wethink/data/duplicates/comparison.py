@@ -27,12 +27,13 @@ from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, br
 
 # Chosen on the tuning half of `make duplicates`.
 COARSE = 0.9  # largest difference of signatures that is worth a second comparison
-SAME, SAME_FLAT = 1.0, 0.55  # largest difference of the same picture: photos, flat pictures
+SAME, SAME_FLAT = 0.8, 0.55  # largest difference of the same picture: photos, flat pictures
 CALM = 0.4  # of the pixels: a picture with more of them without gradient is flat
 SIDES = (32, 48, 64, 96, 128, 192)  # pixels, of the second comparison; none is larger than the smaller picture
 ASPECTS = 1.2  # largest ratio of two pictures' proportions
 BATCH = 256  # pairs of signatures at once
 OPENED = 128  # pictures kept for the second comparison, of 0.9 MB at most
+TILE = 2048  # pictures, of which pairs are compared one after another
 Open = Callable[[int], Image.Image]
 
 
@@ -118,7 +119,7 @@ def confirmed(
     """Return which candidate pairs are the same picture.
 
     Args:
-        pairs: [n, 2], indices into `ours` and `theirs`; sorted pairs open a picture less often.
+        pairs: [n, 2], indices into `ours` and `theirs`.
         ours: the signatures, and a function that opens a picture by its index.
         theirs: as `ours`; may be the same.
         label: of the progress bars; None = no bar.
@@ -130,7 +131,11 @@ def confirmed(
         found, apart = coarse_frames(ours[0][block[:, 0]], theirs[0][block[:, 1]])
         frames[start : start + BATCH], same[start : start + BATCH] = found, apart <= COARSE
     opened = [lru_cache(OPENED)(lambda place, side=side: Prepared(side[1](place))) for side in (ours, theirs)]
-    for place in _tracked(np.flatnonzero(same).tolist(), label, "pixels"):
+    likely = np.flatnonzero(same)
+    # Pictures that were stored together are opened together, as a read from the store returns many of them.
+    tiles, places = pairs[likely] // TILE, pairs[likely]
+    likely = likely[np.lexsort((places[:, 1], places[:, 0], tiles[:, 1], tiles[:, 0]))]
+    for place in _tracked(likely.tolist(), label, "pixels"):
         one, other = (prepared(int(index)) for prepared, index in zip(opened, pairs[place], strict=True))
         same[place] = is_same(one, other, frames[place : place + 1])
     return same
