@@ -24,6 +24,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from multiprocessing import Pool
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,7 +32,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.data_quality.duplicate_pairs import COLOURS, HALVES, KINDS, SHAPES, WORDS, disguised, drawing, pairs, photos
+from benchmarks.data_quality.duplicate_pairs import (
+    COLOURS,
+    HALVES,
+    KINDS,
+    SHAPES,
+    WORDS,
+    disguised,
+    drawing,
+    pairs,
+    photos,
+)
 from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
 from wethink.common.statistics import wilson
@@ -136,13 +147,20 @@ def synthetic(number: int) -> Image.Image:
     return image
 
 
+def _encoded(number: int) -> tuple[tuple[int, int], bytes]:
+    image, buffer, photo = synthetic(number), io.BytesIO(), number % 4 == 0
+    image.save(buffer, "JPEG" if photo else "PNG", **({"quality": 85} if photo else {"compress_level": 1}))
+    return image.size, buffer.getvalue()
+
+
 def store(folder: Path, images: int) -> None:
     shards = Shards(folder, 5000)
-    for number in track(range(images), "pictures", images):
-        image, buffer, name = synthetic(number), io.BytesIO(), f"{number:08}"
-        photo = number % 4 == 0
-        image.save(buffer, "JPEG" if photo else "PNG", **({"quality": 85} if photo else {"compress_level": 1}))
-        shards.add(ImageRecord(name, "synthetic", "train", name, *image.size, name), buffer.getvalue())
+    with Pool(2) as pool:
+        for number, (size, data) in enumerate(
+            track(pool.imap(_encoded, range(images), chunksize=64), "pictures", images)
+        ):
+            name = f"{number:08}"
+            shards.add(ImageRecord(name, "synthetic", "train", name, *size, name), data)
     shards.close()
 
 
@@ -180,7 +198,17 @@ def easy_vqa(limit: int | None = None) -> Record:
     """Ingest the images of easy-vqa; count clusters and pictures with exactly equal pixels."""
     CACHE.mkdir(parents=True, exist_ok=True)
     if not list(CACHE.glob("easy_vqa-*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "easy-vqa==1.0", "--dest", str(CACHE)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "easy-vqa==1.0",
+            "--dest",
+            str(CACHE),
+        ]
         subprocess.run(command, check=True)
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(next(CACHE.glob("easy_vqa-*.whl"))) as wheel:
         names = sorted(name for name in wheel.namelist() if name.endswith(".png"))[:limit]

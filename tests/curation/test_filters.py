@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
@@ -343,14 +342,42 @@ def test_a_question_asked_twice_of_one_picture_or_its_near_duplicate_stays_once(
         row(0, "i0"),
         row(0, "i0", id="again", problem="how many boats can be seen, near pier number 0"),
         row(0, "i1"),
+        row(0, "i1", id="another answer", scene="i0", answer="7"),
     ]
     rows[2] |= {"id": "near", "scene": "i0"}
     rows.append(row(0, "i2", id="other picture"))
     found = curate(rows, stored, OFF, 0)
-    assert [left["id"] for left in found.kept] == ["r0", "other picture"]
+    assert [left["id"] for left in found.kept] == ["r0", "another answer", "other picture"]
     assert {gone["id"]: gone["reason"] for gone in found.dropped} == dict.fromkeys(
         ("again", "near"), "asked before: row r0"
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "repeated"),
+    [
+        (("What is shown?", "a circle"), ("what is shown", "A  circle."), True),
+        (("What is shown?", "a circle"), ("What is shown?", "a triangle"), False),
+        (("What is x?", "5"), ("What is x?", "-5"), False),
+        (("What is x?", "1/2"), ("What is x?", "1 2"), False),
+        (("What is x?", "+"), ("What is x?", "-"), False),
+        (("What is 2 + 2?", "4"), ("What is 2 * 2?", "4"), False),
+        (("What is f(-3)?", "9"), ("What is f(3)?", "9"), False),
+        (("Is 3 < 5?", "yes"), ("Is 3 > 5?", "yes"), False),
+        (("Which well-known tower?", "Eiffel"), ("Which well known tower", "eiffel"), True),
+        (("Which? A. red B. blue", "A"), ("Which? A. red B. blue", "(a)"), True),
+        (("Which? A. red B. blue", "A"), ("Which? A. red B. blue", "B"), False),
+        (("Which? A. red B. blue", "A"), ("Which? A. blue B. red", "A"), False),
+        (("多少个圆?", "3"), ("多少个圆 ?", "3"), True),
+    ],
+)
+def test_a_row_is_repeated_only_if_question_and_answer_are_the_same(
+    one: tuple[str, str], other: tuple[str, str], repeated: bool
+) -> None:
+    rows = [
+        row(n, "i0", id=f"r{n}", problem=problem, answer=answer) for n, (problem, answer) in enumerate((one, other))
+    ]
+    assert bool(duplicate_questions.duplicates(rows)) is repeated
 
 
 def test_caps_hold_for_source_category_and_every_ability_and_leave_no_room_unused() -> None:

@@ -21,7 +21,7 @@ STEP = 0.06  # largest change of a parameter in one iteration
 GAIN, OFFSET = (0.9, 1.11), 0.06  # limits of a change in colour, per channel: a tint, not another colour
 CONTRAST = 0.08  # of the range of brightness: differences far below it do not count
 WINDOW, STRIDE = 8, 4  # pixels
-CHANNELS = 3
+CALM_GRADIENT = 0.004  # of the range of brightness, between neighbouring pixels
 
 
 def blurred(planes: Floats) -> Floats:
@@ -89,8 +89,8 @@ def warp(planes: Floats, frames: Floats) -> tuple[Floats, Floats]:
     return planes, ((position > -0.5) & (position < side - 0.5)).astype(np.float32)
 
 
-def largest_difference(one: Floats, other: Floats, frames: Floats) -> Floats:
-    """Return the largest difference of any window of aligned pictures.
+def largest_difference(one: Floats, other: Floats, frames: Floats) -> tuple[Floats, Floats]:
+    """Return the largest difference of any window of aligned pictures, and their difference in hue.
 
     Args:
         one: [n · channels, side, side], blurred; the planes of a picture follow one another.
@@ -98,7 +98,8 @@ def largest_difference(one: Floats, other: Floats, frames: Floats) -> Floats:
         frames: [n, 4], from `align`.
 
     Returns:
-        [n], the largest mean squared difference over variance; 0 = equal, above 1 = unrelated.
+        [n], the largest mean squared difference over variance; 0 = equal, above 1 = unrelated; and
+        [n], how much the mean of any channel changes more than that of the others, from 0 to 1.
     """
     side, channels = one.shape[1], len(one) // len(frames)
     moved, inside = warp(one, np.repeat(frames, channels, axis=0))
@@ -107,15 +108,21 @@ def largest_difference(one: Floats, other: Floats, frames: Floats) -> Floats:
     covariance = _mean(moved * other, inside) - mean * wanted
     gain = np.clip(covariance / (spread + 1e-6), *GAIN)
     moved = moved * gain + np.clip(wanted - gain * mean, -OFFSET, OFFSET)
+    change = (wanted - mean).reshape(-1, channels)
+    hue = np.abs(change - change.mean(axis=1, keepdims=True)).max(axis=1)
     apart = moved - other
     apart = _by_picture(apart * apart, channels)
     bright = [_by_picture(planes, channels) for planes in (moved, other)]
     squares = [planes * planes for planes in bright]
-    texture = np.maximum(*(_windows(square) - _windows(plane) ** 2 for square, plane in zip(squares, bright, strict=True)))
-    covered = inside[::channels] @ _averaging(side).T > 1 - 1e-4  # [n, 2, windows]
-    whole = covered[:, 1, :, None] & covered[:, 0, None, :]
-    ratio: Floats = np.where(whole, _windows(apart) / (texture.clip(0) + CONTRAST**2), 0).max(axis=(1, 2))
-    return ratio
+    variances = [_windows(square) - _windows(plane) ** 2 for square, plane in zip(squares, bright, strict=True)]
+    inside = inside[::channels]
+    apart = apart * inside[:, 1, :, None] * inside[:, 0, None, :]
+    covered = inside @ _averaging(side).T > 0.5 - 1e-4  # [n, 2, windows]
+    known = covered[:, 1, :, None] & covered[:, 0, None, :]
+    ratio: Floats = np.where(known, _windows(apart) / (np.maximum(*variances).clip(0) + CONTRAST**2), 0).max(
+        axis=(1, 2)
+    )
+    return ratio, hue
 
 
 def calm_share(bright: Floats) -> npt.NDArray[np.float64]:
@@ -123,9 +130,6 @@ def calm_share(bright: Floats) -> npt.NDArray[np.float64]:
     down, across = np.abs(np.diff(bright, axis=1))[:, :, 1:], np.abs(np.diff(bright, axis=2))[:, 1:]
     share: npt.NDArray[np.float64] = (np.maximum(down, across) < CALM_GRADIENT).mean(axis=(1, 2))
     return share
-
-
-CALM_GRADIENT = 0.004  # of the range of brightness, between neighbouring pixels
 
 
 @cache
@@ -150,7 +154,8 @@ def _windows(planes: Floats) -> Floats:
 
 def _by_picture(planes: Floats, channels: int) -> Floats:
     """Average the planes of each picture."""
-    return planes if channels == 1 else np.einsum("ncij->nij", planes.reshape(-1, channels, *planes.shape[1:])) / channels
+    grouped = planes.reshape(-1, channels, *planes.shape[1:])
+    return planes if channels == 1 else np.einsum("ncij->nij", grouped) / channels
 
 
 def _mean(planes: Floats, inside: Floats) -> Floats:

@@ -16,7 +16,9 @@ from wethink.data.duplicates.signatures import Signatures
 LABEL = "near-duplicates"
 
 
-def representatives(signatures: Signatures, open_image: Callable[[int], Image.Image], order: Sequence[int]) -> list[int]:
+def representatives(
+    signatures: Signatures, open_image: Callable[[int], Image.Image], order: Sequence[int]
+) -> list[int]:
     """Return the index of each picture's representative; a representative is its own.
 
     Args:

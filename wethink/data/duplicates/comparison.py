@@ -6,6 +6,7 @@ circle for a square, one bar of a chart, one line of a page. A difference of a l
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,23 +14,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from wethink.common.progress import track
-from wethink.data.duplicates.alignment import (
-    CHANNELS,
-    WHOLE,
-    align,
-    blurred,
-    calm_share,
-    halved,
-    largest_difference,
-)
+from wethink.data.duplicates.alignment import WHOLE, align, blurred, calm_share, halved, largest_difference
 from wethink.data.duplicates.neighbours import Pairs
 from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, brightness, signature
 
 # Chosen on the tuning half of `make duplicates`.
-COARSE = 0.9  # largest difference of signatures that is worth a second comparison
-SAME, SAME_FLAT = 0.8, 0.55  # largest difference of the same picture: photos, flat pictures
+COARSE = 1.0  # largest difference of signatures that is worth a second comparison
+SAME, SAME_FLAT = 0.8, 0.5  # largest difference of the same picture: photos, flat pictures
 CALM = 0.4  # of the pixels: a picture with more of them without gradient is flat
 SIDES = (32, 48, 64, 96, 128, 192)  # pixels, of the second comparison; none is larger than the smaller picture
+CUT, SLACK = 0.075, 0.02  # of flat pictures: largest crop of a side; error of alignment (1 % of a side)
+HUE = 0.025  # of flat pictures: largest change of a channel's mean beyond that of the others
 ASPECTS = 1.2  # largest ratio of two pictures' proportions
 BATCH = 256  # pairs of signatures at once
 OPENED = 128  # pictures kept for the second comparison, of 0.9 MB at most
@@ -71,17 +66,27 @@ def coarse_frames(one: Signatures, other: Signatures) -> tuple[Floats, Floats]:
     planes = [blurred(brightness(signatures)) for signatures in (one, other)]
     small = [blurred(halved(plane)) for plane in planes]
     frames = align(*small, np.tile(np.array(WHOLE, np.float32), (len(one), 1)), 6)
-    apart = largest_difference(*small, frames)
+    apart, _ = largest_difference(*small, frames)
     near = np.flatnonzero(apart <= COARSE)
     if len(near):
         planes = [plane[near] for plane in planes]
         frames[near] = align(*planes, frames[near], 2)
-        apart[near] = largest_difference(*planes, frames[near])
+        apart[near], _ = largest_difference(*planes, frames[near])
     return frames, apart
 
 
-def fine_difference(one: Prepared, other: Prepared, frame: Floats) -> tuple[float, bool]:
-    """Return the largest difference of two pictures, and whether either is flat.
+@dataclass(frozen=True)
+class Difference:
+    """Of two aligned pictures: the largest of a window, of hue, the frame `[4]`, and whether either is flat."""
+
+    largest: float
+    hue: float
+    frame: Floats
+    flat: bool
+
+
+def fine_difference(one: Prepared, other: Prepared, frame: Floats) -> Difference:
+    """Align two pictures and return their difference.
 
     Args:
         one: a picture.
@@ -94,17 +99,30 @@ def fine_difference(one: Prepared, other: Prepared, frame: Floats) -> tuple[floa
     if side > 64:
         frame = align(halved(bright[0]), halved(bright[1]), frame, 2)
     frame = align(*bright, frame, 2 if side > 64 else 4)
-    apart = float(largest_difference(one.colours(side), other.colours(side), frame)[0])
-    return apart, bool(max(calm_share(plane)[0] for plane in bright) > CALM)
+    largest, hue = largest_difference(one.colours(side), other.colours(side), frame)
+    flat = max(calm_share(plane)[0] for plane in bright) > CALM
+    return Difference(float(largest[0]), float(hue[0]), frame[0], bool(flat))
 
 
 def is_same(one: Prepared, other: Prepared, frame: Floats) -> bool:
-    """Return whether two aligned candidates are the same picture."""
+    """Return whether two candidates, aligned by their signatures, are the same picture."""
     shapes = sorted((one.size[0] / one.size[1], other.size[0] / other.size[1]))
     if shapes[1] > ASPECTS * shapes[0]:
         return False
-    apart, flat = fine_difference(one, other, frame)
-    return apart <= (SAME_FLAT if flat else SAME)
+    apart = fine_difference(one, other, frame)
+    if apart.flat:
+        return apart.largest <= SAME_FLAT and apart.hue <= HUE and is_crop(apart.frame)
+    return apart.largest <= SAME
+
+
+def is_crop(frame: Floats) -> bool:
+    """Return whether one picture lies within the other along each side, and is hardly smaller.
+
+    On a plain ground a shape that was moved looks like another part of the same drawing; but a part of the same size
+    that shows something else at its edge is no crop.
+    """
+    cut, shift = np.abs(1 - frame[0::2]), np.abs(frame[1::2])
+    return bool((cut <= CUT).all() and (shift <= cut + SLACK).all())
 
 
 def same_picture(one: Image.Image, other: Image.Image) -> bool:
