@@ -23,7 +23,20 @@ Picture = Image.Image
 
 COLOURS = ("red", "green", "blue", "yellow", "teal", "brown", "gray", "black", "orange", "purple")
 SHAPES = ("circle", "square", "triangle", "diamond")
-WORDS = ["the", "a", "of", "to", "and", "in", "is", "on", "that", "for", "with", "as", "was", "at", "by", "an", "from", "which", "all", "were", "there", "been", "has", "more", "when", "who", "will", "no", "if", "out", "so", "said", "what", "up", "its", "about", "into", "than", "them", "can", "only", "other", "new", "some", "could", "time", "these", "two", "may", "then", "do", "first", "any", "my", "now", "such", "like", "our", "over", "man", "me", "even", "most", "made", "after", "also", "did", "many", "before", "must", "through", "years", "where", "much", "your", "way", "well", "down", "should", "because", "each", "just", "those", "people", "how", "too", "little", "state", "good", "very", "make", "world", "still", "own", "see", "men", "work", "long", "get", "here", "between", "both", "life", "being", "under", "never", "day", "same", "another", "know", "while", "last", "might", "us", "great", "invoice", "total", "amount", "number", "street", "order", "payment", "customer", "report", "summary", "section", "table", "figure", "result", "method"]
+# fmt: off
+WORDS = [
+    "the", "a", "of", "to", "and", "in", "is", "on", "that", "for", "with", "as", "was", "at", "by", "an", "from",
+    "which", "all", "were", "there", "been", "has", "more", "when", "who", "will", "no", "if", "out", "so",
+    "said", "what", "up", "its", "about", "into", "than", "them", "can", "only", "other", "new", "some", "could",
+    "time", "these", "two", "may", "then", "do", "first", "any", "my", "now", "such", "like", "our", "over",
+    "man", "me", "even", "most", "made", "after", "also", "did", "many", "before", "must", "through", "years",
+    "where", "much", "your", "way", "well", "down", "should", "because", "each", "just", "those", "people", "how",
+    "too", "little", "state", "good", "very", "make", "world", "still", "own", "see", "men", "work", "long",
+    "get", "here", "between", "both", "life", "being", "under", "never", "day", "same", "another", "know",
+    "while", "last", "might", "us", "great", "invoice", "total", "amount", "number", "street", "order", "payment",
+    "customer", "report", "summary", "section", "table", "figure", "result", "method"
+]
+# fmt: on
 
 
 @dataclass(frozen=True)
