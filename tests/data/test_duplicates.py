@@ -96,7 +96,7 @@ def test_a_chain_of_crops_is_not_one_cluster() -> None:
     assert all(same_picture(one, other) for one, other in pairwise(chain)), "each is a crop of the one before"
     leaders = clustered(chain)
     assert len(set(leaders)) > 1
-    assert all(same_picture(chain[place], chain[leader]) for place, leader in enumerate(leaders) if place != leader)
+    assert all(same_picture(chain[leader], chain[place]) for place, leader in enumerate(leaders) if place != leader)
 
 
 def test_more_copies_than_neighbours_are_one_cluster_in_any_order() -> None:
