@@ -45,6 +45,7 @@ from benchmarks.data_quality.duplicate_pairs import (
 )
 from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
+from wethink.common.stage_run import StageRun
 from wethink.common.statistics import wilson
 from wethink.config.data import Ingest, Source
 from wethink.data.duplicates.comparison import confirmed, same_picture
@@ -221,7 +222,7 @@ def easy_vqa(limit: int | None = None) -> Record:
         source = Source(name="easy", kind="folder", path=str(photos_folder))
         config = Ingest(sources=(source,), max_pixels=10**6, max_file_mb=5, shard_images=5000)
         began = time.perf_counter(), time.process_time()
-        metrics: dict[str, Any] = ingest(drawn=out, out=out, scratch=Path(folder, "scratch"), config=config, seed=0)
+        metrics: dict[str, Any] = ingest(drawn=out, run=StageRun(config, out=out, scratch=Path(folder), seed=0))
         wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
         stored = ImageSet(out)
         pixels = {np.asarray(stored.open(record.id)).tobytes() for record in stored.records}

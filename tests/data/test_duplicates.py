@@ -18,6 +18,7 @@ from benchmarks.data_quality.duplicate_pairs import (
     encoded,
     photo_pairs,
 )
+from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data import ingest as ingestion
 from wethink.data.duplicates import neighbours
@@ -51,8 +52,10 @@ def clustered(pictures: list[Image.Image], order: list[int] | None = None) -> li
 @pytest.mark.parametrize("kind", KINDS)
 def test_labelled_pairs_of_every_kind_are_told_apart(kind: str) -> None:
     pairs = list(SOURCES[kind](0, 30, *([()] if kind == "photos" else [])))
-    wrong = [(pair.same, pair.what) for pair in pairs if same_picture(pair.one, pair.other) != pair.same]
+    found = [same_picture(pair.one, pair.other) for pair in pairs]
+    wrong = [(pair.same, pair.what) for pair, same in zip(pairs, found, strict=True) if same != pair.same]
     assert len(wrong) <= 1, wrong
+    assert found == [same_picture(pair.other, pair.one) for pair in pairs], "the order does not matter"
 
 
 @pytest.mark.parametrize("shape", ["square", "triangle", "diamond"])
@@ -93,7 +96,8 @@ def test_a_chain_of_crops_is_not_one_cluster() -> None:
     for _ in range(5):
         last = chain[-1]
         chain.append(last.crop((0, 0, round(last.width * 0.93), round(last.height * 0.93))))
-    assert all(same_picture(one, other) for one, other in pairwise(chain)), "each is a crop of the one before"
+    for one, other in pairwise(chain):
+        assert same_picture(one, other) and same_picture(other, one), "each is a crop of the one before"
     leaders = clustered(chain)
     assert len(set(leaders)) > 1
     assert all(same_picture(chain[leader], chain[place]) for place, leader in enumerate(leaders) if place != leader)
@@ -152,7 +156,7 @@ def test_the_switch_compares_nothing_and_the_terminal_tells_how_many_are_alike(
     def clusters(name: str, switch: bool) -> int:
         (out := tmp_path / name).mkdir()
         config = Ingest(sources=(source,), max_pixels=10**6, max_file_mb=5, shard_images=10, near_duplicates=switch)
-        ingestion.ingest(drawn=out, out=out, scratch=out / "scratch", config=config, seed=0)
+        ingestion.ingest(drawn=out, run=StageRun(config, out=out, scratch=out, seed=0))
         return len({record.cluster for record in ImageSet(out).records})
 
     assert clusters("on", True) == 3

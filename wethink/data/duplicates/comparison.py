@@ -63,15 +63,15 @@ def coarse_frames(one: Signatures, other: Signatures) -> tuple[Floats, Floats]:
     Returns:
         The frames, [n, 4], and the largest differences, [n].
     """
-    planes = [blurred(brightness(signatures)) for signatures in (one, other)]
-    small = [blurred(halved(plane)) for plane in planes]
-    frames = align(*small, np.tile(np.array(WHOLE, np.float32), (len(one), 1)), 6)
-    apart, _ = largest_difference(*small, frames)
+    ours, theirs = blurred(brightness(one)), blurred(brightness(other))
+    small = blurred(halved(ours)), blurred(halved(theirs))
+    frames = align(small[0], small[1], np.tile(np.array(WHOLE, np.float32), (len(one), 1)), 6)
+    apart, _ = largest_difference(small[0], small[1], frames)
     near = np.flatnonzero(apart <= COARSE)
     if len(near):
-        planes = [plane[near] for plane in planes]
-        frames[near] = align(*planes, frames[near], 2)
-        apart[near], _ = largest_difference(*planes, frames[near])
+        ours, theirs = ours[near], theirs[near]
+        frames[near] = align(ours, theirs, frames[near], 2)
+        apart[near], _ = largest_difference(ours, theirs, frames[near])
     return frames, apart
 
 
@@ -121,20 +121,24 @@ def is_crop(frame: Floats) -> bool:
     On a plain ground a shape that was moved looks like another part of the same drawing; but a part of the same size
     that shows something else at its edge is no crop.
     """
-    cut, shift = np.abs(1 - frame[0::2]), np.abs(frame[1::2])
+    scale = frame[0::2]
+    cut, shift = 1 - np.minimum(scale, 1 / scale), np.abs(frame[1::2]) / np.maximum(scale, 1)  # of the larger picture
     return bool((cut <= CUT).all() and (shift <= cut + SLACK).all())
 
 
 def same_picture(one: Image.Image, other: Image.Image) -> bool:
-    """Return whether two pictures are the same, re-encoded, resized, tinted or slightly cropped."""
-    frames, apart = coarse_frames(signature(one)[None], signature(other)[None])
-    return bool(apart[0] <= COARSE) and is_same(Prepared(one), Prepared(other), frames)
+    """Return whether two pictures are the same, re-encoded, resized, tinted or slightly cropped.
+
+    The order of the two does not matter.
+    """
+    sides = [(signature(picture)[None], lambda place, picture=picture: picture) for picture in (one, other)]
+    return bool(confirmed(np.zeros((1, 2), np.int64), sides[0], sides[1])[0])
 
 
 def confirmed(
     pairs: Pairs, ours: tuple[Signatures, Open], theirs: tuple[Signatures, Open], label: str | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Return which candidate pairs are the same picture.
+    """Return which candidate pairs are the same picture; the order within a pair does not matter.
 
     Args:
         pairs: [n, 2], indices into `ours` and `theirs`.
@@ -142,21 +146,35 @@ def confirmed(
         theirs: as `ours`; may be the same.
         label: of the progress bars; None = no bar.
     """
-    same = np.zeros(len(pairs), dtype=bool)
+    same, swapped = np.zeros(len(pairs), dtype=bool), np.zeros(len(pairs), dtype=bool)
     frames = np.zeros((len(pairs), 4), np.float32)
     for start in _tracked(range(0, len(pairs), BATCH), label, "alignment"):
         block = pairs[start : start + BATCH]
-        found, apart = coarse_frames(ours[0][block[:, 0]], theirs[0][block[:, 1]])
+        one, other = ours[0][block[:, 0]], theirs[0][block[:, 1]]
+        later = _is_later(one, other)
+        found, apart = coarse_frames(np.where(later, other, one), np.where(later, one, other))
         frames[start : start + BATCH], same[start : start + BATCH] = found, apart <= COARSE
+        swapped[start : start + BATCH] = later[:, 0]
     opened = [lru_cache(OPENED)(lambda place, side=side: Prepared(side[1](place))) for side in (ours, theirs)]
     likely = np.flatnonzero(same)
     # Pictures that were stored together are opened together, as a read from the store returns many of them.
     tiles, places = pairs[likely] // TILE, pairs[likely]
     likely = likely[np.lexsort((places[:, 1], places[:, 0], tiles[:, 1], tiles[:, 0]))]
     for place in _tracked(likely.tolist(), label, "pixels"):
-        one, other = (prepared(int(index)) for prepared, index in zip(opened, pairs[place], strict=True))
-        same[place] = is_same(one, other, frames[place : place + 1])
+        two = [prepared(int(index)) for prepared, index in zip(opened, pairs[place], strict=True)]
+        first, second = two[::-1] if swapped[place] else two
+        same[place] = is_same(first, second, frames[place : place + 1])
     return same
+
+
+def _is_later(one: Signatures, other: Signatures) -> npt.NDArray[np.bool_]:
+    """Return which of `one` follow `other` in the order of bytes, `[n, 1]`.
+
+    The one picture is aligned to the other, so a fixed order makes the comparison symmetric.
+    """
+    first = (one != other).argmax(axis=1)[:, None]  # byte that differs
+    later: npt.NDArray[np.bool_] = np.take_along_axis(one, first, 1) > np.take_along_axis(other, first, 1)
+    return later
 
 
 def _tracked(places: Sequence[int], label: str | None, phase: str) -> Iterable[int]:

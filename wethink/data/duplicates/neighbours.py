@@ -33,7 +33,8 @@ class Neighbours:
 
         starts = range(0, max(1, len(stored)), BLOCK)
         vectors = np.concatenate([embed(stored[start : start + BLOCK]) for start in starts])  # [m, 87]
-        self._index = exact = faiss.IndexFlatL2(vectors.shape[1])
+        exact = faiss.IndexFlatL2(vectors.shape[1])
+        self._index: faiss.Index = exact
         if len(vectors) >= EXACT:
             self._index = index = faiss.IndexIVFFlat(exact, vectors.shape[1], int(2 * len(vectors) ** 0.5))
             index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = ROUNDS, SAMPLE, 1

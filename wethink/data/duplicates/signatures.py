@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.fft import dct
 
 Signatures = npt.NDArray[np.uint8]  # [n, BYTES]
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]  # float32
 Frame = tuple[float, float, float, float]  # left, top, right, bottom as shares of the picture
 
 SIDE, COLOUR_SIDE = 64, 16  # pixels
