@@ -20,7 +20,7 @@ from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, br
 
 # Chosen on the tuning half of `make duplicates`.
 COARSE = 1.0  # largest difference of signatures that is worth a second comparison
-SAME, SAME_FLAT = 0.8, 0.5  # largest difference of the same picture: photos, flat pictures
+SAME, SAME_FLAT = 0.8, 0.4  # largest difference of the same picture: photos, flat pictures
 CALM = 0.4  # of the pixels: a picture with more of them without gradient is flat
 SIDES = (32, 48, 64, 96, 128, 192)  # pixels, of the second comparison; none is larger than the smaller picture
 CUT, SLACK = 0.075, 0.02  # of flat pictures: largest crop of a side; error of alignment (1 % of a side)
