@@ -85,7 +85,7 @@ def _repeated(curated: Curated) -> str:
     if not count:
         return "validate: no row is repeated."
     return (
-        f"validate: {count:,} repeated rows are left out: the same question with the same answer about the same picture "
+        f"validate: {count:,} repeated rows are left out: the same question and answer about the same picture "
         "or a near-duplicate of it. curated.jsonl names for each the row that is kept."
     )
 
