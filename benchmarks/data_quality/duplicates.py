@@ -48,7 +48,7 @@ from wethink.common.progress import track
 from wethink.common.stage_run import StageRun
 from wethink.common.statistics import wilson
 from wethink.config.data import Ingest, Source
-from wethink.data.duplicates.comparison import confirmed, same_picture
+from wethink.data.duplicates.comparison import confirmed
 from wethink.data.duplicates.neighbours import candidate_pairs
 from wethink.data.duplicates.signatures import signature, stacked
 from wethink.data.image_shards import Shards
@@ -70,9 +70,10 @@ def kinds(half: str, each: int, folders: Sequence[Path]) -> list[Record]:
     labelled = list(track(pairs(half, each, folders), f"{half} pairs", each * len(KINDS)))
     pictures = [picture for pair in labelled for picture in (pair.one, pair.other)]
     signatures = stacked([signature(picture) for picture in pictures])
-    candidates = candidate_pairs(signatures, "neighbours")
+    candidates = set(map(tuple, candidate_pairs(signatures, "neighbours").tolist()))
     side = (signatures, pictures.__getitem__)
-    joined = set(map(tuple, candidates[confirmed(candidates, side, side, "pairs")].tolist()))
+    ours = np.arange(2 * len(labelled)).reshape(-1, 2)  # the labelled pairs
+    alike = confirmed(ours, side, side, "pairs").tolist()
     found, missed = [], list[Record]()
     for kind in KINDS:
         recall, merged = [], []
@@ -80,9 +81,9 @@ def kinds(half: str, each: int, folders: Sequence[Path]) -> list[Record]:
             if pair.kind != kind:
                 continue
             if pair.same:
-                recall.append((2 * place, 2 * place + 1) in joined)
+                recall.append(alike[place] and (2 * place, 2 * place + 1) in candidates)
             else:
-                merged.append(same_picture(pair.one, pair.other))
+                merged.append(alike[place])
             if pair.same != (recall if pair.same else merged)[-1]:
                 missed.append({"kind": kind, "same": pair.same, "what": pair.what})
         shares = {"recall": estimate(recall), "false_merges": estimate(merged)}

@@ -76,6 +76,13 @@ def test_a_shape_that_was_moved_is_no_crop(shift: float) -> None:
     assert not same_picture(board("circle"), board("circle", x=0.4 + shift))
 
 
+@pytest.mark.parametrize(("x", "y"), [(0.0, 0.5), (0.5, 1.0), (0.97, 0.1)])
+def test_shapes_cut_at_the_edge_are_told_apart(x: float, y: float) -> None:
+    part = {"colour": "gray", "x": x, "y": y, "size": 0.22}
+    one, other, third = (drawing(64, "white", [part | {"shape": name}]) for name in ("circle", "square", "triangle"))
+    assert not same_picture(one, other) and not same_picture(other, third) and not same_picture(one, third)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_drawing_is_known_in_every_disguise(step: str) -> None:
     rng = Random(step)
