@@ -104,14 +104,14 @@ def fine_difference(one: Prepared, other: Prepared, frame: Floats) -> Difference
     return Difference(float(largest[0]), float(hue[0]), frame[0], bool(flat))
 
 
-def is_same(one: Prepared, other: Prepared, frame: Floats) -> bool:
+def is_same(one: Prepared, other: Prepared, frame: Floats, flat: float) -> bool:
     """Return whether two candidates, aligned by their signatures, are the same picture."""
     shapes = sorted((one.size[0] / one.size[1], other.size[0] / other.size[1]))
     if shapes[1] > ASPECTS * shapes[0]:
         return False
     apart = fine_difference(one, other, frame)
     if apart.flat:
-        return apart.largest <= SAME_FLAT and apart.hue <= HUE and is_crop(apart.frame)
+        return apart.largest <= flat and apart.hue <= HUE and is_crop(apart.frame)
     return apart.largest <= SAME
 
 
@@ -136,7 +136,11 @@ def same_picture(one: Image.Image, other: Image.Image) -> bool:
 
 
 def confirmed(
-    pairs: Pairs, ours: tuple[Signatures, Open], theirs: tuple[Signatures, Open], label: str | None = None
+    pairs: Pairs,
+    ours: tuple[Signatures, Open],
+    theirs: tuple[Signatures, Open],
+    label: str | None = None,
+    flat: float = SAME_FLAT,
 ) -> npt.NDArray[np.bool_]:
     """Return which candidate pairs are the same picture; the order within a pair does not matter.
 
@@ -145,6 +149,7 @@ def confirmed(
         ours: the signatures, and a function that opens a picture by its index.
         theirs: as `ours`; may be the same.
         label: of the progress bars; None = no bar.
+        flat: largest difference of flat pictures.
     """
     same, swapped = np.zeros(len(pairs), dtype=bool), np.zeros(len(pairs), dtype=bool)
     frames = np.zeros((len(pairs), 4), np.float32)
@@ -163,7 +168,7 @@ def confirmed(
     for place in _tracked(likely.tolist(), label, "pixels"):
         two = [prepared(int(index)) for prepared, index in zip(opened, pairs[place], strict=True)]
         first, second = two[::-1] if swapped[place] else two
-        same[place] = is_same(first, second, frames[place : place + 1])
+        same[place] = is_same(first, second, frames[place : place + 1], flat)
     return same
 
 
