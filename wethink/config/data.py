@@ -44,3 +44,4 @@ class Ingest(Section):
     max_pixels: Positive  # a larger image is scaled down, keeping its aspect
     max_file_mb: Positive  # a larger file is quarantined unread
     shard_images: Positive
+    near_duplicates: bool = True  # find photos that show the same picture; false: each is a cluster of its own
