@@ -28,6 +28,7 @@ GOOD = Evidence(
     look=2,
     level=0.01,
     weights={"old": 0.5, "new": 0.5},
+    items={"old": 100, "new": 100},
     scenes={"old": 30, "new": 30},
     unknown={"champion": 0.0, "challenger": 0.02},
     accuracy={},
