@@ -19,8 +19,8 @@ from wethink.retraining.promotion_rules import (
 
 CHANGE = Change(mean=0.1, low=0.05, high=0.15, items=200, scenes=60)
 LEARNED = (
-    "new items: learned the form, not the source: right 40.0% with the true image, 30.0% with a blank image, 30.0% with "
-    "another scene's image, 30.0% by always answering 'yes'"
+    "new items: learned the form, not the source: right 40.0% with the true image, 30.0% with a blank image, 30.0% "
+    "with another scene's image, 30.0% by always answering 'yes'"
 )
 GOOD = Evidence(
     rule=Promotion(
