@@ -76,7 +76,7 @@ def held_out_items(folders: Iterable[Path], split: str) -> list[Item]:
     items = [item for path in asked if path.is_file() for item in read_items(path)]
     if not items:
         raise UserError(
-            f"there is no held-out item in {' or '.join(map(str, asked))}; raise draw.{split}, or '{split}' of a source "
+            f"there is no held-out item in {' or '.join(map(str, asked))}; raise draw.{split}, or {split} of a source "
             "of your own in ingest.sources."
         )
     return items

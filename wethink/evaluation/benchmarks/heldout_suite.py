@@ -1,6 +1,6 @@
 """Held-out items as versioned benchmark tables, one per image source.
 
-Command `python -m wethink suite`. A table is a function of the drawn data alone. A new source adds a table, and the
+Command `python -m wethink suite`. A table is a function of its source's items alone, drawn or the user's own. A new source adds a table, and the
 others keep their bytes: stored responses stay valid, and only new items are sent to every model, old or new.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, file_sha256, read_json, write_json
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Item, read_items
+from wethink.data.schema import Item, held_out_items
 from wethink.rewards.rules.options import options
 
 HOME = Path("data/suite")
@@ -24,7 +24,7 @@ COLUMNS = ("index", "image", "question", "answer", "category", "kind", "abilitie
 LETTERS = ("A", "B", "C", "D")
 
 
-def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
+def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
     """Write `WeThink_<source>.tsv` for every source; return the newest version.
 
     A version is added to `versions.json` if any table has changed.
@@ -32,9 +32,7 @@ def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME
     Raises:
         UserError: there are no items, or an item's image is not among the ingested ones.
     """
-    items = list(read_items(drawn / "items" / f"{split}.jsonl"))
-    if not items:
-        raise UserError(f"{drawn / 'items' / split}.jsonl is empty; raise draw.{split} above 0.")
+    items = held_out_items([drawn, valid], split)
     dataset = ImageSet(images)
     home.mkdir(parents=True, exist_ok=True)
     tables: dict[str, Any] = {}

@@ -12,7 +12,13 @@ from wethink.config.rewards import Rewards
 
 
 def evaluate_checkpoints(
-    checkpoints: dict[str, Path], images: Path, drawn: Path, rewards: Rewards, launch: Launch, run: StageRun[Evaluate]
+    checkpoints: dict[str, Path],
+    images: Path,
+    drawn: Path,
+    rewards: Rewards,
+    launch: Launch,
+    run: StageRun[Evaluate],
+    valid: Path | None = None,
 ) -> dict[str, Any]:
     """One greedy record per item and checkpoint, of the form that the gate reads."""
     items = list(read_jsonl(drawn / "items" / f"{run.config.split}.jsonl"))
