@@ -128,7 +128,7 @@ def apply(compared: Comparison, decision: Record, folder: Path, approve: Approve
         model_registry.tell(compared.challenger, decision)
     if decision["promoted"]:
         model_registry.promote(compared.challenger, decision["reasons"][0])
-    told = [f"**Warning.** {warning}" for warning in warnings(decision["lineage"])]
+    told = [f"**Warning.** {warning}" for warning in warnings(decision.get("lineage", {}))]
     lines = "\n".join(f"- {reason}" for reason in (*told, *decision["reasons"]))
     verdict = "promoted" if decision["promoted"] else "refused"
     create_markdown_artifact(f"**{verdict}**\n\n{lines}", key=f"decision-{compared.source.replace('_', '-')}")

@@ -95,6 +95,7 @@ def test_an_arm_is_decided_with_its_controls_and_each_is_asked_once(
         (union / name).mkdir(parents=True)
     ingest(drawn=tmp_path / "bare/drawn", run=StageRun(config, out=union / "images", scratch=tmp_path, seed=0))
     items = list(read_jsonl(tmp_path / "bare/drawn/items/reporting.jsonl"))
+    items = [item | {"source": "scenes"} if n % 2 else item for n, item in enumerate(items)]
     write_jsonl(union / "items/reporting.jsonl", items)
     for seed, folder in enumerate((tmp_path / "main" / arm_module.CHAMPION, tmp_path / "retrain/challenger")):
         model, processor = policy(seed)
