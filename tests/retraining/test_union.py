@@ -9,6 +9,7 @@ import pytest
 
 from tasks import ROOT
 from tests.retraining.test_new_source import images_of, rows_of
+from tests.support.evaluations import answered, seeing
 from tests.support.miniature import NoiseImages
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
@@ -263,12 +264,12 @@ def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Pa
     (work / "evaluation").mkdir()
     records = [
         {"id": f"{source} {n}", "scene": f"{source} {n}", "source": source, "category": "FIB", "temperature": 0.0}
-        | {"pixels": "true", "checkpoint": model, "verdict": "correct" if model == "challenger" or n % 3 else "wrong"}
+        | {"checkpoint": model, "verdict": "correct" if model == "challenger" or n % 3 else "wrong"}
         for source in ("noise", "new")
         for n in range(60)
         for model in ("champion", "challenger")
     ]
-    write_jsonl(work / "evaluation/items.jsonl", records)
+    write_jsonl(work / "evaluation/items.jsonl", seeing(answered(records)))
     for folder in (tmp_path, work.parent):
         (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (tmp_path / "incoming/new").mkdir(parents=True)

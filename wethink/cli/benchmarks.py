@@ -35,7 +35,7 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "suite":
         from wethink.evaluation.benchmarks.heldout_suite import HOME, suite
 
-        made = suite(Path("data/drawn"), Path("data/images"))
+        made = suite(Path("data/drawn"), Path("data/valid"), Path("data/images"))
         for name, about in made["tables"].items():
             print(f"{HOME / name}: {about['items']} items about {about['scenes']} scenes")
         print(f"version {made['version']}")

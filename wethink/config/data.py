@@ -28,7 +28,7 @@ class Source(Section):
     column: str = "image"  # the image column of a dataset
     animated: Literal["reject", "first"] = "reject"  # animations and files of several pages; first: their first frame
     tuning: Share = 0.0  # share of near-duplicate clusters to hold out, where the source has no split of its own
-    reporting: Share = 0.0
+    reporting: Share = 0.1  # questions about held-out images become items, which `evaluate` asks
 
     @model_validator(mode="after")
     def _path_belongs_to_kind(self) -> "Source":

@@ -23,6 +23,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.curation import Validate
 from wethink.config.rewards import RewardFunction
 from wethink.curation.filters import ASKED_BEFORE, Curated, curate
+from wethink.curation.held_out import held_out
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
 from wethink.rewards.hybrid import check
@@ -40,7 +41,7 @@ SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 def validate(
     *, images: Path, rows: Path, run: StageRun[Validate], functions: Sequence[RewardFunction] = ()
 ) -> dict[str, Any]:
-    """Write kept, quarantined and curated rows and contamination; return the counts.
+    """Write kept, quarantined and curated rows, items and contamination; return the counts.
 
     Raises:
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
@@ -64,11 +65,13 @@ def validate(
     write_jsonl(out / "curated.jsonl", curated.dropped)
     write_json(out / "contamination.json", {"benchmarks": curated.benchmarks})
     shutil.copyfile(rows / "descriptions.jsonl", out / "descriptions.jsonl")
+    items = held_out(rows, out, config)
     metrics: dict[str, Any] = {
         "rows": len(every),
         "kept": len(kept),
         "quarantined": len(reasons),
         "curated": curated.reasons,
+        **({"items": items} if items else {}),
         "with_path": sum(bool(row["refined_cot"]) for row in kept),
         "expectations": [
             {"description": r["description"], "checked": r["checked"], "failed": len(r["places"])} for r in results

@@ -53,6 +53,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         {
             "images": "data/images",
             "drawn": "data/drawn",
+            "valid": "data/valid",
             **{arm: f"models/arms/{arm}" for arm in ("more_sft", "rejection_sft", "grpo_from_base", "shuffled_gold")},
         },
         "reports/arms",
@@ -88,7 +89,7 @@ def _ablations() -> dict[str, Stage]:
             f"ablation: {name.replace('_', ' ')} on the held-out items",
             "wethink.experiments.ablations:evaluate_arm",
             "evaluate",
-            {"images": "data/images", "drawn": "data/drawn", "checkpoint": folder(name)},
+            {"images": "data/images", "drawn": "data/drawn", "valid": "data/valid", "checkpoint": folder(name)},
             f"{RESULTS}/{name}",
             also=("rewards",),
             launch=True,

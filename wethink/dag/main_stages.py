@@ -71,6 +71,7 @@ STAGES: dict[str, Stage] = {
         {
             "images": "data/images",
             "drawn": "data/drawn",
+            "valid": "data/valid",
             "base": "models/base",
             "sft": "models/sft",
             "grpo": "models/grpo",

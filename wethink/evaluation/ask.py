@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wethink.common.errors import UserError
-from wethink.data.schema import read_items
+from wethink.data.schema import held_out_items
 from wethink.rewards import format
 
 if TYPE_CHECKING:
     from PIL import Image
 
-ITEMS = Path("data/drawn/items/reporting.jsonl")
+DRAWN, VALID = Path("data/drawn"), Path("data/valid")  # folders with held-out items
 MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
 
 
@@ -30,16 +30,16 @@ def ask(image: Path, question: str, model: Path, temperature: float) -> None:
 def ask_held_out(number: int, model: Path, temperature: float) -> None:
     """Show held-out item `number` (from 0) and a checkpoint's answer to it.
 
-    The item is as the main job drew it. Its image is saved as `reports/item-<number>.png`.
+    Items of drawn sources come first, then those of the user's own. The image is saved as `reports/item-<number>.png`.
 
     Raises:
         UserError: there is no such item, or the checkpoint cannot be read.
     """
     from wethink.data.image_store import ImageSet
 
-    items = list(read_items(ITEMS))
+    items = held_out_items((DRAWN, VALID), "reporting")
     if not 0 <= number < len(items):
-        raise UserError(f"{ITEMS} has items 0 to {len(items) - 1}; {number} is none of them.")
+        raise UserError(f"there are held-out items 0 to {len(items) - 1}; {number} is none of them.")
     item = items[number]
     picture = ImageSet(Path("data/images")).open(item["image"])
     saved = Path("reports") / f"item-{number}.png"

@@ -187,6 +187,7 @@ def evaluate_arms(
     *,
     images: Path,
     drawn: Path,
+    valid: Path,
     more_sft: Path,
     rejection_sft: Path,
     grpo_from_base: Path,
@@ -202,4 +203,4 @@ def evaluate_arms(
         "grpo_from_base": grpo_from_base,
         "shuffled_gold": shuffled_gold,
     }
-    return evaluate_checkpoints(arms, images, drawn, rewards, launch, run)
+    return evaluate_checkpoints(arms, images, drawn, rewards, launch, run, valid)

@@ -14,7 +14,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
-from wethink.data.schema import read_rows
+from wethink.data.schema import TRAINING_SPLITS, read_rows
 from wethink.evaluation.summary import CHECKPOINTS
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
 from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
@@ -75,6 +75,7 @@ def report(
         "run_report.html.jinja",
         headline=headline(summary),
         summary=summary,
+        own=summary.get("own", []),
         names={name: names[name] for name in CHECKPOINTS if name in summary},
         start=names[start],
         sampled_at=_temperatures(records),
@@ -185,11 +186,12 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
         passed += 1
         use = "pretraining" if row["split"] == "pretrain" else "SFT paths" if row["refined_cot"] else "GRPO answers"
         uses[use] += 1
-    images = sum(made["images"].values())
+    images = sum(made["images"].get(split, 0) for split in TRAINING_SPLITS)
     steps = [
         ("Images to learn from", images, ""),
         ("Candidate rows", made["candidates"], ""),
         ("Kept by the filters", made["kept"], _lost(rejected.total(), "rejected")),
+        *([("Held out as items", made["items"], "")] if made.get("items") else []),
         ("Passed validation", passed + curated.total(), _lost(failed, "quarantined")),
         *([("Kept by curation", passed, _lost(curated.total(), "dropped"))] if curated else []),
     ]

