@@ -10,11 +10,13 @@ from PIL import Image
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json, write_jsonl
+from wethink.config.response_format import ResponseFormat
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import RELEASED_KEYS
 from wethink.export.dataset import export_dataset, push
 from wethink.export.trainer_formats import export_for
+from wethink.rewards.format import DEFAULT
 
 SYSTEM = "You FIRST think about the reasoning process"
 MODELS = {"annotator": "endpoints", "steps": {"look": {"model": "see-72b", "prompt": "ab", "calls": ["c1"]}}}
@@ -67,8 +69,8 @@ def dataset(home: Path, **licences: str) -> Path:
     return out
 
 
-def trainer(home: Path, form: str) -> tuple[Path, dict[str, int]]:
-    return home / form, export_for(form, home / "images", home / "valid", home / form)
+def trainer(home: Path, form: str, given: ResponseFormat = DEFAULT) -> tuple[Path, dict[str, int]]:
+    return home / form, export_for(form, home / "images", home / "valid", home / form, given)
 
 
 def test_load_dataset_reads_rows_with_their_pictures_and_as_text(home: Path) -> None:

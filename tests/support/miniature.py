@@ -8,7 +8,8 @@ from PIL import Image
 
 from wethink.config.training import Family, TinyModel
 from wethink.models.batching import Prompt, encode_prompts
-from wethink.models.policy import Processor, chat_template
+from wethink.models.chat_prompts import chat_template
+from wethink.models.policy import Processor
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 
 SHAPE = TinyModel(
