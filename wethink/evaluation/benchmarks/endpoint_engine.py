@@ -156,7 +156,7 @@ class Served:
         self._runner.close()
 
 
-def _reply(answer: Answer, form: ResponseFormat) -> Reply:
+def _reply(answer: Answer, form: ResponseFormat = DEFAULT) -> Reply:
     """Convert a stored response; refusals and cut-off responses are judged as well.
 
     The benchmark's protocols read the marks of a policy's format themselves. So thoughts that a server has taken out
