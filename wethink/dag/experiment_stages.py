@@ -14,6 +14,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         "sft",
         {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_BUDGET_INPUTS},
         "models/arms/more_sft",
+        also=("rewards.format",),
         ranks=True,
     ),
     "rejection_sft": Stage(
@@ -79,7 +80,7 @@ def _ablations() -> dict[str, Stage]:
             inputs
             | (_BUDGET_INPUTS | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
             folder(name),
-            also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
+            also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ("rewards.format",)),
             ranks=True,
             scorer=arm.trains in ("grpo", "rejection_sft"),
             arguments={"arm": name},

@@ -43,6 +43,7 @@ STAGES: dict[str, Stage] = {
         "base",
         {"images": "data/images", "rows": "data/valid"},
         "models/base",
+        also=("rewards.format",),
         ranks=True,
     ),
     "sft": Stage(
@@ -51,6 +52,7 @@ STAGES: dict[str, Stage] = {
         "sft",
         {"images": "data/images", "rows": "data/valid", "base": "models/base"},
         "models/sft",
+        also=("rewards.format",),
         ranks=True,
         yields="samples",
     ),
@@ -93,5 +95,6 @@ STAGES: dict[str, Stage] = {
             "evaluation": "reports/evaluation",
         },
         "reports/index.html",
+        also=("rewards.format",),
     ),
 }

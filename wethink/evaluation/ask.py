@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wethink.common.errors import UserError
+from wethink.config.response_format import ResponseFormat
 from wethink.data.schema import held_out_items
 from wethink.rewards import format
 
@@ -16,7 +17,7 @@ DRAWN, VALID = Path("data/drawn"), Path("data/valid")  # folders with held-out i
 MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
 
 
-def ask(image: Path, question: str, model: Path, temperature: float) -> None:
+def ask(image: Path, question: str, model: Path, temperature: float, form: ResponseFormat) -> None:
     """Print a checkpoint's reasoning and answer.
 
     Raises:
@@ -24,10 +25,10 @@ def ask(image: Path, question: str, model: Path, temperature: float) -> None:
     """
     if "<|" in question:
         raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
-    _answer(open_image(image), question, model, temperature)
+    _answer(open_image(image), question, model, temperature, form)
 
 
-def ask_held_out(number: int, model: Path, temperature: float) -> None:
+def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFormat) -> None:
     """Show held-out item `number` (from 0) and a checkpoint's answer to it.
 
     Items of drawn sources come first, then those of the user's own. The image is saved as `reports/item-<number>.png`.
@@ -46,10 +47,10 @@ def ask_held_out(number: int, model: Path, temperature: float) -> None:
     saved.parent.mkdir(exist_ok=True)
     picture.save(saved)
     print(f"{saved}: {item['problem']} (truth: {item['answer']})")
-    _answer(picture, item["problem"], model, temperature)
+    _answer(picture, item["problem"], model, temperature, form)
 
 
-def _answer(picture: "Image.Image", question: str, model: Path, temperature: float) -> None:
+def _answer(picture: "Image.Image", question: str, model: Path, temperature: float, form: ResponseFormat) -> None:
     if not (model / "config.json").is_file():
         raise UserError(
             f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
@@ -71,10 +72,10 @@ def _answer(picture: "Image.Image", question: str, model: Path, temperature: flo
     decoding = Decoding(limit, temperature, seed=secrets.randbits(32))  # every call draws anew
     ((answered,),) = respond(policy, processor, [Asked(question, "")], InMemory({"": picture}), decoding)
     response = answered.text
-    parsed = format.parse(response)
+    parsed = format.parse(response, form)
     if parsed.fault:
         console.print(escape(response))
-        console.print(f"[yellow]The response does not follow the grammar: {escape(parsed.fault)}.[/]")
+        console.print(f"[yellow]The response does not follow the format '{form.kind}': {escape(parsed.fault)}.[/]")
         return
     console.print(f"[dim]{escape(parsed.think or '')}[/]")
     console.print(f"[bold]{escape(parsed.answer or '')}[/]")

@@ -4,8 +4,8 @@ Drawn items are scored against the truth, items of other sources by the answers 
 the headline is over them alone; drawn sources stand apart.
 
 Passes are greedy and sampled; greedy controls show a blank or another item's image, since accuracy without seeing is no
-vision. The base model was never taught the tags, so it gets no system prompt and is parsed leniently; the others are
-parsed strictly. The output is one record per item, checkpoint, temperature and image variant.
+vision. The base model was never taught the response format, so it gets no system prompt and is parsed leniently; the
+others are parsed strictly. The output is one record per item, checkpoint, temperature and image variant.
 """
 
 import multiprocessing
@@ -211,15 +211,15 @@ def shuffled(items: Sequence[Item], seed: int) -> dict[str, str]:
 def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, scorer: Scorer) -> list[Record]:
     """Judge responses against the items' true answers.
 
-    The responses of `base`, which was never taught the tags, are parsed leniently.
+    The responses of `base`, which was never taught the format, are parsed leniently.
 
     Args:
         answered: tuples (item, response, its number of tokens).
     """
-    lenient = job.checkpoint == "base"
-    parsed = [format.parse(text) for _, text, _ in answered]
+    lenient, form = job.checkpoint == "base", scorer.rewards.format
+    parsed = [format.parse(text, form) for _, text, _ in answered]
     if lenient:
-        extracted = [format.lenient(text) for _, text, _ in answered]
+        extracted = [format.lenient(text, form) for _, text, _ in answered]
         verdicts = scorer.check(list(zip(extracted, (item for item, _, _ in answered), strict=True)))
     else:
         extracted = [found.answer or "" for found in parsed]
@@ -235,7 +235,7 @@ def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, scorer: Sco
             "verdict": verdict.outcome,
             "reason": verdict.reason,
             "tokens": tokens,
-            "strict": form.fault is None,
+            "strict": found.fault is None,
         }
-        for (item, text, tokens), form, answer, verdict in zip(answered, parsed, extracted, verdicts, strict=True)
+        for (item, text, tokens), found, answer, verdict in zip(answered, parsed, extracted, verdicts, strict=True)
     ]

@@ -4,10 +4,11 @@ With it the tiny profile runs the code paths of the large models: the same model
 chat template and special tokens.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wethink.config.training import Family, TinyModel
+from wethink.rewards.grammars import TAGS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2VLImageProcessorPil
@@ -23,7 +24,6 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ROLES = ("system", "user", "assistant")
 PATCH = {"qwen2_5_vl": 14, "qwen3_vl": 16}  # pixels
 MERGE = 2
@@ -42,20 +42,20 @@ def words(texts: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def build_tokenizer(vocabulary: Iterable[str]) -> "PreTrainedTokenizerFast":
+def build_tokenizer(vocabulary: Iterable[str], marks: Sequence[str] = TAGS) -> "PreTrainedTokenizerFast":
     """Build a word-level tokenizer with Qwen's special tokens.
 
-    Each of the four tags is one token.
+    Each of the response format's marks is one token.
     """
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokens = [*SPECIAL, *TAGS, *ROLES, "<unk>", *vocabulary]
+    tokens = [*SPECIAL, *marks, *ROLES, "<unk>", *vocabulary]
     index = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])  # kept when decoding
+    core.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])  # kept when decoding
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=PAD,

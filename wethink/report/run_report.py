@@ -14,6 +14,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
+from wethink.config.response_format import ResponseFormat
 from wethink.data.schema import TRAINING_SPLITS, read_rows
 from wethink.evaluation.summary import CHECKPOINTS
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
@@ -49,7 +50,15 @@ GRPO_PANELS = (
 
 
 def report(
-    *, images: Path, rows: Path, valid: Path, sft: Path, grpo: Path, evaluation: Path, run: StageRun[Report]
+    *,
+    images: Path,
+    rows: Path,
+    valid: Path,
+    sft: Path,
+    grpo: Path,
+    evaluation: Path,
+    format: ResponseFormat,
+    run: StageRun[Report],
 ) -> dict[str, Any]:
     """Write `index.html` and return how many items and examples it shows.
 
@@ -89,7 +98,7 @@ def report(
         proportions=proportions(found),
         by_source={name: proportions([pair for pair in found if pair[0]["source"] == name]) for name in sources},
         pairs=len(found),
-        cards=cards(chosen, (names[start], names["grpo"]), ImageSet(images).bytes),
+        cards=cards(chosen, (names[start], names["grpo"]), ImageSet(images).bytes, format),
     )
     (out / "index.html").write_text(html, encoding="utf-8")
     return {"items": len(found), "gallery": len(chosen)}
