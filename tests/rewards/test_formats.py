@@ -25,7 +25,7 @@ RIGHT = {  # thought "I see", answer 3
     "think": ["I see</think>3", "I see\n</think>\n\n3", "\nI see\n</think>3\n"],
     "boxed": [
         r"I see \boxed{3}", "I see\n\\boxed{ 3 }", r"I see $\boxed{3}$.", r"I see \[\boxed{3}\]",
-        r"I see **oxed{3}**",
+        r"I see **\boxed{3}**",
         r"I see $$\boxed{3}.$$", "I see \\(\\boxed{3}\\)。",
     ],
     "json": [
