@@ -120,7 +120,7 @@ def test_a_training_photo_that_shows_a_held_out_one_is_quarantined(tmp_path: Pat
     images, metrics = ingested(
         tmp_path / "out",
         Source(name="given", kind="dataset", path=str(tmp_path / "given.parquet")),
-        Source(name="loose", kind="folder", path=str(loose)),
+        Source(name="loose", kind="folder", path=str(loose), reporting=0.0),
     )
     assert {record.origin: record.split for record in images.records} == {
         "given.parquet#0": "reporting",

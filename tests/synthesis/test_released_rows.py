@@ -128,7 +128,7 @@ def prepared(folder: Path) -> list[tuple[dict[str, Any], str | None]]:
         folder / "starting-policy", [str(row.get(key)) for row, _ in lines for key in ("problem", "refined_cot")]
     )
     params = YAML().load(folder / "params.yaml")
-    params["ingest"]["sources"].insert(0, {"name": "llava", "kind": "folder", "path": "archive"})
+    params["ingest"]["sources"].insert(0, {"name": "llava", "kind": "folder", "path": "archive", "reporting": 0.0})
     params["synthesize"] |= {"annotator": "rows", "rows": "released.jsonl"}
     params["base"]["model"] = "starting-policy"
     YAML().dump(params, folder / "params.yaml")
