@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks peers fuzz vllm-check \
-  vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination ablations gate flywheel up down
+  vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination duplicates \
+  ablations gate flywheel up down
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -107,6 +108,10 @@ quality: .venv/.installed ## how good the synthesised data is, filter by filter 
 # ARGS: folders of further photos.
 contamination: .venv/.installed ## how well the benchmark filter finds pictures and questions, and its false alarms
 	@$(BIN)/python -m benchmarks.data_quality.contamination $(ARGS)
+
+# ARGS: folders of further photos; easy-vqa is downloaded once.
+duplicates: .venv/.installed ## near-duplicates: found, merged by mistake, seconds → reports/duplicates.json
+	@$(BIN)/python -m benchmarks.data_quality.duplicates $(ARGS)
 
 # ARGS="--budget short" trains a third as long; ARGS="--budget smoke" proves the mechanics. Resumable.
 ablations: .venv/.installed ## the paper's ablations in miniature, for three seeds → reports/ablations.json

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m flows.promote", description="The model registry's champion.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("first", help="register the main job's checkpoint as the first champion")
-    commands.add_parser("list", help="list all versions with their aliases and decisions")
+    commands.add_parser("list", help="list all versions with their aliases, decisions, promotions and rollbacks")
     for alias in (model_registry.CHAMPION, model_registry.CHALLENGER):
         commands.add_parser(alias, help=f"print the {alias}'s folder after verifying every file")
     register = commands.add_parser("register", help="register a published checkpoint as a version")
@@ -71,8 +71,9 @@ def run(args: argparse.Namespace) -> str:
 
 def _line(version: model_registry.Version) -> str:
     aliases = [a for a in (model_registry.CHAMPION, model_registry.CHALLENGER) if _is(a, version)]
-    said = version.tags.get("reasons") or version.tags.get("promoted_because") or ""
-    return f"{version.number:>4}  {version.digest[:12]}  {','.join(aliases) or '-':<10}  {said}".rstrip()
+    events = version.story.split("\n\n")
+    lines = [f"{version.number:>4}  {version.digest[:12]}  {','.join(aliases) or '-':<10}  {events[0]}".rstrip()]
+    return "\n".join([*lines, *(f"{'':32}{event}" for event in events[1:])])
 
 
 def _is(alias: str, version: model_registry.Version) -> bool:

@@ -9,6 +9,7 @@ run keeps the results so far.
 
 import argparse
 import sys
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,9 @@ def collect(variant: Variant, folder: Path) -> dict[str, Any]:
     """Collect a finished variant's figures."""
     config = load_params(folder / "params.yaml")
     summary: dict[str, Any] = read_json(folder / STAGES["evaluate"].out / "metrics.json")
-    records = arm_records(folder)
-    compared = compare(
-        records,
-        summary | summarise(records, config.evaluate.bootstrap, config.seed),
-        config.evaluate.bootstrap,
-        config.seed,
-    )
+    records, own = arm_records(folder), frozenset(summary.get("own", []))
+    both = summary | summarise(records, config.evaluate.bootstrap, config.seed, own)
+    compared = compare(named(records, own), both, config.evaluate.bootstrap, config.seed) | {"sources": both["sources"]}
     runs = {name: folder / WORK / "runs" / f"{name}.run.json" for name in (*STAGES, *CONTROLS)}
     timed = {name: read_json(path) for name, path in runs.items() if path.is_file()}
     return (
@@ -91,6 +88,17 @@ def arm_records(folder: Path) -> list[Record]:
     ]
 
 
+def named(records: list[Record], own: Set[str]) -> list[Record]:
+    """Return the records that the headline is over: those of the user's own sources, if there are any."""
+    return [record for record in records if not own or record["source"] in own]
+
+
+def own_records(folder: Path) -> list[Record]:
+    """Read the arms' records that the headline is over."""
+    summary = read_json(folder / STAGES["evaluate"].out / "metrics.json")
+    return named(arm_records(folder), frozenset(summary.get("own", [])))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.seeds", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -104,7 +112,7 @@ def main() -> int:
         for variant in variants:
             done.append((variant, run(variant)))
             declared = [v for v, _ in done if v.error_rate is None]
-            pooled = pool([(v.seed, arm_records(HOME / v.name)) for v in declared], load_params().evaluate.bootstrap)
+            pooled = pool([(v.seed, own_records(HOME / v.name)) for v in declared], load_params().evaluate.bootstrap)
             result = {
                 "seeds": [summary for v, summary in done if v.error_rate is None],
                 "error_rates": [summary for v, summary in done if v.error_rate is not None],

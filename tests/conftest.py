@@ -55,6 +55,8 @@ def work(*, run, **rest):
         lines = [steps[0].keys(), *(line.values() for line in steps)]
         (out / "curves.csv").write_text("".join(",".join(map(str, line)) + "\\n" for line in lines))
     figures = {"counts": {"in": 3, "out": 2, "dropped": 1}}
+    if stage.yields:
+        figures[stage.yields] = 2
     if name == "evaluate":
         one = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 100, "sampled": 0.45}
         gain = {"mean": 0.1, "low": 0.05, "high": 0.15}

@@ -30,9 +30,8 @@ from PIL import Image, ImageEnhance, UnidentifiedImageError
 from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
 from wethink.common.statistics import cluster_bootstrap, wilson
-from wethink.curation.contamination import Benchmark, Collection, contaminated
+from wethink.curation.contamination import Benchmark, Collection, collected, contaminated
 from wethink.data.drawn import SOURCES
-from wethink.data.image_hashing import hashes
 
 OUT = Path("reports/contamination.json")
 TILE = 150  # pixels at least
@@ -143,7 +142,7 @@ def measure(kind: str, pictures: Sequence[Picture], resamples: int = 1000) -> Re
         for n, name in enumerate(ids)
     }
     by_id = dict(zip(ids, (image for _, image in mine), strict=True))
-    ours = Collection(ids, np.stack([hashes(image) for image in by_id.values()]), rows, by_id.__getitem__)
+    ours = collected(ids, rows, by_id.__getitem__)
     groups = [group for group, _ in mine]
 
     def nothing(number: int) -> Record:

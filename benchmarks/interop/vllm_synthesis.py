@@ -39,7 +39,8 @@ def noise(folder: Path) -> Path:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from wethink.models.policy import Processor, chat_template, save_policy
+    from wethink.models.chat_prompts import chat_template
+    from wethink.models.policy import Processor, save_policy
     from wethink.models.tiny import EOS, PAD, SPECIAL, build_image_processor, build_model
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

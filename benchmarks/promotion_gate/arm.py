@@ -1,4 +1,4 @@
-"""One arm of the promotion gate study (`make gate`): retraining on a source with label noise.
+"""One arm of the promotion gate study (`make gate`): retraining on a source with planted faults.
 
 It runs in its own process and takes the steps of flows/retrain.py (import, union, validation, training) in a folder
 with a worktree's layout. Champion and challenger then answer the union's held-out items. The gate decides by the
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.promotion_gate.noisy_source import Dose, dosed, write_source, written, wrong
 from tasks.versioning.worktrees import set_params
@@ -25,10 +25,12 @@ from wethink.dag.publishing import publish
 from wethink.dag.runner import run_stage
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
-from wethink.evaluation.evaluate import Job, judge_items, run_job
+from wethink.data.schema import Item
+from wethink.evaluation.evaluate import Job, Pixels, judge_items, run_job
 from wethink.evaluation.summary import accuracy_difference
 from wethink.retraining.promotion_gate import decide
 from wethink.retraining.union import snapshot_main_run
+from wethink.rewards.hybrid import open_scorer
 
 SOURCE = "digits"  # the source that arrives later, as in the ablations (wethink/experiments/arms.py, `new_source`)
 DOSES: dict[str, Dose] = {
@@ -39,10 +41,14 @@ DOSES: dict[str, Dose] = {
     "wrong_60": Dose(wrong=0.60),
     "letter_60": Dose(letter=0.60),
     "letter_100": Dose(letter=1.0),
+    "blind": Dose(blind=True),
+    "shuffled": Dose(shuffled=True),
 }
+NEVER = ("wrong_60", "blind", "shuffled")  # arms that must not be promoted, as page.py names them
 FIRST = "useful"  # the arm whose images and champion responses the others reuse
 CHAMPION = "models/arms/two_sources"  # of the main job's folder: SFT and GRPO without SOURCE
 LOOK = 1
+CONTROLS: tuple[Pixels, ...] = ("blank", "shuffled")  # images that the challenger is shown beside the true ones
 STOPS = {"new_images": "ingest", "new_rows": "the second look", "union": "the union", "union_valid": "validation"}
 
 
@@ -160,9 +166,13 @@ def _decided(rows: Sequence[Record], params: Params, main: Path, home: Path) -> 
     """Decide by the source's golds; measure accuracies against the true answers."""
     items = list(read_jsonl(Path("retrain/union/items") / f"{params.evaluate.split}.jsonl"))
     truth = {row["id"]: row["truth"] for row in rows}
-    champion = answered(home / "champion", "champion", main / CHAMPION, items, 0.0, params.seed, params)
-    challenger = answered(Path("answers"), "challenger", Path("retrain/challenger"), items, 0.0, params.seed, params)
+    at = (items, 0.0, params.seed, params)
+    champion = answered(home / "champion", "champion", main / CHAMPION, *at)
+    challenger = answered(Path("answers"), "challenger", Path("retrain/challenger"), *at)
     seen = [judged(items, who, params) for who in (champion, challenger)]
+    for pixels in CONTROLS:
+        blind = answered(Path("answers"), "challenger", Path("retrain/challenger"), *at, pixels)
+        seen[1] += judged([item for item in items if item["id"] in blind], blind, params)
     decision = decide(seen[0], seen[1], [SOURCE], LOOK, params.promotion, params.seed).as_record()
     right = [item | {"answer": truth.get(item["id"], item["answer"])} for item in items]
     before, after = (judged(right, who, params) for who in (champion, challenger))
@@ -178,15 +188,23 @@ def _decided(rows: Sequence[Record], params: Params, main: Path, home: Path) -> 
 
 
 def answered(
-    where: Path, name: str, model: Path, items: Sequence[Record], temperature: float, seed: int, params: Params
+    where: Path,
+    name: str,
+    model: Path,
+    items: Sequence[Record],
+    temperature: float,
+    seed: int,
+    params: Params,
+    pixels: Pixels = "true",
 ) -> dict[str, Record]:
     """Return a model's responses by item id; generated once and kept in `where`."""
-    job = Job(name, model, temperature, "true")
+    job = Job(name, model, temperature, pixels)
     kept = where / f"{seed}-{job.name}.jsonl"
     if not kept.is_file():
         (where / "asking").mkdir(parents=True, exist_ok=True)
-        given = (params.evaluate, params.rewards, params.launch)
-        run_job(job, items, Path("retrain/union/images"), where / "asking", *given, seed, 0)
+        run = StageRun(params.evaluate, out=where, scratch=where / "asking", seed=seed)
+        asked = [cast(Item, item) for item in items]
+        run_job(job, asked, Path("retrain/union/images"), params.rewards, params.launch, 0, run)
         os.replace(where / "asking" / f"{job.name}.jsonl", kept)
     return {record["id"]: record for record in read_jsonl(kept)}
 
@@ -194,10 +212,11 @@ def answered(
 def judged(items: Sequence[Record], answers: Mapping[str, Record], params: Params) -> list[Record]:
     """Judge responses against the items' golds; return evaluation records."""
     found = []
-    for item in items:
-        given = answers[item["id"]]
-        job = Job(given["checkpoint"], Path(), given["temperature"], "true")
-        found += judge_items([(item, given["response"], given["tokens"])], job, params.rewards)
+    with open_scorer(params.rewards, params.launch) as scorer:
+        for item in items:
+            given = answers[item["id"]]
+            job = Job(given["checkpoint"], Path(), given["temperature"], given["pixels"])
+            found += judge_items([(cast(Item, item), given["response"], given["tokens"])], job, scorer)
     return found
 
 

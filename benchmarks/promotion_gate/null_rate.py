@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.promotion_gate.arm import CONTROLS
 from wethink.common.jsonl import Record, read_jsonl, write_json
-from wethink.config.params import load_params
+from wethink.common.stage_run import StageRun
+from wethink.config.params import Params, load_params
 from wethink.config.retraining import Promotion
+from wethink.data.schema import Item, read_items
 from wethink.evaluation.evaluate import Job, run_job
 from wethink.retraining.alpha_spending import level
 from wethink.retraining.promotion_gate import Decision, decide
@@ -34,21 +37,35 @@ def rounds_of(model: Path, where: Path) -> list[Round]:
     Records are kept in `where`. The current folder must be a checkout with a finished main job.
     """
     params = load_params()
-    items = list(read_jsonl(Path("data/drawn/items") / f"{params.evaluate.split}.jsonl"))
+    items = list(read_items(Path("data/drawn/items") / f"{params.evaluate.split}.jsonl"))
     found = []
     for seed in range(SAMPLINGS):
-        kept, job = where / f"sampled-{seed}.jsonl", Job("champion", model, 1.0, "true")
-        if not kept.is_file():
-            where.mkdir(parents=True, exist_ok=True)
-            given = (params.evaluate, params.rewards, params.launch)
-            run_job(job, items, Path("data/images"), where, *given, 1000 + seed, 0)
-            os.replace(where / f"{job.name}.jsonl", kept)
-        found.append({record["id"]: record for record in read_jsonl(kept)})
+        found.append(_asked(Job("champion", model, 1.0, "true"), where / f"sampled-{seed}.jsonl", seed, items, params))
     return found
 
 
-def resampled(rounds: Sequence[Round], new: str, rng: np.random.Generator) -> tuple[list[Record], list[Record]]:
-    """Resample two evaluations of one policy, by scene within old and new part."""
+def controls_of(model: Path, where: Path) -> list[Round]:
+    """Evaluate the policy greedily with blank and with swapped images, as the gate has it done."""
+    params = load_params()
+    items = list(read_items(Path("data/drawn/items") / f"{params.evaluate.split}.jsonl"))
+    jobs = [Job("champion", model, 0.0, pixels) for pixels in CONTROLS]
+    return [_asked(job, where / f"{job.pixels}.jsonl", 0, items, params) for job in jobs]
+
+
+def _asked(job: Job, kept: Path, seed: int, items: Sequence[Item], params: Params) -> Round:
+    if not kept.is_file():
+        where = kept.parent
+        where.mkdir(parents=True, exist_ok=True)
+        run = StageRun(params.evaluate, out=where, scratch=where, seed=1000 + seed)
+        run_job(job, items, Path("data/images"), params.rewards, params.launch, 0, run)
+        os.replace(where / f"{job.name}.jsonl", kept)
+    return {record["id"]: record for record in read_jsonl(kept)}
+
+
+def resampled(
+    rounds: Sequence[Round], new: str, rng: np.random.Generator, controls: Sequence[Round] = ()
+) -> tuple[list[Record], list[Record]]:
+    """Resample two evaluations of one policy, by scene within old and new part; the second has its controls."""
     scenes: dict[bool, dict[str, list[str]]] = {False: defaultdict(list), True: defaultdict(list)}
     for item, record in sorted(rounds[0].items()):
         scenes[record["source"] == new][record["scene"]].append(item)
@@ -60,15 +77,19 @@ def resampled(rounds: Sequence[Round], new: str, rng: np.random.Generator) -> tu
                 for side, chosen in zip(sides, rng.choice(len(rounds), 2, replace=False), strict=True):
                     given = rounds[chosen][item]
                     side.append(given | {"id": f"{number}-{item}", "scene": f"{number}-{given['scene']}"})
+                for given in (control[item] for control in controls if item in control):
+                    sides[1].append(given | {"id": f"{number}-{item}", "scene": f"{number}-{given['scene']}"})
     return sides
 
 
-def equals(rounds: Sequence[Round], new: str, rule: Promotion, trials: int = TRIALS) -> dict[str, Any]:
+def equals(
+    rounds: Sequence[Round], controls: Sequence[Round], new: str, rule: Promotion, trials: int = TRIALS
+) -> dict[str, Any]:
     """Count promotions with alpha in one look, and at the declared look's level."""
     whole, rng = rule.model_copy(update={"looks": 1, "resamples": RESAMPLES}), np.random.default_rng(2026)
     found: list[Decision] = []
     for trial in range(trials):
-        champion, challenger = resampled(rounds, new, rng)
+        champion, challenger = resampled(rounds, new, rng, controls)
         found.append(decide(champion, challenger, [new], 1, whole, trial))
     safe = [all(group.passed is not False for group in decision.groups) for decision in found]
     shown = [1.0 if decision.p is None else decision.p for decision in found]
@@ -95,7 +116,7 @@ def main() -> int:
     args = parser.parse_args()
     out = args.out.resolve()
     os.chdir(args.folder)
-    found = equals(rounds_of(args.model, out), args.new, load_params().promotion)
+    found = equals(rounds_of(args.model, out), controls_of(args.model, out), args.new, load_params().promotion)
     write_json(out / "equals.json", found | {"model": str(args.model)})
     print(sentence(found))
     return 0

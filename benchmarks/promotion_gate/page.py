@@ -9,6 +9,12 @@ from wethink.common.jsonl import Record
 from wethink.report.decision import forest
 from wethink.report.render import render
 
+NEVER = {  # arms that must not be promoted → their names on the page
+    "wrong_60": "60 % wrong answers",
+    "blind": "answers that the questions give away",
+    "shuffled": "images shuffled among its rows",
+}
+
 
 def gate_page(whole: Record) -> str:
     """Render `reports/gate.json` as one self-contained page."""
@@ -18,7 +24,7 @@ def gate_page(whole: Record) -> str:
     return render(
         "gate.html.jinja",
         useful=whole["promises"]["useful_promoted"],
-        worst=whole["promises"]["wrong_60_promoted"],
+        never=[(NEVER[name], whole["promises"][f"{name}_promoted"]) for name in NEVER],
         equals=whole["equals"] and sentence(whole["equals"]),
         span=f"{100 * span:.0f}",
         arms=arms,

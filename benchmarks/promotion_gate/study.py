@@ -3,11 +3,11 @@
     python -m benchmarks.promotion_gate.study [--seeds 0 1 2] [--arms ARM …]
 
 Per seed, the main job trains a champion without one image source. In each arm that source arrives as the annotator
-writes it, with a declared share of wrong answers, or with a bias to one answer letter
-(benchmarks/promotion_gate/noisy_source.py); the steps of flows/retrain.py then lead to a decision. A policy is also
-compared with itself 200 times. The gate's rule is the one in params.yaml. A restart skips finished seeds and arms. Each
-arm's figures are in `.wethink/gate/seed-<n>/<arm>/result.json`, all of them in `reports/gate.json`, `gate.md` and
-`gate.html`.
+writes it, with a declared share of wrong answers, with a bias to one answer letter, with questions whose kind gives the
+answer away, or with its images shuffled (benchmarks/promotion_gate/noisy_source.py); the steps of flows/retrain.py then
+lead to a decision. A policy is also compared with itself 200 times. The gate's rule is the one in params.yaml. A
+restart skips finished seeds and arms. Each arm's figures are in `.wethink/gate/seed-<n>/<arm>/result.json`, all of them
+in `reports/gate.json`, `gate.md` and `gate.html`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.promotion_gate.arm import CHAMPION, DOSES, FIRST, SOURCE
+from benchmarks.promotion_gate.arm import CHAMPION, DOSES, FIRST, NEVER, SOURCE
 from benchmarks.promotion_gate.null_rate import sentence
 from benchmarks.promotion_gate.page import gate_page
 from tasks import ROOT
@@ -101,23 +101,21 @@ def result(seeds: Sequence[int]) -> dict[str, Any]:
     ]
     told = [HOME / f"seed-{seed}" / EQUALS for seed in seeds]
     same = next((read_json(path) for path in told if path.is_file()), None)
-    useful = [_promoted(arm) for arm in found if arm["arm"] == FIRST]
-    worst = [_promoted(arm) for arm in found if arm["arm"] == "wrong_60"]
     return {
         "rule": rule.model_dump(mode="json"),
         "new_source": SOURCE,
         "arms": found,
         "equals": same,
         "promises": {
-            "useful_promoted": {"promoted": sum(useful), "of": len(useful)},
-            "wrong_60_promoted": {"promoted": sum(worst), "of": len(worst)},
+            **{f"{name}_promoted": _promotions(found, name) for name in (FIRST, *NEVER)},
             "equals_promoted": same and round(same["promoted"] / same["evaluations"], 4),
         },
     }
 
 
-def _promoted(arm: Record) -> bool:
-    return bool(arm["decision"] and arm["decision"]["promoted"])
+def _promotions(arms: Sequence[Record], name: str) -> dict[str, int]:
+    decisions = [arm["decision"] for arm in arms if arm["arm"] == name]
+    return {"promoted": sum(bool(found and found["promoted"]) for found in decisions), "of": len(decisions)}
 
 
 def table(whole: Record) -> str:
@@ -137,7 +135,9 @@ def table(whole: Record) -> str:
             cells += ["–", "–", f"stopped by {arm['stopped']['by']}", "–", "–"]
         else:
             decision, truth = arm["decision"], arm["truth"]
-            cells += [_interval(decision["gain"]), f"{decision['p']:.2g}", _verdict(decision)]
+            gain = decision["gain"]  # None: a part has too few scenes
+            cells += [_interval(gain), f"{decision['p']:.2g}"] if gain else ["–", "–"]
+            cells += [_verdict(decision)]
             cells += [_interval(truth[part]["change"]) for part in ("old", "new")]
         lines.append(f"| {' | '.join(cells)} |")
     same = whole["equals"]
@@ -150,8 +150,17 @@ def _verdict(decision: Record) -> str:
     if decision["promoted"]:
         return "**promoted**"
     failed = [group["name"] for group in decision["groups"] if group["passed"] is False]
+    if decision["p"] is None:
+        return "refused: too few scenes"
     why = (["no gain shown"] if decision["p"] > decision["level"] else []) + failed
+    formal = [use["part"] for use in decision["image_use"] if _formal(use)]
+    why += [f"form, not source ({', '.join(formal)})"] if formal else []
     return f"refused: {', '.join(why)}"
+
+
+def _formal(use: Record) -> bool:
+    """Tell whether a part's figures do not show that the images were used."""
+    return any(entry["passed"] is False for entry in (*use["comparisons"], *use["answers"]))
 
 
 def _interval(change: Record) -> str:
@@ -176,10 +185,10 @@ def main() -> int:
     REPORT.with_suffix(".html").write_text(gate_page(whole), encoding="utf-8")
     print(table(whole) + f"written: {REPORT}, its table in gate.md, and a page in gate.html")
     promises = whole["promises"]
-    useful, worst = promises["useful_promoted"], promises["wrong_60_promoted"]
+    useful = promises["useful_promoted"]
     kept = (
         3 * useful["promoted"] >= 2 * useful["of"]
-        and not worst["promoted"]
+        and not any(promises[f"{name}_promoted"]["promoted"] for name in NEVER)
         and (promises["equals_promoted"] or 0) <= 0.05
     )
     return 0 if kept else 1

@@ -24,12 +24,14 @@ from tests.rewards.adversarial import TARGETS, Case, wrap
 from tests.rewards.adversarial.equivalent import equivalent
 from tests.rewards.adversarial.hostile import hostile
 from wethink.config.rewards import Rewards
-from wethink.rewards.hybrid import score
+from wethink.data.schema import Scorable
+from wethink.rewards.hybrid import Scorer
 from wethink.rewards.rules.math_client import COMPARER
 
 RESPONSES, HOSTILE, LIMIT = 10_000, 100, 20.0  # the limit in CPU seconds
 GROUPS, GROUP, EXPRESSIONS = 2_500, 8, 0.3
 MILLION = 1_000_000
+BATCH = 256  # responses scored together, as in a step of GRPO
 PEER_SHARE = 5  # every fifth group is scored beside math-verify alone
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
 
@@ -98,9 +100,16 @@ def measure(name: str, cases: Sequence[Case]) -> float:
     start, clock, before = time.process_time(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     asked, timeouts = COMPARER.asked, COMPARER.timeouts
     outcomes: Counter[str] = Counter()
-    for case in cases:
-        found = score(case.response, case.problem, case.gold, case.category, case.reward, CONFIG)
-        outcomes[found.verdict.outcome] += 1
+    scorer = Scorer(CONFIG)
+    for first in range(0, len(cases), BATCH):
+        rows: list[tuple[str, Scorable]] = [
+            (
+                case.response,
+                {"problem": case.problem, "answer": case.gold, "category": case.category, "reward": case.reward},
+            )
+            for case in cases[first : first + BATCH]
+        ]
+        outcomes.update(scored.verdict.outcome for scored in scorer.score(rows))
     own, wall = time.process_time() - start, time.perf_counter() - clock
     asked, timeouts = COMPARER.asked - asked, COMPARER.timeouts - timeouts
     COMPARER.close()  # waits for the children, so that their time is counted

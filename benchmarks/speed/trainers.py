@@ -32,7 +32,8 @@ GROWTH = tuple(Setting(f"{n}x prompts", prompts=8 * n, budget=2048) for n in (1,
 def build(folder: Path) -> None:
     """Save the tiny profile's model with random weights for plain Transformers."""
     from wethink.config.params import load_params
-    from wethink.models.policy import Processor, chat_template, save_policy
+    from wethink.models.chat_prompts import chat_template
+    from wethink.models.policy import Processor, save_policy
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 
     shape = load_params(ROOT / "profiles/tiny.yaml").base.tiny

@@ -16,7 +16,7 @@ from tasks.tracking.model_registry import Version
 from wethink.common.jsonl import Record, read_json, write_json
 from wethink.config.params import load_params
 from wethink.config.retraining import Promotion
-from wethink.report.decision import decision_page
+from wethink.report.decision import decision_page, warnings
 from wethink.retraining.promotion_gate import decide as gate
 from wethink.retraining.promotion_gate import held_out
 
@@ -128,7 +128,8 @@ def apply(compared: Comparison, decision: Record, folder: Path, approve: Approve
         model_registry.tell(compared.challenger, decision)
     if decision["promoted"]:
         model_registry.promote(compared.challenger, decision["reasons"][0])
-    lines = "\n".join(f"- {reason}" for reason in decision["reasons"])
+    told = [f"**Warning.** {warning}" for warning in warnings(decision.get("lineage", {}))]
+    lines = "\n".join(f"- {reason}" for reason in (*told, *decision["reasons"]))
     verdict = "promoted" if decision["promoted"] else "refused"
     create_markdown_artifact(f"**{verdict}**\n\n{lines}", key=f"decision-{compared.source.replace('_', '-')}")
     return decision | {"version": compared.challenger.number}

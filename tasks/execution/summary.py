@@ -3,12 +3,13 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tasks.execution.stage import run_record
@@ -91,6 +92,27 @@ def accuracies(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     return lines
 
 
+def by_source(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the lines of the sources' table: what the last checkpoint's greedy accuracy comes from."""
+    lines: list[tuple[str, ...]] = []
+    for name, group in summary.get("sources", {}).items():
+        last = next((group[key] for key in reversed(CHECKPOINTS) if key in group), None)
+        if last is None or last["accuracy"] is None:
+            continue
+        most = next(iter(last["answers"]["most"]), None)
+        frequent = f"{most['answer'][:16]} {most['share']:.0%} ({most['gold']:.0%})" if most else "–"
+        controls = [_figure(last.get(pixels)) for pixels in ("blank", "shuffled")]
+        constant = f"{group['constant']['answer'][:16]} {group['constant']['accuracy']:.3f}"
+        accuracy = f"{last['accuracy']:.3f} [{last['low']:.3f}, {last['high']:.3f}]"
+        lines.append((name, accuracy, *controls, constant, frequent, str(last["n"])))
+    return lines
+
+
+def _figure(entry: dict[str, Any] | None) -> str:
+    return f"{entry['accuracy']:.3f}" if entry and entry["accuracy"] is not None else "–"
+
+
+SOURCE_COLUMNS = ("source", "accuracy", "blank", "swapped", "best constant", "most frequent (gold)", "items")
 COLUMNS = ("checkpoint", "accuracy", "95 % interval", "T = 1", "items")
 
 
@@ -98,8 +120,11 @@ def show_in_prefect(summary: dict[str, Any]) -> None:
     """Funnel, accuracies and links as artifacts of the flow run."""
     create_table_artifact(funnel(), key="data-funnel", description="What every data stage read, kept and dropped")
     table = [COLUMNS, ["---"] * len(COLUMNS), *accuracies(summary)]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in table)
-    create_markdown_artifact(f"{body}\n\n{_differences(summary)}", key="accuracy", description="On held-out images")
+    sources = [SOURCE_COLUMNS, ["---"] * len(SOURCE_COLUMNS), *by_source(summary)]
+    body, apart = ("\n".join(f"| {' | '.join(line)} |" for line in lines) for lines in (table, sources))
+    create_markdown_artifact(
+        f"{body}\n\n{_differences(summary)}\n\n{apart}", key="accuracy", description="On held-out images"
+    )
     create_link_artifact(PAGE.resolve().as_uri(), link_text=str(PAGE), key="report")
     create_link_artifact((DATA_DOCS / "index.html").resolve().as_uri(), link_text="Data Docs", key="data-docs")
 
@@ -107,12 +132,10 @@ def show_in_prefect(summary: dict[str, Any]) -> None:
 def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
     """Print the accuracy table, the time it took, and where everything is."""
     console = Console()
-    table = Table(title=f"held-out items over {summary.get('scenes')} scenes, seed {summary.get('seed')}")
-    for position, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if position == 0 else "right")
-    for line in accuracies(summary):
-        table.add_row(*line)
-    console.print(table)
+    named = f" of {', '.join(summary['own'])}" if summary.get("own") else ""
+    title = f"held-out items{named} over {summary.get('scenes')} scenes, seed {summary.get('seed')}"
+    console.print(_table(title, COLUMNS, accuracies(summary)))
+    console.print(_table("what it comes from, by source", SOURCE_COLUMNS, by_source(summary)))
     console.print(_differences(summary), highlight=False, soft_wrap=True)
     seconds = summary["seconds"]
     stages = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
@@ -139,6 +162,15 @@ def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
         **({"log": str(log.resolve())} if log else {}),
     }.items():
         console.print(f"{label:>10}  {text}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right")
+    for line in lines:
+        table.add_row(*(escape(cell) for cell in line))
+    return table
 
 
 def _differences(summary: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ EXPERIMENT = "promotion"  # one run per decision, with its page
 CHAMPION, CHALLENGER = "champion", "challenger"
 DONE = "retrain_done"  # tag of a challenger: the key of its finished retrain
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for "not found"
+LONGEST, KEPT = 1000, 5000  # characters of one event, and of a version's description (MLflow's column has 5,000)
 PREVIOUS = "previous_champion"  # tag of a champion: the version that it replaced
 
 
@@ -39,6 +40,7 @@ class Version:
     digest: str  # sha256 of its manifest
     folder: Path
     tags: dict[str, str]
+    story: str = ""  # MLflow's description: a line per decision, promotion and rollback, oldest first
 
 
 def keep(folder: Path, store: Path = STORE) -> Path:
@@ -172,6 +174,7 @@ def promote(version: Version, because: str) -> Version | None:
     for key, value in tags.items():  # before the alias, so that every champion has its predecessor's tag
         client.set_model_version_tag(MODEL, version.number, key, value)
     client.set_registered_model_alias(MODEL, CHAMPION, version.number)
+    _narrate(version, f"Champion{f' in place of version {before.number}' if before else ''}: {because}")
     challenger = named(CHALLENGER)
     if challenger is not None and challenger.number == version.number:
         client.delete_registered_model_alias(MODEL, CHALLENGER)
@@ -193,6 +196,8 @@ def rollback(because: str) -> tuple[Version, Version]:
     verified(earlier)
     _client().set_model_version_tag(MODEL, now.number, "rolled_back_because", because)
     _client().set_registered_model_alias(MODEL, CHAMPION, earlier.number)
+    _narrate(now, f"Rolled back, version {earlier.number} is champion again: {because}")
+    _narrate(earlier, f"Champion again, version {now.number} was rolled back: {because}")
     return now, earlier
 
 
@@ -271,10 +276,20 @@ def record_decision(
 
 
 def tell(challenger: Version, decision: Record) -> None:
-    """Tag a version with a decision and its reasons."""
+    """Tag a version with a decision and its reasons, and describe it by them."""
     verdict = "promoted" if decision["promoted"] else "refused"
     for key, value in {"decision": verdict, "reasons": " ".join(decision["reasons"])[:4000]}.items():
         _client().set_model_version_tag(MODEL, challenger.number, key, value)
+    _narrate(challenger, f"{verdict.capitalize()} by the gate: {' '.join(decision['reasons'])}")
+
+
+def _narrate(version: Version, event: str) -> None:
+    """Add an event to a version's description, unless it is the last one there (a resumed run repeats it)."""
+    client, line = _client(), " ".join(event.split())[:LONGEST]
+    told = (client.get_model_version(MODEL, version.number).description or "").split("\n\n")
+    if told[-1] != line:
+        text = "\n\n".join(entry for entry in (*told, line) if entry)
+        client.update_model_version(MODEL, version.number, description=text[-KEPT:])
 
 
 def _version(found: Any) -> Version:
@@ -283,6 +298,7 @@ def _version(found: Any) -> Version:
         digest=found.tags.get("manifest_sha256", ""),
         folder=Path(url2pathname(urlsplit(str(found.source)).path)),
         tags=dict(found.tags),
+        story=str(found.description or ""),
     )
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
@@ -22,7 +21,9 @@ from wethink.curation import duplicate_questions
 from wethink.curation.contamination import collection, contaminated
 from wethink.curation.filters import balance, curate
 from wethink.data.drawn import SOURCES
-from wethink.data.image_hashing import candidate_pairs, hashes, neighbours, same_picture
+from wethink.data.duplicates.comparison import same_picture
+from wethink.data.duplicates.neighbours import Neighbours
+from wethink.data.duplicates.signatures import signature, stacked
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.data.ingest import ingest
@@ -62,10 +63,10 @@ COATS = {
 
 @pytest.mark.parametrize("coat", COATS)
 def test_the_same_photo_is_known_under_another_coat(coat: str) -> None:
-    stored = np.stack([hashes(photo(n)) for n in range(16)])
+    stored = Neighbours(stacked([signature(photo(n)) for n in range(16)]))
     for number in range(0, 16, 3):
         disguised = COATS[coat](photo(number))
-        assert number in neighbours(hashes(disguised), stored)
+        assert number in stored.nearest(signature(disguised)[None])[:, 1]
         assert same_picture(photo(number), disguised) and same_picture(disguised, photo(number))
 
 
@@ -73,7 +74,7 @@ def test_no_two_different_photos_are_taken_for_the_same() -> None:
     assert not [(a, b) for a in range(8) for b in range(a) if same_picture(photo(a), photo(b))]
 
 
-def test_boards_that_differ_in_one_colour_are_different_though_their_hashes_are_near() -> None:
+def test_boards_that_differ_in_one_colour_are_different_though_their_signatures_are_near() -> None:
     scenes, rng = SOURCES["scenes"], Random(1)
     near = 0
     for number in range(25):
@@ -84,9 +85,9 @@ def test_boards_that_differ_in_one_colour_are_different_though_their_hashes_are_
         other_colour = "red" if first["colour"] in ("blue", "green") else "blue"
         changed = truth | {"parts": [first | {"colour": other_colour}, *truth["parts"][1:]]}
         one, other = (scenes.render(shown, Random(number), 56) for shown in (truth, changed))
-        near += bool(list(candidate_pairs(np.stack([hashes(one), hashes(other)]))))
+        near += len(Neighbours(signature(one)[None]).nearest(signature(other)[None]))
         assert not same_picture(one, other)
-    assert near, "the case needs pairs that hashes alone would take for the same"
+    assert near, "the case needs pairs that signatures alone would take for the same"
 
 
 def test_photos_that_show_the_same_share_a_cluster_and_are_held_out_together(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_training_photo_that_shows_a_held_out_one_is_quarantined(tmp_path: Pat
     images, metrics = ingested(
         tmp_path / "out",
         Source(name="given", kind="dataset", path=str(tmp_path / "given.parquet")),
-        Source(name="loose", kind="folder", path=str(loose)),
+        Source(name="loose", kind="folder", path=str(loose), reporting=0.0),
     )
     assert {record.origin: record.split for record in images.records} == {
         "given.parquet#0": "reporting",
@@ -341,14 +342,42 @@ def test_a_question_asked_twice_of_one_picture_or_its_near_duplicate_stays_once(
         row(0, "i0"),
         row(0, "i0", id="again", problem="how many boats can be seen, near pier number 0"),
         row(0, "i1"),
+        row(0, "i1", id="another answer", scene="i0", answer="7"),
     ]
     rows[2] |= {"id": "near", "scene": "i0"}
     rows.append(row(0, "i2", id="other picture"))
     found = curate(rows, stored, OFF, 0)
-    assert [left["id"] for left in found.kept] == ["r0", "other picture"]
+    assert [left["id"] for left in found.kept] == ["r0", "another answer", "other picture"]
     assert {gone["id"]: gone["reason"] for gone in found.dropped} == dict.fromkeys(
         ("again", "near"), "asked before: row r0"
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "repeated"),
+    [
+        (("What is shown?", "a circle"), ("what is shown", "A  circle."), True),
+        (("What is shown?", "a circle"), ("What is shown?", "a triangle"), False),
+        (("What is x?", "5"), ("What is x?", "-5"), False),
+        (("What is x?", "1/2"), ("What is x?", "1 2"), False),
+        (("What is x?", "+"), ("What is x?", "-"), False),
+        (("What is 2 + 2?", "4"), ("What is 2 * 2?", "4"), False),
+        (("What is f(-3)?", "9"), ("What is f(3)?", "9"), False),
+        (("Is 3 < 5?", "yes"), ("Is 3 > 5?", "yes"), False),
+        (("Which well-known tower?", "Eiffel"), ("Which well known tower", "eiffel"), True),
+        (("Which? A. red B. blue", "A"), ("Which? A. red B. blue", "(a)"), True),
+        (("Which? A. red B. blue", "A"), ("Which? A. red B. blue", "B"), False),
+        (("Which? A. red B. blue", "A"), ("Which? A. blue B. red", "A"), False),
+        (("多少个圆?", "3"), ("多少个圆 ?", "3"), True),
+    ],
+)
+def test_a_row_is_repeated_only_if_question_and_answer_are_the_same(
+    one: tuple[str, str], other: tuple[str, str], repeated: bool
+) -> None:
+    rows = [
+        row(n, "i0", id=f"r{n}", problem=problem, answer=answer) for n, (problem, answer) in enumerate((one, other))
+    ]
+    assert bool(duplicate_questions.duplicates(rows)) is repeated
 
 
 def test_caps_hold_for_source_category_and_every_ability_and_leave_no_room_unused() -> None:

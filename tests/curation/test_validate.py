@@ -127,6 +127,16 @@ def test_every_planted_fault_is_quarantined_with_its_reason_and_good_rows_pass_u
     assert [record["text"] for record in read_jsonl(out / "descriptions.jsonl")] == ["x"]
 
 
+def test_the_terminal_tells_how_many_rows_are_repeated(run, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [good(n) for n in range(8)]
+    run(rows, name="none")
+    assert "no row is repeated" in capsys.readouterr().err
+    again = [rows[n] | {"id": f"again{n}"} for n in range(3)]
+    run([*rows, *again, rows[4] | {"id": "another answer", "answer": "9"}], name="some")
+    said = [line for line in capsys.readouterr().err.splitlines() if "repeated" in line]
+    assert len(said) == 1 and said[0].startswith("validate: 3 repeated rows are left out")
+
+
 def test_what_is_published_is_a_function_of_the_rows_and_the_docs_stand_elsewhere(run, tmp_path: Path) -> None:
     first, second = run([good(n) for n in range(8)], name="one"), run([good(n) for n in range(8)], name="two")
     names = [

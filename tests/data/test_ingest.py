@@ -62,13 +62,13 @@ def folder(path, files):
     for name, data in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(data)
-    return Source(name="photos", kind="folder", path=str(path))
+    return Source(name="photos", kind="folder", path=str(path), reporting=0.0)
 
 
 def parquet(path, column, **columns):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"image": column, **columns}), path)
-    return Source(name="set", kind="dataset", path=str(path))
+    return Source(name="set", kind="dataset", path=str(path), reporting=0.0)
 
 
 def test_every_bad_file_is_quarantined_with_its_reason(tmp_path):

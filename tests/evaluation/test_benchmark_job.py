@@ -147,7 +147,7 @@ def test_an_item_that_cannot_be_asked_is_unknown_and_too_many_withhold_the_numbe
 def printed(table: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> list[str]:
     """What the command says about a table, two samples included."""
     monkeypatch.chdir(table.parent)
-    monkeypatch.setattr(benchmarks, "_engine", lambda args, seed: Seer())
+    monkeypatch.setattr(benchmarks, "_engine", lambda args, seed, form: Seer())
     benchmarks.benchmark(parser().parse_args(["benchmark", "--tsv", str(table), "--model", "seer", "--samples", "2"]))
     return str(capsys.readouterr().out).splitlines()
 
@@ -217,7 +217,7 @@ def test_the_command_s_exit_code_says_that_calls_failed_or_that_nothing_could_be
 ) -> None:
     engine = Down()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(benchmarks, "_engine", lambda args, seed: engine)
+    monkeypatch.setattr(benchmarks, "_engine", lambda args, seed, form: engine)
     rows = [
         {"index": str(n), "image": cell(b"no picture " * 9), "question": "?", "A": "x", "B": "y", "answer": "A"}
         for n in (1, 2)

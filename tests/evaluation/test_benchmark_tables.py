@@ -200,7 +200,13 @@ def test_the_own_suite_is_a_table_of_the_same_format_and_a_function_of_its_sourc
     assert item.get("abilities") == "recognition,spatial" and item.get("scene") == "scene red"
 
 
-def test_a_text_that_a_table_cannot_hold_is_refused() -> None:
-    items = [item | {"problem": "a\tb"} for item in suite_items("scenes", ["red"])]
-    with pytest.raises(UserError, match="tab or a line break"):
-        suite_table(items, FakeImages())  # type: ignore[arg-type]
+def test_questions_of_several_lines_and_more_than_four_options_come_back_from_the_table(tmp_path: Path) -> None:
+    asked = 'what is "it" ?\nA) red\nB) blue\nC) green\nD) grey\nE) teal'
+    items = [item | {"problem": asked, "answer": "E"} for item in suite_items("mine", ["red", "blue"])]
+    items[1]["problem"] = "a\tb ? A red B blue"
+    text = suite_table(items, FakeImages())  # type: ignore[arg-type]
+    (tmp_path / "WeThink_mine.tsv").write_text(text, encoding="utf-8")
+    table = Table(tmp_path / "WeThink_mine.tsv")
+    first = table.items[content_id("mine", 0)]
+    assert first.get("question") == asked and first.options()["E"] == "teal" and len(first.options()) == 5
+    assert table.items[content_id("mine", 1)].get("question") == "a b ? A red B blue"

@@ -17,7 +17,7 @@ from wethink.dag.experiment_stages import ABLATIONS
 from wethink.experiments.ablation_results import CLAIMS, measures, result, steps_to
 from wethink.experiments.arms import ARMS, MAIN
 from wethink.report.ablations import ablations_page
-from wethink.rewards.format import parse
+from wethink.rewards.format import DEFAULT, parse
 from wethink.rl.best_prompts import nearest_half
 from wethink.rl.prompt_dataset import chosen_rows
 from wethink.training.sft import chosen_rows as sft_rows
@@ -82,7 +82,7 @@ def paths(tmp_path: Path) -> Path:
 
 def imitated(rows: Path, config: Sft) -> list[Sample]:
     chosen = sft_rows(rows, config)
-    return samples_of(chosen, completions(chosen, rows, config), config)
+    return samples_of(chosen, completions(chosen, rows, config, DEFAULT), config)
 
 
 def test_sft_imitates_refined_paths_raw_ones_or_answers(tmp_path: Path) -> None:

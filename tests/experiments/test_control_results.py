@@ -18,6 +18,7 @@ def record(item: int, checkpoint: str, right: bool, temperature: float = 0.0, pi
         "source": "scenes",
         "kind": "count",
         "category": "FIB",
+        "reward": "rule",
         "abilities": ["counting"],
         "image": "x",
         "problem": "p",

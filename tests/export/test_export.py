@@ -3,18 +3,21 @@
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json, write_jsonl
+from wethink.config.response_format import Kind, ResponseFormat
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import RELEASED_KEYS
 from wethink.export.dataset import export_dataset, push
 from wethink.export.trainer_formats import export_for
+from wethink.rewards.format import DEFAULT, opened, parse
+from wethink.rewards.grammars import Parsed
 
 SYSTEM = "You FIRST think about the reasoning process"
 MODELS = {"annotator": "endpoints", "steps": {"look": {"model": "see-72b", "prompt": "ab", "calls": ["c1"]}}}
@@ -67,8 +70,8 @@ def dataset(home: Path, **licences: str) -> Path:
     return out
 
 
-def trainer(home: Path, form: str) -> tuple[Path, dict[str, int]]:
-    return home / form, export_for(form, home / "images", home / "valid", home / form)
+def trainer(home: Path, form: str, given: ResponseFormat = DEFAULT) -> tuple[Path, dict[str, int]]:
+    return home / form, export_for(form, home / "images", home / "valid", home / form, given)
 
 
 def test_load_dataset_reads_rows_with_their_pictures_and_as_text(home: Path) -> None:
@@ -209,6 +212,27 @@ def test_prompts_are_what_trl_documents(home: Path) -> None:
     assert [picture.size for picture in grpo[0]["images"]] == [(40, 30)] and grpo[0]["answer"] == ROWS[4]["answer"]
     [said] = sft[0]["completion"]
     assert said == {"role": "assistant", "content": f"<think>I see it.</think><answer>{ROWS[0]['answer']}</answer>"}
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_other_trainers_get_messages_and_system_prompt_of_the_format(home: Path, kind: Kind) -> None:
+    form = ResponseFormat(kind=kind)
+    out, _ = trainer(home, "sharegpt", form)
+    for given, example in zip(ROWS[:4], json.loads((out / "wethink_sft.json").read_text()), strict=True):
+        said = example["conversations"][1]["value"]
+        assert said.startswith("<think>\n") if kind == "think" else True, (
+            "their template opens no thought for a message"
+        )
+        assert parse(said.removeprefix(opened(form)), form) == Parsed("I see it.", given["answer"], None)
+        assert example["system"].startswith(SYSTEM) and ("<answer>" in example["system"]) == (kind == "tags")
+
+
+def test_a_row_that_the_format_cannot_hold_is_left_out_and_counted(home: Path) -> None:
+    rows = [ROWS[0] | {"refined_cot": "I see\n</think>"}, *ROWS[1:]]
+    write_jsonl(home / "valid" / "rows.jsonl", rows)
+    for form, kept in (("sharegpt", "sft"), ("trl", "sft")):
+        counts = trainer(home, form)[1]
+        assert (counts[kept], counts["left out (holds marks of the response format)"]) == (3, 1)
 
 
 def test_a_mistake_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

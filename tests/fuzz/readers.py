@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import dumps, json_lines, read_json, read_jsonl
 from wethink.common.text_files import UNDECODED, open_text
 from wethink.config.params import load_yaml, parse_params
+from wethink.config.response_format import Kind, ResponseFormat
 from wethink.config.rewards import Rewards
 from wethink.curation.contamination import Collection, contaminated
 from wethink.data.image_decoding import Unusable, accept
@@ -262,9 +264,11 @@ def replies(data: bytes, folder: Path) -> None:
             expect(bool(str(error)), "no reason")
     score = read_reply(text)
     expect(score is None or 0 <= score <= 1, f"a score of {score}")
-    parsed = format.parse(text)
-    expect(parsed.fault is not None or parsed.answer is not None, "neither answer nor fault")
-    format.lenient(text)
+    for kind in get_args(Kind):
+        form = ResponseFormat(kind=kind)
+        parsed = format.parse(text, form)
+        expect((parsed.fault is None) == bool(parsed.answer), "neither answer nor fault, or both")
+        format.lenient(text, form)
 
 
 # --- pictures --------------------------------------------------------------------------------------------

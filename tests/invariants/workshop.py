@@ -21,15 +21,17 @@ from tests.support.miniature import TEXT, NoiseImages, policy, taught
 from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json, write_jsonl
 from wethink.config.params import load_params, parse_params
+from wethink.config.response_format import ResponseFormat
 from wethink.dag.runner import run_rank
 from wethink.data.image_store import SCHEMA
 from wethink.models.policy import save_policy
+from wethink.rewards.format import DEFAULT
 
 ROOT = Path(__file__).resolve().parents[2]
 SFT_STEPS, GRPO_STEPS = 12, 6
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, form: ResponseFormat = DEFAULT) -> Path:
     """Drawn images, rows and a miniature base policy that writes the format and guesses answers."""
     images, records = NoiseImages(), []
     for i in range(12):
@@ -67,7 +69,7 @@ def build(folder: Path) -> Path:
         for i, record in enumerate(records * 2)
     ]
     write_jsonl(folder / "data/valid/rows.jsonl", rows)
-    (state, made), (model, _) = taught(), policy()
+    (state, made), (model, _) = taught(form), policy(form=form)
     model.load_state_dict(state)
     for name in ("base", "sft"):
         save_policy(model, None, made, folder / "models" / name, "card")
@@ -81,6 +83,7 @@ def build(folder: Path) -> Path:
         "save_steps": 2,
         "lr": 0.001,
     }
+    params["rewards"]["format"] = form.model_dump()
     params["grpo"] |= {"num_generations": 4, "max_completion_length": 12, "start": "base"}
     params["launch"] |= {"processes": 1, "threads": 1, "deepspeed": str(ROOT / "infra/deepspeed/zero1_fp32.json")}
     write_json(folder / "params.json", params)

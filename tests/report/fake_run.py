@@ -15,6 +15,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
 from wethink.evaluation.summary import summarise
 from wethink.report.run_report import report
+from wethink.rewards.format import DEFAULT
 
 COLOURS = {"red": "#d8402f", "blue": "#3a63d8", "green": "#2f9e54", "yellow": "#e5c431", "purple": "#8b3ab0"}
 KINDS = {
@@ -161,5 +162,5 @@ def write_page(home: Path, images: dict[str, bytes], monkeypatch: pytest.MonkeyP
     out = home / "out"
     out.mkdir(exist_ok=True)
     folders = {name: home / name for name in ("images", "rows", "valid", "sft", "grpo", "evaluation")}
-    report(**folders, run=StageRun(Report(gallery=gallery), out=out, scratch=home / "scratch", seed=0))
+    report(**folders, format=DEFAULT, run=StageRun(Report(gallery=gallery), out=out, scratch=home / "scratch", seed=0))
     return (out / "index.html").read_text(encoding="utf-8")

@@ -229,7 +229,11 @@ def test_controls_that_were_not_run_are_said_to_be_missing(tmp_path: Path, monke
     write_jsonl(tmp_path / "evaluation" / "items.jsonl", records)
     write_json(tmp_path / "evaluation" / "metrics.json", summarise(records, 20, 0))
     page = write_page(tmp_path, images, monkeypatch)
-    assert page.count("not run") == 6 and "Sampled answers were not compared." in page
+    assert (
+        page.count("not run") == 6 + 3
+        and page.count("no other image") == 3
+        and "Sampled answers were not compared." in page
+    )
 
 
 def test_grpo_straight_from_base_is_called_that_and_shown_against_base(
@@ -239,3 +243,19 @@ def test_grpo_straight_from_base_is_called_that_and_shown_against_base(
     write_json(tmp_path / "grpo" / "metrics.json", {"start": "base"})
     page = write_page(tmp_path, images, monkeypatch)
     assert "GRPO from base" in page and "SFT + GRPO" not in page and "<h4>Base " in page
+
+
+def test_sources_of_ones_own_have_the_headline_and_every_source_its_controls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = fake_run(tmp_path, scenes=24)
+    summary = summarise(fake_evaluation(24, 0)[0], 20, 0, frozenset({"digits"}))
+    write_json(tmp_path / "evaluation" / "metrics.json", summary)
+    page = write_page(tmp_path, images, monkeypatch)
+    assert "of your own sources (digits)" in page and "questions about drawn images" in page
+    table = page[page.index("What the accuracy comes from, by source:") :]
+    table = table[: table.index("</table>")]
+    assert table.count("your own") == 1 and table.count("drawn") == 2
+    for name, group in summary["sources"].items():
+        assert name in table and f"{group['constant']['answer']}" in table
+    assert "distance from the golds" in table

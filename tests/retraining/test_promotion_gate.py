@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.evaluations import seeing
 from wethink.common.errors import UserError
 from wethink.config.retraining import Promotion
 from wethink.report.decision import decision_page
 from wethink.retraining.alpha_spending import level, spent
-from wethink.retraining.promotion_gate import decide, held_out
+from wethink.retraining.promotion_gate import Decision, held_out
+from wethink.retraining.promotion_gate import decide as gate
 
 SOURCES = {"scenes": "FIB", "charts": "MC", "photos": "FIB"}  # source → category
 NEW = ["photos"]
@@ -50,11 +52,28 @@ def answers(seed: int, **chance: float) -> list[dict[str, Any]]:
                     "scene": f"{source}-{scene}",
                     "source": source,
                     "category": category,
-                    "verdict": "correct" if rng.random() < here else "wrong",
+                    "reward": "rule",
+                    "problem": "how many ?",
+                    "answer": str(gold := (scene * QUESTIONS + question) % 23),
+                    "pixels": "true",
+                    "verdict": "correct" if (right := rng.random() < here) else "wrong",
+                    "extracted": str(gold if right else 100 + (7 * scene + question) % 29),
                 }
                 for question in range(QUESTIONS)
             ]
     return records
+
+
+def decide(
+    champion: list[dict[str, Any]],
+    challenger: list[dict[str, Any]],
+    new: list[str],
+    look: int,
+    config: Promotion,
+    seed: int,
+) -> Decision:
+    """The gate's decision on a challenger that uses the images."""
+    return gate(champion, seeing(challenger), new, look, config, seed)
 
 
 def resampled(one: list[dict[str, Any]], other: list[dict[str, Any]], rng: np.random.Generator) -> tuple[Any, Any]:

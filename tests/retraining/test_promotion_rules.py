@@ -6,9 +6,22 @@ from typing import Any
 import pytest
 
 from wethink.config.retraining import Promotion
-from wethink.retraining.promotion_rules import RULES, Change, Evidence, Group, shown_gain
+from wethink.retraining.promotion_rules import (
+    RULES,
+    Change,
+    Comparison,
+    Evidence,
+    FrequentAnswer,
+    Group,
+    ImageUse,
+    shown_gain,
+)
 
 CHANGE = Change(mean=0.1, low=0.05, high=0.15, items=200, scenes=60)
+LEARNED = (
+    "new items: learned the form, not the source: right 40.0% with the true image, 30.0% with a blank image, 30.0% "
+    "with another scene's image, 30.0% by always answering 'yes'"
+)
 GOOD = Evidence(
     rule=Promotion(
         programme="test",
@@ -28,6 +41,7 @@ GOOD = Evidence(
     look=2,
     level=0.01,
     weights={"old": 0.5, "new": 0.5},
+    items={"old": 100, "new": 100},
     scenes={"old": 30, "new": 30},
     unknown={"champion": 0.0, "challenger": 0.02},
     accuracy={},
@@ -37,12 +51,22 @@ GOOD = Evidence(
 )
 
 
+def use(frequent: bool = True, **changes: dict[str, Any]) -> ImageUse:
+    """A challenger that beats every control, but for the given changes."""
+    good = {"accuracy": 0.3, "change": CHANGE, "bound": 0.06, "margin": 0.02, "unknown": 0.0, "passed": True}
+    controls = tuple(
+        Comparison(control=name, **(good | changes.get(name, {}))) for name in ("blank", "swapped", "constant")
+    )
+    answer = FrequentAnswer("new", "no", 90, 100, 0.6, frequent)
+    return ImageUse("new", 100, 0.4, "yes", 0, 0.2, controls, (answer,))
+
+
 def refusals(found: Evidence) -> list[tuple[str, str]]:
     return [(rule.__name__, reason) for rule in RULES for reason in rule(found)]
 
 
 def test_evidence_that_breaks_no_rule_is_a_promotion_with_its_figures() -> None:
-    assert refusals(GOOD) == []
+    assert refusals(GOOD) == [] == refusals(replace(GOOD, image_use=(use(),)))
     assert shown_gain(GOOD).startswith(
         "better by +10.0 points [+5.0 points, +15.0 points] on the declared mix (p = 0.00"
     )
@@ -62,6 +86,27 @@ def test_evidence_that_breaks_no_rule_is_a_promotion_with_its_figures() -> None:
             {"groups": (Group("category MC", CHANGE, -0.06, 0.05, False),)},
             "_no_group_worse",
             "category MC: may be worse by 6.0 points, the margin is 5.0 points (change +10.0 points on 200 items).",
+        ),
+        (
+            {"image_use": (use(blank={"passed": False}),)},
+            "_source_learned",
+            f"{LEARNED}; not shown to be above a blank image by more "
+            "than 2.0 points: +10.0 points [+5.0 points, +15.0 points].",
+        ),
+        (
+            {"image_use": (use(frequent=False),)},
+            "_source_learned",
+            f"{LEARNED}; 'no' is 90 of its 100 answers (new), 60.0 points more than of the golds.",
+        ),
+        (
+            {"image_use": (use(swapped={"unknown": 0.03}),)},
+            "_controls_known",
+            "3.0% of the verdicts on the new items with another scene's image are unknown; the limit is 2.0%.",
+        ),
+        (
+            {"image_use": (use(swapped={"passed": None, "change": None, "accuracy": None}),)},
+            "_controls_known",
+            "the new items with another scene's image show 0 scenes; at least 20 are needed to decide",
         ),
     ],
 )

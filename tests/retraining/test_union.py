@@ -9,13 +9,15 @@ import pytest
 
 from tasks import ROOT
 from tests.retraining.test_new_source import images_of, rows_of
+from tests.support.evaluations import answered, seeing
 from tests.support.miniature import NoiseImages
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.params import Params, load_params
 from wethink.dag.publishing import write_manifest
-from wethink.data import image_hashing
+from wethink.data.duplicates import clusters
+from wethink.data.duplicates.signatures import signature
 from wethink.data.image_store import ImageSet
 from wethink.retraining import known_images, union
 from wethink.retraining.known_images import is_held_out
@@ -203,19 +205,40 @@ def test_a_known_picture_in_another_coat_is_neither_learned_from_nor_asked(
     assert shown == sorted([known["0.png"], known["5.png"]])
 
 
-def test_what_was_hashed_once_is_not_hashed_again(
+def test_what_was_signed_once_is_not_read_again(
     made: Path, old: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = known_images.load_hashes(made / known_images.HASHES)
+    kept = known_images.load_signatures(made / known_images.SIGNATURES)
     assert set(kept) == {record.id for record in ImageSet(made / "images").records}
     counted: list[int] = []
-    plain = image_hashing.hashes
-    monkeypatch.setattr(known_images, "hashes", lambda image: counted.append(1) or plain(image))
-    again = known_images.hashed(ImageSet(made / "images"), {})
+    monkeypatch.setattr(known_images, "signature", lambda image: counted.append(1) or signature(image))
+    again = known_images.signed(ImageSet(made / "images"), {})
     assert len(counted) == len(kept) and all((kept[image] == again[image]).all() for image in kept)
     counted.clear()
     run(tmp_path, params, ["later 1", "later 2", "later 3"], made)
-    assert not counted, "the union keeps the hashes of all its images"
+    assert not counted, "the union keeps the signatures of all its images"
+
+
+def test_what_is_known_is_not_clustered_again(
+    tmp_path: Path, params: Params, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    within = clusters.candidate_pairs
+    monkeypatch.setattr(
+        clusters, "candidate_pairs", lambda table, label: sizes.append(len(table)) or within(table, label)
+    )
+    run(tmp_path, params, ["later 1", "later 2", "later 3"], old)
+    assert sizes == [3], "the new images are compared with one another once, the known ones never"
+
+
+def test_the_switch_leaves_near_duplicates_in(
+    tmp_path: Path, params: Params, old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coated(tmp_path / "on", params, old)
+    assert "2 of 10 images of 'new' are near-duplicates of known ones" in capsys.readouterr().err
+    off = params.model_copy(update={"ingest": params.ingest.model_copy(update={"near_duplicates": False})})
+    found = read_json(coated(tmp_path / "off", off, old) / "metrics.json")
+    assert (found["images"], found["near"]) == (10, 0) and "near-duplicates" not in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -241,12 +264,12 @@ def decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Pa
     (work / "evaluation").mkdir()
     records = [
         {"id": f"{source} {n}", "scene": f"{source} {n}", "source": source, "category": "FIB", "temperature": 0.0}
-        | {"pixels": "true", "checkpoint": model, "verdict": "correct" if model == "challenger" or n % 3 else "wrong"}
+        | {"checkpoint": model, "verdict": "correct" if model == "challenger" or n % 3 else "wrong"}
         for source in ("noise", "new")
         for n in range(60)
         for model in ("champion", "challenger")
     ]
-    write_jsonl(work / "evaluation/items.jsonl", records)
+    write_jsonl(work / "evaluation/items.jsonl", seeing(answered(records)))
     for folder in (tmp_path, work.parent):
         (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (tmp_path / "incoming/new").mkdir(parents=True)

@@ -24,7 +24,7 @@ COMMAND = """
 import sys
 from wethink.cli.main import main
 from wethink.rewards import format
-format.parse = lambda response: format.Parsed("t", response[:200] or "-", None)
+format.parse = lambda response, form=None: format.Parsed("t", response[:200] or "-", None)
 sys.exit(main())
 """
 

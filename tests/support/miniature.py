@@ -1,15 +1,18 @@
 """Tiny policy of a few thousand weights, and noise images, for tests of the maths."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
 from PIL import Image
 
+from wethink.config.response_format import ResponseFormat
 from wethink.config.training import Family, TinyModel
 from wethink.models.batching import Prompt, encode_prompts
-from wethink.models.policy import Processor, chat_template
+from wethink.models.chat_prompts import chat_template
+from wethink.models.policy import Processor
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
+from wethink.rewards.format import DEFAULT, marks, render
 
 SHAPE = TinyModel(
     hidden_size=32,
@@ -33,9 +36,9 @@ class NoiseImages:
         return Image.fromarray(rng.integers(0, 255, (56, width, 3), dtype=np.uint8))
 
 
-def processor(family: Family = "qwen2_5_vl") -> Processor:
-    tokenizer = build_tokenizer(words([TEXT]))
-    tokenizer.chat_template = chat_template("think then answer")
+def processor(family: Family = "qwen2_5_vl", form: ResponseFormat = DEFAULT) -> Processor:
+    tokenizer = build_tokenizer(words([TEXT]), marks(form))
+    tokenizer.chat_template = chat_template("think then answer", form)
     images = build_image_processor(56, family)
     images.size = {
         "shortest_edge": 28 * 28,
@@ -44,8 +47,10 @@ def processor(family: Family = "qwen2_5_vl") -> Processor:
     return Processor(tokenizer, images)
 
 
-def policy(seed: int = 0, family: Family = "qwen2_5_vl") -> tuple[torch.nn.Module, Processor]:
-    made = processor(family)
+def policy(
+    seed: int = 0, family: Family = "qwen2_5_vl", form: ResponseFormat = DEFAULT
+) -> tuple[torch.nn.Module, Processor]:
+    made = processor(family, form)
     return build_model(SHAPE.model_copy(update={"family": family}), made.tokenizer, seed).eval(), made
 
 
@@ -54,21 +59,18 @@ def prompts(made: Processor, count: int, images: tuple[str, ...] = ("a", "b", "c
     return encode_prompts(questions, [images[i % len(images)] for i in range(count)], NoiseImages(), made)
 
 
-@lru_cache(maxsize=1)
-def taught() -> tuple[dict[str, torch.Tensor], Processor]:
+@cache
+def taught(form: ResponseFormat = DEFAULT) -> tuple[dict[str, torch.Tensor], Processor]:
     """Weights of a policy that writes the format most of the time and guesses the answer: GRPO has what to learn."""
     from wethink.models.batching import collate
     from wethink.models.logprobs import CompletionLogProbs
 
-    model, made = policy()
+    model, made = policy(form=form)
     scorer, rng = CompletionLogProbs(model, made.banned), np.random.default_rng(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     asked = prompts(made, 12)
     for _ in range(50):
-        said = [
-            f"<think> {' '.join(TEXT.split()[3 : 5 + i % 3])} </think> <answer> {rng.integers(1, 4)} </answer>"
-            for i in range(12)
-        ]
+        said = [render(" ".join(TEXT.split()[3 : 5 + i % 3]), str(rng.integers(1, 4)), form) for i in range(12)]
         ids = [[*made.text_ids(text), made.tokenizer.eos_token_id] for text in said]
         logps, _ = scorer(collate(asked, ids, made.tokenizer.pad_token_id))
         optimizer.zero_grad()

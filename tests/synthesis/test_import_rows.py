@@ -68,6 +68,7 @@ def imported(folder: Path, *rows: dict) -> list[dict]:
         ({"image_path": "./sqa/../sqa/one.png"}, {"image": "1" * 64}),
         ({"image_path": "photos/sqa/one.png"}, {"image": "1" * 64}),
         ({"image_path": "scans/four.png"}, {"image": "5" * 64}),
+        ({"image_path": "three.png"}, {"split": "reporting", "image": "3" * 64}),
         ({"image_path": "two.png"}, {"split": "pretrain"}),
         ({"refined_cot": ""}, {"refined_cot": "", "decisions": {"path": "none"}}),
         ({"refined_cot": None}, {"refined_cot": ""}),
@@ -101,7 +102,6 @@ def test_a_quirk_is_mended(change: dict, expected: dict, tmp_path: Path) -> None
         ({"reward": "none"}, "unknown reward 'none'"),
         ({"image_path": "absent.png"}, "image_path names no ingested image"),
         ({"image_path": "four.png"}, "image_path names several images"),
-        ({"image_path": "three.png"}, "image is held out (reporting)"),
         ({"image_path": "/etc/passwd"}, "image_path leaves the source's folder"),
         ({"image_path": "../one.png"}, "image_path leaves the source's folder"),
         ({"image_path": "sqa/../../one.png"}, "image_path leaves the source's folder"),
@@ -150,7 +150,9 @@ def test_an_unusable_file_gives_a_sentence(text: str | None, sentence: str, tmp_
 def test_every_line_is_accounted_for_from_folder_to_rows(tmp_path: Path) -> None:
     (tmp_path / "mine" / "sqa").mkdir(parents=True)
     Image.effect_noise((60, 60), 80).save(tmp_path / "mine" / "sqa" / "one.png")
-    images = ingested(tmp_path, tmp_path, (Source(name="mine", kind="folder", path=str(tmp_path / "mine")),))
+    images = ingested(
+        tmp_path, tmp_path, (Source(name="mine", kind="folder", path=str(tmp_path / "mine"), reporting=0.0),)
+    )
     given = [GOOD | {"problem": f"which of {n} ? A red B blue"} for n in range(40)]
     given += [GOOD | {"image_path": "no.png"}, GOOD | {"answer": ""}, GOOD | {"category": "?"}]
     (tmp_path / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))

@@ -288,7 +288,7 @@ def test_a_question_needs_known_abilities_beside_reasoning() -> None:
 def test_a_photo_of_ones_own_gives_a_sentence_that_names_its_source(world: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     Image.effect_noise((60, 60), 80).save(tmp_path / "mine" / "cat.png")
-    photos = Source(name="holiday", kind="folder", path=str(tmp_path / "mine"))
+    photos = Source(name="holiday", kind="folder", path=str(tmp_path / "mine"), reporting=0.0)
     images = ingested(tmp_path, world / "drawn", (photos,))
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"source 'holiday'.*drawn images only.*synthesize\.rows"):

@@ -88,7 +88,8 @@ def released(root: Path, held_out: str) -> list[tuple[dict[str, Any], str | None
 
 def blank_base(folder: Path, texts: list[str]) -> None:
     """A starting policy with random weights, as a folder that `base.model` can name."""
-    from wethink.models.policy import Processor, chat_template, save_policy
+    from wethink.models.chat_prompts import chat_template
+    from wethink.models.policy import Processor, save_policy
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
 
     tokenizer = build_tokenizer(words([*texts, *map(str, range(20))]))
@@ -127,7 +128,7 @@ def prepared(folder: Path) -> list[tuple[dict[str, Any], str | None]]:
         folder / "starting-policy", [str(row.get(key)) for row, _ in lines for key in ("problem", "refined_cot")]
     )
     params = YAML().load(folder / "params.yaml")
-    params["ingest"]["sources"].insert(0, {"name": "llava", "kind": "folder", "path": "archive"})
+    params["ingest"]["sources"].insert(0, {"name": "llava", "kind": "folder", "path": "archive", "reporting": 0.0})
     params["synthesize"] |= {"annotator": "rows", "rows": "released.jsonl"}
     params["base"]["model"] = "starting-policy"
     YAML().dump(params, folder / "params.yaml")

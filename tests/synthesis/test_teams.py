@@ -41,7 +41,7 @@ def photos(folder: Path, numbers: range, name: str) -> Path:
         Image.new("RGB", (40, 30), (number * 7 % 256, number, 90)).save(folder / f"{name}-photos" / f"{number:03d}.png")
     out = folder / name
     out.mkdir()
-    source = Source(name="mine", kind="folder", path=str(folder / f"{name}-photos"))
+    source = Source(name="mine", kind="folder", path=str(folder / f"{name}-photos"), reporting=0.0)
     config = Ingest(sources=(source,), max_pixels=10**6, max_file_mb=5, shard_images=1000)
     ingest(drawn=folder, run=StageRun(config, out=out, scratch=folder, seed=0))
     return out

@@ -128,6 +128,8 @@ def test_a_decision_is_kept_with_its_evidence_and_counts_as_one_look(store: Path
     assert model_registry.decided(second, first, "first", "items") is None
     assert (model_registry.looks("first"), model_registry.looks("second")) == (1, 0)
     assert model_registry.get(second.number).tags["reasons"] == "no better MC is worse"
+    model_registry.tell(second, decision)
+    assert model_registry.get(second.number).story == "Refused by the gate: no better MC is worse", "told once"
 
 
 def test_the_commands_say_what_is_so(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +145,13 @@ def test_the_commands_say_what_is_so(store: Path, monkeypatch: pytest.MonkeyPatc
     assert said("promote", "2", "--because", "better") == "version 2 is champion already."
     assert said("rollback", "--because", "slow") == "version 1 is champion again; version 2 was rolled back."
     assert Path(said("champion")).parent == store
-    assert "champion" in said("list").splitlines()[0]
+    listed = said("list").splitlines()
+    assert "champion" in listed[0] and listed[0].endswith("Champion: first")
+    assert [line.strip() for line in listed[1:]] == [
+        "Champion again, version 2 was rolled back: slow",
+        f"2  {model_registry.get('2').digest[:12]}  -           Champion in place of version 1: better",
+        "Rolled back, version 1 is champion again: slow",
+    ]
     for arguments, sentence in (
         (("promote", "9", "--because", "x"), "no version 9"),
         (("challenger",), "no challenger"),

@@ -11,6 +11,7 @@ from tasks.execution import promotion
 from tasks.execution.promotion import Comparison, apply, evaluate
 from tasks.tracking import model_registry
 from tasks.tracking.model_registry import Version
+from tests.support.evaluations import answered, seeing
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_json
 from wethink.config.params import load_params
@@ -22,12 +23,13 @@ RULE = load_params(ROOT / "profiles/tiny.yaml").promotion
 
 def verdicts(every: int) -> list[Record]:
     """An evaluation in which every n-th answer is wrong."""
-    return [
+    records = [
         {"id": f"{source} {n}", "scene": f"{source} {n}", "source": source, "category": "FIB"}
         | {"verdict": "wrong" if n % every == 0 else "correct"}
         for source in ("scenes", "birds")
         for n in range(60)
     ]
+    return seeing(answered(records))
 
 
 def comparison(champion: int = 2, challenger: int = 60, **changes: Any) -> Comparison:
@@ -77,6 +79,9 @@ def test_evaluations_of_different_items_are_no_decision() -> None:
     champion, challenger = comparison().verdicts
     with pytest.raises(UserError, match="were asked different items"):
         evaluate(comparison(verdicts=(champion, challenger[1:])))
+    lacking = [record for record in challenger if record["pixels"] != "blank" or record["id"] != "birds 7"]
+    with pytest.raises(UserError, match="no answer to the blank image of 1 new items"):
+        evaluate(comparison(verdicts=(champion, lacking)))
 
 
 def test_a_new_decision_is_recorded_with_its_page_before_anything_is_promoted(acts: list[Any], tmp_path: Path) -> None:

@@ -57,11 +57,24 @@ def test_base_and_sft_run_on_own_rows_alone(tmp_path: Path) -> None:
     config = params.base.model_copy(update={"tiny": tiny, "optim": optim})
     out, scratch = folders["base"] / "out", folders["base"] / "scratch"
     out.mkdir()
-    base(images=images.folder, rows=rows, launch=launch, run=StageRun(config, out, scratch, 0))
+    base(
+        images=images.folder,
+        rows=rows,
+        format=params.rewards.format,
+        launch=launch,
+        run=StageRun(config, out, scratch, 0),
+    )
     processor = load_processor(out)
     assert unknown(processor, list(read_jsonl(rows / "rows.jsonl"))).share == 0  # type: ignore[arg-type]
     stage = StageRun(params.sft, folders["sft"] / "out", folders["sft"] / "scratch", 0)
-    given = {"images": images.folder, "rows": rows, "base": out, "launch": launch, "run": stage}
+    given = {
+        "images": images.folder,
+        "rows": rows,
+        "base": out,
+        "format": params.rewards.format,
+        "launch": launch,
+        "run": stage,
+    }
     with pytest.raises(UserError, match=r"no train row with a reasoning path.*Skip it with grpo\.start: base"):
         sft(**given)
     assert sft(**given, start="base")["samples"] == 0

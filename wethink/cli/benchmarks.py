@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
+from wethink.config.params import response_format
+from wethink.config.response_format import ResponseFormat
 
 if TYPE_CHECKING:
     from wethink.evaluation.benchmarks.engines import Engine
@@ -35,7 +37,7 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "suite":
         from wethink.evaluation.benchmarks.heldout_suite import HOME, suite
 
-        made = suite(Path("data/drawn"), Path("data/images"))
+        made = suite(Path("data/drawn"), Path("data/valid"), Path("data/images"))
         for name, about in made["tables"].items():
             print(f"{HOME / name}: {about['items']} items about {about['scenes']} scenes")
         print(f"version {made['version']}")
@@ -69,11 +71,12 @@ def benchmark(args: argparse.Namespace) -> None:
         batch=args.batch,
         controls=not args.no_controls,
         family=args.family,
+        form=response_format(),
     )
     for table in tables:  # refused before any call is paid for
         native(table, settings.family)
     faults: list[str] = []
-    engine = _engine(args, settings.seed)
+    engine = _engine(args, settings.seed, settings.form)
     try:
         for table in tables:
             if isinstance(engine, InProcess):
@@ -105,16 +108,16 @@ def _faults(name: str, did: dict[str, Any]) -> list[str]:
     return [f"{name}: no item could be asked ({did['unasked']})"] if did["unasked"] else []
 
 
-def _engine(args: argparse.Namespace, seed: int) -> "Engine":
+def _engine(args: argparse.Namespace, seed: int, form: ResponseFormat) -> "Engine":
     if args.model.startswith(("http://", "https://")):
         from wethink.evaluation.benchmarks.endpoint_engine import Served
 
         if not args.served:
             raise UserError("--served is missing: the name under which the endpoint serves the model.")
-        served: Engine = Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch)
+        served: Engine = Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch, form=form)
         return served
     from wethink.config.params import load_params
     from wethink.evaluation.benchmarks.engines import InProcess
 
     launch = load_params().launch
-    return InProcess(Path(args.model), args.max_new_tokens, seed, launch.device, launch.threads)
+    return InProcess(Path(args.model), args.max_new_tokens, seed, form, launch.device, launch.threads)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.config.params import load_params
+from wethink.config.params import load_params, response_format
 
 
 def add_commands(commands: Any) -> None:
@@ -101,7 +101,7 @@ def _export(args: argparse.Namespace) -> None:
     if args.form != "dataset":
         from wethink.export.trainer_formats import export_for
 
-        counts = export_for(args.form, images, valid, out)
+        counts = export_for(args.form, images, valid, out, response_format())
         print(f"{out}: " + ", ".join(f"{count:,} rows {name}" for name, count in counts.items()))
         return
     from wethink.export.dataset import export_dataset, push

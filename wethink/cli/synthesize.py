@@ -34,7 +34,8 @@ def prepare(params: Params, part: str | None, dry_run: bool) -> None:
     if not 1 <= number <= parts:
         raise UserError(f"--fill {part}: write it as I/N, with I from 1 to N, for instance 1/4.")
     stored = ImageSet(Path("data/images"))
-    work = AnnotationJob(stored, to_annotate(stored), params.synthesize, params.rewards, params.seed, params.launch)
+    records = to_annotate(stored, Path("data/drawn"))
+    work = AnnotationJob(stored, records, params.synthesize, params.rewards, params.seed, params.launch)
     if dry_run:
         from wethink.synthesis.dry_run import estimate, show
 

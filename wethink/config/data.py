@@ -50,7 +50,7 @@ class Source(Section):
     rows: bool = True  # false: question and answer columns are not read as rows
     animated: Literal["reject", "first"] = "reject"  # animations and files of several pages; first: their first frame
     tuning: Share = 0.0  # share of near-duplicate clusters to hold out, where the source has no split of its own
-    reporting: Share = 0.0
+    reporting: Share = 0.1  # questions about held-out images become items, which `evaluate` asks
 
     @model_validator(mode="after")
     def _path_belongs_to_kind(self) -> "Source":
@@ -70,3 +70,4 @@ class Ingest(Section):
     max_pixels: Positive  # a larger image is scaled down, keeping its aspect
     max_file_mb: Positive  # a larger file is quarantined unread
     shard_images: Positive
+    near_duplicates: bool = True  # find photos that show the same picture; false: each is a cluster of its own

@@ -22,6 +22,7 @@ from wethink.config.evaluation import Evaluate, Report
 from wethink.config.grpo import Grpo
 from wethink.config.launch import SECRET, Launch
 from wethink.config.renamed_keys import RENAMED
+from wethink.config.response_format import ResponseFormat
 from wethink.config.retraining import Promotion, Retrain
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Quality, Synthesize
@@ -161,3 +162,12 @@ def _section_of(annotation: Any) -> Any:
         if hasattr(annotation, "__args__")
         else None
     )
+
+
+def response_format(path: Path = Path("params.yaml")) -> ResponseFormat:
+    """Return the project's `rewards.format`; the default outside a project.
+
+    Raises:
+        UserError: as `load_params`, if there is a file.
+    """
+    return load_params(path).rewards.format if path.is_file() else ResponseFormat()

@@ -24,6 +24,16 @@ class Retrain(Section):
     second_look: SecondLook = SecondLook()
 
 
+class ImageUse(Section):
+    """What the challenger must beat on every part (wethink/retraining/image_use.py); margins are of accuracy."""
+
+    blank: Annotated[float, Field(ge=0, lt=1)] = 0.02  # its own answers to a blank image, by more than this
+    swapped: Annotated[float, Field(ge=0, lt=1)] = 0.02  # its own answers to the image of another scene
+    constant: Annotated[float, Field(ge=0, lt=1)] = 0.0  # the single answer that is right most often
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # one-sided, of each comparison
+    max_excess: Annotated[float, Field(gt=0, le=1)] = 0.3  # share of one of its answers minus that of this gold
+
+
 class Promotion(Section):
     """The gate between champion and challenger (wethink/retraining/promotion_gate.py); no stage of the DAG reads it."""
 
@@ -38,6 +48,7 @@ class Promotion(Section):
     regression_alpha: Annotated[float, Field(gt=0, le=0.5)]  # one-sided, of each group
     min_scenes: Annotated[int, Field(ge=2)]  # with fewer a part of the mix is refused and a group joins the rest
     max_unknown: Share  # of a model's verdicts; above it no decision favours the model
+    image_use: ImageUse = ImageUse()
     resamples: Positive
 
     @model_validator(mode="after")

@@ -1,10 +1,11 @@
-"""`rewards` section of `params.yaml`: weights, numeric tolerance, LLM judge and reward functions of the user's own."""
+"""`rewards` section of `params.yaml`: weights, tolerance, response format, LLM judge and the user's own functions."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from wethink.config.base import Positive, Section, Share
+from wethink.config.response_format import ResponseFormat
 
 
 class Judge(Section):
@@ -54,6 +55,7 @@ class Rewards(Section):
     judge: Literal["lexical"] | Judge  # of descriptive answers: the embedded lexical judge, or an LLM endpoint
 
     functions: tuple[RewardFunction, ...] = ()
+    format: ResponseFormat = ResponseFormat()  # of responses: of SFT targets, rewards and evaluation alike
 
     @model_validator(mode="after")
     def _routes_differ(self) -> "Rewards":

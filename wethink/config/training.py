@@ -79,7 +79,7 @@ class Base(Section):
     tiny: TinyModel | None
     optim: Optim | None
     direct_share: Share = 0.15  # share of pre-training samples that answer first and describe later
-    tagged_share: Share = 0.15  # share of pre-training samples in the tagged format
+    tagged_share: Share = 0.15  # share of pre-training samples in the response format
 
     @model_validator(mode="after")
     def _tiny_is_whole(self) -> "Base":

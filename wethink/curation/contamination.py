@@ -7,7 +7,7 @@ A benchmark is a TSV file in VLMEvalKit's format. Each of its pictures is compar
 
 Equal words alone are no hit, as templates ("what is the title of this book ?") share them everywhere; their count is
 published. Pictures and rows that cannot be read were not compared: they are counted, and a share above a limit is an
-error. Memory holds the texts of the rows, one picture and the collection's hashes.
+error. Memory holds the texts of the rows, one picture and the collection's hashes and signatures.
 """
 
 import io
@@ -19,10 +19,14 @@ import numpy as np
 from PIL import Image
 
 from wethink.common.jsonl import Record, file_sha256
+from wethink.common.progress import track
 from wethink.curation import duplicate_questions as questions
 from wethink.data.benchmark_table import Item, NoImage, Table
+from wethink.data.duplicates.comparison import SAME, confirmed
+from wethink.data.duplicates.neighbours import Neighbours
+from wethink.data.duplicates.signatures import Signatures, signature, stacked
 from wethink.data.image_decoding import Unusable, accept
-from wethink.data.image_hashing import NEAR, Hashes, hashes, neighbours, same_picture
+from wethink.data.image_hashing import Hashes, hashes, neighbours
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
 from wethink.rewards.rules.options import options
@@ -76,22 +80,52 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Collection:
-    """The training images with their hashes, and the rows about each."""
+    """The training images with their hashes and signatures, and the rows about each."""
 
     ids: Sequence[str]
     hashes: Hashes  # [images, views]
+    signatures: Signatures  # [images, BYTES]
+    neighbours: Neighbours  # of the signatures
     rows: Mapping[str, Sequence[Row]]
     open: Callable[[str], Image.Image]
 
+    def shown_by(self, picture: Image.Image) -> list[str]:
+        """Return the images that a picture shows, perhaps re-encoded, resized or slightly cropped."""
+        query = signature(picture)[None]
+        pairs = self.neighbours.nearest(query)
+        ours = (self.signatures, lambda place: self.open(self.ids[place]))
+        # A benchmark's picture that is overlooked costs more than a row: flat pictures have no stricter threshold here.
+        same = confirmed(pairs, (query, lambda place: picture), ours, flat=SAME)
+        return [self.ids[place] for place in pairs[same][:, 1]]
+
 
 def collection(rows: Sequence[Row], images: ImageSet) -> Collection:
-    """Hash the images of the rows."""
+    """Read the images of the rows."""
     by_image: dict[str, list[Row]] = {}
     for row in rows:
         by_image.setdefault(row["image"], []).append(row)
-    ids = sorted(image for image in by_image if image in images)
-    stacked = np.stack([hashes(images.open(image)) for image in ids]) if ids else np.zeros((0, 1), np.uint64)
-    return Collection(ids, stacked, by_image, images.open)
+    return collected(sorted(image for image in by_image if image in images), by_image, images.open)
+
+
+def collected(
+    ids: Sequence[str], rows: Mapping[str, Sequence[Row]], open_image: Callable[[str], Image.Image]
+) -> Collection:
+    """Hash and sign images.
+
+    Args:
+        ids: the images.
+        rows: image → the rows about it.
+        open_image: returns an image by its id.
+    """
+    hashed: list[Hashes] = []
+    signed: list[Signatures] = []
+    for image in track(ids, "images to compare with benchmarks", len(ids)):
+        picture = open_image(image)
+        hashed.append(hashes(picture))
+        signed.append(signature(picture))
+    signatures = stacked(signed)
+    stack = np.stack(hashed) if hashed else np.zeros((0, 1), np.uint64)
+    return Collection(ids, stack, signatures, Neighbours(signatures), rows, open_image)
 
 
 def contaminated(ours: Collection, path: Path) -> Benchmark:
@@ -132,11 +166,9 @@ def _look(table: Table, item: Item, ours: Collection, found: Benchmark) -> tuple
             continue
         with Image.open(io.BytesIO(accepted)) as opened:
             picture = opened.convert("RGB")
-        query = hashes(picture)
         if ours.ids:
-            nearby += [ours.ids[place] for place in neighbours(query, ours.hashes, NEARBY)]
-            likely = [ours.ids[place] for place in neighbours(query, ours.hashes, NEAR)]
-            shown += [image for image in likely if same_picture(picture, ours.open(image))]
+            nearby += [ours.ids[place] for place in neighbours(hashes(picture), ours.hashes, NEARBY)]
+            shown += ours.shown_by(picture)
     return shown, [image for image in nearby if image not in shown]
 
 

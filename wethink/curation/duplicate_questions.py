@@ -8,6 +8,9 @@ from wethink.data.schema import Row
 from wethink.rewards.rules.options import options
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
+# Words and numbers, and whatever is neither a space nor a mark of prose: "3 - 2" is not "3 + 2". A hyphen in a word is
+# a mark of prose, one before a number is a sign.
+_TOKEN = re.compile(r"[^\W_]+(?:[.,]\d+)*|[-−–](?=\s*\d)|[^\w\s.,;:!?'\"“”‘’()\[\]{}…-]|\.(?=\d)")
 _ARTICLES = {"a", "an", "the"}
 GRAM = 3  # words
 ASKS_THE_SAME = 0.8  # of the shorter question's word trigrams
@@ -50,14 +53,32 @@ def answers(answer: str, listed: dict[str, str]) -> set[tuple[str, ...]]:
 
 
 def duplicates(rows: Iterable[Row]) -> dict[str, str]:
-    """Map each duplicate row to the first row with the same `scene` and question.
+    """Map each duplicate row to the first row with the same `scene`, question and answer.
 
-    Near-duplicate pictures have the same `scene`.
+    Near-duplicate pictures have the same `scene`. A row with another answer is no duplicate: the pictures may differ
+    after all, or one of the answers is wrong, and neither can be known here.
     """
-    first: dict[tuple[str, tuple[str, ...]], str] = {}
+    first: dict[tuple[str, ...], str] = {}
     found = {}
     for row in rows:
-        key = (row["scene"], words(row["problem"]))
+        key = (row["scene"], _exact(row["problem"]), _answer(row["answer"], options(row["problem"])))
         if (earlier := first.setdefault(key, row["id"])) != row["id"]:
             found[row["id"]] = earlier
     return found
+
+
+def _exact(text: str) -> str:
+    """Return the text without case, articles and the punctuation of prose; numbers and operators stay.
+
+    >>> _exact("How many circles are in the Picture?"), _exact("What is 3 - 2 ?")
+    ('how many circles are in picture', 'what is 3 - 2')
+    """
+    found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(token for token in found if token not in _ARTICLES)
+
+
+def _answer(answer: str, listed: dict[str, str]) -> str:
+    """Return an answer without case and outer punctuation; an option is known by its letter."""
+    plain = " ".join(unicodedata.normalize("NFKC", answer).split())
+    letter = plain.strip(" ().:").upper()
+    return letter if letter in listed else plain.casefold().rstrip(".")

@@ -19,6 +19,7 @@ from wethink.curation.contamination import Benchmark, collection, contaminated
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
 
+ASKED_BEFORE = "asked before"  # reason of a repeated row
 REASONING = "reasoning"  # in every question, so no ability to balance
 
 
@@ -58,7 +59,7 @@ def curate(rows: Sequence[Row], images: ImageSet, config: Curation, seed: int) -
 
 
 def _repeated(rows: Sequence[Row]) -> dict[str, str]:
-    return {row: f"asked before: row {first}" for row, first in duplicate_questions.duplicates(rows).items()}
+    return {row: f"{ASKED_BEFORE}: row {first}" for row, first in duplicate_questions.duplicates(rows).items()}
 
 
 def _tested(rows: Sequence[Row], images: ImageSet, config: Curation, benchmarks: list[Record]) -> dict[str, str]:

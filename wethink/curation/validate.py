@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json, write_jsonl
 from wethink.common.paths import WORK
+from wethink.common.progress import say
 from wethink.common.stage_run import StageRun
 from wethink.config.curation import Validate
 from wethink.config.rewards import RewardFunction
-from wethink.curation.filters import curate
+from wethink.curation.filters import ASKED_BEFORE, Curated, curate
+from wethink.curation.held_out import held_out
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
 from wethink.rewards.hybrid import check
@@ -39,7 +41,7 @@ SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 def validate(
     *, images: Path, rows: Path, run: StageRun[Validate], functions: Sequence[RewardFunction] = ()
 ) -> dict[str, Any]:
-    """Write kept, quarantined and curated rows and contamination; return the counts.
+    """Write kept, quarantined and curated rows, items and contamination; return the counts.
 
     Raises:
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
@@ -57,16 +59,19 @@ def validate(
             reasons.setdefault(place, []).append(result["description"])
     curated = curate([row for place, row in enumerate(every) if place not in reasons], stored, config.curation, seed)
     kept = curated.kept
+    say(_repeated(curated))
     write_jsonl(out / "rows.jsonl", kept)
     write_jsonl(out / "quarantine.jsonl", (every[place] | {"reasons": reasons[place]} for place in sorted(reasons)))
     write_jsonl(out / "curated.jsonl", curated.dropped)
     write_json(out / "contamination.json", {"benchmarks": curated.benchmarks})
     shutil.copyfile(rows / "descriptions.jsonl", out / "descriptions.jsonl")
+    items = held_out(rows, out, config)
     metrics: dict[str, Any] = {
         "rows": len(every),
         "kept": len(kept),
         "quarantined": len(reasons),
         "curated": curated.reasons,
+        **({"items": items} if items else {}),
         "with_path": sum(bool(row["refined_cot"]) for row in kept),
         "expectations": [
             {"description": r["description"], "checked": r["checked"], "failed": len(r["places"])} for r in results
@@ -75,6 +80,17 @@ def validate(
     write_json(out / "metrics.json", metrics)
     _gate(every, kept, reasons, config, out)
     return metrics
+
+
+def _repeated(curated: Curated) -> str:
+    """Return the line about the repeated rows; a row with another answer is never one."""
+    count = curated.reasons.get(ASKED_BEFORE, 0)
+    if not count:
+        return "validate: no row is repeated."
+    return (
+        f"validate: {count:,} repeated rows are left out: the same question and answer about the same picture "
+        "or a near-duplicate of it. curated.jsonl names for each the row that is kept."
+    )
 
 
 def _gate(every: list[Row], kept: list[Row], reasons: dict[int, list[str]], config: Validate, out: Path) -> None:

@@ -14,6 +14,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         "sft",
         {"images": "data/images", "rows": "data/valid", "sft": "models/sft", **_BUDGET_INPUTS},
         "models/arms/more_sft",
+        also=("rewards.format",),
         ranks=True,
     ),
     "rejection_sft": Stage(
@@ -53,6 +54,7 @@ CONTROLS: dict[str, Stage] = {  # run apart from the main job (wethink/experimen
         {
             "images": "data/images",
             "drawn": "data/drawn",
+            "valid": "data/valid",
             **{arm: f"models/arms/{arm}" for arm in ("more_sft", "rejection_sft", "grpo_from_base", "shuffled_gold")},
         },
         "reports/arms",
@@ -78,7 +80,7 @@ def _ablations() -> dict[str, Stage]:
             inputs
             | (_BUDGET_INPUTS | {"rival": folder(arm.rival)} if arm.trains in ("more_sft", "rejection_sft") else {}),
             folder(name),
-            also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ()),
+            also={"grpo": ("rewards",), "rejection_sft": ("grpo", "rewards")}.get(arm.trains, ("rewards.format",)),
             ranks=True,
             scorer=arm.trains in ("grpo", "rejection_sft"),
             arguments={"arm": name},
@@ -88,7 +90,7 @@ def _ablations() -> dict[str, Stage]:
             f"ablation: {name.replace('_', ' ')} on the held-out items",
             "wethink.experiments.ablations:evaluate_arm",
             "evaluate",
-            {"images": "data/images", "drawn": "data/drawn", "checkpoint": folder(name)},
+            {"images": "data/images", "drawn": "data/drawn", "valid": "data/valid", "checkpoint": folder(name)},
             f"{RESULTS}/{name}",
             also=("rewards",),
             launch=True,

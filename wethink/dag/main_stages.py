@@ -43,6 +43,7 @@ STAGES: dict[str, Stage] = {
         "base",
         {"images": "data/images", "rows": "data/valid"},
         "models/base",
+        also=("rewards.format",),
         ranks=True,
     ),
     "sft": Stage(
@@ -51,7 +52,7 @@ STAGES: dict[str, Stage] = {
         "sft",
         {"images": "data/images", "rows": "data/valid", "base": "models/base"},
         "models/sft",
-        also=("grpo.start",),
+        also=("rewards.format", "grpo.start"),
         ranks=True,
     ),
     "grpo": Stage(
@@ -71,6 +72,7 @@ STAGES: dict[str, Stage] = {
         {
             "images": "data/images",
             "drawn": "data/drawn",
+            "valid": "data/valid",
             "base": "models/base",
             "sft": "models/sft",
             "grpo": "models/grpo",
@@ -92,5 +94,6 @@ STAGES: dict[str, Stage] = {
             "evaluation": "reports/evaluation",
         },
         "reports/index.html",
+        also=("rewards.format",),
     ),
 }

@@ -17,7 +17,7 @@ class Stage:
     section: str  # passed as `config`
     inputs: dict[str, str]  # argument name → path
     out: str
-    also: tuple[str, ...] = ()  # further sections, or parts of one ("rewards.functions"), passed by their last names
+    also: tuple[str, ...] = ()  # further sections, or parts of one ("rewards.format"), passed by their last names
     ranks: bool = False  # runs on launch.processes ranks
     launch: bool = False  # takes `launch` as an argument; ranks always do
     scorer: bool = False  # takes `scorer`, with its judge connected, in place of the section `rewards`

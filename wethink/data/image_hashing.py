@@ -1,14 +1,9 @@
-"""Near-duplicate images (re-encoded, resized, slightly cropped): perceptual hashes and alignment.
+"""Perceptual hashes of pictures under small crops, to find similar ones (another brightness, another crop).
 
-A perceptual hash survives re-encoding and resizing, but a crop shifts every block under it; so each picture
-is hashed whole and under small crops (`VIEWS`), and a pair is a candidate if the whole of one is near any view
-of the other. Hashes alone match two boards that differ in one cell; so pixels confirm a candidate: the frame of one
-picture is moved over the other to the best fit, and then every block must agree in colour. A difference smaller than
-a block (1/8 of a side), such as a square for a circle in a tiny drawing, may be missed; drawn images are clustered by
-their known scene instead.
+A perceptual hash survives re-encoding and resizing, but a crop shifts every block under it; so each picture is hashed
+whole and under small crops (`VIEWS`), and two pictures are near if the whole of one is near any view of the other.
+Near is not the same: boards that differ in one cell are near. `wethink/data/duplicates` tells the same from the near.
 """
-
-from collections.abc import Iterable, Iterator
 
 import imagehash
 import numpy as np
@@ -27,11 +22,7 @@ VIEWS: tuple[Frame, ...] = (
     *((x, y, x + 0.9, y + 0.9) for x in (0, 0.1) for y in (0, 0.1)),
     *((0.05, 0, 1, 1), (0, 0.05, 1, 1), (0, 0, 0.95, 1), (0, 0, 1, 0.95)),
 )
-NEAR = 10  # of 64 bits: largest Hamming distance of a candidate pair
-SAME = 0.1  # of the range of brightness: largest difference of any block after alignment
-SMALL = 128  # pixels: side to which pictures are resized for alignment
-BLOCKS, CELL = 8, 4  # blocks a side, pixels a block's side
-BLOCK = 1 << 22  # hash comparisons at once
+SMALL = 128  # pixels: side from which the views are cut
 
 
 def hashes(image: Image.Image) -> Hashes:
@@ -61,8 +52,8 @@ def distances(whole: Hashes, views: Hashes) -> npt.NDArray[np.uint8]:
     return nearest
 
 
-def neighbours(query: Hashes, stored: Hashes, limit: int = NEAR) -> npt.NDArray[np.intp]:
-    """Return indices of near-duplicate candidates of `query`, nearest first.
+def neighbours(query: Hashes, stored: Hashes, limit: int) -> npt.NDArray[np.intp]:
+    """Return indices of the pictures near `query`, nearest first.
 
     Args:
         query: [views].
@@ -73,81 +64,6 @@ def neighbours(query: Hashes, stored: Hashes, limit: int = NEAR) -> npt.NDArray[
     nearest = np.minimum(forth, back)
     found = np.flatnonzero(nearest <= limit)
     return found[np.argsort(nearest[found], kind="stable")]
-
-
-def candidate_pairs(stored: Hashes, limit: int = NEAR) -> Iterator[tuple[int, int]]:
-    """Yield every candidate pair of indices in `stored`, smaller index first.
-
-    The search is exhaustive, in blocks: m² · views comparisons of 64 bits, some seconds for ten thousand pictures.
-
-    Args:
-        stored: [m, views].
-        limit: largest Hamming distance, in bits.
-    """
-    rows = max(1, BLOCK // max(1, stored.size))
-    found: set[tuple[int, int]] = set()
-    for start in range(0, len(stored), rows):
-        near = distances(stored[start : start + rows, 0], stored) <= limit
-        found |= {(min(a + start, b), max(a + start, b)) for a, b in np.argwhere(near).tolist() if a + start != b}
-    yield from sorted(found)
-
-
-def same_picture(one: Image.Image, other: Image.Image) -> bool:
-    """Return whether two pictures agree in every block after alignment."""
-    return block_difference(one, other) <= SAME
-
-
-def block_difference(one: Image.Image, other: Image.Image) -> float:
-    """Return the largest block difference of two pictures at their best alignment.
-
-    It is a share of the range of brightness, averaged over a block's pixels and the three colours; 0 = equal.
-    """
-    pair = [_small(one), _small(other)]
-    return min(_fit(pair[0], pair[1]), _fit(pair[1], pair[0]))
-
-
-def _small(image: Image.Image) -> Image.Image:
-    return image.convert("RGB").resize((SMALL, SMALL), Image.Resampling.BOX, reducing_gap=2.0)
-
-
-def _fit(outer: Image.Image, inner: Image.Image) -> float:
-    """Return the largest block difference at the best frame of `outer` for `inner`.
-
-    The frame is found by descent over its four edges.
-    """
-    wanted = _pixels(inner, (0, 0, 1, 1))
-
-    def loss(frame: Frame) -> float:
-        return float(np.abs(_pixels(outer, frame) - wanted).mean())
-
-    best = min(VIEWS, key=loss)
-    least = loss(best)
-    for step in (0.02, 0.01, 0.005, 0.0025):
-        improved = True
-        while improved:
-            improved = False
-            for frame in _moved(best, step):
-                if (found := loss(frame)) < least:
-                    best, least, improved = frame, found, True
-    apart = _pixels(outer, best) - wanted
-    blocks = apart.reshape(BLOCKS, CELL, BLOCKS, CELL, 3).mean(axis=(1, 3))  # [BLOCKS, BLOCKS, 3]
-    return float(np.abs(blocks).mean(axis=2).max()) / 255
-
-
-def _moved(frame: Frame, step: float) -> Iterable[Frame]:
-    """Yield frames with one edge moved, within the picture, sides at least 80 %."""
-    for edge in range(4):
-        for shift in (-step, step):
-            moved = [value + shift * (place == edge) for place, value in enumerate(frame)]
-            if min(moved) >= 0 and max(moved) <= 1 and moved[2] - moved[0] >= 0.8 and moved[3] - moved[1] >= 0.8:
-                yield (moved[0], moved[1], moved[2], moved[3])
-
-
-def _pixels(image: Image.Image, frame: Frame) -> npt.NDArray[np.float32]:
-    """Return a frame's pixels, `[BLOCKS · CELL, BLOCKS · CELL, 3]`."""
-    side = BLOCKS * CELL
-    cut = image.resize((side, side), Image.Resampling.BILINEAR, box=_box(frame, SMALL))
-    return np.asarray(cut, dtype=np.float32)
 
 
 def _box(frame: Frame, side: int) -> tuple[float, float, float, float]:

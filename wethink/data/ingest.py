@@ -8,10 +8,12 @@ A configured source may lie anywhere; paths inside its data must stay within the
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from wethink.common.errors import UserError
@@ -19,12 +21,12 @@ from wethink.common.jsonl import Record, write_json, write_jsonl
 from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
+from wethink.data.duplicates.signatures import BYTES, signature
 from wethink.data.image_decoding import Unusable, accept
-from wethink.data.image_hashing import hashes
 from wethink.data.image_readers import Found, Reading, candidates
 from wethink.data.image_shards import Shards, Spool
 from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord
-from wethink.data.photo_clusters import HELD_OUT, Photo, placed
+from wethink.data.photo_clusters import HELD_OUT, Photo, clusters, placed
 from wethink.data.schema import SPLITS
 
 
@@ -51,6 +53,7 @@ class Outcomes:
     photos: list[Photo] = field(default_factory=list)
     rows: list[Record] = field(default_factory=list)  # that the sources bring
     names: list[Record] = field(default_factory=list)  # of the images, beside their origins
+    signatures: bytearray = field(default_factory=bytearray)  # of the photos, one after another
 
 
 def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
@@ -68,8 +71,9 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
     with Spool(run.scratch) as waiting:
         for index, source in enumerate(config.sources):
             _read(source, f"params.yaml, ingest.sources[{index}]", drawn, config, outcomes, shards, waiting)
+        of = _clusters(outcomes, waiting.open, config)
         shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in config.sources}
-        for image, change in placed(outcomes.photos, waiting.open, shares, seed).items():
+        for image, change in placed(outcomes.photos, of, shares, seed).items():
             if isinstance(change, str):
                 _withdraw(outcomes.stored.pop(image), change, outcomes)
             else:
@@ -159,8 +163,10 @@ def _stored(
     record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
     outcomes.stored[image] = record
     if found.cluster is None:
-        with Image.open(io.BytesIO(accepted.data)) as opened:
-            outcomes.photos.append(Photo(record, hashes(opened), given=found.split is not None))
+        outcomes.photos.append(Photo(record, given=found.split is not None))
+        if config.near_duplicates:
+            with Image.open(io.BytesIO(accepted.data)) as opened:
+                outcomes.signatures += signature(opened).tobytes()
     if outcomes.photos:
         waiting.add(image, accepted.data)
     else:
@@ -204,6 +210,22 @@ def _tell(quarantine: list[Record], repaired: list[Record]) -> None:
         repairs = Counter(repair for entry in repaired for repair in entry["repairs"]).most_common(3)
         words = "; ".join(f"{repair} ({count})" for repair, count in repairs)
         say(f"ingest: {len(repaired)} images are used after a repair: {words}. data/images/repaired.jsonl names each.")
+
+
+def _clusters(outcomes: Outcomes, open_image: Callable[[str], Image.Image], config: Ingest) -> dict[str, str]:
+    """Map each photo to its cluster of near-duplicates; tell how many there are."""
+    photos = outcomes.photos
+    if not config.near_duplicates:
+        return {photo.record.id: photo.record.id for photo in photos}
+    table = np.frombuffer(outcomes.signatures, np.uint8).reshape(-1, BYTES)
+    of = clusters(photos, table, open_image)
+    different = len(set(of.values()))
+    if different < len(photos):
+        say(
+            f"ingest: {len(photos):,} photos show {different:,} different pictures; {len(photos) - different:,} are "
+            "near-duplicates and share another's cluster (ingest.near_duplicates: false compares nothing)."
+        )
+    return of
 
 
 def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> None:

@@ -1,17 +1,17 @@
-"""Near-duplicate clusters of photos, and splits that keep a cluster together.
+"""Clusters of photos that show the same picture, and splits that keep a cluster together.
 
-A drawn image's scene is known, a photo's is not. Photos connected by `image_hashing.same_picture`, directly or
-through others, form a cluster: the unit of splits and of confidence intervals.
+A drawn image's scene is known, a photo's is not. A cluster of near-duplicates (wethink/data/duplicates) is the unit of
+splits and of confidence intervals.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from PIL import Image
 
-from wethink.data.image_hashing import Hashes, candidate_pairs, same_picture
+from wethink.data.duplicates.clusters import representatives
+from wethink.data.duplicates.signatures import Signatures
 from wethink.data.image_store import ImageRecord
 
 HELD_OUT = ("tuning", "reporting")
@@ -19,35 +19,30 @@ HELD_OUT = ("tuning", "reporting")
 
 @dataclass(frozen=True)
 class Photo:
-    """A stored photo and its hashes; `given`: its source names its split."""
+    """A stored photo; `given`: its source names its split."""
 
     record: ImageRecord
-    hashes: Hashes
     given: bool
 
 
-def clusters(photos: Sequence[Photo], open_image: Callable[[str], Image.Image]) -> dict[str, str]:
-    """Map each image id to its cluster, the smallest id among its near-duplicates."""
-    parent = {photo.record.id: photo.record.id for photo in photos}
+def clusters(
+    photos: Sequence[Photo], signatures: Signatures, open_image: Callable[[str], Image.Image]
+) -> dict[str, str]:
+    """Map each image id to its cluster, the id of its representative.
 
-    def root(image: str) -> str:
-        while parent[image] != image:
-            parent[image] = image = parent[parent[image]]
-        return image
-
-    if len(photos) > 1:
-        for a, b in candidate_pairs(np.stack([photo.hashes for photo in photos])):
-            one, other = sorted((root(photos[a].record.id), root(photos[b].record.id)))
-            if one != other and same_picture(*(open_image(photos[place].record.id) for place in (a, b))):
-                parent[other] = one
-    return {image: root(image) for image in parent}
+    Args:
+        photos: [n].
+        signatures: [n, BYTES], of the photos.
+        open_image: returns an image by its id.
+    """
+    ids = [photo.record.id for photo in photos]
+    order = sorted(range(len(ids)), key=ids.__getitem__)  # the order of ingestion does not matter
+    leaders = representatives(signatures, lambda place: open_image(ids[place]), order)
+    return {image: ids[leader] for image, leader in zip(ids, leaders, strict=True)}
 
 
 def placed(
-    photos: Sequence[Photo],
-    open_image: Callable[[str], Image.Image],
-    shares: Mapping[str, Mapping[str, float]],
-    seed: int,
+    photos: Sequence[Photo], of: Mapping[str, str], shares: Mapping[str, Mapping[str, float]], seed: int
 ) -> dict[str, ImageRecord | str]:
     """Assign clusters and splits to photos and return the changed ones.
 
@@ -56,14 +51,13 @@ def placed(
 
     Args:
         photos: the photos of all sources.
-        open_image: returns an image by its id.
+        of: image id → its cluster.
         shares: source → held-out split → share of the source's clusters, by the hash of the cluster.
         seed: the seed of the run.
 
     Returns:
         Image id → its new record, or the reason for its removal.
     """
-    of = clusters(photos, open_image)
     claimed: dict[str, str] = {}
     for photo in sorted(photos, key=lambda photo: photo.record.id):
         if photo.given and photo.record.split in HELD_OUT:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, cast
 
+from wethink.common.errors import UserError
 from wethink.common.jsonl import read_jsonl
 
-TRAINING_SPLITS = ("pretrain", "train")  # the others are held out: no rows are written about their images
+TRAINING_SPLITS = ("pretrain", "train")  # the others are held out: questions about their images become items
 
 RELEASED_KEYS: Final = ("problem", "answer", "category", "abilities", "refined_cot", "image_path", "reward")
 CATEGORIES = ("MC", "FIB", "DES")  # multiple choice, fill in the blank, descriptive (paper.md §2)
@@ -32,6 +33,9 @@ class Item(Scorable):
     source: str  # name of the image source
     scene: str  # what the image shows; the unit of splits and of cluster bootstraps
     kind: str  # template of a drawn question, step of a written one
+
+
+ITEM_KEYS: Final = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
 
 
 class Row(Item):
@@ -61,6 +65,22 @@ def read_items(path: Path) -> Iterator[Item]:
         UserError: like `read_jsonl`.
     """
     return cast(Iterator[Item], read_jsonl(path))
+
+
+def held_out_items(folders: Iterable[Path], split: str) -> list[Item]:
+    """Read a split's held-out items of all folders that have some, in the folders' order.
+
+    Raises:
+        UserError: there is none, or a file cannot be read.
+    """
+    asked = [folder / "items" / f"{split}.jsonl" for folder in folders]
+    items = [item for path in asked if path.is_file() for item in read_items(path)]
+    if not items:
+        raise UserError(
+            f"there is no held-out item in {' or '.join(map(str, asked))}; raise draw.{split}, or {split} of a source "
+            "of your own in ingest.sources."
+        )
+    return items
 
 
 def split_train_rows(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:

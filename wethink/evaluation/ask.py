@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wethink.common.errors import UserError
-from wethink.data.schema import read_items
+from wethink.config.response_format import ResponseFormat
+from wethink.data.schema import held_out_items
 from wethink.rewards import format
 
 if TYPE_CHECKING:
     from PIL import Image
 
-ITEMS = Path("data/drawn/items/reporting.jsonl")
+DRAWN, VALID = Path("data/drawn"), Path("data/valid")  # folders with held-out items
 MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
 
 
-def ask(image: Path, question: str, model: Path, temperature: float) -> None:
+def ask(image: Path, question: str, model: Path, temperature: float, form: ResponseFormat) -> None:
     """Print a checkpoint's reasoning and answer.
 
     Raises:
@@ -24,32 +25,32 @@ def ask(image: Path, question: str, model: Path, temperature: float) -> None:
     """
     if "<|" in question:
         raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
-    _answer(open_image(image), question, model, temperature)
+    _answer(open_image(image), question, model, temperature, form)
 
 
-def ask_held_out(number: int, model: Path, temperature: float) -> None:
+def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFormat) -> None:
     """Show held-out item `number` (from 0) and a checkpoint's answer to it.
 
-    The item is as the main job drew it. Its image is saved as `reports/item-<number>.png`.
+    Items of drawn sources come first, then those of the user's own. The image is saved as `reports/item-<number>.png`.
 
     Raises:
         UserError: there is no such item, or the checkpoint cannot be read.
     """
     from wethink.data.image_store import ImageSet
 
-    items = list(read_items(ITEMS))
+    items = held_out_items((DRAWN, VALID), "reporting")
     if not 0 <= number < len(items):
-        raise UserError(f"{ITEMS} has items 0 to {len(items) - 1}; {number} is none of them.")
+        raise UserError(f"there are held-out items 0 to {len(items) - 1}; {number} is none of them.")
     item = items[number]
     picture = ImageSet(Path("data/images")).open(item["image"])
     saved = Path("reports") / f"item-{number}.png"
     saved.parent.mkdir(exist_ok=True)
     picture.save(saved)
     print(f"{saved}: {item['problem']} (truth: {item['answer']})")
-    _answer(picture, item["problem"], model, temperature)
+    _answer(picture, item["problem"], model, temperature, form)
 
 
-def _answer(picture: "Image.Image", question: str, model: Path, temperature: float) -> None:
+def _answer(picture: "Image.Image", question: str, model: Path, temperature: float, form: ResponseFormat) -> None:
     if not (model / "config.json").is_file():
         raise UserError(
             f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
@@ -71,10 +72,10 @@ def _answer(picture: "Image.Image", question: str, model: Path, temperature: flo
     decoding = Decoding(limit, temperature, seed=secrets.randbits(32))  # every call draws anew
     ((answered,),) = respond(policy, processor, [Asked(question, "")], InMemory({"": picture}), decoding)
     response = answered.text
-    parsed = format.parse(response)
+    parsed = format.parse(response, form)
     if parsed.fault:
         console.print(escape(response))
-        console.print(f"[yellow]The response does not follow the grammar: {escape(parsed.fault)}.[/]")
+        console.print(f"[yellow]The response does not follow the format '{form.kind}': {escape(parsed.fault)}.[/]")
         return
     console.print(f"[dim]{escape(parsed.think or '')}[/]")
     console.print(f"[bold]{escape(parsed.answer or '')}[/]")

@@ -1,8 +1,11 @@
-"""Stage `evaluate`: base, SFT and GRPO on held-out items, scored against known truth.
+"""Stage `evaluate`: base, SFT and GRPO on held-out items, of drawn sources and of the user's own.
+
+Drawn items are scored against the truth, items of other sources by the answers that these brought. If there are any,
+the headline is over them alone; drawn sources stand apart.
 
 Passes are greedy and sampled; greedy controls show a blank or another item's image, since accuracy without seeing is no
-vision. The base model was never taught the tags, so it gets no system prompt and is parsed leniently; the others are
-parsed strictly. The output is one record per item, checkpoint, temperature and image variant.
+vision. The base model was never taught the response format, so it gets no system prompt and is parsed leniently; the
+others are parsed strictly. The output is one record per item, checkpoint, temperature and image variant.
 """
 
 import multiprocessing
@@ -25,7 +28,7 @@ from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Item, read_items
+from wethink.data.schema import Item, held_out_items, read_items
 from wethink.evaluation.summary import summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
@@ -62,6 +65,7 @@ def evaluate(
     *,
     images: Path,
     drawn: Path,
+    valid: Path,
     base: Path,
     sft: Path,
     grpo: Path,
@@ -76,23 +80,29 @@ def evaluate(
     Raises:
         UserError: there are no held-out items of the configured split.
     """
-    return evaluate_checkpoints({"base": base, "sft": sft, "grpo": grpo}, images, drawn, rewards, launch, run)
+    return evaluate_checkpoints({"base": base, "sft": sft, "grpo": grpo}, images, drawn, rewards, launch, run, valid)
 
 
 def evaluate_checkpoints(
-    checkpoints: dict[str, Path], images: Path, drawn: Path, rewards: Rewards, launch: Launch, run: StageRun[Evaluate]
+    checkpoints: dict[str, Path],
+    images: Path,
+    drawn: Path,
+    rewards: Rewards,
+    launch: Launch,
+    run: StageRun[Evaluate],
+    valid: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate named checkpoints as `evaluate` does.
 
-    A checkpoint named 'base' is parsed leniently. Finished passes are kept in scratch and reused.
+    A checkpoint named 'base' is parsed leniently. Finished passes are kept in scratch and reused. `valid` has the items
+    of the user's own sources.
 
     Raises:
         UserError: there are no held-out items of the configured split, or no response could be judged.
     """
     config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
-    items = list(read_items(drawn / "items" / f"{config.split}.jsonl"))
-    if not items:
-        raise UserError(f"{drawn / 'items' / config.split}.jsonl is empty; raise draw.{config.split} above 0.")
+    items = held_out_items([drawn, *([valid] if valid else [])], config.split)
+    own = own_sources(valid, config.split) if valid else frozenset()
     settings: list[tuple[float, Pixels]] = [(temperature, "true") for temperature in config.temperatures]
     settings += [(0.0, "blank"), (0.0, "shuffled")]
     jobs = [Job(name, folder, *setting) for name, folder in checkpoints.items() for setting in settings]
@@ -106,7 +116,7 @@ def evaluate_checkpoints(
             finished.result()
     records = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
     refuse_unreadable(records)
-    metrics = summarise(records, config.bootstrap, seed)
+    metrics = summarise(records, config.bootstrap, seed, own)
     write_jsonl(out / "items.jsonl", records)
     write_json(out / "metrics.json", metrics)
     write_json(out / "headline.json", headline(metrics))
@@ -128,11 +138,19 @@ def refuse_unreadable(records: Sequence[Record]) -> None:
         )
 
 
+def own_sources(valid: Path, split: str) -> frozenset[str]:
+    """Return the sources of the held-out items that the user's own data brought."""
+    path = valid / "items" / f"{split}.jsonl"
+    return frozenset(item["source"] for item in read_items(path)) if path.is_file() else frozenset()
+
+
 def headline(metrics: dict[str, Any]) -> dict[str, Any]:
     """Select the figures that two versions are compared by (`dvc metrics show`)."""
-    found: dict[str, Any] = {"majority": metrics["majority"]}
+    found: dict[str, Any] = {"majority": metrics["majority"], "constant": metrics["constant"]["accuracy"]}
+    if metrics.get("drawn"):
+        found["drawn"] = headline(metrics["drawn"])
     for name, entry in metrics.items():
-        if isinstance(entry, dict) and "accuracy" in entry:
+        if name not in found and isinstance(entry, dict) and "accuracy" in entry:
             found[name] = {"accuracy": entry["accuracy"], "sampled": entry.get("sampled", {}).get("accuracy")}
         elif isinstance(entry, dict) and "mean" in entry:
             found[name] = {"mean": entry["mean"], "low": entry["low"], "high": entry["high"]}
@@ -153,14 +171,15 @@ def run_job(
         torch.set_num_threads(launch.threads)
     device = torch.device(launch.device, index % launch.processes) if launch.device == "cuda" else torch.device("cpu")
     dataset: Images = ImageSet(images)
-    shown = [item["image"] for item in items]
+    shown = {item["id"]: item["image"] for item in items}
     if job.pixels == "shuffled":
         shown = shuffled(items, seed)
+        items = [item for item in items if item["id"] in shown]
     elif job.pixels == "blank":
         dataset = BlankImages(dataset)
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
     system = "" if job.checkpoint == "base" else None
-    asked = [Asked(item["problem"], image, item["id"], system=system) for item, image in zip(items, shown, strict=True)]
+    asked = [Asked(item["problem"], shown[item["id"]], item["id"], system=system) for item in items]
     decoding, responses = Decoding(config.max_new_tokens, job.temperature, seed), list[Response]()
     for begin in range(0, len(asked), config.batch_size):
         batch = asked[begin : begin + config.batch_size]
@@ -171,34 +190,36 @@ def run_job(
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 
 
-def shuffled(items: Sequence[Item], seed: int) -> list[str]:
-    """Return for each item the image of another scene of the same source.
+def shuffled(items: Sequence[Item], seed: int) -> dict[str, str]:
+    """Map each item's id to the image of another scene of the same source.
 
-    The scenes of a source are permuted by the seed and rotated by one (a source with one image keeps it).
+    The scenes of a source are permuted by the seed and rotated by one; a scene is shown by its first image. The items
+    of a source that shows one scene only have no other image and are left out.
     """
-    images: dict[str, list[str]] = {}
+    scenes: dict[str, dict[str, str]] = {}  # source → scene → its first image
     for item in items:
-        if item["image"] not in images.setdefault(item["source"], []):
-            images[item["source"]].append(item["image"])
-    other: dict[str, str] = {}
-    for n, source in enumerate(sorted(images)):
-        order = [images[source][i] for i in np.random.default_rng([seed, n]).permutation(len(images[source]))]
-        other |= dict(zip(order, order[1:] + order[:1], strict=True))
-    return [other[item["image"]] for item in items]
+        scenes.setdefault(item["source"], {}).setdefault(item["scene"], item["image"])
+    other: dict[tuple[str, str], str] = {}
+    for n, source in enumerate(sorted(scenes)):
+        names = list(scenes[source])
+        order = [names[i] for i in np.random.default_rng([seed, n]).permutation(len(names))]
+        if len(order) > 1:
+            other |= {(source, a): scenes[source][b] for a, b in zip(order, order[1:] + order[:1], strict=True)}
+    return {item["id"]: other[key] for item in items if (key := (item["source"], item["scene"])) in other}
 
 
 def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, scorer: Scorer) -> list[Record]:
     """Judge responses against the items' true answers.
 
-    The responses of `base`, which was never taught the tags, are parsed leniently.
+    The responses of `base`, which was never taught the format, are parsed leniently.
 
     Args:
         answered: tuples (item, response, its number of tokens).
     """
-    lenient = job.checkpoint == "base"
-    parsed = [format.parse(text) for _, text, _ in answered]
+    lenient, form = job.checkpoint == "base", scorer.rewards.format
+    parsed = [format.parse(text, form) for _, text, _ in answered]
     if lenient:
-        extracted = [format.lenient(text) for _, text, _ in answered]
+        extracted = [format.lenient(text, form) for _, text, _ in answered]
         verdicts = scorer.check(list(zip(extracted, (item for item, _, _ in answered), strict=True)))
     else:
         extracted = [found.answer or "" for found in parsed]
@@ -214,7 +235,7 @@ def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, scorer: Sco
             "verdict": verdict.outcome,
             "reason": verdict.reason,
             "tokens": tokens,
-            "strict": form.fault is None,
+            "strict": found.fault is None,
         }
-        for (item, text, tokens), form, answer, verdict in zip(answered, parsed, extracted, verdicts, strict=True)
+        for (item, text, tokens), found, answer, verdict in zip(answered, parsed, extracted, verdicts, strict=True)
     ]

@@ -1,15 +1,17 @@
 """Accuracies of checkpoints with cluster-bootstrap intervals, per source and setting."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record
 from wethink.common.statistics import cluster_bootstrap, paired_bootstrap
+from wethink.evaluation.answers import best_constant, distance, shares
 
 CHECKPOINTS = ("base", "sft", "grpo")
 VERDICTS = ("correct", "wrong", "unknown")
+MOST = 5  # answers listed of a distribution
 
 
 def majority(items: Iterable[Record]) -> float:
@@ -25,27 +27,31 @@ def majority(items: Iterable[Record]) -> float:
     return sum(max(counts.values()) for counts in answers.values()) / total if total else 0.0
 
 
-def summarise(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
-    """Summarise evaluation records: accuracies, baseline, paired differences.
+def summarise(records: list[Record], resamples: int, seed: int, own: Set[str] = frozenset()) -> dict[str, Any]:
+    """Summarise evaluation records: accuracies, baselines, paired differences.
 
     There is one record per item, checkpoint, temperature and pixels. Overall and per source, category, kind and
-    ability, the summary has an entry for each checkpoint (by its name), the majority baseline and the paired
-    differences SFT − base and GRPO − SFT. A source is `at_majority` if neither SFT nor GRPO is shown to beat the
-    majority there: both intervals reach down to it.
+    ability, the summary has an entry for each checkpoint (by its name), the majority baseline, the best constant answer
+    and the paired differences SFT − base and GRPO − SFT. A source is `at_majority` if neither SFT nor GRPO is shown to
+    beat the majority there: both intervals reach down to it.
+
+    If the user has sources of their own (`own`), all figures are over these alone; `drawn` has those over the others,
+    and `sources` lists every source.
 
     Raises:
         UserError: a record occurs twice or holds an unknown verdict.
     """
     _check(records)
+    everything, records = records, [record for record in records if not own or record["source"] in own]
 
-    def grouped(names: Callable[[Record], Iterable[str]]) -> dict[str, dict[str, Any]]:
+    def grouped(names: Callable[[Record], Iterable[str]], of: Sequence[Record] = records) -> dict[str, dict[str, Any]]:
         groups: dict[str, list[Record]] = defaultdict(list)
-        for record in records:
+        for record in of:
             for name in sorted(set(names(record))):
                 groups[name].append(record)
         return {name: _group(groups[name], resamples, seed) for name in sorted(groups)}
 
-    sources = grouped(lambda record: [record["source"]])
+    sources = grouped(lambda record: [record["source"]], everything)
     for group in sources.values():
         lows = [group[name]["low"] for name in ("sft", "grpo") if name in group]
         group["at_majority"] = bool(lows) and all(low is not None and low <= group["majority"] for low in lows)
@@ -56,6 +62,9 @@ def summarise(records: list[Record], resamples: int, seed: int) -> dict[str, Any
         "kinds": grouped(lambda record: [record["kind"]]),
         "abilities": grouped(lambda record: record["abilities"]),
     }
+    if own:
+        apart = [record for record in everything if record["source"] not in own]
+        summary |= {"own": sorted(own), "drawn": _group(apart, resamples, seed) if apart else None}
     rounded: dict[str, Any] = _rounded(summary)
     return rounded
 
@@ -84,6 +93,7 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
         "items": len(items),
         "scenes": len({record["scene"] for record in records}),
         "majority": majority(items.values()),
+        "constant": _constant([items[item] for item in sorted(items)]),
     }
     for name in names:
         if greedy := settings.get((name, "greedy")):
@@ -91,10 +101,13 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
                 "unknown": sum(record["verdict"] == "unknown" for record in greedy) / len(greedy),
                 "format": sum(bool(record["strict"]) for record in greedy) / len(greedy),
                 "mean_tokens": sum(record["tokens"] for record in greedy) / len(greedy),
+                "answers": distribution(greedy),
             }
             for setting in ("sampled", "blank", "shuffled"):
                 if chosen := settings.get((name, setting)):
                     group[name][setting] = _accuracy(chosen, resamples, seed)
+            if swapped := settings.get((name, "shuffled")):
+                group[name]["shuffled"]["left_out"] = len(greedy) - len(swapped)  # no other image in their source
     for after, before in (("sft", "base"), ("grpo", "sft")):
         if after in group and before in group:
             pairs = [
@@ -105,6 +118,27 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
             ]
             group[f"{after}_minus_{before}"] = pairs[0] | {"sampled": pairs[1]}
     return group
+
+
+def _constant(items: Sequence[Record]) -> dict[str, Any]:
+    found = best_constant(items)
+    return {"answer": found.answer, "accuracy": found.accuracy}
+
+
+def distribution(records: Sequence[Record]) -> dict[str, Any]:
+    """Describe the distribution of one setting's answers: the most frequent ones, and its distance from the golds'.
+
+    The shares are of all records; answers are the same if the rules of the reward call them equal.
+    """
+    found = shares(records)
+    return {
+        "distance": distance(found),
+        "most": [
+            {"answer": share.answer, "share": share.given / share.items, "gold": share.gold / share.items}
+            for share in found[:MOST]
+            if share.given
+        ],
+    }
 
 
 def by_setting(records: list[Record]) -> dict[str, list[Record]]:

@@ -20,6 +20,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
+from wethink.config.response_format import ResponseFormat
 from wethink.config.rewards import Rewards
 from wethink.config.training import Optim, Sft
 from wethink.data.image_store import ImageSet
@@ -59,14 +60,22 @@ def _continued(optim: Optim, steps: int) -> Optim:
 
 
 def more_sft(
-    *, images: Path, rows: Path, sft: Path, logs: Path, rival: Path, launch: Launch, run: StageRun[Sft]
+    *,
+    images: Path,
+    rows: Path,
+    sft: Path,
+    logs: Path,
+    rival: Path,
+    format: ResponseFormat,
+    launch: Launch,
+    run: StageRun[Sft],
 ) -> dict[str, Any]:
     """Continue SFT on the same paths for the cost of the steps of `rival` (GRPO)."""
     config, scratch = run.config, run.scratch
     chosen = chosen_rows(rows, config)
-    samples = samples_of(chosen, completions(chosen, rows, config), config)
+    samples = samples_of(chosen, completions(chosen, rows, config, format), config)
     steps = _frozen(scratch, affordable_steps(budget(rival, logs), costs_of(logs / "sft.metrics.jsonl")))
-    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "more_sft")
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "more_sft", format)
 
 
 def rejection_sft(
@@ -86,7 +95,7 @@ def rejection_sft(
     Sampling and training together get the cost of the steps of `rival` (GRPO). Without such a sample, or if sampling
     has spent it all, the SFT checkpoint is published unchanged.
     """
-    config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
+    config, out, scratch, seed, form = run.config, run.out, run.scratch, run.seed, scorer.rewards.format
     store = scratch / "accepted.jsonl"
     if not store.exists():
         _sample_accepted(images, rows, sft, store, grpo, scorer, launch, seed)
@@ -95,12 +104,12 @@ def rejection_sft(
     if not accepted or left <= 0:  # nothing to learn from, or no time left to learn it
         nothing = {"samples": len(accepted), "steps": 0}
         if join(launch).first:
-            save_policy(load_model(sft), None, load_processor(sft), out, model_card("rejection_sft", str(sft)))
+            save_policy(load_model(sft), None, load_processor(sft), out, model_card("rejection_sft", str(sft), form))
             write_json(out / "metrics.json", nothing)
         return nothing
     steps = _frozen(scratch, affordable_steps(left, costs_of(logs / "sft.metrics.jsonl")))
     samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
-    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "rejection_sft")
+    return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "rejection_sft", form)
 
 
 def _sample_accepted(
@@ -115,7 +124,7 @@ def _sample_accepted(
     model, processor, dataset = load_model(sft), load_processor(sft), ImageSet(images)
     prompts, _, _ = training_rows(rows, dataset, model, processor, config, launch, seed)
     order = list(islice(epoch_order(len(prompts), seed), config.optim.max_steps * config.optim.train_batch_size))
-    model, accepted = model.to(ranks.device), list[Record]()
+    model, accepted, form = model.to(ranks.device), list[Record](), scorer.rewards.format
     sampler = InProcess(processor, config, ranks.device)
     sampler.sync(model, 0)
     batches = [
@@ -125,10 +134,10 @@ def _sample_accepted(
         mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
         for group in generate_rollouts(sampler, processor, mine, dataset, config, scorer, step, seed):
             for text, scored in zip(group.texts, group.scores, strict=True):
-                parsed = parse(text)
-                if scored.accuracy == scored.format == 1.0 and parsed.think and parsed.answer:
+                parsed = parse(text, form)
+                if scored.accuracy == scored.format == 1.0 and parsed.fault is None:
                     row = {key: group.row[key] for key in ("problem", "image")}
-                    accepted.append(row | {"completion": render(parsed.think, parsed.answer)})
+                    accepted.append(row | {"completion": render(parsed.think, parsed.answer, form)})
     everyone = gather_objects((accepted, cost_clock(ranks) - started), ranks)
     unique = {content_id(r): r for found, _ in everyone for r in found}  # a completion sampled twice counts once
     if ranks.first:
@@ -157,10 +166,11 @@ def _train_on(
     launch: Launch,
     run: StageRun[object],
     title: str,
+    form: ResponseFormat,
 ) -> dict[str, Any]:
     model, processor = load_model(start), load_processor(start)
     metrics = {"samples": len(samples), "steps": optim.max_steps}
-    card = model_card(title, str(start))
+    card = model_card(title, str(start), form)
     if train(model, processor, samples, ImageSet(images), optim, launch, replace(run, seed=run.seed + 1), title, card):
         write_json(run.out / "metrics.json", metrics)
     return metrics
@@ -187,6 +197,7 @@ def evaluate_arms(
     *,
     images: Path,
     drawn: Path,
+    valid: Path,
     more_sft: Path,
     rejection_sft: Path,
     grpo_from_base: Path,
@@ -202,4 +213,4 @@ def evaluate_arms(
         "grpo_from_base": grpo_from_base,
         "shuffled_gold": shuffled_gold,
     }
-    return evaluate_checkpoints(arms, images, drawn, rewards, launch, run)
+    return evaluate_checkpoints(arms, images, drawn, rewards, launch, run, valid)

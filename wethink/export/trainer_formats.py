@@ -13,23 +13,27 @@ Each format has a function, and a test that checks it field by field.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record
-from wethink.common.paths import ROOT
+from wethink.config.response_format import ResponseFormat
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row, read_rows, split_train_rows
 from wethink.export.parquet import picture, suffix, write_table
-from wethink.rewards.format import render
+from wethink.models.chat_prompts import system_prompt
+from wethink.rewards.format import Unwritable, message
 
 MARK = "<image>"  # placeholder of the image in a text; rows themselves hold none (wethink/curation/validate.py)
 
 
-def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int]:
+def export_for(name: str, images: Path, valid: Path, out: Path, form: ResponseFormat) -> dict[str, int]:
     """Write valid rows in a trainer's format to `out` (replaced); return counts.
+
+    `form` is the response format of the run: of the completions, and of the system prompt.
 
     Raises:
         UserError: there is no training row.
@@ -40,13 +44,19 @@ def export_for(form: str, images: Path, valid: Path, out: Path) -> dict[str, int
     staged = out.with_name(f".{out.name}.publishing")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    counts = FORMS[form](sft, rl, ImageSet(images), staged)
+    written, unwritable = _messages(sft, form)
+    kept = [row for row in sft if row["id"] in written]
+    counts = FORMS[name](kept, rl, ImageSet(images), staged, system_prompt(form), written)
+    if unwritable:
+        counts["left out (holds marks of the response format)"] = unwritable
     shutil.rmtree(out, ignore_errors=True)
     staged.rename(out)
     return counts
 
 
-def _sharegpt(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> dict[str, int]:
+def _sharegpt(
+    sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path, system: str, written: Mapping[str, str]
+) -> dict[str, int]:
     """Write multimodal ShareGPT files for LLaMA-Factory.
 
     https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md
@@ -57,12 +67,11 @@ def _sharegpt(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path
         data = images.bytes(image)
         names[image] = f"images/{image}.{suffix(data)}"
         (out / names[image]).write_bytes(data)
-    system = _system()
     examples = [
         {
             "conversations": [
                 {"from": "human", "value": MARK + row["problem"]},
-                {"from": "gpt", "value": render(row["refined_cot"], row["answer"])},
+                {"from": "gpt", "value": written[row["id"]]},
             ],
             "images": [names[row["image"]]],
             "system": system,
@@ -81,7 +90,9 @@ def _sharegpt(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path
     return {"sft": len(sft), "left out (no reasoning path)": len(rl)}
 
 
-def _verl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> dict[str, int]:
+def _verl(
+    sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path, system: str, written: Mapping[str, str]
+) -> dict[str, int]:
     """Write one Parquet file for verl and EasyR1.
 
     https://verl.readthedocs.io/en/latest/preparation/prepare_data.html and EasyR1's examples/config.yaml.
@@ -102,7 +113,6 @@ def _verl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) ->
             },
         }
     )
-    system = _system()
 
     def converted() -> Iterator[Record]:
         for index, row in enumerate(rl):
@@ -123,7 +133,9 @@ def _verl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) ->
     return {"rl": write_table(out / "train.parquet", converted(), features), "left out (reasoning path)": len(sft)}
 
 
-def _trl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> dict[str, int]:
+def _trl(
+    sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path, system: str, written: Mapping[str, str]
+) -> dict[str, int]:
     """Write TRL's conversational Parquet files, with the images in their own column.
 
     https://huggingface.co/docs/trl/dataset_formats: prompt-only for GRPO, with completions for SFT.
@@ -134,14 +146,13 @@ def _trl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> 
     message = {"role": text, "content": text}
     shared: dict[str, Any] = {"prompt": List(message), "images": List(Image())}
     kept: Final = ("id", "problem", "answer", "category", "reward")
-    system = _system()
 
     def prompt(row: Row) -> Record:
         asked = [{"role": "system", "content": system}, {"role": "user", "content": row["problem"]}]
         return {"prompt": asked, "images": [picture(images, row["image"])]}
 
     def answered(row: Row) -> Record:
-        return {"completion": [{"role": "assistant", "content": render(row["refined_cot"], row["answer"])}]}
+        return {"completion": [{"role": "assistant", "content": written[row["id"]]}]}
 
     grpo = Features(shared | dict.fromkeys(kept, text))
     taught = Features(shared | {"completion": List(message)})
@@ -151,12 +162,18 @@ def _trl(sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path) -> 
     }
 
 
-FORMS: dict[str, Callable[[Sequence[Row], Sequence[Row], ImageSet, Path], dict[str, int]]] = {
+Writer = Callable[[Sequence[Row], Sequence[Row], ImageSet, Path, str, Mapping[str, str]], dict[str, int]]
+FORMS: dict[str, Writer] = {
     "sharegpt": _sharegpt,
     "verl": _verl,
     "trl": _trl,
 }
 
 
-def _system() -> str:
-    return (ROOT / "wethink/models/prompts/system_wethink.txt").read_text(encoding="utf-8").strip()
+def _messages(rows: Sequence[Row], form: ResponseFormat) -> tuple[dict[str, str], int]:
+    """Return the assistant's message by row id, and the number of rows that the format cannot hold."""
+    written: dict[str, str] = {}
+    for row in rows:
+        with suppress(Unwritable):
+            written[row["id"]] = message(row["refined_cot"], row["answer"], form)
+    return written, len(rows) - len(written)

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from wethink.common.errors import UserError
+from wethink.config.response_format import ResponseFormat
 from wethink.models.vision_fast_paths import use_fast_paths
+from wethink.rewards.format import opened, shape
 
 PROCESSORS = {  # model type → the stock processors of text with images and of videos
     "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
     "qwen3_vl": ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
 }
-ASSETS = ("prompts/chat_template.jinja", "prompts/system_wethink.txt", "prompts/system_tiny.txt")
-PROMPT_FOLDER = Path(__file__).resolve().parent / "prompts"
 
 
 @dataclass(frozen=True)
@@ -206,18 +206,27 @@ def complete_processor_files(folder: Path) -> None:
     path.write_text(json.dumps(tokenizer, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def chat_template(system: str) -> str:
-    """Return Qwen's chat template with `system` as its default system prompt."""
-    template = (PROMPT_FOLDER / "chat_template.jinja").read_text(encoding="utf-8")
-    return template.replace('"SYSTEM_PROMPT"', json.dumps(system))
+def check_template(processor: Processor, form: ResponseFormat, folder: Path) -> None:
+    """Check that a checkpoint's chat template opens what `rewards.format` says.
+
+    Raises:
+        UserError: it was made for another format.
+    """
+    messages = [{"role": "user", "content": "?"}]
+    asked = [
+        processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=more)
+        for more in (False, True)
+    ]
+    written = asked[1].removeprefix(asked[0]).rpartition("assistant\n")[2]
+    if written != opened(form):
+        raise UserError(
+            f"the chat template of {folder} opens {written!r} before a response, but rewards.format '{form.kind}' "
+            f"needs {opened(form)!r}; make the checkpoint anew with `python -m wethink base`, or set rewards.format to "
+            "its own."
+        )
 
 
-def read_prompt(name: str) -> str:
-    """Read a prompt file, without surrounding whitespace."""
-    return (PROMPT_FOLDER / name).read_text(encoding="utf-8").strip()
-
-
-def model_card(stage: str, model: str) -> str:
+def model_card(stage: str, model: str, form: ResponseFormat) -> str:
     """Return a short model card in the hub's format."""
     return f"""---
 library_name: transformers
@@ -228,8 +237,8 @@ tags: [wethink, {stage}]
 
 Started from: `{model}`. Published by the `{stage}` stage of the WeThink pipeline (arXiv 2506.07905).
 
-The chat template carries the system prompt: the model thinks in `<think> </think>` and answers in
-`<answer> </answer>`. Load it with `AutoModelForImageTextToText` and `AutoProcessor`, serve it with vLLM, or ask:
+The chat template carries the system prompt: {shape(form)}.
+Load it with `AutoModelForImageTextToText` and `AutoProcessor`, serve it with vLLM, or ask:
 
     python -m wethink ask --model FOLDER --image FILE --question "..."
 

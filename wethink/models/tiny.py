@@ -4,10 +4,11 @@ With it the tiny profile runs the code paths of the large models: the same model
 chat template and special tokens.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wethink.config.training import Family, TinyModel
+from wethink.rewards.grammars import TAGS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2VLImageProcessorPil
@@ -23,7 +24,6 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ROLES = ("system", "user", "assistant")
 PATCH = {"qwen2_5_vl": 14, "qwen3_vl": 16}  # pixels
 MERGE = 2
@@ -44,17 +44,19 @@ def words(texts: Iterable[str], most: int | None = None) -> list[str]:
     return sorted(sorted(found, key=lambda word: (-found[word], word))[:most])
 
 
-def build_tokenizer(vocabulary: Iterable[str], with_spelling: bool = False) -> "PreTrainedTokenizerFast":
+def build_tokenizer(
+    vocabulary: Iterable[str], marks: Sequence[str] = TAGS, with_spelling: bool = False
+) -> "PreTrainedTokenizerFast":
     """Build a tokenizer of whole words with Qwen's special tokens.
 
-    Each of the four tags is one token. An unknown word is `<unk>` or, `with_spelling`, its characters; a character
-    that no word of the vocabulary has is its bytes, so that nothing is unknown.
+    Each of the response format's marks is one token. An unknown word is `<unk>` or, `with_spelling`, its characters; a
+    character that no word of the vocabulary has is its bytes, so that nothing is unknown.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = list(vocabulary)
-    tokens = [*SPECIAL, *TAGS, *ROLES, "<unk>", *vocabulary]
+    tokens = [*SPECIAL, *marks, *ROLES, "<unk>", *vocabulary]
     if with_spelling:
         signs = sorted({*"".join(vocabulary), *map(chr, range(33, 127))})
         tokens += [*signs, *(JOINER + sign for sign in signs), *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -72,7 +74,7 @@ def build_tokenizer(vocabulary: Iterable[str], with_spelling: bool = False) -> "
         core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])  # kept when decoding
+    core.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])  # kept when decoding
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=PAD,

@@ -3,6 +3,7 @@
 It shows the decision's record and computes nothing. All text is escaped; the page runs no script and fetches nothing.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from markupsafe import Markup, escape
 from wethink.common.jsonl import Record
 from wethink.report.plots import points
 from wethink.report.render import render
+
+UNCHECKED = "nobody looked"  # a label check without a reader (wethink/retraining/label_check.py)
 
 
 def decision_page(decision: Record, lineage: Mapping[str, Any]) -> str:
@@ -22,9 +25,22 @@ def decision_page(decision: Record, lineage: Mapping[str, Any]) -> str:
         "decision.html.jinja",
         decision=decision,
         lineage=lineage,
+        warnings=warnings(lineage),
+        uses=[(use, {c["control"]: c for c in use["comparisons"]}) for use in decision["image_use"]],
         groups=[(group, forest(group, span)) for group in groups],
         span=round(100 * span),
     )
+
+
+def warnings(lineage: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know before the verdict, a sentence each."""
+    looked = str(lineage.get("second look", ""))
+    if not looked.startswith(UNCHECKED) and not re.search(r" could read none of \d+ rows$", looked):
+        return []
+    return [
+        f"No one but their author has checked the rows of the new source (second look: {looked}). Its held-out "
+        "questions are scored by these very answers: if they are wrong, so are the figures of the new items."
+    ]
 
 
 def forest(group: Record, span: float) -> Markup:

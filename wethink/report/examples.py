@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from wethink.common.jsonl import Record, content_id
+from wethink.config.response_format import ResponseFormat
 from wethink.rewards.format import parse
 
 OUTCOMES = {
@@ -95,21 +96,25 @@ def choose(found: Sequence[Pair], per_source: int, seed: int) -> list[Pair]:
     return chosen
 
 
-def cards(chosen: Sequence[Pair], names: tuple[str, str], load: Callable[[str], bytes]) -> list[Mapping[str, Any]]:
+def cards(
+    chosen: Sequence[Pair], names: tuple[str, str], load: Callable[[str], bytes], form: ResponseFormat
+) -> list[Mapping[str, Any]]:
     """Build the cards of the chosen items, as plain text that the template escapes."""
     return [
         {
             "item": before,
             "outcome": outcome((before, after)),
             "picture": picture(load(before["image"])),
-            "answers": [{"name": name, **_shown(record)} for name, record in zip(names, (before, after), strict=True)],
+            "answers": [
+                {"name": name, **_shown(record, form)} for name, record in zip(names, (before, after), strict=True)
+            ],
         }
         for before, after in chosen
     ]
 
 
-def _shown(record: Record) -> dict[str, str]:
-    parsed = parse(record["response"])
+def _shown(record: Record, form: ResponseFormat) -> dict[str, str]:
+    parsed = parse(record["response"], form)
     raw = record["response"] if parsed.fault else ""
     return {"think": parsed.think, "answer": parsed.answer, "raw": raw, "verdict": record["verdict"]}
 

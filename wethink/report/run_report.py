@@ -14,7 +14,8 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
-from wethink.data.schema import read_rows
+from wethink.config.response_format import ResponseFormat
+from wethink.data.schema import TRAINING_SPLITS, read_rows
 from wethink.evaluation.summary import CHECKPOINTS
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
 from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
@@ -49,7 +50,15 @@ GRPO_PANELS = (
 
 
 def report(
-    *, images: Path, rows: Path, valid: Path, sft: Path, grpo: Path, evaluation: Path, run: StageRun[Report]
+    *,
+    images: Path,
+    rows: Path,
+    valid: Path,
+    sft: Path,
+    grpo: Path,
+    evaluation: Path,
+    format: ResponseFormat,
+    run: StageRun[Report],
 ) -> dict[str, Any]:
     """Write `index.html` and return how many items and examples it shows.
 
@@ -75,6 +84,7 @@ def report(
         "run_report.html.jinja",
         headline=headline(summary),
         summary=summary,
+        own=summary.get("own", []),
         names={name: names[name] for name in CHECKPOINTS if name in summary},
         start=names[start],
         sampled_at=_temperatures(records),
@@ -88,7 +98,7 @@ def report(
         proportions=proportions(found),
         by_source={name: proportions([pair for pair in found if pair[0]["source"] == name]) for name in sources},
         pairs=len(found),
-        cards=cards(chosen, (names[start], names["grpo"]), ImageSet(images).bytes),
+        cards=cards(chosen, (names[start], names["grpo"]), ImageSet(images).bytes, format),
     )
     (out / "index.html").write_text(html, encoding="utf-8")
     return {"items": len(found), "gallery": len(chosen)}
@@ -185,11 +195,12 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
         passed += 1
         use = "pretraining" if row["split"] == "pretrain" else "SFT paths" if row["refined_cot"] else "GRPO answers"
         uses[use] += 1
-    images = sum(made["images"].values())
+    images = sum(made["images"].get(split, 0) for split in TRAINING_SPLITS)
     steps = [
         ("Images to learn from", images, ""),
         ("Candidate rows", made["candidates"], ""),
         ("Kept by the filters", made["kept"], _lost(rejected.total(), "rejected")),
+        *([("Held out as items", made["items"], "")] if made.get("items") else []),
         ("Passed validation", passed + curated.total(), _lost(failed, "quarantined")),
         *([("Kept by curation", passed, _lost(curated.total(), "dropped"))] if curated else []),
     ]

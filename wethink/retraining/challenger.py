@@ -47,6 +47,6 @@ def evaluate_challenger(
 
 
 def gate_records(evaluation: Path, model: str) -> list[Record]:
-    """Read one model's records that the gate decides on: greedy, true images."""
+    """Read one model's greedy records: with true, blank and shuffled images."""
     every = read_jsonl(evaluation / "items.jsonl")
-    return [r for r in every if r["checkpoint"] == model and r["temperature"] == 0 and r["pixels"] == "true"]
+    return [r for r in every if r["checkpoint"] == model and r["temperature"] == 0]

@@ -2,8 +2,8 @@
 
 A re-encoded, resized or slightly cropped copy counts as known. A known image keeps its role: training on a copy of a
 held-out image would contaminate the evaluation, and evaluating on a copy of a training image would inflate it. The
-hashes of a collection are kept beside it, so a new source is compared with everything, and only its own images are
-hashed.
+signatures of a collection are kept beside it, so a new source is compared with everything, and only its own images are
+read.
 """
 
 import hashlib
@@ -15,11 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from wethink.data.image_hashing import VIEWS, Hashes, hashes, neighbours, same_picture
+from wethink.common.progress import track
+from wethink.data.duplicates.comparison import confirmed
+from wethink.data.duplicates.neighbours import Neighbours
+from wethink.data.duplicates.signatures import BYTES, Signatures, signature, stacked
 from wethink.data.image_store import ImageRecord, ImageSet
 
-HASHES = "hashes.parquet"
-Hashed = dict[str, Hashes]  # image → [views]
+SIGNATURES = "signatures.parquet"
+Signed = dict[str, Signatures]  # image → [BYTES]
+LABEL = "known images"
 
 
 def is_held_out(cluster: str, share: float) -> bool:
@@ -30,40 +34,39 @@ def is_held_out(cluster: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(f"held out {cluster}".encode()).digest()[:8]) / 2**64 < share
 
 
-def hashed(images: ImageSet, known: Mapping[str, Hashes]) -> Hashed:
-    """Return the hashes of all images; reuse those in `known`."""
-    return {
-        record.id: known[record.id] if record.id in known else hashes(images.open(record.id))
-        for record in images.records
-    }
+def signed(images: ImageSet, known: Mapping[str, Signatures]) -> Signed:
+    """Return the signatures of all images; reuse those in `known`."""
+    missing = [record.id for record in images.records if record.id not in known]
+    new = {image: signature(images.open(image)) for image in track(missing, "signatures", len(missing))}
+    return {record.id: known[record.id] if record.id in known else new[record.id] for record in images.records}
 
 
-def save_hashes(path: Path, found: Mapping[str, Hashes]) -> None:
-    """Write `hashes.parquet`: image, and its hash under every view."""
-    views = pa.array([value.tolist() for value in found.values()], pa.list_(pa.uint64()))
-    pq.write_table(pa.table({"id": pa.array(list(found), pa.string()), "hashes": views}), path, compression="none")
+def save_signatures(path: Path, found: Mapping[str, Signatures]) -> None:
+    """Write `signatures.parquet`: image, and its signature."""
+    values = pa.array([value.tobytes() for value in found.values()], pa.binary(BYTES))
+    table = pa.table({"id": pa.array(list(found), pa.string()), "signature": values})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
 
 
-def load_hashes(path: Path) -> Hashed:
-    """Read the hashes that `save_hashes` wrote.
+def load_signatures(path: Path) -> Signed:
+    """Read the signatures that `save_signatures` wrote.
 
-    Returns {} if there is no file, or one of other views.
+    Returns {} if there is no file, or one of another size of signatures.
     """
     if not path.is_file():
         return {}
     table = pq.read_table(path)
-    found = {
-        image: np.array(views, dtype=np.uint64)
-        for image, views in zip(table["id"].to_pylist(), table["hashes"].to_pylist(), strict=True)
-    }
-    return found if all(len(views) == len(VIEWS) for views in found.values()) else {}
+    if table.schema.field("signature").type != pa.binary(BYTES):
+        return {}
+    values = (np.frombuffer(value.as_py(), np.uint8) for value in table["signature"])
+    return dict(zip(table["id"].to_pylist(), values, strict=True))
 
 
 def shown_already(
     arrived: Sequence[ImageRecord],
-    new: Mapping[str, Hashes],
+    new: Mapping[str, Signatures],
     open_new: Callable[[str], Image.Image],
-    old: Mapping[str, Hashes],
+    old: Mapping[str, Signatures],
     open_old: Callable[[str], Image.Image],
 ) -> dict[str, str]:
     """Map each new image to the old one that its cluster shows, if any.
@@ -72,21 +75,18 @@ def shown_already(
 
     Args:
         arrived: the new images; those of one cluster show the same.
-        new: their hashes.
+        new: their signatures.
         open_new: opens one of them by its id.
-        old: the hashes of the collection.
+        old: the signatures of the collection.
         open_old: opens one of its images by its id.
     """
-    ids = list(old)
-    stored = np.stack([old[image] for image in ids]) if ids else np.zeros((0, len(VIEWS)), np.uint64)
+    if not arrived or not old:
+        return {}
+    ids, known = [record.id for record in arrived], list(old)
+    table, stored = stacked([new[image] for image in ids]), stacked(list(old.values()))
+    pairs = Neighbours(stored).nearest(table, label=f"{LABEL}: neighbours")
+    ours, theirs = (table, lambda place: open_new(ids[place])), (stored, lambda place: open_old(known[place]))
     of_cluster: dict[str, str] = {}
-    for record in arrived:
-        if record.cluster in of_cluster:
-            continue
-        picture: Image.Image | None = None
-        for place in neighbours(new[record.id], stored):
-            picture = picture or open_new(record.id)
-            if same_picture(picture, open_old(ids[place])):
-                of_cluster[record.cluster] = ids[place]
-                break
+    for place, other in pairs[confirmed(pairs, ours, theirs, LABEL)].tolist():
+        of_cluster.setdefault(arrived[place].cluster, known[other])
     return {record.id: of_cluster[record.cluster] for record in arrived if record.cluster in of_cluster}

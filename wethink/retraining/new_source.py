@@ -8,7 +8,7 @@ no model learns from.
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, file_sha256, read_jsonl, write_json, write_jsonl
@@ -21,14 +21,12 @@ from wethink.config.synthesis import Synthesize
 from wethink.data.image_files import walk
 from wethink.data.image_store import NAMES, ImageRecord, ImageSet
 from wethink.data.ingest import ingest
-from wethink.data.schema import Row
+from wethink.data.schema import ITEM_KEYS, Row
 from wethink.retraining.known_images import is_held_out
 from wethink.retraining.label_check import check_labels
 from wethink.synthesis.import_rows import declared, import_rows
 from wethink.synthesis.paths import set_aside
 from wethink.synthesis.rejections import unusable
-
-ITEM: Final = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
 
 
 def new_images(*, source: Path, retrain: Retrain, run: StageRun[Ingest]) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def new_images(*, source: Path, retrain: Retrain, run: StageRun[Ingest]) -> dict
         raise UserError(f"source '{retrain.source}' has no folder 'images'; put its images there, beside rows.jsonl.")
     if (source / "rows.jsonl").is_file():
         _refuse_unusable(source, retrain)
-    only = Source(name=str(retrain.source), kind="folder", path=str(source / "images"))
+    only = Source(name=str(retrain.source), kind="folder", path=str(source / "images"), tuning=0.0, reporting=0.0)
     return ingest(drawn=source, run=replace(run, config=run.config.model_copy(update={"sources": (only,)})))
 
 
@@ -74,7 +72,7 @@ def new_rows(
     held = [row for row in kept if is_held_out(row["scene"], config.held_out)]
     learned = [row for row in kept if not is_held_out(row["scene"], config.held_out)]
     write_jsonl(out / "rows.jsonl", learned)
-    write_jsonl(out / "items.jsonl", ({key: row[key] for key in ITEM} for row in held))
+    write_jsonl(out / "items.jsonl", ({key: row[key] for key in ITEM_KEYS} for row in held))
     write_jsonl(out / "rejected.jsonl", rejected)
     write_json(out / "source.json", {"name": config.source, "content": content_of(source)})
     metrics: dict[str, Any] = {

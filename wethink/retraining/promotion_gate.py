@@ -2,8 +2,8 @@
 
 It is a pure function of both models' verdicts. The challenger is promoted only if everything holds: both were asked the
 same items; few verdicts are unknown; on the declared mix of old and new items the challenger is better, at the level
-that this look has left; and no group (the old items, the new ones, each source, each category) is worse than its
-margin.
+that this look has left; no group (the old items, the new ones, each source, each category) is worse than its margin;
+and on the old and on the new items the challenger uses the images (wethink/retraining/image_use.py).
 
 The unit of chance is the scene, not the question (wethink.common.statistics). The gain is tested by the share of
 cluster-bootstrap resamples in which it vanishes. A group must be shown to be no worse than its margin: the one-sided
@@ -25,7 +25,8 @@ from wethink.common.statistics import Floats, bootstrap_means
 from wethink.config.retraining import Promotion
 from wethink.evaluation.summary import VERDICTS
 from wethink.retraining.alpha_spending import level
-from wethink.retraining.promotion_rules import RULES, Change, Evidence, Group, shown_gain
+from wethink.retraining.image_use import image_use
+from wethink.retraining.promotion_rules import RULES, Change, Evidence, Group, ImageUse, shown_gain
 
 PARTS = ("old", "new")  # held-out items of the champion's sources, and of the sources that the challenger adds
 MODELS = ("champion", "challenger")
@@ -44,9 +45,11 @@ class Decision:
     p: float | None  # share of resamples in which the gain of the mix vanishes; None: not tested
     gain: Change | None  # of the declared mix
     weights: dict[str, float]  # part → its weight in the mix
+    items: dict[str, int]  # part → items whose verdicts are known of both models
     accuracy: dict[str, dict[str, float]]  # model → part → accuracy over its known verdicts
     unknown: dict[str, float]  # model → share of its verdicts
     groups: tuple[Group, ...] = field(default=())
+    image_use: tuple[ImageUse, ...] = field(default=())  # per part
 
     def as_record(self) -> Record:
         """Return plain JSON values, rounded: equal decisions have equal bytes."""
@@ -57,6 +60,7 @@ class Decision:
 class Pair:
     """One item and both models' scores: 1 right, 0 wrong, None unknown."""
 
+    item: str
     part: str
     scene: str
     names: tuple[str, ...]  # of the groups to which it belongs
@@ -75,19 +79,23 @@ def decide(
     """Compare two evaluations of the same items under the declared rule.
 
     Args:
-        champion: its evaluation records, one per item (docs/data.md): greedy, true pixels.
-        challenger: its own, of the very same items in any order.
+        champion: its greedy evaluation records (docs/data.md); those of the true pixels count, one per item.
+        challenger: its own of the very same items in any order, with the true, the blank and the shuffled pixels.
         new_sources: names of the sources that the challenger adds; their items are the new part.
         look: the number of this decision in the programme, from 1.
         config: the declared rule.
         seed: of the resamples.
 
     Raises:
-        UserError: an item occurs twice, is missing in one of the two, or has an unknown kind of verdict; or there is no
-            item.
+        UserError: an item occurs twice, is missing in one of the two or in a control, or has an unknown kind of
+            verdict; or there is no item.
     """
     new = frozenset(new_sources)
-    found = _evidence(_pairs(champion, challenger, new), new, look, config, seed)
+    true = [[record for record in side if record["pixels"] == "true"] for side in (champion, challenger)]
+    pairs = _pairs(true[0], true[1], new)
+    found = _evidence(pairs, new, look, config, seed)
+    if found.gain is not None:
+        found = replace(found, image_use=_image_use(pairs, true[0], challenger, found, seed))
     refusals = tuple(reason for rule in RULES for reason in rule(found))
     return Decision(
         promoted=not refusals,
@@ -97,10 +105,24 @@ def decide(
         p=found.p,
         gain=found.gain,
         weights=found.weights,
+        items=found.items,
         accuracy=found.accuracy,
         unknown=found.unknown,
         groups=found.groups,
+        image_use=found.image_use,
     )
+
+
+def _image_use(
+    pairs: Sequence[Pair], champion: Sequence[Record], challenger: Sequence[Record], found: Evidence, seed: int
+) -> tuple[ImageUse, ...]:
+    """Measure the challenger's use of the images on each part of the mix."""
+    before = {str(record["id"]): record for record in champion}
+    known = {
+        part: [p.item for p in pairs if p.part == part and None not in (p.champion, p.challenger)]
+        for part in found.weights
+    }
+    return tuple(image_use(part, items, before, challenger, found.rule, seed) for part, items in known.items())
 
 
 def _evidence(pairs: Sequence[Pair], new: frozenset[str], look: int, config: Promotion, seed: int) -> Evidence:
@@ -113,6 +135,7 @@ def _evidence(pairs: Sequence[Pair], new: frozenset[str], look: int, config: Pro
         look=look,
         level=level(look, config.looks, config.alpha, config.spending),
         weights=weights,
+        items={part: len(known[part]) for part in weights},
         scenes={part: _scenes(known[part]) for part in weights},
         unknown={name: sum(getattr(p, name) is None for p in pairs) / len(pairs) for name in MODELS},
         accuracy={
@@ -133,7 +156,7 @@ def _evidence(pairs: Sequence[Pair], new: frozenset[str], look: int, config: Pro
 
 def held_out(records: Iterable[Record]) -> str:
     """Return a content id of the evaluated items, to compare decisions by."""
-    return content_id(sorted(str(record["id"]) for record in records))
+    return content_id(sorted({str(record["id"]) for record in records}))
 
 
 def _pairs(champion: Sequence[Record], challenger: Sequence[Record], new: frozenset[str]) -> list[Pair]:
@@ -149,6 +172,7 @@ def _pairs(champion: Sequence[Record], challenger: Sequence[Record], new: frozen
         raise UserError("there is no held-out item to decide on; raise draw.reporting, or hold out some of the source.")
     return [
         Pair(
+            item=item,
             part="new" if record["source"] in new else "old",
             scene=str(record["scene"]),
             names=("new" if record["source"] in new else "old", *(f"{by} {record[by]}" for by in BY)),

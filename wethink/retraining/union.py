@@ -1,8 +1,8 @@
 """Union of the known dataset and a new source, to train and evaluate a challenger on.
 
 A new source (wethink/retraining/new_source.py) is added to the rows that the champion learned from and to its held-out
-items. The union is a dataset of its own (`images/`, `rows/`, `items/`, `sources.json`, `hashes.parquet`), and the old
-part of the next retrain.
+items. The union is a dataset of its own (`images/`, `rows/`, `items/`, `sources.json`, `signatures.parquet`), and the
+old part of the next retrain.
 
 A known image, or a near-duplicate of one, keeps its role: its new rows are dropped, so that no held-out image enters
 training and no training image is evaluated. The union's validation removes benchmark images, as from the first rows
@@ -17,15 +17,24 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
+from wethink.common.progress import say
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.retraining import Retrain
-from wethink.data.image_hashing import hashes as hashes_of
+from wethink.data.duplicates.signatures import signature
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
-from wethink.retraining.known_images import HASHES, hashed, is_held_out, load_hashes, save_hashes, shown_already
+from wethink.data.schema import held_out_items
+from wethink.retraining.known_images import (
+    SIGNATURES,
+    is_held_out,
+    load_signatures,
+    save_signatures,
+    shown_already,
+    signed,
+)
 
 
 def snapshot_main_run(
@@ -35,10 +44,11 @@ def snapshot_main_run(
     config, out = run.config, run.out
     _copy_shards(images, out / "images", 0)
     _copy(rows, out / "rows", ("rows.jsonl", "descriptions.jsonl"))
-    _copy(drawn / "items", out / "items", (f"{config.split}.jsonl",))
+    (out / "items").mkdir(parents=True, exist_ok=True)
+    write_jsonl(out / "items" / f"{config.split}.jsonl", held_out_items((drawn, rows), config.split))
     names = sorted({record.source for record in ImageSet(images).records})
     write_json(out / "sources.json", dict.fromkeys(names, "main job"))
-    save_hashes(out / HASHES, hashed(ImageSet(out / "images"), {}))
+    save_signatures(out / SIGNATURES, signed(ImageSet(out / "images"), {}))
     metrics = {"rows": _lines(out / "rows/rows.jsonl"), "items": _lines(out / "items" / f"{config.split}.jsonl")}
     write_json(out / "metrics.json", metrics)
     return metrics
@@ -54,10 +64,10 @@ def merge_datasets(
     """
     config, out, scratch = run.config, run.out, run.scratch
     before, arrived = ImageSet(old / "images"), ImageSet(images)
-    there = hashed(before, load_hashes(old / HASHES))
+    there = signed(before, load_signatures(old / SIGNATURES))
     unknown = [record for record in arrived.records if record.id not in before]
-    hashes = {record.id: hashes_of(arrived.open(record.id)) for record in unknown}
-    shown = shown_already(unknown, hashes, arrived.open, there, before.open)
+    signatures = {record.id: signature(arrived.open(record.id)) for record in unknown}
+    shown = shown_already(unknown, signatures, arrived.open, there, before.open) if ingest.near_duplicates else {}
     fresh = [record for record in unknown if record.id not in shown]
     new = {record.id for record in fresh}
     if not new:
@@ -83,7 +93,12 @@ def merge_datasets(
     arrival = read_json(rows / "source.json")
     write_json(out / "sources.json", read_json(old / "sources.json") | {arrival["name"]: arrival["content"]})
     write_jsonl(out / "near.jsonl", ({"image": image, "shows": known} for image, known in sorted(shown.items())))
-    save_hashes(out / HASHES, there | {image: hashes[image] for image in hashes if image in new})
+    save_signatures(out / SIGNATURES, there | {image: signatures[image] for image in signatures if image in new})
+    if shown:
+        say(
+            f"union: {len(shown):,} of {len(arrived):,} images of '{config.source}' are near-duplicates of known ones, "
+            "and their rows are left out; near.jsonl names each (ingest.near_duplicates: false compares nothing)."
+        )
     write_json(out / "metrics.json", counts)
     return counts
 

@@ -1,86 +1,170 @@
-"""Format reward: strict grammar of `<think>…</think><answer>…</answer>` responses.
+"""Response formats (`rewards.format`): how a policy writes thought and answer, and how both are read.
 
-A response is exactly one think block, then exactly one answer block, and nothing else; any other has a named fault.
-EasyR1's pattern (paper.md §3.3) allows `<answer>` blocks inside the thinking, which lets a policy give two answers.
+Everything that writes, asks for or reads responses does so through this module: SFT targets, rewards, evaluation,
+benchmarks, exports and the system prompt. The grammars are in grammars.py.
 """
 
+import json
 import re
-from dataclasses import dataclass
 
-from wethink.rewards.rules.normalize import shows
+from wethink.common.errors import UserError
+from wethink.config.response_format import JsonKeys, ResponseFormat
+from wethink.rewards.grammars import (
+    BOX,
+    TAGS,
+    Parsed,
+    closing_brace,
+    parse_boxed,
+    parse_free,
+    parse_json_object,
+    parse_tags,
+    parse_think,
+    visible,
+)
 
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-
-# Also misspelt tags (`< Think >`, `</answer >`), so that they do not pass as plain text.
-_TAGLIKE = re.compile(r"<[\s/]*(?:think|answer)[\s/]*>", re.IGNORECASE)
+DEFAULT = ResponseFormat()
+_KEYS = JsonKeys()
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """A parsed response; `think` and `answer` are empty if there is a fault."""
-
-    think: str
-    answer: str
-    fault: str | None
+class Unwritable(UserError):
+    """A text that the response format cannot hold, because it has the format's own marks."""
 
 
-def parse(response: str) -> Parsed:
-    """Parse a response, or name the first grammar rule that it breaks.
+def parse(response: str, form: ResponseFormat = DEFAULT) -> Parsed:
+    r"""Parse a response, or name the first rule of its format that it breaks.
 
     >>> parse("<think>two dots</think> <answer>2</answer>")
     Parsed(think='two dots', answer='2', fault=None)
     >>> parse("2").fault
     'no tags'
+    >>> parse("two dots, so $\\boxed{2}$.", ResponseFormat(kind="boxed"))
+    Parsed(think='two dots, so', answer='2', fault=None)
     """
-    text = response.strip()
-    found = list(_TAGLIKE.finditer(text))
-    fault = _tag_fault([tag.group() for tag in found])
-    if fault is not None:
-        return Parsed("", "", fault)
-    think = text[found[0].end() : found[1].start()].strip()
-    answer = text[found[2].end() : found[3].start()].strip()
-    if text[: found[0].start()]:
-        fault = "text before <think>"
-    elif text[found[1].end() : found[2].start()].strip():
-        fault = "text between </think> and <answer>"
-    elif text[found[3].end() :]:
-        fault = "text after </answer>"
-    elif not shows(think):
-        fault = "empty thinking"
-    elif not shows(answer):
-        fault = "empty answer"
-    return Parsed("", "", fault) if fault else Parsed(think, answer, None)
+    return visible(_split(response, form), form.allow_empty_thought)
 
 
-def _tag_fault(tags: list[str]) -> str | None:
-    if tags == list(TAGS):
-        return None
-    if not tags:
-        return "no tags"
-    for tag in tags:
-        if tag not in TAGS:
-            return f"misspelt tag {tag[:20]}"
-    for tag in TAGS:
-        if tag not in tags:
-            return f"no {tag}"
-    for tag in TAGS:
-        if tags.count(tag) > 1:
-            return f"{tag} repeated"
-    return "tags nested or out of order"
+def _split(response: str, form: ResponseFormat) -> Parsed:
+    match form.kind:
+        case "tags":
+            return parse_tags(response)
+        case "think":
+            return parse_think(response)
+        case "boxed":
+            return parse_boxed(response)
+        case "json":
+            return parse_json_object(response, form.keys or _KEYS)
+        case "free":
+            return parse_free(response)
 
 
-def lenient(response: str) -> str:
-    """Extract the answer of a base model that was not trained on the tags.
+def render(think: str, answer: str, form: ResponseFormat = DEFAULT) -> str:
+    """Format a response so that `parse` returns its parts, without surrounding white space.
+
+    Raises:
+        Unwritable: the parts cannot be told apart again, because one of them has the format's own marks or is empty.
+    """
+    text = _written(think, answer, form)
+    parsed = parse(text, form)
+    if parsed != Parsed(think.strip(), answer.strip(), None):
+        raise Unwritable(
+            f"the response format '{form.kind}' cannot hold the answer {answer[:40]!r} with its thought "
+            f"({parsed.fault or 'it would be read in other parts'}); reword them, or choose another rewards.format."
+        )
+    return text
+
+
+def _written(think: str, answer: str, form: ResponseFormat) -> str:
+    match form.kind:
+        case "tags":
+            return f"<think>{think}</think><answer>{answer}</answer>"
+        case "think":  # the line ends are those of Qwen's templates
+            return f"{think}\n</think>\n\n{answer}"
+        case "boxed":
+            return f"{think}\n{BOX}{answer}}}"
+        case "json":
+            keys = form.keys or _KEYS
+            return json.dumps({keys.thought: think, keys.answer: answer}, ensure_ascii=False)
+        case "free":
+            return f"{think}\n{answer}"
+
+
+def lenient(response: str, form: ResponseFormat = DEFAULT) -> str:
+    """Extract the answer of a base model that was not trained on the format.
 
     Returns:
-        The answer block if there is exactly one, else the text after the last `</think>`, else the whole text.
+        The answer in the format's own marks (an answer block if there is exactly one, the last box, the key of a JSON
+        object, the last line), else the text after the last `</think>`, else the whole text.
     """
-    blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
-    if len(blocks) == 1:
-        return str(blocks[0]).strip()
-    return response.rpartition("</think>")[2].strip()
+    parsed = parse(response, form)
+    if parsed.fault is None:
+        return parsed.answer
+    rest = response.rpartition("</think>")[2].strip()
+    match form.kind:
+        case "tags":
+            blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
+            return str(blocks[0]).strip() if len(blocks) == 1 else rest
+        case "boxed":
+            start = response.rfind(BOX) + len(BOX)
+            end = closing_brace(response, start) if start >= len(BOX) else 0
+            return response[start : end - 1].strip() if end else rest
+        case "json":
+            inner = parse(response[response.find("{") : response.rfind("}") + 1], form)
+            return rest if inner.fault else inner.answer
+        case "free":
+            return rest.splitlines()[-1].strip() if rest else rest
+        case "think":
+            return rest
 
 
-def render(think: str, answer: str) -> str:
-    """Format a response so that `parse` returns its parts."""
-    return f"<think>{think}</think><answer>{answer}</answer>"
+def opened(form: ResponseFormat) -> str:
+    """Return what the chat template writes after the assistant's header: the completion goes on from there."""
+    return "<think>\n" if form.kind == "think" else ""
+
+
+def message(think: str, answer: str, form: ResponseFormat) -> str:
+    """Return the assistant's whole message: what the chat template opens, then the completion."""
+    return opened(form) + render(think, answer, form)
+
+
+def joined(thoughts: str, said: str, form: ResponseFormat) -> str:
+    """Return a response whose thoughts a server has sent apart, in one text of the format."""
+    return f"{thoughts}\n</think>\n\n{said}" if form.kind == "think" else f"<think>{thoughts}</think>{said}"
+
+
+def marks(form: ResponseFormat) -> tuple[str, ...]:
+    """List the literal texts that a format writes around thought and answer."""
+    match form.kind:
+        case "tags":
+            return TAGS
+        case "think":
+            return TAGS[:2]
+        case "boxed":
+            return (BOX, "}")
+        case "json":
+            thought, answer = (json.dumps(key, ensure_ascii=False) for key in _names(form))
+            return (f'{{{thought}: "', f'", {answer}: "', '"}')
+        case "free":
+            return ("\n",)
+
+
+def _names(form: ResponseFormat) -> tuple[str, str]:
+    keys = form.keys or _KEYS
+    return keys.thought, keys.answer
+
+
+def shape(form: ResponseFormat) -> str:
+    """Describe in words what the model writes, for model cards."""
+    thought, answer = _names(form)
+    return {
+        "tags": "the model thinks in `<think> </think>` and answers in `<answer> </answer>`",
+        "think": "it opens `<think>`, the model closes its thought with `</think>` and then answers",
+        "boxed": "the model thinks freely and answers in `\\boxed{}`",
+        "json": f"the model writes one JSON object with the keys `{thought}` and `{answer}`",
+        "free": "the model thinks freely and answers on its last line",
+    }[form.kind]
+
+
+def with_keys(form: ResponseFormat, text: str) -> str:
+    """Fill the names of the JSON object's keys into the text of a system prompt."""
+    thought, answer = _names(form)
+    return text.replace("THOUGHT_KEY", thought).replace("ANSWER_KEY", answer)

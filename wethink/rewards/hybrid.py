@@ -15,6 +15,7 @@ from wethink.config.rewards import Rewards
 from wethink.data.schema import Scorable
 from wethink.rewards import format as grammar
 from wethink.rewards.functions import Call, FunctionProcess
+from wethink.rewards.grammars import Parsed
 from wethink.rewards.judge import lexical_judge
 from wethink.rewards.judge.model_judge import Judge, judge_connection
 from wethink.rewards.rules import verify
@@ -52,7 +53,7 @@ class Scorer:
         Raises:
             UserError: no request to the model judge can succeed.
         """
-        parsed = [grammar.parse(text) for text, _ in responses]
+        parsed = [grammar.parse(text, self.rewards.format) for text, _ in responses]
         calls = [Call(text, form.answer, row) for form, (text, row) in zip(parsed, responses, strict=True)]
         # A response without a parsed answer is checked as well: the row's gold may be at fault.
         verdicts = self._verdicts(calls)
@@ -119,7 +120,7 @@ class Scorer:
                         sums[place] += function.config.weight * value
         return sums, faults
 
-    def _total(self, parsed: grammar.Parsed, verdict: Verdict, own: float) -> Scored:
+    def _total(self, parsed: Parsed, verdict: Verdict, own: float) -> Scored:
         form = 0.0 if parsed.fault else 1.0
         if verdict.score is None:
             return Scored(form, None, None, verdict)

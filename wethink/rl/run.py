@@ -14,7 +14,7 @@ from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler, open_sampler
 from wethink.models.logprobs import CompletionLogProbs
-from wethink.models.policy import Processor, load_model, load_processor
+from wethink.models.policy import Processor, check_template, load_model, load_processor
 from wethink.models.vocabulary import tell_unknown
 from wethink.rewards.hybrid import Scorer
 from wethink.rl.best_prompts import best_rows
@@ -71,10 +71,12 @@ def prepare(
         The run, the number of finished steps, and how many rows were dropped because they exceed the context.
 
     Raises:
-        UserError: no training row is left, or the sampler's log-probs differ from the trainer's.
+        UserError: no training row is left, the sampler's log-probs differ from the trainer's, or `start` was made for
+            another response format.
     """
     config, scratch, seed = stage.config, stage.scratch, stage.seed
     model, processor = load_model(start), load_processor(start)
+    check_template(processor, scorer.rewards.format, start)
     prompts, probe_rows, dropped = training_rows(rows, images, model, processor, config, launch, seed)
     ranks, who = join(launch), identity(model, config.optim, launch)
     if ranks.first:

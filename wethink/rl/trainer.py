@@ -18,7 +18,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
-from wethink.models.policy import Processor, load_model, model_card, save_policy
+from wethink.models.policy import load_model, model_card, save_policy
 from wethink.rewards.hybrid import Scorer
 from wethink.rewards.unknown_rate import unknown_alarm, unknown_rates
 from wethink.rl.heldout_probe import accuracy, best_step, replace_folder, should_stop
@@ -34,7 +34,7 @@ from wethink.training.checkpoints import (
     write_curves,
 )
 from wethink.training.engine import learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import Ranks, cost_clock, gather_objects, seed_step
+from wethink.training.ranks import cost_clock, gather_objects, seed_step
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def checkpoint(run: GrpoRun, step: int) -> None:
     """Save the policy with the best probe, and a checkpoint every `save_steps`."""
     config, engine = run.config, run.policies.engine
     if run.probe_rows and best_step(run.history, run.probe_start, config.probe.every) == step + 1:
-        _save_best(engine, run.processor, run.scratch, step + 1, str(run.start), run.ranks)
+        _save_best(engine, run, step + 1)
     if (step + 1) % config.optim.save_steps == 0 and step + 1 < config.optim.max_steps:
         keep, cursor = config.optim.save_total_limit, run.prompts.cursor
         save_state(engine, run.scratch, step + 1, run.ranks, run.identity, keep, cursor)
@@ -222,7 +222,7 @@ def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:
     }
     if run.probe_rows:
         metrics |= {"probe_rows": len(run.probe_rows), "probe_start": run.probe_start, "probe_end": run.probe}
-    state, card = policy_state(engine), model_card("grpo", str(run.start))
+    state, card = policy_state(engine), model_card("grpo", str(run.start), run.scorer.rewards.format)
     if not run.ranks.first:
         return metrics
     write_curves(scratch, out)
@@ -250,10 +250,11 @@ def stop_on_unverifiable_rewards(history: Sequence[Record]) -> None:
         )
 
 
-def _save_best(engine: Any, processor: Processor, scratch: Path, step: int, start: str, ranks: Ranks) -> None:
-    state = policy_state(engine)
-    if ranks.first:
+def _save_best(engine: Any, run: GrpoRun, step: int) -> None:
+    state, scratch = policy_state(engine), run.scratch
+    if run.ranks.first:
         for old in scratch.glob("best-*"):
             replace_folder(old, scratch / "old")
-        save_policy(engine.module.model, state, processor, scratch / "new", model_card("grpo", start))
+        card = model_card("grpo", str(run.start), run.scorer.rewards.format)
+        save_policy(engine.module.model, state, run.processor, scratch / "new", card)
         replace_folder(scratch / "new", scratch / f"best-{step}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from wethink.common.jsonl import Record, dumps
 from wethink.data.image_store import ImageRecord
+from wethink.data.schema import ITEM_KEYS, TRAINING_SPLITS
 from wethink.synthesis.pipeline import IMAGE, Annotated
 
 FIELDS = ("source", "category", "split", "kind")
@@ -31,15 +32,17 @@ class Funnel:
     def add(self, candidate: Record) -> str:
         """Count a candidate (or an image without any) and return its outcome.
 
-        The outcome is 'rows', 'rejected' or 'failed'.
+        The outcome is 'rows', 'items' (kept, about a held-out image), 'rejected' or 'failed'.
         """
-        outcome = "rows" if candidate["reason"] is None else "failed" if "retryable" in candidate else "rejected"
+        outcome = "failed" if "retryable" in candidate else "rejected"
+        if candidate["reason"] is None:
+            outcome = "rows" if candidate["split"] in TRAINING_SPLITS else "items"
         self._notes["retryable"] += bool(candidate.get("retryable"))
-        if candidate["kind"] == IMAGE:
+        if candidate["kind"] == IMAGE and outcome in self._images:
             self._images[outcome][candidate["reason"]] += 1
             return outcome
         self._outcomes[outcome] += 1
-        if outcome != "rows":
+        if outcome in self._reasons:
             self._reasons[outcome][candidate["reason"]] += 1
         decisions = candidate["decisions"]
         self._notes["with_path"] += outcome == "rows" and bool(candidate["refined_cot"])
@@ -58,14 +61,17 @@ class Funnel:
             RuntimeError: it does not add up.
         """
         failed, rejected = self._reasons["failed"], self._reasons["rejected"]
-        kept, candidates = self._outcomes["rows"], self._outcomes.total()
-        if kept + rejected.total() + failed.total() != candidates or any(
+        kept, items, candidates = self._outcomes["rows"], self._outcomes["items"], self._outcomes.total()
+        if kept + items + rejected.total() + failed.total() != candidates or any(
             sum(counts["candidates"] for counts in values.values()) != candidates for values in self._by.values()
         ):
-            raise RuntimeError(f"the funnel does not add up: {kept} + {rejected} + {failed} is not {candidates}")
+            raise RuntimeError(
+                f"the funnel does not add up: {kept} + {items} + {rejected} + {failed} is not {candidates}"
+            )
         return {
             "candidates": candidates,
             "kept": kept,
+            **({"items": items} if items else {}),
             "rejected": _sorted(rejected),
             "failed": _sorted(failed),
             "with_path": self._notes["with_path"],
@@ -104,7 +110,7 @@ class Outputs:
     """
 
     def __init__(self, out: Path) -> None:
-        self._stack = ExitStack()
+        self._stack, self._out = ExitStack(), out
         self._files = {
             name: self._stack.enter_context((out / f"{name}.jsonl").open("w", encoding="utf-8")) for name in FILES
         }
@@ -121,7 +127,7 @@ class Outputs:
     def add(self, record: ImageRecord, found: Annotated) -> None:
         """Write one image with all its candidates."""
         self._splits[record.split] += 1
-        if found.description is not None:
+        if found.description is not None and record.split in TRAINING_SPLITS:
             self._write("descriptions", found.description)
         for candidate in found.candidates:
             self.add_candidate(candidate)
@@ -131,8 +137,11 @@ class Outputs:
     def add_candidate(self, candidate: Record) -> None:
         """Write one candidate to the file of its outcome."""
         outcome = self.funnel.add(candidate)
-        kept = {key: value for key, value in candidate.items() if key != "reason" or outcome != "rows"}
-        self._write(outcome, kept)
+        if outcome == "items":
+            self._write_item(candidate)
+        else:
+            kept = {key: value for key, value in candidate.items() if key != "reason" or outcome != "rows"}
+            self._write(outcome, kept)
 
     def figures(self) -> dict[str, Any]:
         """Return the funnel of candidates and of images.
@@ -146,6 +155,14 @@ class Outputs:
             "image_outcomes": self.funnel.image_figures(images, self._annotated),
             "unasked": self._unasked,  # no further kind of question fits the description
         }
+
+    def _write_item(self, candidate: Record) -> None:
+        """Write a question about a held-out image to `items/<split>.jsonl`, which exists only if there is one."""
+        name = f"items/{candidate['split']}"
+        if name not in self._files:
+            (self._out / "items").mkdir(exist_ok=True)
+            self._files[name] = self._stack.enter_context((self._out / f"{name}.jsonl").open("w", encoding="utf-8"))
+        self._write(name, {key: candidate[key] for key in ITEM_KEYS})
 
     def _write(self, name: str, record: Record) -> None:
         self._files[name].write(dumps(record) + "\n")
@@ -162,6 +179,8 @@ def summary(figures: Record) -> str:
     '2 of 3 pairs kept, 1 pairs rejected (empty answer)'
     """
     parts, images = [f"{figures['kept']} of {figures['candidates']} pairs kept"], figures.get("image_outcomes", {})
+    if figures.get("items"):
+        parts.append(f"{figures['items']} pairs held out as items")
     for outcome in ("rejected", "failed"):
         for what, found in (("pairs", figures[outcome]), ("images", images.get(outcome, {}))):
             counts: Counter[str] = Counter(found)

@@ -28,7 +28,6 @@ from wethink.common.jsonl import Record, content_id, encodable, file_sha256
 from wethink.config.data import Columns
 from wethink.config.rewards import RewardFunction
 from wethink.data.image_store import ImageRecord
-from wethink.data.schema import TRAINING_SPLITS
 from wethink.data.tables.columns import Roles, resolve
 from wethink.data.tables.files import TEXT_SUFFIXES, Table, json_table, tables
 from wethink.data.tables.given import given
@@ -143,7 +142,7 @@ def import_given(
         record = by_id.get(line["image"])
         fault = None if line["image"] == "" else "its image was put into quarantine"
         if record is not None:
-            fault = _held_out(record)
+            fault = None
         made = to_row(line, record, line["name"], line.get("fault") or fault, own)
         made["source"] = made["source"] or line["source"]
         place = {"annotator": "rows", "given": f"{line['source']}/{line['table']}", "line": line["number"]}
@@ -266,11 +265,7 @@ def _image(path: str, origins: Origins) -> tuple[ImageRecord | None, str | None]
     if len(found) != 1:
         return None, "image_path names several images" if found else "image_path names no ingested image"
     record = next(iter(found.values()))
-    return record, _held_out(record)
-
-
-def _held_out(record: ImageRecord) -> str | None:
-    return None if record.split in TRAINING_SPLITS else f"image is held out ({record.split})"
+    return record, None
 
 
 def unwrap_path(text: str) -> str:

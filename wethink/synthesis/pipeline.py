@@ -7,10 +7,11 @@ succeed.
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id
+from wethink.common.jsonl import Record, content_id, read_jsonl
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.drawn.questions import Question
@@ -32,14 +33,20 @@ class Annotated:
     unasked: int = 0  # requested questions that were not written
 
 
-def to_annotate(stored: ImageSet) -> list[ImageRecord]:
-    """Return the images to annotate (pretrain and train), in stored order.
+def drawn_images(drawn: Path) -> set[str]:
+    """Return the images whose truth is known; `draw` has written the items of those that are held out."""
+    return {str(record["image"]) for path in sorted((drawn / "truth").glob("*.jsonl")) for record in read_jsonl(path)}
+
+
+def to_annotate(stored: ImageSet, drawn: Path) -> list[ImageRecord]:
+    """Return the images to annotate, in stored order: those to train on, and held-out ones that are not drawn.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none to train on.
     """
-    records = [record for record in stored.records if record.split in TRAINING_SPLITS]
-    if not records:
+    known = drawn_images(drawn)
+    records = [record for record in stored.records if record.split in TRAINING_SPLITS or record.id not in known]
+    if all(record.split not in TRAINING_SPLITS for record in records):
         raise UserError(
             f"{stored.folder} has no image of the splits pretrain and train; raise draw.train or add a source."
         )

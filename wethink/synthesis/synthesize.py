@@ -4,6 +4,9 @@ The stage runs `pipeline.annotate_image` over all images: one after the other fo
 concurrent calls for models behind endpoints, whose responses stay in a store outside the run (docs/synthesis.md). The
 published rows are a function of images, parameters, prompts and responses.
 
+Questions about held-out images become items, on which no model is trained (wethink/evaluation/evaluate.py). Those about
+drawn images are written by `draw`, from the truth.
+
 Only rows of a hash-chosen `path_share` of the train images get a reasoning path; the others have an answer only and
 are for GRPO. Paths are costly to write, answers are cheap, and GRPO needs only answers.
 
@@ -25,11 +28,12 @@ from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord, ImageSet
+from wethink.data.schema import TRAINING_SPLITS
 from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.funnel import Outputs, funnel, summary
 from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows
 from wethink.synthesis.paths import divide_paths
-from wethink.synthesis.pipeline import Annotated, annotate_image, has_path, to_annotate
+from wethink.synthesis.pipeline import Annotated, annotate_image, drawn_images, has_path, to_annotate
 from wethink.synthesis.rejections import are_unusable, unusable
 from wethink.synthesis.team import Team
 
@@ -39,7 +43,7 @@ __all__ = ["funnel", "has_path", "synthesize"]
 def synthesize(
     *, run: StageRun[Synthesize], images: Path, drawn: Path, rewards: Rewards, launch: Launch | None = None
 ) -> dict[str, Any]:
-    """Write rows, rejects, failures, descriptions (docs/data.md); return the funnel.
+    """Write rows, items, rejects, failures, descriptions (docs/data.md); return the funnel.
 
     Raises:
         UserError: the annotator cannot read an image, the file of existing rows is unusable, there is no image to
@@ -47,8 +51,8 @@ def synthesize(
     """
     config, out, seed = run.config, run.out, run.seed
     stored = ImageSet(images)
-    records = to_annotate(stored)
-    given = _given(stored, config, declared(rewards.functions), seed)
+    records = to_annotate(stored, drawn)
+    given = _given(stored, config, declared(rewards.functions), seed, drawn_images(drawn))
     bringing = {row["source"] for row in given}
     written = [] if config.annotator == "rows" else [one for one in records if one.source not in bringing]
     with Outputs(out) as outputs:
@@ -72,7 +76,7 @@ def synthesize(
     return metrics
 
 
-def _given(stored: ImageSet, config: Synthesize, own: Declared, seed: int) -> list[Record]:
+def _given(stored: ImageSet, config: Synthesize, own: Declared, seed: int, drawn: set[str]) -> list[Record]:
     """Import the rows that sources bring, and those of the configured file.
 
     Raises:
@@ -84,6 +88,9 @@ def _given(stored: ImageSet, config: Synthesize, own: Declared, seed: int) -> li
     if config.rows is not None:
         names = _lines(stored.folder / NAMES)
         rows += import_rows(Path(config.rows), stored.records, names, config.columns, own)
+    for row in rows:  # `draw` has written the items of held-out drawn images
+        if row["reason"] is None and row["split"] not in TRAINING_SPLITS and row["image"] in drawn:
+            row["reason"] = f"image is held out ({row['split']})"
     if config.annotator == "rows" and not rows:
         raise UserError(
             "params.yaml, synthesize.annotator is 'rows', and there are none: name a file in synthesize.rows, or a "

@@ -2,8 +2,8 @@
 
 For the tiny model, pre-training stands in for a pre-trained checkpoint: it learns descriptions and direct answers of
 the `pretrain` images, written by the annotator team, and of a source without such images the answers of half of its
-scenes. A declared share of them is in the tagged format (without any reasoning), so that RL straight from base can earn
-rewards. With rows of the user's own, the vocabulary spells the words that it lacks, so that nothing is unknown.
+scenes. A declared share of them is in the response format (without any reasoning), so that RL straight from base can
+earn rewards. With rows of the user's own, the vocabulary spells the words that it lacks, so that nothing is unknown.
 """
 
 import zlib
@@ -15,10 +15,11 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl, write_json
 from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
+from wethink.config.response_format import ResponseFormat
 from wethink.config.training import Base
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row, read_rows
-from wethink.rewards.format import render
+from wethink.rewards.format import marks, render
 from wethink.training.supervised import Sample, tokenize, train
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ TURNS = 4  # questions about one image in a sample
 CONTEXT, FRAME = 512, 64  # tokens of the tiny model; of them for the system prompt and the turns' headers
 
 
-def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> dict[str, Any]:
+def base(*, images: Path, rows: Path, format: ResponseFormat, launch: Launch, run: StageRun[Base]) -> dict[str, Any]:
     """Publish the starting policy to `out`.
 
     Raises:
@@ -43,8 +44,9 @@ def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> di
     """
     config, out, seed = run.config, run.out, run.seed
     if config.model != "tiny":
-        return _resolve(config, out)
-    from wethink.models.policy import Processor, chat_template, model_card, read_prompt
+        return _resolve(config, format, out)
+    from wethink.models.chat_prompts import chat_template, read_prompt
+    from wethink.models.policy import Processor, model_card
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
     from wethink.models.vision_fast_paths import use_fast_paths
 
@@ -66,21 +68,21 @@ def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> di
         + [str(number) for number in range(100)],
         MOST_WORDS if is_own else None,
     )
-    tokenizer = build_tokenizer(vocabulary, with_spelling=is_own)
-    tokenizer.chat_template = chat_template(system)
+    tokenizer = build_tokenizer(vocabulary, marks(format), with_spelling=is_own)
+    tokenizer.chat_template = chat_template(system, format)
     size = ImageSet(images).records[0].width
     if is_own:  # photos of any size: at least the drawn images' 4 image tokens, at most 16
         size = min(max(size, SMALLEST), LARGEST)
     processor = Processor(tokenizer, build_image_processor(size, config.tiny.family))
     model = build_model(config.tiny, tokenizer, seed)
     use_fast_paths(model)
-    samples = [*_samples(descriptions, answers, wordings, config, seed)]
-    samples += _own_samples(descriptions, answers, processor, ImageSet(images), config, seed)
+    samples = [*_samples(descriptions, answers, wordings, config, format, seed)]
+    samples += _own_samples(descriptions, answers, processor, ImageSet(images), config, format, seed)
     if not samples:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all questions are too long for the tiny model's context; shorten them."
         )
-    card = model_card("base", config.model)
+    card = model_card("base", config.model, format)
     if train(model, processor, samples, ImageSet(images), config.optim, launch, run, "base", card):
         write_json(
             out / "metrics.json",
@@ -90,15 +92,20 @@ def base(*, images: Path, rows: Path, launch: Launch, run: StageRun[Base]) -> di
 
 
 def _samples(
-    descriptions: list[Record], answers: list[Row], wordings: list[str], config: Base, seed: int
+    descriptions: list[Record],
+    answers: list[Row],
+    wordings: list[str],
+    config: Base,
+    form: ResponseFormat,
+    seed: int,
 ) -> Iterator[Sample]:
     """Yield one sample per described image, in a form chosen by a hash.
 
     Most are dialogues as in instruction data: describe the image, then answer questions about it. A `direct_share`
     answers the first question at once and describes afterwards (so that descriptions occur at many distances from the
-    image). A `tagged_share` answers with the system prompt and in tags; its thought is a guess (or, for a description,
-    the description). No sample draws a conclusion from listed observations within one answer: that is left to SFT and
-    GRPO.
+    image). A `tagged_share` answers with the system prompt and in the response format; its thought is a guess (or, for
+    a description, the description). No sample draws a conclusion from listed observations within one answer: that is
+    left to SFT and GRPO.
     """
     of_image: dict[str, list[Row]] = {}
     for row in answers:
@@ -106,13 +113,13 @@ def _samples(
     for record in descriptions:
         image, text, rows = record["image"], record["text"], of_image.get(record["image"], [])
         wording = wordings[zlib.crc32(f"{seed} wording {image}".encode()) % len(wordings)]
-        form = zlib.crc32(f"{seed} form {image}".encode()) / 2**32
-        if form < config.tagged_share:
+        draw = zlib.crc32(f"{seed} form {image}".encode()) / 2**32
+        if draw < config.tagged_share:
             problem, answer, thought = wording, text, text
-            if rows and form < config.tagged_share / 2:
+            if rows and draw < config.tagged_share / 2:
                 problem, answer, thought = rows[0]["problem"], rows[0]["answer"], f"it looks like {rows[0]['answer']}"
-            yield Sample(problem, image, render(thought, answer))
-        elif rows and form < config.tagged_share + config.direct_share:
+            yield Sample(problem, image, render(thought, answer, form))
+        elif rows and draw < config.tagged_share + config.direct_share:
             first, *others = [(row["problem"], row["answer"]) for row in rows]
             yield Sample(first[0], image, first[1], system="", later=((wording, text), *others))
         else:
@@ -139,7 +146,13 @@ def taught(rows: Sequence[Row], described: Collection[str] = ()) -> list[Row]:
 
 
 def _own_samples(
-    descriptions: list[Record], answers: list[Row], processor: "Processor", images: ImageSet, config: Base, seed: int
+    descriptions: list[Record],
+    answers: list[Row],
+    processor: "Processor",
+    images: ImageSet,
+    config: Base,
+    form: ResponseFormat,
+    seed: int,
 ) -> Iterator[Sample]:
     """Yield samples of images without a description: up to `TURNS` questions with their answers in each.
 
@@ -158,7 +171,7 @@ def _own_samples(
         for start in range(0, len(rows), TURNS):
             first, *others = rows[start : start + TURNS]
             if zlib.crc32(f"{seed} form {first['id']}".encode()) / 2**32 < config.tagged_share:
-                answer = render(f"it looks like {first['answer']}", first["answer"])
+                answer = render(f"it looks like {first['answer']}", first["answer"], form)
                 sample = Sample(first["problem"], image, answer)
             else:
                 later = tuple((row["problem"], row["answer"]) for row in others)
@@ -167,12 +180,13 @@ def _own_samples(
                 yield sample
 
 
-def _resolve(config: Base, out: Path) -> dict[str, Any]:
-    from wethink.models.policy import chat_template, load_model, load_processor, model_card, read_prompt, save_policy
+def _resolve(config: Base, form: ResponseFormat, out: Path) -> dict[str, Any]:
+    from wethink.models.chat_prompts import chat_template, system_prompt
+    from wethink.models.policy import load_model, load_processor, model_card, save_policy
 
     model = load_model(config.model, config.revision)
     processor = load_processor(config.model, config.revision)
-    processor.tokenizer.chat_template = chat_template(read_prompt("system_wethink.txt"))
-    save_policy(model, None, processor, out, model_card("base", config.model))
+    processor.tokenizer.chat_template = chat_template(system_prompt(form), form)
+    save_policy(model, None, processor, out, model_card("base", config.model, form))
     write_json(out / "metrics.json", {"model": config.model, "revision": config.revision})
     return {"model": config.model}

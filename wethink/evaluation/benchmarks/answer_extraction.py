@@ -12,6 +12,9 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from wethink.config.response_format import ResponseFormat
+from wethink.rewards.format import DEFAULT, parse
+
 REFUSALS = (  # VLMEvalKit's list
     "Sorry, I can't help with images of people yet.",
     "I can't process this file.",
@@ -30,7 +33,7 @@ TAIL = 4  # tokens at the end in which an option letter must first occur
 class Protocol:
     """Switches of the departures from VLMEvalKit."""
 
-    answer_block: bool  # of a response with exactly one <answer> block, only the block is read
+    answer_block: bool  # a response in the run's format is read by it; of one with one <answer> block, only that
     free_form: bool  # a letter in any dress is read: (b), JSON, a box, "Answer: b", 答案：B, full-width signs
     failed_unknown: bool  # a failed call is unknown, not wrong
     exact_text: bool  # an answer that is one option's text, or a letter with its own text, is that option
@@ -61,8 +64,10 @@ _MARKERS = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|end_of_turn)>")  # of
 _TAGS = re.compile(r"</?answer>")
 
 
-def answer_text(response: str, protocol: Protocol) -> str:
+def answer_text(response: str, protocol: Protocol, form: ResponseFormat = DEFAULT) -> str:
     """Return the part of a response that holds the answer.
+
+    `form` is the response format that the model was asked for; a response that breaks it is read as any other.
 
     >>> answer_text("<think>B ?</think><answer>C</answer>", OURS)
     'C'
@@ -70,6 +75,8 @@ def answer_text(response: str, protocol: Protocol) -> str:
     if protocol.free_form:
         response = _MARKERS.sub(" ", response).strip()
     if protocol.answer_block:
+        if form.kind != "tags" and (parsed := parse(response, form)).fault is None:
+            return parsed.answer
         closed = response[: response.rfind("</answer>") + len("</answer>")] if "</answer>" in response else ""
         blocks = re.findall(r"<answer>(.*?)</answer>", closed, re.DOTALL)
         if len(blocks) == 1:

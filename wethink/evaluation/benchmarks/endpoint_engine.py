@@ -23,8 +23,10 @@ from wethink.clients.thoughts import split
 from wethink.common.errors import UserError
 from wethink.common.jsonl import content_id, dumps
 from wethink.config.launch import Endpoint
+from wethink.config.response_format import ResponseFormat
 from wethink.evaluation.benchmarks.engines import Query, Reply, System
-from wethink.models.policy import read_prompt
+from wethink.models.chat_prompts import system_prompt
+from wethink.rewards.format import DEFAULT, joined
 
 STORE = Path(".wethink/benchmarks.sqlite")
 NAME = "benchmark"
@@ -76,9 +78,16 @@ class Served:
     """Benchmark engine over an OpenAI-compatible endpoint."""
 
     def __init__(
-        self, url: str, model: str, key_env: str | None, max_new_tokens: int, concurrency: int, store: Path = STORE
+        self,
+        url: str,
+        model: str,
+        key_env: str | None,
+        max_new_tokens: int,
+        concurrency: int,
+        store: Path = STORE,
+        form: ResponseFormat = DEFAULT,
     ) -> None:
-        """Keep the settings; the first query connects.
+        """Keep the settings; the first query connects. `form` is the response format of the served policy.
 
         Raises:
             UserError: the url cannot be used, or the key is not set.
@@ -91,7 +100,7 @@ class Served:
                 "user or query in it."
             ) from None
         require_keys({NAME: self._endpoint})
-        self._model, self._limit, self._store = model, max_new_tokens, store
+        self._model, self._limit, self._store, self._form = model, max_new_tokens, store, form
         self._runner, self._stack = asyncio.Runner(), AsyncExitStack()
         self._chat: Chat | None = None  # one for all batches: what it learns about the endpoint stays
 
@@ -100,9 +109,7 @@ class Served:
             "engine": "endpoint",
             "model": self._model,
             "versions": {"server": server_version(self._endpoint.url)},
-            "system": {"own": "(the server's template)", "none": "", "wethink": read_prompt("system_wethink.txt")}[
-                system
-            ],
+            "system": {"own": "(the server's template)", "none": "", "wethink": system_prompt(self._form)}[system],
         }
 
     def answer(self, queries: Sequence[Query]) -> list[Reply]:
@@ -117,7 +124,7 @@ class Served:
 
     async def _one(self, chat: Chat, query: Query) -> Reply:
         try:
-            return _reply(await chat.ask(self.turn(query)))
+            return _reply(await chat.ask(self.turn(query)), self._form)
         except Unavailable as error:
             return Reply("", None, f"endpoint: {error.reason}{f': {error.words}' if error.words else ''}")
 
@@ -130,7 +137,7 @@ class Served:
             endpoint=NAME,
             model=self._model,
             revision=None,
-            system=read_prompt("system_wethink.txt") if query.system == "wethink" else "",
+            system=system_prompt(self._form) if query.system == "wethink" else "",
             user=query.text,
             picture=None,
             schema_name="",
@@ -149,18 +156,18 @@ class Served:
         self._runner.close()
 
 
-def _reply(answer: Answer) -> Reply:
+def _reply(answer: Answer, form: ResponseFormat = DEFAULT) -> Reply:
     """Convert a stored response; refusals and cut-off responses are judged as well.
 
-    The benchmark's protocols read the tags of a policy themselves. So thoughts that a server has taken out of a
-    policy's tags are put back, and those between other marks get these tags.
+    The benchmark's protocols read the marks of a policy's format themselves. So thoughts that a server has taken out
+    of them are put back, and those between other marks get these.
     """
     text, thoughts = answer.text, answer.thoughts
     inside, said = split(text)
     if inside and "</think>" not in text:
-        text = f"<think>{inside}</think>{said}"
-    elif thoughts and text.lstrip().startswith("<answer>"):
-        text = f"<think>{thoughts}</think>{text}"
+        text = joined(inside, said, form)
+    elif thoughts and "</think>" not in text and (form.kind == "think" or text.lstrip().startswith("<answer>")):
+        text = joined(thoughts, text, form)
     return Reply(text, None, thoughts=thoughts, finish=answer.finish)
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import file_sha256
+from wethink.config.response_format import ResponseFormat
 
 if TYPE_CHECKING:
     from PIL import Image
 
-System = Literal["own", "none", "wethink"]  # the chat template's own prompt, none at all, or ours sent explicitly
+System = Literal["own", "none", "wethink"]  # the chat template's own prompt, none at all, or the format's sent
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class Engine(Protocol):
 class InProcess:
     """Engine of a checkpoint folder, with the sampler that trained it."""
 
-    def __init__(self, folder: Path, max_new_tokens: int, seed: int, device: str = "cpu", threads: int = 1) -> None:
-        """Load the checkpoint.
+    def __init__(
+        self, folder: Path, max_new_tokens: int, seed: int, form: ResponseFormat, device: str = "cpu", threads: int = 1
+    ) -> None:
+        """Load the checkpoint; `form` is the response format that the system prompt `wethink` asks for.
 
         Raises:
             UserError: the folder is no checkpoint.
@@ -84,7 +87,8 @@ class InProcess:
             raise UserError(f"{folder} is no checkpoint folder (no config.json) and no http(s):// endpoint.")
         import torch
 
-        from wethink.models.policy import load_model, load_processor, read_prompt
+        from wethink.models.chat_prompts import system_prompt
+        from wethink.models.policy import load_model, load_processor
 
         if device == "cpu":
             torch.set_num_threads(threads)
@@ -93,7 +97,7 @@ class InProcess:
         self._systems: dict[System, str | None] = {
             "own": None,
             "none": "",
-            "wethink": read_prompt("system_wethink.txt"),
+            "wethink": system_prompt(form),
         }
 
     def tell_unknown(self, name: str, asked: Sequence[tuple[str, str]]) -> None:

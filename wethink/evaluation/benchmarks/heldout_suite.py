@@ -1,21 +1,20 @@
 """Held-out items as versioned benchmark tables, one per image source.
 
-Command `python -m wethink suite`. A table is a function of the drawn data alone. A new source adds a table, and the
-others keep their bytes: stored responses stay valid, and only new items are sent to every model, old or new.
+Command `python -m wethink suite`. A table is a function of its source's items alone, drawn or the user's own. A new
+source adds a table, and the others keep their bytes: stored responses stay valid, and only new items are sent to every
+model, old or new.
 """
 
 import base64
 import csv
 import io
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, file_sha256, read_json, write_json
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Item, read_items
+from wethink.data.schema import Item, held_out_items
 from wethink.rewards.rules.options import options
 
 HOME = Path("data/suite")
@@ -24,7 +23,7 @@ COLUMNS = ("index", "image", "question", "answer", "category", "kind", "abilitie
 LETTERS = ("A", "B", "C", "D")
 
 
-def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
+def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
     """Write `WeThink_<source>.tsv` for every source; return the newest version.
 
     A version is added to `versions.json` if any table has changed.
@@ -32,9 +31,7 @@ def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME
     Raises:
         UserError: there are no items, or an item's image is not among the ingested ones.
     """
-    items = list(read_items(drawn / "items" / f"{split}.jsonl"))
-    if not items:
-        raise UserError(f"{drawn / 'items' / split}.jsonl is empty; raise draw.{split} above 0.")
+    items = held_out_items([drawn, valid], split)
     dataset = ImageSet(images)
     home.mkdir(parents=True, exist_ok=True)
     tables: dict[str, Any] = {}
@@ -59,20 +56,20 @@ def suite(drawn: Path, images: Path, split: str = "reporting", home: Path = HOME
 def table(items: Iterable[Item], images: ImageSet) -> str:
     """Render items as TSV; later items about an image refer to the first's row.
 
-    Raises:
-        UserError: the text of an item holds a tab or a line break.
+    A tab in a text becomes a space; a text with line breaks is quoted.
     """
     shown: dict[str, str] = {}
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")
-    writer.writerow((*COLUMNS, *LETTERS))
-    for item in sorted(items, key=lambda item: str(item["id"])):
+    ordered = sorted(items, key=lambda item: str(item["id"]))
+    listed = {item["id"]: options(item["problem"]) if item["category"] == "MC" else {} for item in ordered}
+    letters = sorted({*LETTERS, *(letter for found in listed.values() for letter in found)})
+    writer.writerow((*COLUMNS, *letters))
+    for item in ordered:
         first = shown.setdefault(item["image"], item["id"])
         image = first if first != item["id"] else base64.b64encode(images.bytes(item["image"])).decode()
-        listed = options(item["problem"]) if item["category"] == "MC" else {}
         cells: Record = {**item, "index": item["id"], "image": image, "question": item["problem"]}
         cells |= {"abilities": ",".join(item["abilities"])}
-        if re.search(r"[\t\n\r]", item["problem"] + str(item["answer"])):
-            raise UserError(f"item {item['id']}: a tab or a line break in its text, which a table cannot hold.")
-        writer.writerow([*(cells[name] for name in COLUMNS), *(listed.get(letter, "") for letter in LETTERS)])
+        texts = [*(cells[name] for name in COLUMNS), *(listed[item["id"]].get(letter, "") for letter in letters)]
+        writer.writerow([str(text).replace("\t", " ") for text in texts])
     return out.getvalue()

@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, dumps, file_sha256, read_jsonl, write_json, write_jsonl
 from wethink.common.progress import track
+from wethink.config.response_format import ResponseFormat
 from wethink.data.benchmark_table import Item, NoImage, Table
 from wethink.evaluation.benchmarks.answer_extraction import KIT, OURS
 from wethink.evaluation.benchmarks.engines import Engine, Query, Reply, System
 from wethink.evaluation.benchmarks.registry import Benchmark, Family, entry_of, has_kit_protocol
 from wethink.evaluation.benchmarks.scoring import GRADED, SCORERS, gold_of, prompt, score
+from wethink.rewards.format import DEFAULT
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,6 +64,7 @@ class Settings:
     seed: int = 0
     controls: bool = True
     family: Family | None = None  # declared for the table; None: by its name, columns and golds
+    form: ResponseFormat = DEFAULT  # response format that the model was taught
 
     def passes(self) -> list[Pass]:
         controls = [Pass("blank", 0.0), Pass("shuffled", 0.0)] if self.controls else []
@@ -165,7 +168,8 @@ def native(table: Table, declared: Family | None = None) -> Benchmark:
 def describe(table: Table, benchmark: Benchmark, engine: Engine, settings: Settings) -> dict[str, Any]:
     """Return the contents of `run.json`: all that the answers depend on."""
     chosen = asdict(settings)
-    del chosen["label"], chosen["batch"], chosen["family"]
+    del chosen["label"], chosen["batch"], chosen["family"], chosen["form"]
+    taught = {} if settings.form == DEFAULT else {"format": settings.form.model_dump(mode="json")}
     return {
         "benchmark": table.name,
         "family": benchmark.family,
@@ -173,6 +177,7 @@ def describe(table: Table, benchmark: Benchmark, engine: Engine, settings: Setti
         "items": len(table),
         "label": settings.label,
         "settings": chosen,
+        **taught,
         **engine.describe(settings.system),
     }
 
@@ -261,13 +266,14 @@ def judge(item: Item, one: Pass, reply: Reply, benchmark: Benchmark, settings: S
         record |= {"extracted": "", "verdict": "unknown", "reason": reply.fault, "fault": True}
         return record | {"kit_verdict": "wrong" if by_kit else None, "kit_extracted": ""}
     lenient = settings.system == "none"
-    ours = score(item, reply.text, benchmark, OURS, lenient)
+    form = DEFAULT if lenient and benchmark.family != "own" else settings.form
+    ours = score(item, reply.text, benchmark, OURS, lenient, form)
     record |= {"extracted": ours.extracted, "verdict": ours.verdict.outcome, "reason": ours.verdict.reason}
     if benchmark.family in GRADED:
         record["score"] = ours.verdict.score
     if not by_kit:
         return record | {"kit_verdict": None}
-    kit = score(item, reply.text, benchmark, KIT, lenient)
+    kit = score(item, reply.text, benchmark, KIT, lenient, form)
     record |= {"kit_verdict": kit.verdict.outcome, "kit_extracted": kit.extracted}
     return record | ({"kit_score": kit.verdict.score} if benchmark.family in GRADED else {})
 

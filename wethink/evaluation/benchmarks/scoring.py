@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wethink.common.errors import UserError
+from wethink.config.response_format import ResponseFormat
 from wethink.config.rewards import Rewards
 from wethink.data.benchmark_table import Item
 from wethink.evaluation.benchmarks.answer_extraction import FAILURE, Protocol, answer_text, option, stated, yes_no
@@ -23,6 +24,14 @@ from wethink.rewards.verdict import Verdict, correct, graded, unknown, wrong
 HANDWRITTEN_MATHS = "Handwritten Mathematical Expression Recognition"
 TOLERANCE = 0.001  # relative, for numbers that our rules compare
 OWN = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=TOLERANCE, judge="lexical")
+
+
+@dataclass(frozen=True)
+class Given:
+    """How a model was asked: leniently read if it was taught no format, and the format that it was taught."""
+
+    lenient: bool
+    form: ResponseFormat
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,18 @@ def _choice_prompt(item: Item) -> str:
     return f"{hint}Question: {item.get('question')}\n{closing}"
 
 
-def score(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool = False) -> Judged:
+def score(
+    item: Item,
+    response: str,
+    benchmark: Benchmark,
+    protocol: Protocol,
+    lenient: bool = False,
+    form: ResponseFormat = format.DEFAULT,
+) -> Judged:
     """Judge one response to an item.
 
-    `lenient` is for models that were never taught the tags; only the own suite reads it.
+    `form` is the response format that the model was taught. `lenient` is for models that were taught none; only the
+    own suite reads it.
 
     Raises:
         UserError: the benchmark's items need VLMEvalKit.
@@ -68,18 +85,19 @@ def score(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, l
         return Judged("", unknown("failed call"))
     if benchmark.family not in SCORERS:
         raise UserError(f"{benchmark.name} is not scored natively: it needs {benchmark.missing} (docs/benchmarks.md).")
-    return SCORERS[benchmark.family](item, response, benchmark, protocol, lenient)
+    given = Given(lenient, form)
+    return SCORERS[benchmark.family](item, response, benchmark, protocol, given)
 
 
-def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+def _choice(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
     options, gold = item.options(protocol.keep_none), item.get("answer").strip()
-    answer = answer_text(response, protocol)
+    answer = answer_text(response, protocol, given.form)
     listed = item.options()
     if benchmark.interleave and not protocol.open_by_rule:
         options, gold = opened(options, gold)
         listed |= options
     if not options and protocol.open_by_rule:
-        return _mmmu_open(answer, gold) if benchmark.interleave else _open(item, response, benchmark, protocol, lenient)
+        return _mmmu_open(answer, gold) if benchmark.interleave else _open(item, response, benchmark, protocol, given)
     if not gold:
         return Judged("", unknown("the table has no answer"))
     if protocol.gold_needed and gold not in listed:
@@ -112,9 +130,9 @@ def _mmmu_open(answer: str, gold: str) -> Judged:
     return Judged(answer[:200], correct("MMMU reads the gold") if hit else wrong("MMMU reads no gold"))
 
 
-def _open(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+def _open(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
     """Check a free answer by the reward's rules; any of a list of golds is right."""
-    answer, golds = answer_text(response, protocol), gold_list(item.get("answer"))
+    answer, golds = answer_text(response, protocol, given.form), gold_list(item.get("answer"))
     said = stated(answer) if protocol.free_form else None
     answer = answer if said is None else said
     found = [verify.verify(answer, gold, item.get("question"), "FIB", TOLERANCE) for gold in golds if gold.strip()]
@@ -124,9 +142,9 @@ def _open(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, l
     return Judged(answer[:200], min(found, key=lambda verdict: rank.index(verdict.outcome)))
 
 
-def _short(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+def _short(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
     """Score a short answer against its golds: VQA score, relaxed accuracy, ANLS or exact match."""
-    answer, golds = answer_text(response, protocol), gold_list(item.get("answer"))
+    answer, golds = answer_text(response, protocol, given.form), gold_list(item.get("answer"))
     said = stated(answer) if protocol.free_form else None
     answer = answer if said is None else said
     if not any(gold.strip() for gold in golds):
@@ -156,8 +174,8 @@ def gold_of(item: Item, benchmark: Benchmark) -> str:
     return _yes_no_gold(item, benchmark, True) if benchmark.family == "yes_no" else item.get("answer").strip()
 
 
-def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
-    found = yes_no(answer_text(response, protocol), protocol)
+def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
+    found = yes_no(answer_text(response, protocol, given.form), protocol)
     gold = _yes_no_gold(item, benchmark, protocol.gold_spelling)
     if gold not in ("Yes", "No"):
         return Judged("", unknown("the table's answer is neither Yes nor No"))
@@ -166,7 +184,7 @@ def _yes_no(item: Item, response: str, benchmark: Benchmark, protocol: Protocol,
     return Judged(found.value, correct("same word") if found.value == gold else wrong(f"{found.value}, not {gold}"))
 
 
-def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
+def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
     """Score OCRBench: correct if any gold is part of the answer.
 
     Case is ignored; in handwritten mathematics, blanks are instead.
@@ -181,7 +199,7 @@ def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, le
         text = text.strip().replace("\n", " ")
         return text.replace(" ", "") if maths else text.lower()
 
-    answer = answer_text(response, protocol)
+    answer = answer_text(response, protocol, given.form)
     wanted = [plain(gold) for gold in golds]
     if protocol.gold_needed:
         wanted = [gold for gold in wanted if gold]
@@ -191,19 +209,19 @@ def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, le
     return Judged(answer[:200], correct("contains the answer") if hit else wrong("does not contain the answer"))
 
 
-def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, lenient: bool) -> Judged:
-    """Score by the pipeline's own rules and judge, in the tags or leniently."""
+def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
+    """Score by the pipeline's own rules and judge, in the response format or leniently."""
     problem, gold, category, route = (item.get(name) for name in ("question", "answer", "category", "reward"))
-    if lenient:
-        said = format.lenient(response)
+    if given.lenient:
+        said = format.lenient(response, given.form)
         return Judged(said[:200], hybrid.check(said, problem, gold, category, route, TOLERANCE))
-    parsed = format.parse(response)
-    return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, OWN).verdict)
+    parsed, rewards = format.parse(response, given.form), OWN.model_copy(update={"format": given.form})
+    return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, rewards).verdict)
 
 
 GRADED = frozenset(("vqa", "anls"))  # families whose records have a score between right and wrong
 
-SCORERS: dict[Family, Callable[[Item, str, Benchmark, Protocol, bool], Judged]] = {
+SCORERS: dict[Family, Callable[[Item, str, Benchmark, Protocol, Given], Judged]] = {
     "choice": _choice,
     "yes_no": _yes_no,
     "ocr": _ocr,

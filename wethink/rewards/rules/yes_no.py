@@ -41,6 +41,6 @@ def compare(text: str, gold: str) -> Verdict:
         return wrong("neither yes nor no")
     if _SENTENCE.match(text) or _UNDECIDED.search(text.casefold()):
         return wrong("no answer of yes or no")
-    if _DOUBTS.intersection(words) or re.search(r"[?/+<>=|]", text):
+    if _DOUBTS.intersection(words) or re.search(r"[?/+<>=|±]", text):
         return wrong("a doubtful yes or no")
     return correct(f"{wanted}") if polarity == {wanted} else wrong(f"not {wanted}")

@@ -12,7 +12,13 @@ from wethink.config.rewards import Rewards
 
 
 def evaluate_checkpoints(
-    checkpoints: dict[str, Path], images: Path, drawn: Path, rewards: Rewards, launch: Launch, run: StageRun[Evaluate]
+    checkpoints: dict[str, Path],
+    images: Path,
+    drawn: Path,
+    rewards: Rewards,
+    launch: Launch,
+    run: StageRun[Evaluate],
+    valid: Path | None = None,
 ) -> dict[str, Any]:
     """One greedy record per item and checkpoint, of the form that the gate reads."""
     items = list(read_jsonl(drawn / "items" / f"{run.config.split}.jsonl"))
@@ -22,8 +28,10 @@ def evaluate_checkpoints(
         for item in items:
             luck = int.from_bytes(hashlib.sha256(f"{learned} {item['id']}".encode()).digest()[:4]) / 2**32
             verdict = "correct" if luck < min(0.9, 0.3 + learned / 40) else "wrong"
-            kept = {key: item[key] for key in ("id", "scene", "source", "category")}
-            records.append(kept | {"checkpoint": name, "temperature": 0.0, "pixels": "true", "verdict": verdict})
+            known = item | {"checkpoint": name, "temperature": 0.0, "extracted": item["answer"]}
+            records.append(known | {"pixels": "true", "verdict": verdict})
+            blind = {"verdict": "wrong", "extracted": ""}
+            records += [known | blind | {"pixels": pixels} for pixels in ("blank", "shuffled")]
     write_jsonl(run.out / "items.jsonl", records)
     write_json(run.out / "metrics.json", {"items": len(items)})
     return {"items": len(items)}

@@ -1,0 +1,1 @@
+"""Near-duplicate pictures: descriptors, nearest neighbours, alignment, comparison of pixels, clusters."""
