@@ -182,3 +182,17 @@ def test_each_source_has_its_controls_and_the_distribution_of_its_answers() -> N
         "distance": 0.25,
         "most": [{"answer": "no", "share": 0.75, "gold": 0.5}, {"answer": "yes", "share": 0.25, "gold": 0.5}],
     }
+
+
+def test_items_of_sources_that_are_not_ingested_are_passed_over(tmp_path: Path) -> None:
+    """`ingest.sources` may leave the drawn sources out; their items stay where they were drawn."""
+    item = dict.fromkeys(ITEM_KEYS, "x")
+    for name, source in (("drawn", "scenes"), ("valid", "mine")):
+        (tmp_path / name / "items").mkdir(parents=True)
+        write_jsonl(tmp_path / name / "items/reporting.jsonl", [item | {"source": source, "columns": {"box": [1]}}])
+    folders = (tmp_path / "drawn", tmp_path / "valid")
+    (mine,) = held_out_items(folders, "reporting", {"mine"})
+    assert mine["source"] == "mine" and mine["columns"] == {"box": [1]}
+    assert len(held_out_items(folders, "reporting")) == 2
+    with pytest.raises(UserError, match="there is no held-out item"):
+        held_out_items(folders, "reporting", {"other"})

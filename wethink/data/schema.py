@@ -1,6 +1,6 @@
 """Row schema: typed rows and held-out items, the released dataset's keys, question types, reward routes, splits."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, cast
 
@@ -33,9 +33,15 @@ class Item(Scorable):
     source: str  # name of the image source
     scene: str  # what the image shows; the unit of splits and of cluster bootstraps
     kind: str  # template of a drawn question, step of a written one
+    columns: NotRequired[dict[str, Any]]  # the user's other columns of a given row; reward functions get them
 
 
 ITEM_KEYS: Final = ("id", "image", "scene", "source", "kind", "problem", "answer", "category", "abilities", "reward")
+
+
+def as_item(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the keys of an item from a row."""
+    return {key: row[key] for key in (*ITEM_KEYS, "columns") if key in row}
 
 
 class Row(Item):
@@ -46,7 +52,6 @@ class Row(Item):
     split: str  # one of SPLITS
     provenance: dict[str, Any]  # models, prompt hashes and attempts that wrote the row
     decisions: dict[str, Any]  # answers and votes of the filters that the row passed
-    columns: NotRequired[dict[str, Any]]  # the user's other columns of a given row; reward functions get them
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -67,14 +72,21 @@ def read_items(path: Path) -> Iterator[Item]:
     return cast(Iterator[Item], read_jsonl(path))
 
 
-def held_out_items(folders: Iterable[Path], split: str) -> list[Item]:
+def held_out_items(folders: Iterable[Path], split: str, sources: Collection[str] | None = None) -> list[Item]:
     """Read a split's held-out items of all folders that have some, in the folders' order.
+
+    Args:
+        folders: drawn sources and validated rows, each with `items/<split>.jsonl` or without.
+        split: `tuning` or `reporting`.
+        sources: those that are ingested; items of others, such as drawn sources that ingest.sources leaves out, are
+            passed over. None: all.
 
     Raises:
         UserError: there is none, or a file cannot be read.
     """
     asked = [folder / "items" / f"{split}.jsonl" for folder in folders]
     items = [item for path in asked if path.is_file() for item in read_items(path)]
+    items = [item for item in items if sources is None or item["source"] in sources]
     if not items:
         raise UserError(
             f"there is no held-out item in {' or '.join(map(str, asked))}; raise draw.{split}, or {split} of a source "

@@ -101,7 +101,8 @@ def evaluate_checkpoints(
         UserError: there are no held-out items of the configured split, or no response could be judged.
     """
     config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
-    items = held_out_items([drawn, *([valid] if valid else [])], config.split)
+    ingested = {record.source for record in ImageSet(images).records}
+    items = held_out_items([drawn, *([valid] if valid else [])], config.split, ingested)
     own = own_sources(valid, config.split) if valid else frozenset()
     settings: list[tuple[float, Pixels]] = [(temperature, "true") for temperature in config.temperatures]
     settings += [(0.0, "blank"), (0.0, "shuffled")]

@@ -21,7 +21,7 @@ from wethink.config.synthesis import Synthesize
 from wethink.data.image_files import walk
 from wethink.data.image_store import NAMES, ImageRecord, ImageSet
 from wethink.data.ingest import ingest
-from wethink.data.schema import ITEM_KEYS, Row
+from wethink.data.schema import Row, as_item
 from wethink.retraining.known_images import is_held_out
 from wethink.retraining.label_check import check_labels
 from wethink.synthesis.import_rows import declared, import_rows
@@ -72,7 +72,7 @@ def new_rows(
     held = [row for row in kept if is_held_out(row["scene"], config.held_out)]
     learned = [row for row in kept if not is_held_out(row["scene"], config.held_out)]
     write_jsonl(out / "rows.jsonl", learned)
-    write_jsonl(out / "items.jsonl", ({key: row[key] for key in ITEM_KEYS} for row in held))
+    write_jsonl(out / "items.jsonl", map(as_item, held))
     write_jsonl(out / "rejected.jsonl", rejected)
     write_json(out / "source.json", {"name": config.source, "content": content_of(source)})
     metrics: dict[str, Any] = {

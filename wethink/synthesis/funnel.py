@@ -12,7 +12,7 @@ from typing import Any
 
 from wethink.common.jsonl import Record, dumps
 from wethink.data.image_store import ImageRecord
-from wethink.data.schema import ITEM_KEYS, TRAINING_SPLITS
+from wethink.data.schema import TRAINING_SPLITS, as_item
 from wethink.synthesis.pipeline import IMAGE, Annotated
 
 FIELDS = ("source", "category", "split", "kind")
@@ -162,7 +162,7 @@ class Outputs:
         if name not in self._files:
             (self._out / "items").mkdir(exist_ok=True)
             self._files[name] = self._stack.enter_context((self._out / f"{name}.jsonl").open("w", encoding="utf-8"))
-        self._write(name, {key: candidate[key] for key in ITEM_KEYS})
+        self._write(name, as_item(candidate))
 
     def _write(self, name: str, record: Record) -> None:
         self._files[name].write(dumps(record) + "\n")

@@ -31,8 +31,8 @@ def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home
     Raises:
         UserError: there are no items, or an item's image is not among the ingested ones.
     """
-    items = held_out_items([drawn, valid], split)
     dataset = ImageSet(images)
+    items = held_out_items([drawn, valid], split, {record.source for record in dataset.records})
     home.mkdir(parents=True, exist_ok=True)
     tables: dict[str, Any] = {}
     for source in sorted({item["source"] for item in items}):
