@@ -72,7 +72,12 @@ def test_a_spool_on_disk_gives_the_same_bytes_and_leaves_no_file(
     in_memory = shards_of(tmp_path / "memory", sources)
     monkeypatch.setattr(image_shards, "SPOOL_BYTES", 1)
     assert shards_of(tmp_path / "disk", sources) == in_memory and len(in_memory) == 4
-    assert {path.name for path in (tmp_path / "disk").iterdir()} == {*in_memory, "metrics.json", "quarantine.jsonl"}
+    assert {path.name for path in (tmp_path / "disk").iterdir()} == {
+        *in_memory,
+        "metrics.json",
+        "quarantine.jsonl",
+        "repaired.jsonl",
+    }
 
 
 def test_a_spool_returns_every_image_by_its_id(tmp_path: Path) -> None:

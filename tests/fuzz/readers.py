@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
@@ -27,7 +26,7 @@ from wethink.common.text_files import UNDECODED, open_text
 from wethink.config.params import load_yaml, parse_params
 from wethink.config.response_format import Kind, ResponseFormat
 from wethink.config.rewards import Rewards
-from wethink.curation.contamination import Collection, contaminated
+from wethink.curation.contamination import Collection, collected, contaminated
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_store import ImageRecord
 from wethink.evaluation.benchmarks.run import NoImage, Table
@@ -178,7 +177,8 @@ def params(data: bytes, folder: Path) -> None:
     kept = leaves(found.model_dump(mode="json", by_alias=True))
     for path, leaf in leaves(value).items():
         simple = isinstance(leaf, str | int | float | bool)
-        expect(not simple or kept.get(path) == leaf, f"{path} is {kept.get(path)!r} and was given as {leaf!r}")
+        read = kept.get(path, kept.get(f"{path}.kind"))  # `rewards.format: tags` is short for a mapping
+        expect(not simple or read == leaf, f"{path} is {read!r} and was given as {leaf!r}")
     return None
 
 
@@ -188,7 +188,7 @@ def params(data: bytes, folder: Path) -> None:
 @cache
 def collection() -> Collection:
     row = {"problem": "which ? A red B blue", "answer": "B", "id": "r", "image": "0"}
-    return Collection(["0"], np.zeros((1, 1), np.uint64), {"0": [row]}, lambda image: photo())
+    return collected(["0"], {"0": [row]}, lambda image: photo())
 
 
 PICTURE = base64.b64encode(encoded(photo())).decode()

@@ -7,7 +7,7 @@ import pytest
 
 from wethink.common.jsonl import read_jsonl
 from wethink.config.rewards import Rewards
-from wethink.rewards import format, hybrid
+from wethink.rewards import hybrid
 from wethink.rewards.rules.verify import verify
 
 CONFIG = Rewards(accuracy_weight=0.7, format_weight=0.3, tolerance=0.001, judge="lexical")
@@ -33,7 +33,8 @@ def test_the_table_is_large_and_covers_every_rule() -> None:
     "case", CASES, ids=lambda case: f"{case['rule']}: {case['response'][:40]!a} for {case['gold'][:20]!a}"
 )
 def test_the_rules_read_the_table_as_it_was_written(case: dict[str, str]) -> None:
-    response = case["response"] if case["rule"] == "grammar" else format.render("seen", case["response"])
+    grammar = case["rule"] == "grammar"
+    response = case["response"] if grammar else f"<think>seen</think><answer>{case['response']}</answer>"
     problem = PROBLEMS.get(case["problem"], case["problem"])
     reward = "model" if case["rule"] == "judge" else "rule"
     found = hybrid.score(response, problem, case["gold"], case["category"], reward, CONFIG)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import Record, content_id, read_jsonl
+from wethink.common.jsonl import Record, content_id
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.drawn.questions import Question
@@ -33,9 +33,10 @@ class Annotated:
     unasked: int = 0  # requested questions that were not written
 
 
-def drawn_images(drawn: Path) -> set[str]:
-    """Return the images whose truth is known; `draw` has written the items of those that are held out."""
-    return {str(record["image"]) for path in sorted((drawn / "truth").glob("*.jsonl")) for record in read_jsonl(path)}
+def drawn_images(stored: ImageSet, drawn: Path) -> set[str]:
+    """Return the images of drawn sources; `draw` has written the items of those that are held out."""
+    sources = {path.stem for path in (drawn / "images").glob("*.parquet")}  # never their truth: it stays outside
+    return {record.id for record in stored.records if record.source in sources}
 
 
 def to_annotate(stored: ImageSet, drawn: Path) -> list[ImageRecord]:
@@ -44,7 +45,7 @@ def to_annotate(stored: ImageSet, drawn: Path) -> list[ImageRecord]:
     Raises:
         UserError: there is none to train on.
     """
-    known = drawn_images(drawn)
+    known = drawn_images(stored, drawn)
     records = [record for record in stored.records if record.split in TRAINING_SPLITS or record.id not in known]
     if all(record.split not in TRAINING_SPLITS for record in records):
         raise UserError(

@@ -52,7 +52,7 @@ def synthesize(
     config, out, seed = run.config, run.out, run.seed
     stored = ImageSet(images)
     records = to_annotate(stored, drawn)
-    given = _given(stored, config, declared(rewards.functions), seed, drawn_images(drawn))
+    given = _given(stored, config, declared(rewards.functions), seed, drawn_images(stored, drawn))
     bringing = {row["source"] for row in given}
     written = [] if config.annotator == "rows" else [one for one in records if one.source not in bringing]
     with Outputs(out) as outputs:
