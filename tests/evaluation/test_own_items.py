@@ -84,14 +84,14 @@ def test_a_source_that_declares_nothing_holds_out_a_tenth() -> None:
 
 def test_a_row_about_a_drawn_held_out_image_is_no_item(made: Path, tmp_path: Path) -> None:
     held = [record for record in ImageSet(made / "images").records if record.split == "reporting"]
-    for name in ("rows", "drawn/truth"):
+    for name in ("rows", "drawn/images"):
         (tmp_path / name).mkdir(parents=True)
-    write_jsonl(tmp_path / "drawn/truth/mine.jsonl", [{"image": record.id} for record in held])
+    (tmp_path / "drawn/images/mine.parquet").touch()  # where `draw` puts the pictures of a source
     (tmp_path / "images").symlink_to(made / "images")
     (tmp_path / "rows.jsonl").symlink_to(made / "rows.jsonl")
     written(tmp_path)
     assert read_json(tmp_path / "rows/metrics.json")["rejected"]["image is held out (reporting)"] == 2 * len(held)
-    assert not (tmp_path / "rows/items/reporting.jsonl").exists() and (tmp_path / "rows/items/tuning.jsonl").exists()
+    assert not (tmp_path / "rows/items").exists()
 
 
 def test_validation_keeps_sound_items_and_names_what_the_others_lack(tmp_path: Path) -> None:

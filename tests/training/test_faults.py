@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl, write_json, write_jsonl
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import load_model
-from wethink.rewards import hybrid
+from wethink.rewards.rules import verify
 from wethink.rewards.verdict import Verdict, unknown
 from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training import engine as distributed
@@ -135,16 +135,19 @@ class Judge:
     """A check that cannot be made for the calls in `down`, counted from 0."""
 
     def __init__(self, down: Callable[[int], bool]) -> None:
-        self.down, self.calls, self.real = down, -1, hybrid.check
+        self.down, self.calls, self.real = down, -1, verify.verify_all
 
-    def __call__(self, *given: Any) -> Verdict:
-        self.calls += 1
-        return unknown("judge: no answer") if self.down(self.calls) else self.real(*given)
+    def __call__(self, questions: Sequence[Any]) -> list[Verdict]:
+        found = []
+        for verdict in self.real(questions):
+            self.calls += 1
+            found.append(unknown("judge: no answer") if self.down(self.calls) else verdict)
+        return found
 
 
 def test_an_outage_of_the_judge_that_passes_changes_nothing(workshop: Path) -> None:
     assert told(workshop, "grpo", OUTAGE, "whole") == ""
-    assert told(workshop, "grpo", OUTAGE, rewards__hybrid__check=Judge(lambda call: 20 <= call < 32)) == ""
+    assert told(workshop, "grpo", OUTAGE, rewards__rules__verify__verify_all=Judge(lambda call: 20 <= call < 32)) == ""
     whole = weights(workshop, "whole")
     assert all(torch.equal(value, whole[key]) for key, value in weights(workshop).items())
     assert not any(line["unknown"] for line in steps(workshop))
@@ -153,7 +156,7 @@ def test_an_outage_of_the_judge_that_passes_changes_nothing(workshop: Path) -> N
 def test_an_outage_that_stays_stops_training_with_its_checkpoints_kept_and_no_verdict_is_wrong_for_it(
     workshop: Path,
 ) -> None:
-    sentence = told(workshop, "grpo", OUTAGE, rewards__hybrid__check=Judge(lambda call: call >= 70))
+    sentence = told(workshop, "grpo", OUTAGE, rewards__rules__verify__verify_all=Judge(lambda call: call >= 70))
     assert "after 2 pauses" in sentence and "judge: no answer" in sentence and "goes on from the last" in sentence
     logged = list(read_jsonl(workshop / "scratch/rollouts.jsonl"))
     assert not any("judge" in record["reason"] for record in logged)
@@ -168,7 +171,7 @@ def test_below_the_limit_an_unknown_reward_is_left_out_and_training_goes_on(work
             workshop,
             "grpo",
             OUTAGE,
-            rewards__hybrid__check=calls,
+            rewards__rules__verify__verify_all=calls,
             rl__trainer__stop_on_unverifiable_rewards=lambda history: None,
         )
         == ""
