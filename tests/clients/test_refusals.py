@@ -1,4 +1,4 @@
-"""Whose fault a refusal is: the account's stops the run, the request's is its own, the moment's passes."""
+"""Refusals of endpoints: an account's stops the run, a request's concerns that request, a moment's is retried."""
 
 import json
 from pathlib import Path

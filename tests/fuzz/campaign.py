@@ -1,4 +1,4 @@
-"""What is fuzzed: the readers' names, their inputs without end, and the counts of a campaign."""
+"""Fuzzing campaign: names of the readers, endless inputs for each, and counts of failures."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ CENTRE = "wethink.rl.objective.centre"
 
 @dataclass(frozen=True)
 class Defect:
-    """What replaces a function or number, by name, and how the law's report calls it."""
+    """Planted defect: the replacement of a function or number by name, and its title in the law's report."""
 
     name: str
     target: str

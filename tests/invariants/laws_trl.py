@@ -180,7 +180,7 @@ def other_policy(family: Family) -> Any:
 
 
 def for_trl(setting: Setting, family: Family) -> dict[str, Any]:
-    """What TRL gets of one setting: its options, and the scores' components with the product's weights."""
+    """TRL's inputs for one setting: its options, and the reward components with the product's weights."""
     given, rewards = rollouts(family, setting.temperature), rewards_of(setting.fine)
     return {
         "options": setting.trl | {"epsilon": setting.clip[0], "epsilon_high": setting.clip[1]},

@@ -96,7 +96,7 @@ def _reads(path: Path) -> tuple[list[str], list[Path]]:
 
 
 def _is_source(path: Path) -> bool:
-    """Whether it is a file that code reads: neither a page, nor a report, nor in an environment."""
+    """Return whether code reads this file: it is no page, no report and in no environment."""
     if "\0" in str(path) or path.is_absolute() or path.suffix == ".md" or path.parts[:1] == ("reports",):
         return False
     return not any(part.startswith(".") for part in path.parts) and (ROOT / path).is_file()

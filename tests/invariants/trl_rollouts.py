@@ -110,12 +110,12 @@ def _fine_judge(answer: str, gold: str) -> Verdict:
 
 
 def vary(scores: list[list[hybrid.Scored]]) -> bool:
-    """Whether rewards and accuracies vary in each group: else it has no signal."""
+    """Return whether rewards and accuracies vary in each group; one without variance has no signal."""
     return all(len({s.total for s in group}) > 1 and len({s.accuracy for s in group}) > 1 for group in scores)
 
 
 def are_apart(scores: list[list[hybrid.Scored]]) -> bool:
-    """Whether each group's rewards have another mean and another std than any other group's and the batch's."""
+    """Return whether the means and stds of rewards differ between any two groups, and from the batch's."""
     totals = torch.tensor([[s.total for s in group] for group in scores])  # [B, G]
     for statistic in (torch.mean, torch.std):
         values = torch.stack([*(statistic(group) for group in totals), statistic(totals)])  # [B + 1]

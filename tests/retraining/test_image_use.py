@@ -133,7 +133,7 @@ def test_a_useful_challenger_is_promoted_with_its_figures() -> None:
 
 
 def per_kind(item: Record, rng: np.random.Generator) -> str:
-    """What the question's words give away, whatever the image shows."""
+    """Return the answer that the question's words give away, whatever the image shows."""
     return {"0": "yes", "1": "no", "2": "circle", "3": "yes", "4": "red"}[item["problem"][-3]]
 
 

@@ -52,7 +52,7 @@ def configured(folder: Path, url: str) -> None:
 
 
 def trained(folder: Path) -> list[Any]:
-    """What the run came to: the bytes of its weights, its rewards step by step."""
+    """Return the run's result: the bytes of its weights and the reward of each step."""
     lines = [json.loads(line) for line in (folder / ".wethink/runs/grpo.metrics.jsonl").read_text().splitlines()]
     return [(folder / "models/grpo/model.safetensors").read_bytes(), [line["reward"] for line in lines]]
 

@@ -173,7 +173,7 @@ PARAMETERS = ("response_format", "json_schema", "max_tokens", "system", "tempera
 
 
 def objection(body: dict[str, Any], refused: list[str]) -> str | None:
-    """What a server says that does not take one of these parameters; None if the request has none."""
+    """Return a server's refusal of one of these parameters; None if the request has none of them."""
     for name in refused:
         kind = body.get("response_format", {}).get("type")
         if name == "system" and body["messages"][0]["role"] == "system":

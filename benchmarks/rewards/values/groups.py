@@ -68,7 +68,7 @@ def draw_items(low: int, high: int) -> Callable[[random.Random], tuple[Entry, ..
 
 
 def near_items(items: tuple[Entry, ...], rng: random.Random) -> tuple[Entry, ...]:
-    """One item changed, two swapped, one left out, or one too many."""
+    """Return a list with one item changed, two swapped, one left out or one added."""
     place = rng.randrange(len(items))
     changed = (*items[:place], near_entry(items[place], rng), *items[place + 1 :])
     return rng.choice([changed, changed, items[::-1], items[:-1] if len(items) > 2 else changed, (*items, 99)])
