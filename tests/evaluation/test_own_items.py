@@ -74,7 +74,9 @@ def test_rows_of_held_out_images_become_items_and_every_row_is_accounted_for(mad
         total += len(items)
     assert metrics["items"] == total and metrics["candidates"] == 81 == len(rows) + total + 1
     assert metrics["rejected"] == {"image_path names no ingested image": 1}
-    learned, asked = ({r["scene"] for r in found} for found in (rows, held_out_items([made / "rows"], "reporting")))
+    learned, asked = (
+        {r["scene"] for r in found} for found in (rows, held_out_items([made / "rows"], "reporting", {"mine"}))
+    )
     assert not learned & asked
 
 
@@ -118,11 +120,11 @@ def test_validation_keeps_sound_items_and_names_what_the_others_lack(tmp_path: P
 def test_items_of_all_folders_are_asked_and_none_at_all_is_a_sentence(made: Path, tmp_path: Path) -> None:
     (tmp_path / "items").mkdir()
     write_jsonl(tmp_path / "items/reporting.jsonl", [{"id": "drawn", "source": "scenes"}])
-    both = held_out_items([tmp_path, made / "rows"], "reporting")
+    both = held_out_items([tmp_path, made / "rows"], "reporting", {"mine", "scenes"})
     assert both[0]["id"] == "drawn" and len(both) > 1
     assert own_sources(made / "rows", "reporting") == {"mine"} and own_sources(tmp_path / "x", "reporting") == set()
     with pytest.raises(UserError, match=r"no held-out item in .*raise draw\.tuning, or tuning of a source"):
-        held_out_items([tmp_path], "tuning")
+        held_out_items([tmp_path], "tuning", {"mine"})
 
 
 def item(source: str, scene: int, image: int, question: int = 0) -> Any:
@@ -193,6 +195,6 @@ def test_items_of_sources_that_are_not_ingested_are_passed_over(tmp_path: Path) 
     folders = (tmp_path / "drawn", tmp_path / "valid")
     (mine,) = held_out_items(folders, "reporting", {"mine"})
     assert mine["source"] == "mine" and mine["columns"] == {"box": [1]}
-    assert len(held_out_items(folders, "reporting")) == 2
+    assert len(held_out_items(folders, "reporting", {"mine", "scenes"})) == 2
     with pytest.raises(UserError, match="there is no held-out item"):
         held_out_items(folders, "reporting", {"other"})

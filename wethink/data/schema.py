@@ -72,21 +72,21 @@ def read_items(path: Path) -> Iterator[Item]:
     return cast(Iterator[Item], read_jsonl(path))
 
 
-def held_out_items(folders: Iterable[Path], split: str, sources: Collection[str] | None = None) -> list[Item]:
+def held_out_items(folders: Iterable[Path], split: str, sources: Collection[str]) -> list[Item]:
     """Read a split's held-out items of all folders that have some, in the folders' order.
 
     Args:
         folders: drawn sources and validated rows, each with `items/<split>.jsonl` or without.
         split: `tuning` or `reporting`.
         sources: those that are ingested; items of others, such as drawn sources that ingest.sources leaves out, are
-            passed over. None: all.
+            passed over.
 
     Raises:
         UserError: there is none, or a file cannot be read.
     """
     asked = [folder / "items" / f"{split}.jsonl" for folder in folders]
     items = [item for path in asked if path.is_file() for item in read_items(path)]
-    items = [item for item in items if sources is None or item["source"] in sources]
+    items = [item for item in items if item["source"] in sources]
     if not items:
         raise UserError(
             f"there is no held-out item in {' or '.join(map(str, asked))}; raise draw.{split}, or {split} of a source "

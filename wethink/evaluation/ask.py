@@ -38,11 +38,12 @@ def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFor
     """
     from wethink.data.image_store import ImageSet
 
-    items = held_out_items((DRAWN, VALID), "reporting")
+    stored = ImageSet(Path("data/images"))
+    items = held_out_items((DRAWN, VALID), "reporting", {record.source for record in stored.records})
     if not 0 <= number < len(items):
         raise UserError(f"there are held-out items 0 to {len(items) - 1}; {number} is none of them.")
     item = items[number]
-    picture = ImageSet(Path("data/images")).open(item["image"])
+    picture = stored.open(item["image"])
     saved = Path("reports") / f"item-{number}.png"
     saved.parent.mkdir(exist_ok=True)
     picture.save(saved)

@@ -45,8 +45,8 @@ def snapshot_main_run(
     _copy_shards(images, out / "images", 0)
     _copy(rows, out / "rows", ("rows.jsonl", "descriptions.jsonl"))
     (out / "items").mkdir(parents=True, exist_ok=True)
-    write_jsonl(out / "items" / f"{config.split}.jsonl", held_out_items((drawn, rows), config.split))
     names = sorted({record.source for record in ImageSet(images).records})
+    write_jsonl(out / "items" / f"{config.split}.jsonl", held_out_items((drawn, rows), config.split, names))
     write_json(out / "sources.json", dict.fromkeys(names, "main job"))
     save_signatures(out / SIGNATURES, signed(ImageSet(out / "images"), {}))
     metrics = {"rows": _lines(out / "rows/rows.jsonl"), "items": _lines(out / "items" / f"{config.split}.jsonl")}
