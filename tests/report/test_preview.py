@@ -85,3 +85,4 @@ def test_a_mapped_column_that_is_missing_is_one_sentence(table: Path, tmp_path: 
 def test_drawn_sources_need_no_preview_and_are_named(tmp_path: Path) -> None:
     found = preview(params_of(Source(name="scenes", kind="drawn")), tmp_path, tmp_path)
     assert "drawn by" in found["sources"][0]["note"] and json.dumps(found)
+    assert not any("held out" in note for note in found["notes"]), "draw has split them"

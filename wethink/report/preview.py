@@ -229,9 +229,8 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
     if further := sum("further_turns" in row.get("columns", {}) for row in kept):
         notes.append(f"{further:,} rows are dialogues with further turns; the first question and its answer are read.")
     for source in params.ingest.sources:
-        if source.tuning + source.reporting > 0:
-            share = source.tuning + source.reporting
-            notes.append(f"About {share:.0%} of the scenes of '{source.name}' will be held out, with their rows.")
+        if source.kind != "drawn" and (share := source.tuning + source.reporting) > 0:  # `draw` splits its own
+            notes.append(f"About {share:.0%} of the scenes of '{source.name}' are held out; their rows become items.")
     if writes:
         notes.append(f"The annotator '{params.synthesize.annotator}' writes rows about: {', '.join(writes)}.")
     return notes
