@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -261,6 +263,21 @@ def test_rows_without_their_images_and_a_dataset_without_images_are_told_with_th
 
 
 # -- a machine that is too small
+
+
+def test_a_rank_has_left_its_process_group_before_the_interpreter_ends() -> None:
+    # One that has not is aborted by gloo's worker threads in one exit of three, and finished work counts as failed.
+    script = (
+        "import atexit, torch.distributed as group\n"
+        "from wethink.config.launch import Launch\n"
+        "from wethink.training.ranks import join\n"
+        "atexit.register(lambda: print('joined at the end:', group.is_initialized()))\n"  # runs last
+        "join(Launch(device='cpu', processes=1, threads=1, deepspeed='', deadline_minutes=5))\n"
+        "print('joined:', group.is_initialized())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert "joined: True" in run.stdout and "joined at the end: False" in run.stdout
 
 
 def test_a_profile_that_needs_more_gpus_than_there_are_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

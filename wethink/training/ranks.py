@@ -1,5 +1,6 @@
 """Ranks of a training stage: joining, reductions, barriers and per-step seeds."""
 
+import atexit
 import os
 import time
 import warnings
@@ -100,6 +101,16 @@ def _meet(backend: str, launched: bool, launch: Launch) -> None:
         elif MEETING in os.environ:
             store = FileStore(os.environ[MEETING], world)
     torch.distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=world)
+    # A worker thread of gloo that asks for the GIL while the interpreter ends aborts the process (code 250), after all
+    # work is done. Leaving the group joins those threads.
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def all_sum(value: "torch.Tensor") -> "torch.Tensor":
