@@ -4,6 +4,7 @@ import re
 
 # Line ends of a library's message, and what a file's name or a value from outside would do to a terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+WORD, MESSAGE = 500, 2_500  # characters; a key or name of a file from outside may have any number
 
 
 class UserError(Exception):
@@ -14,8 +15,14 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, exit_code: int = 2) -> None:
-        super().__init__(_CONTROL.sub(" ", message))
+        words = re.sub(rf"\S{{{WORD},}}", lambda word: _shortened(word[0], WORD), _CONTROL.sub(" ", message))
+        super().__init__(_shortened(words, MESSAGE))
         self.exit_code = exit_code
+
+
+def _shortened(text: str, limit: int) -> str:
+    """Leave the middle out of a text longer than the limit."""
+    return text if len(text) <= limit else f"{text[: limit * 2 // 3]} … {text[-limit // 4 :]}"
 
 
 FAILURE = "failure.json"  # in scratch: a rank's error for its launcher, which otherwise sees only exit codes
