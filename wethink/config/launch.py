@@ -35,9 +35,9 @@ class Launch(Section):
     """Machine settings; not part of any fingerprint: a change of machine does not rerun a stage."""
 
     device: Literal["cpu", "cuda"]
-    processes: Positive  # ranks on this machine
+    processes: Positive  # ranks on this machine, without a hostfile
     threads: Positive  # per rank, CPU only
-    hostfile: str | None = None  # DeepSpeed hostfile for several nodes
+    hostfile: str | None = None  # DeepSpeed hostfile: several hosts, with `slots` ranks each
     deepspeed: str  # JSON file under infra/deepspeed/
     deadline_minutes: Positive
     vllm_python: str = ".venv-vllm/bin/python"  # Python interpreter of the vLLM server, for grpo.sampler: vllm

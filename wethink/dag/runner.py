@@ -110,7 +110,7 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         log.unlink(missing_ok=True)
         log.symlink_to((scratch / "metrics.jsonl").resolve())
         record |= {"stage": name, "fingerprint": key}
-        if stage.ranks and params.launch.processes > 1:
+        if stage.ranks and (params.launch.processes > 1 or params.launch.hostfile):
             from wethink.training.launch import launch_ranks
 
             launch_ranks(name, scratch, params.launch)

@@ -1,4 +1,4 @@
-"""Launch and clean-up of a training stage's ranks, through DeepSpeed's launcher."""
+"""Launch and clean-up of a training stage's ranks on this machine, through DeepSpeed's launcher."""
 
 import contextlib
 import os
@@ -23,29 +23,23 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
     Raises:
         UserError: a rank failed (its log holds the cause) or the deadline passed; all ranks have ended then.
     """
-    command = [sys.executable, "-m", "wethink.training.deepspeed_launcher"]
-    command += ["--hostfile", launch.hostfile] if launch.hostfile else ["--hostfile", os.devnull]
-    command += ["--num_gpus", str(launch.processes), "--master_port", str(free_port())]
-    command += ["--no_local_rank", "--module", "wethink", "rank", stage, "--scratch", str(scratch)]
-    meeting = tempfile.mkdtemp(prefix="wethink-ranks-")
     environment = os.environ | {
-        MEETING: f"{meeting}/store",
         "OMP_NUM_THREADS": str(launch.threads),
         "TOKENIZERS_PARALLELISM": "false",
         "DS_ACCELERATOR": launch.device,
     }
-    with subprocess.Popen(command, env=environment, start_new_session=True) as child:
-        try:
-            code = child.wait(timeout=launch.deadline_minutes * 60)
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"stage '{stage}' passed its deadline of {launch.deadline_minutes} minutes (launch.deadline_minutes) "
-                "and was stopped; finished work is kept, start it again to resume."
-            ) from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # no process of the group may outlive this stage
-            shutil.rmtree(meeting, ignore_errors=True)
+    try:
+        if launch.hostfile:
+            from wethink.training.hosts import launch_on_hosts
+
+            code = launch_on_hosts(stage, scratch, launch, environment)
+        else:
+            code = _launch_here(stage, scratch, launch, environment)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"stage '{stage}' passed its deadline of {launch.deadline_minutes} minutes (launch.deadline_minutes) "
+            "and was stopped; finished work is kept, start it again to resume."
+        ) from None
     if code != 0 and (scratch / FAILURE).exists():
         failure = read_json(scratch / FAILURE)
         raise UserError(failure["message"], failure["exit_code"])
@@ -57,6 +51,22 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
             "Starting the stage again goes on from its last checkpoint.",
             exit_code=75,  # EX_TEMPFAIL: worth a retry
         )
+
+
+def _launch_here(stage: str, scratch: Path, launch: Launch, environment: dict[str, str]) -> int:
+    """Run the ranks on this machine and return the exit code of DeepSpeed's launcher."""
+    command = [sys.executable, "-m", "wethink.training.deepspeed_launcher", "--hostfile", os.devnull]
+    command += ["--num_gpus", str(launch.processes), "--master_port", str(free_port())]
+    command += ["--no_local_rank", "--module", "wethink", "rank", stage, "--scratch", str(scratch)]
+    meeting = tempfile.mkdtemp(prefix="wethink-ranks-")
+    environment = environment | {MEETING: f"{meeting}/store"}
+    with subprocess.Popen(command, env=environment, start_new_session=True) as child:
+        try:
+            return child.wait(timeout=launch.deadline_minutes * 60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # no process of the group may outlive this stage
+            shutil.rmtree(meeting, ignore_errors=True)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import time
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 PATIENCE = timedelta(minutes=45)  # timeout of collectives: longer than the longest request (30 minutes, to vLLM)
+MEETING_PATIENCE = timedelta(minutes=5)  # for all hosts to come to the ranks' meeting
 
 
 @dataclass(frozen=True)
@@ -81,29 +83,42 @@ def join(launch: Launch) -> Ranks:
 
 
 def _meet(backend: str, launched: bool, launch: Launch) -> None:
-    """Join PyTorch's process group; on one machine, listen on loopback only.
+    """Join PyTorch's process group; listen on loopback, or, with several hosts, on this host's address among them.
 
     PyTorch's TCP store would listen on every interface, so ranks of one machine rendezvous through a file
-    (`launch.MEETING`).
+    (`launch.MEETING`), and those of several hosts at a socket that the first rank binds itself.
     """
     import psutil
     import torch.distributed
-    from torch._C._distributed_c10d import FileStore, HashStore, Store
+    from torch._C._distributed_c10d import FileStore, HashStore, Store, TCPStore
 
     store: Store | None = None
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if launch.hostfile is None:
-        interfaces = psutil.net_if_addrs().items()
-        loopback = [name for name, found in interfaces if any(one.address == "127.0.0.1" for one in found)]
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0] if loopback else "lo")
-        if not launched:
-            store = HashStore()
-        elif MEETING in os.environ:
-            store = FileStore(os.environ[MEETING], world)
+    far = launched and launch.hostfile is not None
+    address = _own_address(os.environ["MASTER_ADDR"]) if far else "127.0.0.1"
+    interfaces = psutil.net_if_addrs().items()
+    own = [name for name, found in interfaces if any(one.address == address for one in found)]
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", own[0] if own else "lo")
+    if far:
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", os.environ["GLOO_SOCKET_IFNAME"])
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        door = socket.create_server(place, backlog=world).detach() if rank == 0 else None
+        store = TCPStore(*place, world, rank == 0, timeout=MEETING_PATIENCE, master_listen_fd=door)
+    elif not launched:
+        store = HashStore()
+    elif MEETING in os.environ:
+        store = FileStore(os.environ[MEETING], world)
     torch.distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=world)
     # A worker thread of gloo that asks for the GIL while the interpreter ends aborts the process (code 250), after all
     # work is done. Leaving the group joins those threads.
     atexit.register(_leave)
+
+
+def _own_address(other: str) -> str:
+    """Return this host's address on the way to another; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((other, 9))
+        return str(probe.getsockname()[0])
 
 
 def _leave() -> None:
