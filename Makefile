@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks peers fuzz vllm-check \
+.PHONY: help hosts-check demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks peers fuzz vllm-check \
   vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination duplicates \
   ablations gate flywheel up down
 
@@ -63,6 +63,9 @@ laws: .venv/.installed .venv-trl/.installed .venv-vllm/.installed ## every law o
 # The flow, DVC and one worker are killed in turn; the job must end with the same bytes.
 chaos: .venv/.installed ## kill -9 in the middle of every stage: same bytes in the end?
 	@$(BIN)/python -m benchmarks.crash_safety.stages
+
+hosts-check: .venv/.installed ## two hosts of this machine's own (root, sshd): same weights, and no rank left after faults
+	@$(BIN)/python -m tests.hosts
 
 synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty models: nothing paid for twice?
 	@$(BIN)/python -m benchmarks.crash_safety.synthesis

@@ -109,6 +109,7 @@ def launch_on_hosts(stage: str, scratch: Path, launch: Launch, environment: dict
     if failed is None:
         raise subprocess.TimeoutExpired(command, launch.deadline_minutes * 60)
     if code == UNREACHABLE:
+        print(file=sys.stderr)  # the progress line of a rank that was stopped has no end
         raise UserError(
             f"host {hosts[failed].name} cannot be reached any more; the ranks of the others are stopped. Starting the "
             "stage again goes on from its last checkpoint.",

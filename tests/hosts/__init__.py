@@ -1,0 +1,1 @@
+"""Two hosts on one machine, and the checks that need them (`make hosts-check`)."""

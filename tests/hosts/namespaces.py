@@ -1,0 +1,155 @@
+"""Hosts as network namespaces of this machine: own name, address, processes and sshd; nothing reaches outside.
+
+Linux, root, and Debian's `iproute2` and `openssh-server` are needed. The hosts share this machine's files, as hosts of
+a cluster share a network folder.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NETWORK = "198.51.100"  # of documentation (RFC 5737)
+BRIDGE = "wt-hosts"
+START = """
+set -e
+hostname {name}
+mount --make-rprivate /
+mount --bind {folder}/hosts /etc/hosts
+mkdir -p /run/sshd
+/usr/sbin/sshd -f {folder}/{name}.sshd
+exec sleep infinity
+"""
+SSHD = """
+ListenAddress {address}
+Port 22
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/key.pub
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+StrictModes no
+PidFile {folder}/{name}.pid
+"""
+SSH = """#!/bin/sh
+exec {ssh} -F {folder}/ssh_config "$@"
+"""
+CONFIG = """
+Host *
+  IdentityFile {folder}/key
+  IdentitiesOnly yes
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  LogLevel ERROR
+"""
+
+
+def missing() -> str:
+    """Return what this machine lacks for hosts of its own, or ''."""
+    if os.geteuid() != 0:
+        return "root is needed to make network namespaces"
+    lacking = [name for name in ("ip", "unshare", "nsenter", "ssh", "ssh-keygen") if not shutil.which(name)]
+    if not Path("/usr/sbin/sshd").exists():
+        lacking.append("sshd")
+    if lacking:
+        return f"{', '.join(lacking)} missing: apt-get install iproute2 openssh-server openssh-client util-linux"
+    return ""
+
+
+@contextmanager
+def hosts(folder: Path, names: tuple[str, ...] = ("h1", "h2")) -> Iterator[dict[str, int]]:
+    """Make the hosts; this process reaches them by `ssh NAME` with `folder/bin` on its PATH.
+
+    Yields:
+        The pid of each host's first process, for `inside`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for key in ("key", "host_key"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
+    addresses = {name: f"{NETWORK}.{10 + number}" for number, name in enumerate(names, 1)}
+    lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
+    (folder / "hosts").write_text("\n".join(lines) + "\n")
+    (folder / "ssh_config").write_text(
+        CONFIG.format(folder=folder) + "".join(f"Host {n}\n  HostName {a}\n" for n, a in addresses.items())
+    )
+    (folder / "bin").mkdir()
+    (folder / "bin/ssh").write_text(SSH.format(folder=folder, ssh=shutil.which("ssh")))
+    (folder / "bin/ssh").chmod(0o755)
+    started: list[subprocess.Popen[bytes]] = []
+    pids: dict[str, int] = {}
+    try:
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        run("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+        for name, address in addresses.items():
+            started.append(_host(folder, name, address))
+            pids[name] = _first_process(started[-1].pid)
+        for name in names:
+            _await_ssh(folder, name)
+        yield pids
+    finally:
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)  # the first process of a pid namespace takes all others along
+        for child in started:
+            child.kill()
+            child.wait()
+        for name in names:
+            subprocess.run(["ip", "netns", "del", f"wt-{name}"], capture_output=True)
+        subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)
+
+
+def _host(folder: Path, name: str, address: str) -> "subprocess.Popen[bytes]":
+    space, link = f"wt-{name}", f"wt-v{name}"
+    run("ip", "netns", "add", space)
+    run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
+    run("ip", "link", "set", link, "master", BRIDGE, "up")
+    run("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
+    run("ip", "-n", space, "link", "set", "eth0", "up")
+    run("ip", "-n", space, "link", "set", "lo", "up")
+    (folder / f"{name}.sshd").write_text(SSHD.format(folder=folder, name=name, address=address))
+    script = START.format(folder=folder, name=name)
+    command = ["ip", "netns", "exec", space, "unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc"]
+    return subprocess.Popen([*command, "bash", "-c", script])
+
+
+def cut(name: str) -> None:
+    """Take a host off the network."""
+    run("ip", "link", "set", f"wt-v{name}", "down")
+
+
+def mend(name: str) -> None:
+    run("ip", "link", "set", f"wt-v{name}", "up")
+
+
+def inside(pid: int, *command: str) -> str:
+    """Return what a command prints on the host whose first process is `pid`."""
+    enter = ["nsenter", "--target", str(pid), "--net", "--uts", "--mount", "--pid"]
+    return subprocess.run([*enter, *command], capture_output=True, text=True, timeout=30).stdout
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def _first_process(parent: int) -> int:
+    """Return the child of `unshare`, which is pid 1 of the host."""
+    import psutil
+
+    for _ in range(100):
+        children = [one for one in psutil.Process(parent).children(recursive=True) if one.name() in ("bash", "sleep")]
+        if children:
+            return int(children[0].pid)
+        time.sleep(0.1)
+    raise TimeoutError("a host did not start")
+
+
+def _await_ssh(folder: Path, name: str) -> None:
+    for _ in range(100):
+        command = [str(folder / "bin/ssh"), "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", name, "true"]
+        if subprocess.run(command, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"host {name} does not answer over ssh")
