@@ -133,7 +133,7 @@ def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -
     nothing = {name: {"rows": 0, "wrong": 0} for name in ("import", "expectations", "curation", "stopped")}
     truth = {part: {"change": change} for part in ("old", "new")}
     arm: dict[str, Any] = {"arm": "wrong_30", "seed": 1, "stopped": None, "truth": truth}
-    arm["second_look"] = {"reader": None, "rows": 0, "unknown": 0, "contradicted": 0, "share": None}
+    arm["label_check"] = {"reader": None, "rows": 0, "unknown": 0, "contradicted": 0, "share": None}
     arm["source"] = {"rows": 100, "wrong": 30, "filters": nothing | {"curation": {"rows": 5, "wrong": 2}}}
     seen = {"part": "new", "comparisons": [{"passed": True}, {"passed": False}], "answers": [{"passed": True}]}
     old = {"part": "old", "comparisons": [{"passed": True}], "answers": [{"passed": True}]}
