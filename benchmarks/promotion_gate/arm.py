@@ -128,7 +128,10 @@ def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
     folder = home / arm
     (folder / "retrain").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(main / "params.yaml", folder / "params.yaml")
-    set_params(folder / "params.yaml", {"retrain.source": SOURCE})
+    # The embedded reader knows only the questions that it would ask about an image. It cannot read the shuffled rows,
+    # so the label check would stop them before the gate, which is what this study measures.
+    unread = {"retrain.label_check.rows": 0} if DOSES[arm].shuffled else {}
+    set_params(folder / "params.yaml", {"retrain.source": SOURCE} | unread)
     write_source(folder / "source", rows)
     champion = main / CHAMPION
     links = {"source/images": home / "images", "source/truth": main / "data/drawn/truth", "infra": main / "infra"}

@@ -1,5 +1,6 @@
 """The sources of `make gate`: as much is wrong as is said, the truth stays behind, and every row can be followed."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,18 @@ def test_an_arm_is_decided_with_its_controls_and_each_is_asked_once(
     asked = sorted(path.name for path in (tmp_path / "answers").glob("*.jsonl"))
     assert asked == [f"0-challenger-t0.0-{pixels}.jsonl" for pixels in ("blank", "shuffled", "true")]
     assert all(len(list(read_jsonl(tmp_path / "answers" / name))) == len(items) for name in asked)
+
+
+def test_only_the_source_that_its_reader_cannot_know_goes_unread_to_the_gate(
+    tmp_path: Path, rows: list[Record]
+) -> None:
+    (tmp_path / "main").mkdir()
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "main/params.yaml")
+    sampled = {}
+    for arm in arm_module.DOSES:
+        folder = arm_module._laid_out(arm, rows[:5], tmp_path / "main", tmp_path)
+        sampled[arm] = load_params(folder / "params.yaml").retrain.label_check.rows
+    assert sampled.pop("shuffled") == 0 and min(sampled.values()) > 0
 
 
 def test_the_source_tells_nothing_of_the_truth_and_import_gives_its_rows_the_ids_that_are_followed(
