@@ -49,7 +49,7 @@ FIRST = "useful"  # the arm whose images and champion responses the others reuse
 CHAMPION = "models/arms/two_sources"  # of the main job's folder: SFT and GRPO without SOURCE
 LOOK = 1
 CONTROLS: tuple[Pixels, ...] = ("blank", "shuffled")  # images that the challenger is shown beside the true ones
-STOPS = {"new_images": "ingest", "new_rows": "the second look", "union": "the union", "union_valid": "validation"}
+STOPS = {"new_images": "ingest", "new_rows": "the label check", "union": "the union", "union_valid": "validation"}
 
 
 def prepare(main: Path, home: Path) -> None:
@@ -114,7 +114,7 @@ def run_arm(arm: str, main: Path, home: Path) -> dict[str, Any]:
         said["stopped"] = {"by": STOPS[step], "reason": str(refusal)}
     said["source"] = _caught(rows, said["stopped"] is not None)
     metrics = Path("retrain/rows/metrics.json")
-    said["second_look"] = read_json(metrics)["second_look"] if metrics.is_file() else None
+    said["label_check"] = read_json(metrics)["label_check"] if metrics.is_file() else None
     if said["stopped"] is None:
         run_stage("challenger", params, once=True)
         said |= _decided(rows, params, main, home)
@@ -128,7 +128,10 @@ def _laid_out(arm: str, rows: Sequence[Record], main: Path, home: Path) -> Path:
     folder = home / arm
     (folder / "retrain").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(main / "params.yaml", folder / "params.yaml")
-    set_params(folder / "params.yaml", {"retrain.source": SOURCE})
+    # The embedded reader knows only the questions that it would ask about an image. It cannot read the shuffled rows,
+    # so the label check would stop them before the gate, which is what this study measures.
+    unread = {"retrain.label_check.rows": 0} if DOSES[arm].shuffled else {}
+    set_params(folder / "params.yaml", {"retrain.source": SOURCE} | unread)
     write_source(folder / "source", rows)
     champion = main / CHAMPION
     links = {"source/images": home / "images", "source/truth": main / "data/drawn/truth", "infra": main / "infra"}

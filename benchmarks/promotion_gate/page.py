@@ -34,8 +34,8 @@ def gate_page(whole: Record) -> str:
 
 
 def contradicted(arm: Record) -> str:
-    """Format the share of known rows that the second look contradicted."""
-    found = arm["second_look"]
+    """Format the share of known rows that the label check contradicted."""
+    found = arm["label_check"]
     return (
         f"{100 * found['share']['value']:.0f} % of {found['rows'] - found['unknown']}"
         if found and found["share"]

@@ -30,7 +30,7 @@ def lineage(folder: Path) -> Record:
     return {
         "data, by DVC": ", ".join(f"{name} {_md5(folder / f'retrain/{name}.dvc')}" for name in TRACKED),
         "sources": ", ".join(f"{name} ({content[:12]})" for name, content in sorted(sources.items())),
-        "second look": _second_look(folder / "retrain/rows/metrics.json"),
+        "label check": _label_check(folder / "retrain/rows/metrics.json"),
         "rows written by": "; ".join(writers(read_rows(folder / "retrain/union/rows/rows.jsonl"))),
     }
 
@@ -49,10 +49,10 @@ def writers(rows: Iterable[Row]) -> list[str]:
     return [f"{name} ({count:,} rows)" for name, count in sorted(counts.items())]
 
 
-def _second_look(metrics: Path) -> str:
+def _label_check(metrics: Path) -> str:
     from wethink.retraining.label_check import sentence  # lazy: a run without work should not load it
 
-    found = read_json(metrics).get("second_look") if metrics.is_file() else None
+    found = read_json(metrics).get("label_check") if metrics.is_file() else None
     return sentence(found) if found else "none: the configured annotator wrote the rows"
 
 

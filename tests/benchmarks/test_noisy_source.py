@@ -1,5 +1,6 @@
 """The sources of `make gate`: as much is wrong as is said, the truth stays behind, and every row can be followed."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,18 @@ def test_an_arm_is_decided_with_its_controls_and_each_is_asked_once(
     assert all(len(list(read_jsonl(tmp_path / "answers" / name))) == len(items) for name in asked)
 
 
+def test_only_the_source_that_its_reader_cannot_know_goes_unread_to_the_gate(
+    tmp_path: Path, rows: list[Record]
+) -> None:
+    (tmp_path / "main").mkdir()
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "main/params.yaml")
+    sampled = {}
+    for arm in arm_module.DOSES:
+        folder = arm_module._laid_out(arm, rows[:5], tmp_path / "main", tmp_path)
+        sampled[arm] = load_params(folder / "params.yaml").retrain.label_check.rows
+    assert sampled.pop("shuffled") == 0 and min(sampled.values()) > 0
+
+
 def test_the_source_tells_nothing_of_the_truth_and_import_gives_its_rows_the_ids_that_are_followed(
     tmp_path: Path,
     rows: list[Record],
@@ -133,7 +146,7 @@ def test_the_table_says_what_filters_caught_apart_from_what_the_gate_decided() -
     nothing = {name: {"rows": 0, "wrong": 0} for name in ("import", "expectations", "curation", "stopped")}
     truth = {part: {"change": change} for part in ("old", "new")}
     arm: dict[str, Any] = {"arm": "wrong_30", "seed": 1, "stopped": None, "truth": truth}
-    arm["second_look"] = {"reader": None, "rows": 0, "unknown": 0, "contradicted": 0, "share": None}
+    arm["label_check"] = {"reader": None, "rows": 0, "unknown": 0, "contradicted": 0, "share": None}
     arm["source"] = {"rows": 100, "wrong": 30, "filters": nothing | {"curation": {"rows": 5, "wrong": 2}}}
     seen = {"part": "new", "comparisons": [{"passed": True}, {"passed": False}], "answers": [{"passed": True}]}
     old = {"part": "old", "comparisons": [{"passed": True}], "answers": [{"passed": True}]}

@@ -67,6 +67,7 @@ MISTAKES: dict[str, Callable[[Any], object]] = {
     "key 'sft.optim.steps' is called 'max_steps' now": lambda p: p["sft"]["optim"].update(steps=9),
     "key 'base.tiny.hidden' is called 'hidden_size' now": lambda p: p["base"]["tiny"].update(hidden=64),
     "key 'evaluate.batch' is called 'batch_size' now": lambda p: p["evaluate"].update(batch=64),
+    "key 'retrain.second_look' is called 'label_check' now": lambda p: p["retrain"].update(second_look={"rows": 9}),
     "key 'base.optim.lr'": lambda p: p["base"]["optim"].update(lr="fast"),
     "key 'seed' is missing": lambda p: p.pop("seed"),
     "must sum to 1": lambda p: p["rewards"].update(accuracy_weight=0.9),

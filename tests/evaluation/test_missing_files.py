@@ -16,10 +16,10 @@ def test_a_file_that_no_stage_writes_is_asked_for_by_its_kind(tmp_path: Path) ->
     with pytest.raises(UserError, match=r"none\.jsonl does not exist; name a file of JSON lines .*problem.*tier.*\.$"):
         calibrate(tmp_path / "none.jsonl", params, tmp_path / "out.json")
     with pytest.raises(UserError, match=r"none\.json does not exist; name the file that the audit page saved\.$"):
-        estimate(tmp_path / "none.json", tmp_path / "out.json")
+        estimate(tmp_path / "none.json", tmp_path / "out.json", 0.2)
     (tmp_path / "page.html").write_text("<html>")
     with pytest.raises(UserError, match=r"not JSON \(.*\); name the file that the audit page saved\.$"):
-        estimate(tmp_path / "page.html", tmp_path / "out.json")
+        estimate(tmp_path / "page.html", tmp_path / "out.json", 0.2)
 
 
 def test_a_file_that_a_stage_writes_is_asked_for_by_its_stage(tmp_path: Path) -> None:

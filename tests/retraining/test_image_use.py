@@ -236,8 +236,10 @@ def test_items_that_could_not_be_swapped_are_counted_and_too_few_swapped_ones_ar
 
 def test_the_page_shows_the_controls_above_all_else_and_warns_where_nobody_looked() -> None:
     found = judged(evaluated(says_no, says_no_less, says_no, NEW, 3)).as_record()
-    page = decision_page(found, {"second look": "nobody looked"})
+    page = decision_page(found, {"label check": "nobody checked"})
     top = page[: page.index("On the declared mix")]
     for part in ("326", "1,500", "Blank", "Another", "yes", "No one but their author has checked the rows"):
         assert part in top
-    assert "has checked the rows" not in decision_page(found, {"second look": "reader contradicted 3 of 600 rows"})
+    for unread in ("nobody checked, 9 rows only a judge can check", "it could read none of 7 rows, 9 rows only a …"):
+        assert "has checked the rows" in decision_page(found, {"label check": unread})
+    assert "has checked the rows" not in decision_page(found, {"label check": "reader contradicted 3 of 600 rows"})

@@ -56,17 +56,17 @@ def add_commands(commands: Any) -> None:
 
 
 def _audit(args: argparse.Namespace) -> None:
-    from wethink.report.audit import estimate, sample
+    from wethink.report.audit import counts, estimate, sample
 
     if args.step == "sample":
         count = sample(Path("data/images"), Path("data/valid"), args.out, args.rows, load_params().seed)
         print(f"{count} rows: open {args.out}, judge, save, then `python -m wethink audit estimate FILE`")
     else:
-        found = estimate(args.verdicts, args.out)
+        found = estimate(args.verdicts, args.out, load_params().quality.max_unjudged)
         error = found["error"]
         print(
-            f"{error['value']:.1%} of the rows are wrong (95 % interval {error['low']:.1%} to {error['high']:.1%}, "
-            f"{error['n']} judged, {found['unsure']} unsure, {found['open']} left open)"
+            f"{error['value']:.1%} of the rows are wrong (95 % interval {error['low']:.1%} to {error['high']:.1%}; "
+            f"{counts(found)})"
         )
 
 

@@ -49,4 +49,7 @@ RENAMED: dict[str, dict[str, str]] = {  # the key's own section → former name 
     "evaluate": {
         "batch": "batch_size",
     },
+    "retrain": {
+        "second_look": "label_check",
+    },
 }

@@ -7,11 +7,12 @@ from pydantic import Field, model_validator
 from wethink.config.base import Count, Positive, Section, Share
 
 
-class SecondLook(Section):
+class LabelCheck(Section):
     """Independent label check of a new source's rows (wethink/retraining/label_check.py)."""
 
     rows: Count = 600  # sample size; 0 = no check
     max_contradicted: Share = 0.5  # stop the source if its share of contradicted rows is shown to be above this
+    max_unknown: Share = 0.2  # stop it if its reader has no verdict on a larger share of the sample
 
 
 class Retrain(Section):
@@ -21,7 +22,7 @@ class Retrain(Section):
     start: Literal["champion", "sft"]  # checkpoint that training continues from
     held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images kept for evaluation only
     steps: Positive  # of GRPO, on the union of old and new rows
-    second_look: SecondLook = SecondLook()
+    label_check: LabelCheck = LabelCheck()
 
 
 class ImageUse(Section):

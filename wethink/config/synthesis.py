@@ -84,10 +84,11 @@ class Synthesize(Section):
 
 
 class Quality(Section):
-    """Drawn images and planted faults on which `quality` measures the filters (experiments/filter_quality.py)."""
+    """Planted faults on which `quality` measures the filters (experiments/filter_quality.py), and the audit's limit."""
 
     images: Positive
     errors: tuple[Share, ...]  # share of wrong answers that each answerer gives
     correlations: tuple[Share, ...]  # of the vision model's errors with the description's
     unanswerable: Share  # of the questions that are planted to have no answer in their image
     bootstrap: Positive
+    max_unjudged: Share = 0.2  # of an audit's rows; above it `audit estimate` withholds its figure (report/audit.py)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.common.jsonl import content_id, read_json, write_json
+from wethink.common.jsonl import Record, content_id, read_json, write_json
 from wethink.common.statistics import wilson
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import read_rows
@@ -57,14 +57,16 @@ def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
     return len(chosen)
 
 
-def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
+def estimate(verdicts: Path, out: Path, max_unjudged: float) -> dict[str, Any]:
     """Estimate the share of wrong rows from a saved file; write it to `out`, too.
 
     Strata are weighted by how many rows they have; the interval is Wilson's at the effective sample size, at 95 %.
-    Rows with the verdict 'unsure' or without one are counted and left out: unknown is not wrong.
+    Rows with the verdict 'unsure' or without one are counted and left out: unknown is not wrong. Where they are more
+    than `max_unjudged` of the sample, the counts are written and the error rate is withheld: rows that people skip are
+    not like those that they judge.
 
     Raises:
-        UserError: the file is not one that the page saved, or holds no verdict.
+        UserError: the file is not one that the page saved, holds no verdict, or has too few.
     """
     given = read_json(verdicts, "name the file that the audit page saved")
     try:
@@ -86,16 +88,32 @@ def estimate(verdicts: Path, out: Path) -> dict[str, Any]:
         }
         for name in sorted(weight)
     }
+    unsure = sum(row["verdict"] == "unsure" for row in judged)
+    unjudged = (len(judged) - len(known)) / len(judged)
+    error = {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": len(known)}
     result = {
         "sample": given.get("sample"),
-        "error": {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": len(known)},
-        "unsure": sum(row["verdict"] == "unsure" for row in judged),
-        "open": sum(row["verdict"] not in VERDICTS for row in judged),
+        "error": error if unjudged <= max_unjudged else None,
+        "judged": len(known),
+        "unsure": unsure,
+        "open": len(judged) - len(known) - unsure,
         "strata": strata,
         "strata_without_verdict": sorted(set(population) - set(strata)),
     }
     write_json(out, result)
+    if result["error"] is None:
+        raise UserError(
+            f"{verdicts}: {counts(result)}; quality.max_unjudged allows {max_unjudged:.0%} of {len(judged)} without a "
+            f"verdict, so no error rate is given ({out} has the counts). Judge more rows on the page and save again."
+        )
     return result
+
+
+def counts(found: Record) -> str:
+    """Format what an estimate's sample holds, judged or not."""
+    said = f"{found['judged']} judged, {found['unsure']} unsure, {found['open']} left open"
+    without = found["strata_without_verdict"]
+    return said + (f", no verdict in {', '.join(without)}" if without else "")
 
 
 def _judged(known: Sequence[tuple[str, bool]], name: str) -> int:

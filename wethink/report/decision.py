@@ -13,7 +13,7 @@ from wethink.common.jsonl import Record
 from wethink.report.plots import points
 from wethink.report.render import render
 
-UNCHECKED = "nobody looked"  # a label check without a reader (wethink/retraining/label_check.py)
+UNCHECKED = "nobody checked"  # a label check without a reader (wethink/retraining/label_check.py)
 
 
 def decision_page(decision: Record, lineage: Mapping[str, Any]) -> str:
@@ -34,11 +34,11 @@ def decision_page(decision: Record, lineage: Mapping[str, Any]) -> str:
 
 def warnings(lineage: Mapping[str, Any]) -> list[str]:
     """Return what a reader must know before the verdict, a sentence each."""
-    looked = str(lineage.get("second look", ""))
-    if not looked.startswith(UNCHECKED) and not re.search(r" could read none of \d+ rows$", looked):
+    looked = str(lineage.get("label check", ""))
+    if not looked.startswith(UNCHECKED) and not re.search(r" could read none of \d+ rows\b", looked):
         return []
     return [
-        f"No one but their author has checked the rows of the new source (second look: {looked}). Its held-out "
+        f"No one but their author has checked the rows of the new source (label check: {looked}). Its held-out "
         "questions are scored by these very answers: if they are wrong, so are the figures of the new items."
     ]
 

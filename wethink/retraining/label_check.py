@@ -2,8 +2,9 @@
 
 Such rows have passed only their author's filters, and the gate judges the new part by the answers that they bring:
 where these are wrong, so is its measure. So the configured team's adjudicator answers a sample, from image and question
-alone. A source is stopped before any training if too many of its rows are contradicted. The check measures and stops;
-it drops no row. Rows that only a judge model can check are not sampled.
+alone. A source is stopped before any training if too many of its rows are contradicted, or if the adjudicator has no
+verdict on too many. The check measures and stops; it drops no row. Rows that only a judge model can check are not
+sampled, but counted.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from wethink.common.jsonl import Record
 from wethink.common.progress import track
 from wethink.common.statistics import wilson
 from wethink.config.launch import Launch
-from wethink.config.retraining import SecondLook
+from wethink.config.retraining import LabelCheck
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.drawn.questions import Question
@@ -41,7 +42,7 @@ def check_labels(
     rows: Sequence[Row],
     images: ImageSet,
     source: Path,
-    config: SecondLook,
+    config: LabelCheck,
     synthesize: Synthesize,
     rewards: Rewards,
     launch: Launch,
@@ -49,13 +50,16 @@ def check_labels(
 ) -> dict[str, Any]:
     """Check a sample of rows against the reader's answers.
 
-    Returns `reader` (None: no member of the team can see the images), `rows`, `unknown`, `contradicted`, and as `share`
+    Returns `reader` (None: no member of the team can see the images), `rows` (the sample), `unknown` (rows of the
+    sample without a verdict), `judge_only` (rows outside it that no rule can check), `contradicted`, and as `share`
     the contradicted share of the known rows with its Wilson interval.
 
     Raises:
-        UserError: the lower end of the interval is above `max_contradicted`, or an endpoint cannot be used.
+        UserError: the lower end of the interval is above `max_contradicted`, a reader has no verdict on a larger share
+            of the sample than `max_unknown`, or an endpoint cannot be used.
     """
-    chosen = draw([row for row in rows if row["reward"] == "rule"], config.rows, seed)
+    checkable = [row for row in rows if row["reward"] == "rule"]
+    chosen = draw(checkable, config.rows, seed)
     reader, readings = _read(chosen, images, source, synthesize, rewards, launch, seed)
     outcomes = [
         "unknown" if reading is None else _outcome(row, reading, rewards)
@@ -63,32 +67,38 @@ def check_labels(
     ]
     contradicted, known = outcomes.count("wrong"), len(outcomes) - outcomes.count("unknown")
     found: dict[str, Any] = {"reader": reader, "rows": len(chosen), "unknown": len(chosen) - known}
-    found |= {"contradicted": contradicted, "share": None}
+    found |= {"contradicted": contradicted, "judge_only": len(rows) - len(checkable), "share": None}
     if known:
         low, high = wilson(contradicted / known, known)
         found["share"] = {"value": round(contradicted / known, 6), "low": round(low, 6), "high": round(high, 6)}
         if low > config.max_contradicted:
             raise UserError(_refusal(found, config, chosen, readings, outcomes))
+    if reader is not None and found["unknown"] > config.max_unknown * found["rows"]:
+        raise UserError(
+            f"a label check stops this source: {sentence(found)}, and retrain.label_check.max_unknown allows "
+            f"{config.max_unknown:.0%} without a verdict. Configure an adjudicator that can read these rows "
+            "(docs/operations.md), or raise the limit."
+        )
     return found
 
 
 def sentence(found: Record) -> str:
     """Format the result of a label check for people."""
-    known = found["rows"] - found["unknown"]
-    if not known:
-        return (
-            "nobody looked" if found["reader"] is None else f"{found['reader']} could read none of {found['rows']} rows"
-        )
-    share = found["share"]
-    return (
-        f"{found['reader']} contradicted {found['contradicted']} of {known} rows "
-        f"({share['value']:.0%}, [{share['low']:.0%}, {share['high']:.0%}])"
-    )
+    known, share = found["rows"] - found["unknown"], found["share"]
+    if found["reader"] is None:
+        said = "nobody checked"
+    elif not known:
+        said = f"{found['reader']} could read none of {found['rows']} rows"
+    else:
+        said = f"{found['reader']} contradicted {found['contradicted']} of {known} rows "
+        said += f"({share['value']:.0%}, [{share['low']:.0%}, {share['high']:.0%}]), "
+        said += f"{found['unknown']} of {found['rows']} have no verdict"
+    return said + (f", {found['judge_only']} rows only a judge can check" if found["judge_only"] else "")
 
 
 def _refusal(
     found: Record,
-    config: SecondLook,
+    config: LabelCheck,
     chosen: Sequence[Row],
     readings: Readings,
     outcomes: Sequence[str],
@@ -99,7 +109,7 @@ def _refusal(
         for row, read in wrong[:EXAMPLES]
     )
     return (
-        f"a second look stops this source: {sentence(found)}, and retrain.second_look.max_contradicted allows "
+        f"a label check stops this source: {sentence(found)}, and retrain.label_check.max_contradicted allows "
         f"{config.max_contradicted:.0%}. For example {examples}. Mend rows.jsonl and close the source again."
     )
 
@@ -170,13 +180,13 @@ async def _ask(rows: Sequence[Row], work: AnnotationJob) -> Readings:
 
             calls = sum(endpoint.concurrency for endpoint in endpoints.values())
             async with aclosing(ordered_map(map(job, rows), WINDOW * calls)) as results:
-                with track(rows, "second look") as bar:
+                with track(rows, "label check") as bar:
                     async for reading in results:
                         readings.append(reading)
                         bar.update()
     if sum(failed) > config.max_failed * len(rows):
         raise UserError(
-            f"a second look at {len(rows)} rows had {sum(failed)} calls that failed for a passing reason; what was "
+            f"a label check at {len(rows)} rows had {sum(failed)} calls that failed for a passing reason; what was "
             "answered is kept, start again for the rest.",
             exit_code=TRY_AGAIN_LATER,
         )

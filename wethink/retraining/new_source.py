@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, file_sha256, read_jsonl, write_json, write_jsonl
+from wethink.common.progress import say
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.config.launch import Launch
@@ -23,7 +24,7 @@ from wethink.data.image_store import NAMES, ImageRecord, ImageSet
 from wethink.data.ingest import ingest
 from wethink.data.schema import Row, as_item
 from wethink.retraining.known_images import is_held_out
-from wethink.retraining.label_check import check_labels
+from wethink.retraining.label_check import check_labels, sentence
 from wethink.synthesis.import_rows import declared, import_rows
 from wethink.synthesis.paths import set_aside
 from wethink.synthesis.rejections import unusable
@@ -64,11 +65,12 @@ def new_rows(
         raise UserError(f"source '{config.source}': {unusable(rejected)}")
     looked = None
     if imported:
-        given = (config.second_look, synthesize, rewards, launch, seed)
+        given = (config.label_check, synthesize, rewards, launch, seed)
         try:
             looked = check_labels(kept, ImageSet(images), source, *given)
         except UserError as refusal:
             raise UserError(f"source '{config.source}': {refusal}", exit_code=refusal.exit_code) from None
+        say(f"label check of '{config.source}': {sentence(looked)}")
     held = [row for row in kept if is_held_out(row["scene"], config.held_out)]
     learned = [row for row in kept if not is_held_out(row["scene"], config.held_out)]
     write_jsonl(out / "rows.jsonl", learned)
@@ -82,7 +84,7 @@ def new_rows(
         "rejected": len(rejected),
     }
     if looked is not None:
-        metrics["second_look"] = looked
+        metrics["label_check"] = looked
     write_json(out / "metrics.json", metrics)
     return metrics
 
