@@ -18,6 +18,7 @@ REMEDIES = {  # the beginning of a reason → what to do
     "no answer": "name the column of the answers in columns.answer; a row without an answer cannot be used",
     "empty answer": "name the column of the answers in columns.answer; a row without an answer cannot be used",
     "answer names no option": "write an answer as its option's letter or text, or its number from 0",
+    "answer names several options": "give one answer a row; a list in which answers repeat is read as votes",
     "unknown category": "use MC, FIB or DES, leave the column out, or declare the name in rewards.functions",
     "unknown reward": "use rule or model, leave the column out, or declare the route in rewards.functions",
     "same image and problem": "each question about an image is used once",

@@ -1,8 +1,9 @@
 """Given rows in one form: question, answer, options, path and images of a table's row, or the fault by name.
 
 Stated outcomes (docs/data.md): a list of one answer is that answer; of several, the one given most often is the gold
-and all are kept as `alternatives`; a number or truth value is text; null is a fault. Several images are a fault for
-now. `<image>` at either end of a question stands for the picture, which is shown before the question, and is removed.
+and all are `alternatives` (wethink/rewards/alternatives.py scores them); a number or truth value is text; null is a
+fault. Several images are a fault for now. `<image>` at either end of a question stands for the picture, which is shown
+before the question, and is removed.
 """
 
 import json
@@ -27,6 +28,7 @@ class Given:
 
     question: str = ""
     answer: Any = ""  # text, or the number of an option
+    alternatives: tuple[str, ...] = ()  # all answers, where they differ
     options: tuple[str, ...] = ()
     path: str = ""
     category: str | None = None
@@ -42,7 +44,7 @@ class Given:
         """Return it as JSON, without its images."""
         own = {name: getattr(self, name) for name in ("question", "answer", "path", "columns")}
         others = {name: getattr(self, name) for name in ("category", "is_strict", "abilities", "reward", "fault")}
-        others |= {"options": list(self.options), "detail": self.detail}
+        others |= {"options": list(self.options), "alternatives": list(self.alternatives), "detail": self.detail}
         return own | {name: value for name, value in others.items() if value}
 
 
@@ -64,12 +66,12 @@ def given(row: Record | Broken, roles: Roles) -> Given:
         columns["id"] = plain(cells["id"])
     asked = _placed(_text(question))
     answer, alternatives = _answer(answer)
-    columns |= {"alternatives": alternatives} if alternatives else {}
     if fault is None:
         fault = _fault(question, asked, answer, images)
     return Given(
         question=asked,
         answer=answer,
+        alternatives=tuple(alternatives),
         options=_options(row, cells.get("options"), roles),
         path=_text(cells.get("path")),
         category=_text(cells.get("category")).strip() or None,

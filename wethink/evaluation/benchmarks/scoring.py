@@ -5,10 +5,12 @@ unknown is for faults that do not depend on the response: a failed call, an imag
 """
 
 import ast
+import json
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.config.response_format import ResponseFormat
@@ -211,12 +213,14 @@ def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, gi
 
 def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
     """Score by the pipeline's own rules and judge, in the response format or leniently."""
-    problem, gold, category, route = (item.get(name) for name in ("question", "answer", "category", "reward"))
+    names = {"problem": "question"} | {name: name for name in ("answer", "category", "reward")}
+    row: dict[str, Any] = {name: item.get(column) for name, column in names.items()}
+    row["alternatives"] = json.loads(item.get("alternatives") or "[]")
     if given.lenient:
         said = format.lenient(response, given.form)
-        return Judged(said[:200], hybrid.check(said, problem, gold, category, route, TOLERANCE))
+        return Judged(said[:200], hybrid.check_row(said, row, TOLERANCE))
     parsed, rewards = format.parse(response, given.form), OWN.model_copy(update={"format": given.form})
-    return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, rewards).verdict)
+    return Judged(parsed.answer[:200], hybrid.score_row(response, row, rewards).verdict)
 
 
 GRADED = frozenset(("vqa", "anls"))  # families whose records have a score between right and wrong
