@@ -18,6 +18,7 @@ from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
+from wethink.evaluation.summary import few_scenes
 from wethink.training.cpp_extensions import build_seconds
 
 SUMMARY = Path("reports/summary.json")
@@ -136,7 +137,8 @@ def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
     title = f"held-out items{named} over {summary.get('scenes')} scenes, seed {summary.get('seed')}"
     console.print(_table(title, COLUMNS, accuracies(summary)))
     console.print(_table("what it comes from, by source", SOURCE_COLUMNS, by_source(summary)))
-    console.print(_differences(summary), highlight=False, soft_wrap=True)
+    for line in (_differences(summary), *few_scenes(summary)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     seconds = summary["seconds"]
     stages = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     apart = f"install {summary['install_seconds'] or 0:.0f}, JIT builds {summary['jit_seconds']:.0f}"

@@ -52,6 +52,16 @@ def test_a_preview_counts_what_will_be_kept_and_names_what_will_not(table: Path,
     assert any("set grpo.start: base" in note for note in found["notes"])
 
 
+def test_too_few_rows_and_held_out_pictures_are_told_before_a_run(table: Path, tmp_path: Path) -> None:
+    source = Source(name="mine", kind="dataset", path=str(table), reporting=0.5)
+    notes = preview(params_of(source), tmp_path, tmp_path)["notes"]
+    assert any("41 rows can be used, fewer than validate.min_rows (200)" in note for note in notes)
+    [held] = [note for note in notes if "are held out" in note]
+    assert "about 2 to evaluate by, and fewer than 30 measure little: raise `reporting`" in held
+    none = source.model_copy(update={"reporting": 0.0})
+    assert not any("held out" in note for note in preview(params_of(none), tmp_path, tmp_path)["notes"])
+
+
 def test_the_page_shows_rows_with_their_pictures_as_text(table: Path, tmp_path: Path) -> None:
     preview(params_of(Source(name="mine", kind="dataset", path=str(table))), tmp_path, tmp_path)
     with opened(tmp_path / "preview.html") as (page, said):

@@ -23,6 +23,7 @@ from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_readers import Found, candidates
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import SPLITS
+from wethink.evaluation.summary import FEW
 from wethink.report.render import render
 from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows, rows_table
 from wethink.synthesis.paths import divide_paths
@@ -228,12 +229,30 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
             )
     if further := sum("further_turns" in row.get("columns", {}) for row in kept):
         notes.append(f"{further:,} rows are dialogues with further turns; the first question and its answer are read.")
-    for source in params.ingest.sources:
-        if source.kind != "drawn" and (share := source.tuning + source.reporting) > 0:  # `draw` splits its own
-            notes.append(f"About {share:.0%} of the scenes of '{source.name}' are held out; their rows become items.")
+    if kept and not writes and len(kept) < params.validate_.min_rows:
+        notes.append(
+            f"{len(kept):,} rows can be used, fewer than validate.min_rows ({params.validate_.min_rows:,}): `validate` "
+            "would stop. Bring more rows, or lower the limit to try the pipeline out."
+        )
+    notes += [note for source, one in zip(params.ingest.sources, read, strict=True) if (note := _held_out(source, one))]
     if writes:
         notes.append(f"The annotator '{params.synthesize.annotator}' writes rows about: {', '.join(writes)}.")
     return notes
+
+
+def _held_out(source: Source, one: _Read) -> str:
+    """Tell how much of a source is held out, and whether that is enough to measure it; `draw` splits its own."""
+    if source.kind == "drawn" or not (share := source.tuning + source.reporting):
+        return ""
+    note = f"About {share:.0%} of the scenes of '{source.name}' are held out; their rows become items."
+    given = sum(record.split == "reporting" for record in one.records)
+    expected = given or round(source.reporting * len({record.id for record in one.records}))
+    if expected < FEW:
+        note += (
+            f" That is about {expected} to evaluate by, and fewer than {FEW} measure little: raise `reporting` of the "
+            "source, or bring more images."
+        )
+    return note
 
 
 def lines(found: Record, out: Path, width: int = 80, height: int = 24) -> list[str]:
