@@ -17,6 +17,7 @@ from wethink.data.tables.columns import PLACE, Roles
 from wethink.data.tables.dialogues import PLACE as IMAGE
 from wethink.data.tables.dialogues import dialogue
 from wethink.data.tables.files import Broken
+from wethink.data.tables.listed_texts import listed
 
 SEVERAL_IMAGES = "several images: not yet"
 NO_IMAGE = "no image"
@@ -110,8 +111,12 @@ def _placed(question: str) -> str:
 
 def _answer(value: Any) -> tuple[Any, list[str]]:
     """Return the answer (text, an integer, or None), and its alternatives if they are several."""
+    value = _said(value)
+    found = listed(value) if isinstance(value, str) else None
+    if found is not None and all(isinstance(_said(part), str) for part in found):
+        value = found  # a list as CSV holds it; a list of numbers, such as an interval, is one answer
     if isinstance(value, list):
-        texts = [_text(part.get("answer", part.get("text")) if isinstance(part, dict) else part) for part in value]
+        texts = [_text(_said(part)) for part in value]
         texts = [text for text in texts if text.strip()]
         if not texts:
             return None, []
@@ -122,6 +127,11 @@ def _answer(value: Any) -> tuple[Any, list[str]]:
     if isinstance(value, float) and not math.isfinite(value):
         return None, []
     return _text(value), []
+
+
+def _said(value: Any) -> Any:
+    """Return the answer inside an object such as VQA's and SQuAD's, or the value itself."""
+    return next((value[key] for key in ("answer", "text") if key in value), value) if isinstance(value, dict) else value
 
 
 def _is_int(value: Any) -> bool:
@@ -138,7 +148,7 @@ def _options(row: Record, value: Any, roles: Roles) -> tuple[str, ...]:
             value = parse_json(value)
         except NotJson:
             try:
-                value = parse_json(value.replace("'", '"'))  # a list as Python writes it
+                value = listed(value) or parse_json(value.replace("'", '"'))  # an object as Python writes it
             except NotJson:
                 return ()
     if isinstance(value, dict):  # letters and texts, or the two lists of ARC's form
