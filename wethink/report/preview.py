@@ -19,10 +19,11 @@ from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
 from wethink.config.data import Source
 from wethink.config.params import Params
-from wethink.data.image_decoding import Unusable, accept
+from wethink.data.image_decoding import Unusable, accept, check_shape
 from wethink.data.image_readers import Found, candidates
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import SPLITS
+from wethink.data.tables.files import TEXT_SUFFIXES
 from wethink.evaluation.summary import FEW
 from wethink.report.render import render
 from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows, rows_table
@@ -113,7 +114,7 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         if len(one.thumbnails) < SHOWN and image not in one.thumbnails:
             data = accept(data, params.ingest.max_pixels, source.animated == "first").data
             one.thumbnails[image] = _thumbnail(data)
-        width, height = _size(data)
+        width, height = _size(data, source.animated == "first")
         record = ImageRecord(image, source.name, found.split or "train", image, width, height, found.origin)
         one.records.append(record)
         names = (*found.names, *found.again)
@@ -128,14 +129,15 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         one.given.append(line | ({"fault": fault} if fault and "fault" not in line else {}))
 
 
-def _size(data: bytes) -> tuple[int, int]:
+def _size(data: bytes, first_frame: bool) -> tuple[int, int]:
     """Read an image's header.
 
     Raises:
-        Unusable: it has none.
+        Unusable: it has none, or is of a shape that `ingest` refuses.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            check_shape(opened, first_frame)
             return opened.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise Unusable("not an image") from None
@@ -234,6 +236,12 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
             f"{len(kept):,} rows can be used, fewer than validate.min_rows ({params.validate_.min_rows:,}): `validate` "
             "would stop. Bring more rows, or lower the limit to try the pipeline out."
         )
+    notes += [
+        f"{one.path} lies in the project's own folder, so a picture that changes later is not noticed: put the table "
+        "and its pictures into a folder of their own."
+        for one in read
+        if one.path.casefold().endswith(TEXT_SUFFIXES) and Path(one.path).parent.resolve() == Path.cwd().resolve()
+    ]
     notes += [note for source, one in zip(params.ingest.sources, read, strict=True) if (note := _held_out(source, one))]
     if writes:
         notes.append(f"The annotator '{params.synthesize.annotator}' writes rows about: {', '.join(writes)}.")
