@@ -28,10 +28,10 @@ PREFECT_PAGE, MLFLOW_PAGE = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
 MADE: dict[str, Callable[[dict[str, Any]], str]] = {  # what a stage made, from the metrics that it returned
     "draw": lambda found: f"{_total(found['images']):,} images, {_held_out(found):,} held-out items",
-    "ingest": lambda found: f"{found['images']:,} images in {len(found['sources'])} sources",
+    "ingest": lambda found: f"{found['images']:,} images in {_number(len(found['sources']), 'source')}",
     "synthesize": lambda found: f"{found['kept']:,} rows of {found['candidates']:,} candidates",
     "validate": lambda found: f"{found['kept']:,} of {found['rows']:,} rows passed",
-    "base": lambda found: f"{found['steps']:,} steps on {found['samples']:,} images",
+    "base": lambda found: f"{found['steps']:,} steps on {found['samples']:,} samples",
     "sft": lambda found: f"{found['steps']:,} steps on {found['samples']:,} rows",
     "grpo": lambda found: f"{found['steps']:,} steps on {found['prompts']:,} prompts",
     "evaluate": lambda found: f"accuracy on {found['items']:,} held-out items",
@@ -45,6 +45,10 @@ def made(stage: str) -> str:
     with contextlib.suppress(KeyError, TypeError, ValueError):  # a resolved base has no steps
         return MADE[stage](read_json(run_record(stage))["metrics"])
     return STAGES[stage].out
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _total(counts: dict[str, dict[str, int]]) -> int:
