@@ -72,6 +72,7 @@ def test_an_animation_and_a_table_in_the_projects_folder_are_told(tmp_path: Path
     jsonl_of(tmp_path / "qa.jsonl", rows)
     found = preview(params_of(Source(name="mine", kind="dataset", path="qa.jsonl")), tmp_path, tmp_path)
     assert found["sources"][0]["images_dropped"] == {"animated": 1} and found["totals"]["kept"] == 1
+    assert found["sources"][0]["dropped"][0]["remedy"].startswith("`animated: first` at the source")
     assert any("qa.jsonl lies in the project's own folder" in note for note in found["notes"])
 
 

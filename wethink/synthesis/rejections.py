@@ -10,6 +10,8 @@ REMEDIES = {  # the beginning of a reason → what to do
     "in columns.image",
     "image_path names several images": "put the source's name before the path, as in SOURCE/PATH",
     "image_path leaves": "paths must stay below the source's folder",
+    "its image cannot be used: missing": "write each image as its path below the table's folder",
+    "its image cannot be used: animated": "`animated: first` at the source takes the first frame or page",
     "its image cannot be used": "data/images/quarantine.jsonl names each; mend the images or their paths",
     "several images": "rows about several images are not supported yet; leave them out, or keep one image a row",
     "question has": "leave one <image> in the question, or none",
