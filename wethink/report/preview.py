@@ -236,6 +236,11 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
             f"{len(kept):,} rows can be used, fewer than validate.min_rows ({params.validate_.min_rows:,}): `validate` "
             "would stop. Bring more rows, or lower the limit to try the pipeline out."
         )
+    if several := sum("alternatives" in row for row in kept):
+        notes.append(
+            f"{several:,} rows have several different answers: any of them is right, and those that repeat are votes "
+            "(docs/rewards.md)."
+        )
     notes += [
         f"{one.path} lies in the project's own folder, so a picture that changes later is not noticed: put the table "
         "and its pictures into a folder of their own."
