@@ -168,3 +168,15 @@ def test_a_table_of_held_out_items_keeps_them_and_scores_alike(tmp_path: Path) -
     benchmark = registry.Benchmark("WeThink_s", "WeThink_s", "own")
     found = [scoring.score(items[name], "no", benchmark, OURS, lenient=True).verdict.outcome for name in ("a", "b")]
     assert found == ["correct", "wrong"]
+
+
+def test_rollouts_keep_them_and_are_scored_again_alike(tmp_path: Path) -> None:
+    from wethink.rl.rollout_log import rescore, write_rollouts
+
+    about = {"row": "a", "problem": "is it red ?", "gold": "yes", "category": "FIB", "route": "rule"}
+    graded = {"format": 1.0, "accuracy": 0.0, "own": 0.0, "reward": 0.3, "verdict": "wrong", "reason": ""}
+    plain = about | graded | {"text": "<think>i look</think><answer>no</answer>"}
+    (tmp_path / "log.jsonl").write_text(json.dumps(plain) + "\n" + json.dumps(plain | {"alternatives": TEN}) + "\n")
+    write_rollouts(tmp_path / "log.jsonl", tmp_path / "rollouts.parquet")
+    found = rescore(tmp_path / "rollouts.parquet", Scorer(CONFIG), tmp_path / "again.parquet")
+    assert found["verdicts"] == {"wrong": 1, "wrong → correct": 1}
