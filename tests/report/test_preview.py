@@ -69,10 +69,12 @@ def test_an_animation_and_a_table_in_the_projects_folder_are_told(tmp_path: Path
     pictures(tmp_path)
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "photos/moving.gif", save_all=True, append_images=frames[1:])
-    rows = [{"image": f"photos/{name}", "question": "what ?", "answer": ["x", "y"]} for name in ("0.png", "moving.gif")]
+    (tmp_path / "photos/broken.tif").write_bytes(b"II*\0" + b"x" * 40)
+    names = ("0.png", "moving.gif", "broken.tif")
+    rows = [{"image": f"photos/{name}", "question": "what ?", "answer": ["x", "y"]} for name in names]
     jsonl_of(tmp_path / "qa.jsonl", rows)
     found = preview(params_of(Source(name="mine", kind="dataset", path="qa.jsonl")), tmp_path, tmp_path)
-    assert found["sources"][0]["images_dropped"] == {"animated": 1} and found["totals"]["kept"] == 1
+    assert found["sources"][0]["images_dropped"] == {"animated": 1, "damaged": 1} and found["totals"]["kept"] == 1
     assert found["sources"][0]["dropped"][0]["remedy"].startswith("`animated: first` at the source")
     assert any("1 rows have several different answers" in note for note in found["notes"])
     assert any("qa.jsonl lies in the project's own folder" in note for note in found["notes"])

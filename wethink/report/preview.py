@@ -114,7 +114,7 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         if len(one.thumbnails) < SHOWN and image not in one.thumbnails:
             data = accept(data, params.ingest.max_pixels, source.animated == "first").data
             one.thumbnails[image] = _thumbnail(data)
-        width, height = _size(data, source.animated == "first")
+        width, height = _size(data, params.ingest.max_pixels, source.animated == "first")
         record = ImageRecord(image, source.name, found.split or "train", image, width, height, found.origin)
         one.records.append(record)
         names = (*found.names, *found.again)
@@ -129,18 +129,19 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         one.given.append(line | ({"fault": fault} if fault and "fault" not in line else {}))
 
 
-def _size(data: bytes, first_frame: bool) -> tuple[int, int]:
-    """Read an image's header.
+def _size(data: bytes, max_pixels: int, first_frame: bool) -> tuple[int, int]:
+    """Read an image's header; one that cannot be read is decoded as `ingest` does, which may repair it.
 
     Raises:
-        Unusable: it has none, or is of a shape that `ingest` refuses.
+        Unusable: `ingest` would refuse it.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
             check_shape(opened, first_frame)
             return opened.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise Unusable("not an image") from None
+        found = accept(data, max_pixels, first_frame)
+        return found.width, found.height
 
 
 def _thumbnail(data: bytes) -> str:
