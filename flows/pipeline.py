@@ -25,6 +25,7 @@ from tasks.orchestration.local_server import local_server
 from tasks.tracking import mlflow_runs
 from tasks.versioning import commits
 from wethink.common.errors import UserError
+from wethink.common.jsonl import read_json
 from wethink.config.params import load_params
 
 
@@ -45,6 +46,7 @@ def pipeline(experiment: str = "wethink", save_as: VersionName | None = None) ->
 
         drawn = draw(plan)
         images = ingest(plan, drawn)
+        refuse_unmeasurable(Path(str(images.result())), load_params().evaluate.split)
         rows = annotated(plan, images, drawn)
         valid = validate(plan, images, rows)
 
@@ -64,6 +66,20 @@ def pipeline(experiment: str = "wethink", save_as: VersionName | None = None) ->
         return Failed(message=str(failure))
     finally:
         mlflow_runs.close(finished)
+
+
+def refuse_unmeasurable(images: Path, split: str) -> None:
+    """Check that `evaluate` will have images to ask about, before rows are written and models trained.
+
+    Raises:
+        UserError: none is held out.
+    """
+    found = read_json(images / "metrics.json")
+    if "splits" in found and not found["splits"].get(split):
+        raise UserError(
+            f"none of the {found['images']:,} images is held out for evaluation ('{split}'), so no result could be "
+            f"measured: raise {split} of a source of your own in ingest.sources, or keep the drawn sources."
+        )
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ from benchmarks.data_quality.duplicate_pairs import (
     pairs,
     photos,
 )
+from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
 from wethink.common.stage_run import StageRun
@@ -156,6 +157,14 @@ def _encoded(number: int) -> tuple[tuple[int, int], bytes]:
 
 
 def store(folder: Path, images: int) -> None:
+    """Write a collection of synthetic pictures; the folder is made.
+
+    Raises:
+        UserError: there is a collection already, whose shards would be counted with the new ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("shard-*.parquet")):
+        raise UserError(f"{folder} has shards already; name another folder, or remove it.")
     shards = Shards(folder, 5000)
     with Pool(2) as pool:
         for number, (size, data) in enumerate(
@@ -251,12 +260,17 @@ def main() -> None:
     parser.add_argument("--half", choices=HALVES, default="reporting")
     parser.add_argument("--pairs", type=int, default=500, help="of each kind")
     parser.add_argument("--images", default="1000,10000,100000")
-    parser.add_argument("--store", type=Path)
-    parser.add_argument("--measure", type=Path)
+    parser.add_argument("--store", type=Path, help="only write this many synthetic pictures (--images N) to a folder")
+    parser.add_argument("--measure", type=Path, help="only measure the pictures of such a folder")
     given = parser.parse_args()
     counts = [int(count) for count in given.images.split(",") if count]
     if given.store:
-        store(given.store, *counts)
+        if len(counts) != 1:
+            parser.error("--store writes one collection; give --images one number")
+        try:
+            store(given.store, *counts)
+        except UserError as error:
+            parser.error(str(error))
     elif given.measure:
         print(json.dumps(seconds(given.measure)))
     else:

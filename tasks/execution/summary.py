@@ -18,6 +18,7 @@ from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
+from wethink.evaluation.summary import few_scenes
 from wethink.training.cpp_extensions import build_seconds
 
 SUMMARY = Path("reports/summary.json")
@@ -27,10 +28,10 @@ PREFECT_PAGE, MLFLOW_PAGE = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
 CHECKPOINTS = {"base": "base", "sft": "SFT", "grpo": "SFT + GRPO"}
 MADE: dict[str, Callable[[dict[str, Any]], str]] = {  # what a stage made, from the metrics that it returned
     "draw": lambda found: f"{_total(found['images']):,} images, {_held_out(found):,} held-out items",
-    "ingest": lambda found: f"{found['images']:,} images in {len(found['sources'])} sources",
+    "ingest": lambda found: f"{found['images']:,} images in {_number(len(found['sources']), 'source')}",
     "synthesize": lambda found: f"{found['kept']:,} rows of {found['candidates']:,} candidates",
     "validate": lambda found: f"{found['kept']:,} of {found['rows']:,} rows passed",
-    "base": lambda found: f"{found['steps']:,} steps on {found['samples']:,} images",
+    "base": lambda found: f"{found['steps']:,} steps on {found['samples']:,} samples",
     "sft": lambda found: f"{found['steps']:,} steps on {found['samples']:,} rows",
     "grpo": lambda found: f"{found['steps']:,} steps on {found['prompts']:,} prompts",
     "evaluate": lambda found: f"accuracy on {found['items']:,} held-out items",
@@ -44,6 +45,10 @@ def made(stage: str) -> str:
     with contextlib.suppress(KeyError, TypeError, ValueError):  # a resolved base has no steps
         return MADE[stage](read_json(run_record(stage))["metrics"])
     return STAGES[stage].out
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _total(counts: dict[str, dict[str, int]]) -> int:
@@ -136,7 +141,8 @@ def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
     title = f"held-out items{named} over {summary.get('scenes')} scenes, seed {summary.get('seed')}"
     console.print(_table(title, COLUMNS, accuracies(summary)))
     console.print(_table("what it comes from, by source", SOURCE_COLUMNS, by_source(summary)))
-    console.print(_differences(summary), highlight=False, soft_wrap=True)
+    for line in (_differences(summary), *few_scenes(summary)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     seconds = summary["seconds"]
     stages = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     apart = f"install {summary['install_seconds'] or 0:.0f}, JIT builds {summary['jit_seconds']:.0f}"

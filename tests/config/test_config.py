@@ -258,6 +258,16 @@ def test_later_overlays_win(folder: Path) -> None:
     assert (params.profile, params.grpo.num_generations, params.launch.processes) == ("mine", 6, 1)
 
 
+def test_a_switch_that_leaves_out_the_users_sources_names_them(folder: Path, capsys) -> None:
+    text = TINY.read_text(encoding="utf-8")
+    drawn = "    - {name: digits, kind: drawn}\n"
+    Path("params.yaml").write_text(text.replace(drawn, drawn + "    - {name: mine, kind: folder, path: photos}\n"))
+    profiles.switch(["smoke"])
+    assert "none of these sources of yours: mine. Copy them from params.yaml.before" in capsys.readouterr().err
+    profiles.switch(["tiny"])
+    assert "sources of yours" not in capsys.readouterr().err
+
+
 def test_an_unknown_or_wrong_profile_says_so_and_changes_nothing(folder: Path) -> None:
     with pytest.raises(UserError, match=r"no profile 'samll'.*qwen2_5_vl_7b, .*smoke, tiny"):
         profiles.switch(["samll"])

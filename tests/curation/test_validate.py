@@ -168,6 +168,20 @@ def test_the_gate_stops_with_a_sentence(rows: list[dict], changes: dict, sentenc
     assert sentence in str(caught.value)
 
 
+def test_the_gate_shows_a_row_and_names_the_reason_that_tells_more(run) -> None:
+    """Rows of which none can be scored: the sentence says why, and where to look."""
+    strict = CONFIG.model_copy(update={"max_quarantined": 0.05})
+    place = {"provenance": {"given": "mine/qa.jsonl", "line": 7}}
+    long = [good(n) | place | {"answer": "y" * 1500} for n in range(30)]
+    with pytest.raises(UserError, match=r"30 of 30 rows.*answer has 1 to 1000 .*line 7 of mine/qa\.jsonl: gold longer"):
+        run(long, strict, "long")
+    dots = [good(n) | {"answer": " , ", "category": "DES", "reward": "model"} for n in range(30)]
+    with pytest.raises(UserError, match=r"passes its own check \(for example row row0000: gold has no facts\)"):
+        run(dots, strict, "dots")
+    with pytest.raises(UserError, match=r"answer is given, as text \(for example row row0000"):
+        run([good(n) | {"answer": 3} for n in range(30)], strict, "numbers")
+
+
 def test_a_small_kind_is_not_held_to_the_answer_share(run) -> None:
     assert read_json(run([good(n) | {"answer": "0"} for n in range(49)]) / "metrics.json")["kept"] == 49
 

@@ -20,7 +20,7 @@ from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
 from wethink.data.schema import ITEM_KEYS, held_out_items
 from wethink.evaluation.evaluate import headline, own_sources, shuffled
-from wethink.evaluation.summary import summarise
+from wethink.evaluation.summary import few_scenes, summarise
 from wethink.synthesis.synthesize import synthesize
 
 RULES = load_params(ROOT / "profiles/tiny.yaml").validate_
@@ -174,6 +174,13 @@ def test_the_headline_is_over_the_users_sources_and_drawn_ones_stand_apart() -> 
     alone = summarise(every, 50, 0)
     assert alone["grpo"]["accuracy"] == 0.7 and "own" not in alone and "drawn" not in alone
     assert summarise(records("mine", 0.5), 50, 0, frozenset({"mine"}))["drawn"] is None
+
+
+def test_a_handful_of_held_out_scenes_is_named_beside_the_figures() -> None:
+    every = records("scenes", 0.9) + records("mine", 0.6, scenes=5) + records("many", 0.5, scenes=30)
+    [sentence] = few_scenes(summarise(every, 50, 0, frozenset({"mine", "many"})))
+    assert sentence.startswith("'mine' has 5 held-out scenes only") and "Raise `reporting`" in sentence
+    assert few_scenes(summarise(every, 50, 0)) == [], "drawn sources alone: the smoke profile draws few on purpose"
 
 
 def test_each_source_has_its_controls_and_the_distribution_of_its_answers() -> None:

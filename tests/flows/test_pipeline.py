@@ -128,6 +128,15 @@ def test_a_failed_run_can_be_retried_from_the_ui(project: Path, prefect_server: 
     assert Path("data/images/manifest.json").is_file()
 
 
+def test_nothing_held_out_is_told_before_anything_is_trained(project: Path, prefect_server: None) -> None:
+    assert main_job.pipeline(return_state=True).is_completed()
+    write_json(Path("data/images/metrics.json"), {"images": 5, "splits": {"train": 5, "reporting": 0}})
+    with pytest.raises(UserError, match=r"none of the 5 images is held out .*raise reporting of a source of your own"):
+        main_job.refuse_unmeasurable(Path("data/images"), "reporting")
+    write_json(Path("data/images/metrics.json"), {"images": 5, "splits": {"train": 4, "reporting": 1}})
+    main_job.refuse_unmeasurable(Path("data/images"), "reporting")
+
+
 def test_a_stage_past_its_deadline_is_stopped_and_says_so(project: Path, prefect_server: None) -> None:
     Path("orders/draw").write_text("sleep")
     begin = time.monotonic()

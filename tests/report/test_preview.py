@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tasks import ROOT
 from tests.data.tables.test_sources_with_rows import jsonl_of, pictures
@@ -50,6 +51,33 @@ def test_a_preview_counts_what_will_be_kept_and_names_what_will_not(table: Path,
     shown = lines(found, tmp_path, 80, 24)
     assert len(shown) <= 24 and all(len(line) <= 80 for line in shown)
     assert any("set grpo.start: base" in note for note in found["notes"])
+
+
+def test_too_few_rows_and_held_out_pictures_are_told_before_a_run(table: Path, tmp_path: Path) -> None:
+    source = Source(name="mine", kind="dataset", path=str(table), reporting=0.5)
+    notes = preview(params_of(source), tmp_path, tmp_path)["notes"]
+    assert not any("several different answers" in note for note in notes)
+    assert any("41 rows can be used, fewer than validate.min_rows (200)" in note for note in notes)
+    [held] = [note for note in notes if "are held out" in note]
+    assert "about 2 to evaluate by, and fewer than 30 measure little: raise `reporting`" in held
+    none = source.model_copy(update={"reporting": 0.0})
+    assert not any("held out" in note for note in preview(params_of(none), tmp_path, tmp_path)["notes"])
+
+
+def test_an_animation_and_a_table_in_the_projects_folder_are_told(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "photos/moving.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "photos/broken.tif").write_bytes(b"II*\0" + b"x" * 40)
+    names = ("0.png", "moving.gif", "broken.tif")
+    rows = [{"image": f"photos/{name}", "question": "what ?", "answer": ["x", "y"]} for name in names]
+    jsonl_of(tmp_path / "qa.jsonl", rows)
+    found = preview(params_of(Source(name="mine", kind="dataset", path="qa.jsonl")), tmp_path, tmp_path)
+    assert found["sources"][0]["images_dropped"] == {"animated": 1, "damaged": 1} and found["totals"]["kept"] == 1
+    assert found["sources"][0]["dropped"][0]["remedy"].startswith("`animated: first` at the source")
+    assert any("1 rows have several different answers" in note for note in found["notes"])
+    assert any("qa.jsonl lies in the project's own folder" in note for note in found["notes"])
 
 
 def test_the_page_shows_rows_with_their_pictures_as_text(table: Path, tmp_path: Path) -> None:

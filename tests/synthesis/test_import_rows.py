@@ -51,7 +51,7 @@ def imported(folder: Path, *rows: dict) -> list[dict]:
         ({"answer": "<think>hm</think><answer>B</answer>"}, {"answer": "B"}),
         ({"answer": 3, "category": "FIB"}, {"answer": "3"}),
         ({"answer": 3.0, "category": "FIB"}, {"answer": "3"}),
-        ({"answer": ["4", "5", "5"], "category": "FIB"}, {"answer": "5", "columns": {"alternatives": ["4", "5", "5"]}}),
+        ({"answer": ["4", "5", "5"], "category": "FIB"}, {"answer": "5", "alternatives": ["4", "5", "5"]}),
         ({"refined_cot": "<think>it is blue</think><answer>B</answer>"}, {"refined_cot": "it is blue"}),
         ({"refined_cot": "<think>it is blue"}, {"refined_cot": "it is blue"}),
         ({"refined_cot": "it is blue <answer>B</answer>"}, {"refined_cot": "it is blue"}),

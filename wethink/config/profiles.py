@@ -37,12 +37,28 @@ def switch(names: list[str]) -> None:
     staged.write_text(text, encoding="utf-8")
     try:
         parse_params(load_yaml(staged), f"profile {' + '.join(names)}")
+        lost = sorted(_own_sources(PARAMS) - _own_sources(staged))
         if PARAMS.is_file():
             os.replace(PARAMS, BEFORE)
         os.replace(staged, PARAMS)
         say(f"{PARAMS} is now {' + '.join(names)}; the previous file is kept in {BEFORE}.")
+        if lost:
+            say(
+                f"It has none of these sources of yours: {', '.join(lost)}. Copy them from {BEFORE}, or keep them in a "
+                f"profile of your own ({FOLDER}/NAME.yaml), which is named after the other: wethink profile "
+                f"{' '.join(names)} NAME."
+            )
     finally:
         staged.unlink(missing_ok=True)
+
+
+def _own_sources(path: Path) -> set[str]:
+    """Return the names of a file's sources that are not drawn; empty if it has none or cannot be read."""
+    try:
+        sources = load_yaml(path)["ingest"]["sources"]
+        return {str(source["name"]) for source in sources if source["kind"] != "drawn"}
+    except (UserError, KeyError, TypeError):
+        return set()
 
 
 def _path(name: str) -> Path:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("id", "image", "source", "split", "kind", *(key for key in RELEASED_KEYS if key != "abilities"))
 MARKUP = r"</?(?:think|answer|image|video|audio)>|<\|[a-z0-9_]+\|>"  # would be read as tags or chat markers
+CHECKABLE = "the answer can be checked, and passes its own check"
 SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 
 
@@ -95,11 +96,16 @@ def _repeated(curated: Curated) -> str:
 
 def _gate(every: list[Row], kept: list[Row], reasons: dict[int, list[str]], config: Validate, out: Path) -> None:
     if len(reasons) > config.max_quarantined * len(every):
-        worst, failed = Counter(reason for found in reasons.values() for reason in found).most_common(1)[0]
+        counts = Counter(reason for found in reasons.values() for reason in found)
+        worst = max(
+            counts, key=lambda reason: (counts[reason], reason != CHECKABLE)
+        )  # of equals the one that tells more
+        first = every[next(place for place in sorted(reasons) if worst in reasons[place])]
         raise UserError(
             f"{len(reasons)} of {len(every)} rows failed validation, more than validate.max_quarantined "
-            f"({config.max_quarantined:.0%}); most often ({failed} rows) it does not hold that {worst}. The rows and "
-            f"their reasons are in {out / 'quarantine.jsonl'}; correct them or their synthesis."
+            f"({config.max_quarantined:.0%}); most often ({counts[worst]} rows) it does not hold that {worst}"
+            f"{_example(first)}. The rows and their reasons are in {out / 'quarantine.jsonl'}; correct them or their "
+            "synthesis."
         )
     if len(kept) < config.min_rows:
         raise UserError(
@@ -116,6 +122,16 @@ def _gate(every: list[Row], kept: list[Row], reasons: dict[int, list[str]], conf
                 f"question kind '{kind}': {count} of {counts.total()} answers are '{answer}', more than "
                 f"validate.max_answer_share ({config.max_answer_share:.0%}); balance its questions, or raise the limit."
             )
+
+
+def _example(row: Mapping[str, Any]) -> str:
+    """Return where a failed row comes from, and what the check of its own answer finds."""
+    place = row.get("provenance") or {}
+    where = f"line {place['line']} of {place['given']}" if "given" in place else f"row {row.get('id')}"
+    keys = ("problem", "answer", "category", "reward")
+    problem, answer, category, reward = (row[key] if isinstance(row.get(key), str) else "" for key in keys)
+    verdict = check(answer, problem, answer, category, reward, tolerance=0.0)
+    return f" (for example {where}{'' if verdict.outcome == 'correct' else ': ' + verdict.reason})"
 
 
 def _frame(rows: Sequence[Row], images: ImageSet) -> "pd.DataFrame":
@@ -170,7 +186,7 @@ def _allowed(sources: list[str], functions: Sequence[RewardFunction]) -> dict[st
         "image is ingested": ("image exists among the ingested images", [True]),
         "split is the image's": ("split is that of the image", [True]),
         "answer is an option": ("a multiple-choice answer is the letter of a listed option", [True]),
-        "answer passes its own check": ("the answer can be checked, and passes its own check", [True]),
+        "answer passes its own check": (CHECKABLE, [True]),
     }
 
 

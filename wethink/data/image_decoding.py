@@ -136,14 +136,7 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, bool]:
 
 def _accept(data: bytes, max_pixels: int, first_frame: bool, repairs: tuple[str, ...]) -> Accepted:
     image, reduced = _open(data)
-    if (frames := _frames(image)) > 1:
-        if not first_frame:
-            raise Unusable(
-                f"animated: {frames} frames or pages, one is wanted; `animated: first` at the source takes the first"
-            )
-        repairs += (FIRST_FRAME,)
-    if max(image.size) > MAX_ASPECT * min(image.size):
-        raise Unusable(f"too long: {image.width} × {image.height} pixels, over {MAX_ASPECT} times as long as wide")
+    repairs += (FIRST_FRAME,) if check_shape(image, first_frame) > 1 else ()
     repairs += (REDUCED,) if reduced else ()
     image.load()
     turn = _orientation(image)
@@ -166,6 +159,22 @@ def _accept(data: bytes, max_pixels: int, first_frame: bool, repairs: tuple[str,
     # From pixels alone, so that no colour profile or other metadata of the source file is copied.
     Image.frombytes("RGB", pixels.size, pixels.tobytes()).save(buffer, "PNG")
     return Accepted(buffer.getvalue(), pixels.width, pixels.height, repairs)
+
+
+def check_shape(image: ImageFile.ImageFile, first_frame: bool) -> int:
+    """Check frames and proportions of an opened image, whose pixels need not be read; return its number of frames.
+
+    Raises:
+        Unusable: it is an animation or has several pages, or is far longer than wide.
+    """
+    frames = _frames(image)
+    if frames > 1 and not first_frame:
+        raise Unusable(
+            f"animated: {frames} frames or pages, one is wanted; `animated: first` at the source takes the first"
+        )
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise Unusable(f"too long: {image.width} × {image.height} pixels, over {MAX_ASPECT} times as long as wide")
+    return frames
 
 
 def _frames(image: ImageFile.ImageFile) -> int:

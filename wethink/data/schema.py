@@ -22,6 +22,9 @@ class Scorable(TypedDict):
     answer: str  # the gold: synthesised for a row, the drawn truth for a held-out item
     category: str  # one of CATEGORIES
     reward: str  # one of REWARDS: the route by which an answer is scored
+    alternatives: NotRequired[
+        list[str]
+    ]  # all answers that were given, where they differ; `answer` is the most frequent
 
 
 class Item(Scorable):
@@ -41,7 +44,7 @@ ITEM_KEYS: Final = ("id", "image", "scene", "source", "kind", "problem", "answer
 
 def as_item(row: Mapping[str, Any]) -> dict[str, Any]:
     """Select the keys of an item from a row."""
-    return {key: row[key] for key in (*ITEM_KEYS, "columns") if key in row}
+    return {key: row[key] for key in (*ITEM_KEYS, "alternatives", "columns") if key in row}
 
 
 class Row(Item):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from wethink.rewards.hybrid import check
+from wethink.rewards.hybrid import check_row
 from wethink.rewards.rules.options import choose
 
 CANDIDATES = 20  # most frequent golds that are tried as constant answers, and as names of equal answers
@@ -127,7 +127,8 @@ def _plain(text: str) -> str:
 def _equal(answer: str, item: Questioned) -> bool:
     if item["reward"] != "rule":
         return False
-    return _right(answer, str(item["problem"]), str(item["answer"]), str(item["category"]))
+    given = tuple(item.get("alternatives") or ())
+    return _right(answer, str(item["problem"]), str(item["answer"]), str(item["category"]), given)
 
 
 def _same(answer: str, gold: str, category: str) -> bool:
@@ -135,5 +136,6 @@ def _same(answer: str, gold: str, category: str) -> bool:
 
 
 @lru_cache(maxsize=1 << 17)
-def _right(answer: str, problem: str, gold: str, category: str) -> bool:
-    return check(answer, problem, gold, category, "rule", tolerance=0.0).outcome == "correct"
+def _right(answer: str, problem: str, gold: str, category: str, given: tuple[str, ...] = ()) -> bool:
+    row = {"problem": problem, "answer": gold, "category": category, "reward": "rule", "alternatives": given}
+    return check_row(answer, row, tolerance=0.0).outcome == "correct"

@@ -22,14 +22,14 @@ from PIL import Image
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl, write_json, write_jsonl
 from wethink.common.processes import die_with_owners
-from wethink.common.progress import track
+from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Item, held_out_items, read_items
-from wethink.evaluation.summary import summarise
+from wethink.evaluation.summary import few_scenes, summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
 from wethink.rewards.hybrid import Scorer, open_scorer
@@ -118,6 +118,8 @@ def evaluate_checkpoints(
     records = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
     refuse_unreadable(records)
     metrics = summarise(records, config.bootstrap, seed, own)
+    for sentence in few_scenes(metrics):
+        say(f"evaluate: {sentence}")
     write_jsonl(out / "items.jsonl", records)
     write_json(out / "metrics.json", metrics)
     write_json(out / "headline.json", headline(metrics))

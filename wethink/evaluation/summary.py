@@ -11,6 +11,7 @@ from wethink.evaluation.answers import best_constant, distance, shares
 
 CHECKPOINTS = ("base", "sft", "grpo")
 VERDICTS = ("correct", "wrong", "unknown")
+FEW = 30  # scenes; a bootstrap of fewer is too narrow to be trusted
 MOST = 5  # answers listed of a distribution
 
 
@@ -67,6 +68,17 @@ def summarise(records: list[Record], resamples: int, seed: int, own: Set[str] = 
         summary |= {"own": sorted(own), "drawn": _group(apart, resamples, seed) if apart else None}
     rounded: dict[str, Any] = _rounded(summary)
     return rounded
+
+
+def few_scenes(summary: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each of the user's own sources that holds out too few scenes for its intervals."""
+    counts = {name: int(summary["sources"][name]["scenes"]) for name in summary.get("own", ())}
+    return [
+        f"'{name}' has {count} held-out scenes only: with fewer than {FEW} an interval is too narrow, and a difference "
+        "may be luck. Raise `reporting` of the source in ingest.sources, or bring more images."
+        for name, count in counts.items()
+        if count < FEW
+    ]
 
 
 def _check(records: list[Record]) -> None:

@@ -71,7 +71,9 @@ def features() -> Any:
 
 
 def _row(row: Row) -> Record:
-    nested = {key: as_text(row.get(key, {})) for key in ("decisions", "provenance", "columns")}
+    several = {"alternatives": row["alternatives"]} if "alternatives" in row else {}
+    nested = {key: as_text(row.get(key, {})) for key in ("decisions", "provenance")}
+    nested["columns"] = as_text({**row.get("columns", {}), **several})
     ours = {key: row[key] for key in ("id", "source", "split", "scene", "kind")}
     return {key: row[key] for key in RELEASED_KEYS} | ours | nested | {"image_id": row["image"]}
 

@@ -19,10 +19,12 @@ from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
 from wethink.config.data import Source
 from wethink.config.params import Params
-from wethink.data.image_decoding import Unusable, accept
+from wethink.data.image_decoding import Unusable, accept, check_shape
 from wethink.data.image_readers import Found, candidates
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import SPLITS
+from wethink.data.tables.files import TEXT_SUFFIXES
+from wethink.evaluation.summary import FEW
 from wethink.report.render import render
 from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows, rows_table
 from wethink.synthesis.paths import divide_paths
@@ -112,7 +114,7 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         if len(one.thumbnails) < SHOWN and image not in one.thumbnails:
             data = accept(data, params.ingest.max_pixels, source.animated == "first").data
             one.thumbnails[image] = _thumbnail(data)
-        width, height = _size(data)
+        width, height = _size(data, params.ingest.max_pixels, source.animated == "first")
         record = ImageRecord(image, source.name, found.split or "train", image, width, height, found.origin)
         one.records.append(record)
         names = (*found.names, *found.again)
@@ -127,17 +129,19 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         one.given.append(line | ({"fault": fault} if fault and "fault" not in line else {}))
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    """Read an image's header.
+def _size(data: bytes, max_pixels: int, first_frame: bool) -> tuple[int, int]:
+    """Read an image's header; one that cannot be read is decoded as `ingest` does, which may repair it.
 
     Raises:
-        Unusable: it has none.
+        Unusable: `ingest` would refuse it.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            check_shape(opened, first_frame)
             return opened.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise Unusable("not an image") from None
+        found = accept(data, max_pixels, first_frame)
+        return found.width, found.height
 
 
 def _thumbnail(data: bytes) -> str:
@@ -228,12 +232,41 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
             )
     if further := sum("further_turns" in row.get("columns", {}) for row in kept):
         notes.append(f"{further:,} rows are dialogues with further turns; the first question and its answer are read.")
-    for source in params.ingest.sources:
-        if source.kind != "drawn" and (share := source.tuning + source.reporting) > 0:  # `draw` splits its own
-            notes.append(f"About {share:.0%} of the scenes of '{source.name}' are held out; their rows become items.")
+    if kept and not writes and len(kept) < params.validate_.min_rows:
+        notes.append(
+            f"{len(kept):,} rows can be used, fewer than validate.min_rows ({params.validate_.min_rows:,}): `validate` "
+            "would stop. Bring more rows, or lower the limit to try the pipeline out."
+        )
+    if several := sum("alternatives" in row for row in kept):
+        notes.append(
+            f"{several:,} rows have several different answers: any of them is right, and those that repeat are votes "
+            "(docs/rewards.md)."
+        )
+    notes += [
+        f"{one.path} lies in the project's own folder, so a picture that changes later is not noticed: put the table "
+        "and its pictures into a folder of their own."
+        for one in read
+        if one.path.casefold().endswith(TEXT_SUFFIXES) and Path(one.path).parent.resolve() == Path.cwd().resolve()
+    ]
+    notes += [note for source, one in zip(params.ingest.sources, read, strict=True) if (note := _held_out(source, one))]
     if writes:
         notes.append(f"The annotator '{params.synthesize.annotator}' writes rows about: {', '.join(writes)}.")
     return notes
+
+
+def _held_out(source: Source, one: _Read) -> str:
+    """Tell how much of a source is held out, and whether that is enough to measure it; `draw` splits its own."""
+    if source.kind == "drawn" or not (share := source.tuning + source.reporting):
+        return ""
+    note = f"About {share:.0%} of the scenes of '{source.name}' are held out; their rows become items."
+    given = sum(record.split == "reporting" for record in one.records)
+    expected = given or round(source.reporting * len({record.id for record in one.records}))
+    if expected < FEW:
+        note += (
+            f" That is about {expected} to evaluate by, and fewer than {FEW} measure little: raise `reporting` of the "
+            "source, or bring more images."
+        )
+    return note
 
 
 def lines(found: Record, out: Path, width: int = 80, height: int = 24) -> list[str]:

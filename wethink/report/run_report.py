@@ -16,7 +16,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Report
 from wethink.config.response_format import ResponseFormat
 from wethink.data.schema import TRAINING_SPLITS, read_rows
-from wethink.evaluation.summary import CHECKPOINTS
+from wethink.evaluation.summary import CHECKPOINTS, few_scenes
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
 from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
 from wethink.report.render import direction, render
@@ -85,6 +85,7 @@ def report(
         headline=headline(summary),
         summary=summary,
         own=summary.get("own", []),
+        few_scenes=few_scenes(summary),
         names={name: names[name] for name in CHECKPOINTS if name in summary},
         start=names[start],
         sampled_at=_temperatures(records),

@@ -28,7 +28,7 @@ from wethink.data.drawn.questions import Question
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
 from wethink.data.stratified_sample import draw
-from wethink.rewards.hybrid import check
+from wethink.rewards.hybrid import check_row
 from wethink.synthesis.api_run import WINDOW, AnnotationJob
 from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.endpoint_team import EndpointTeam
@@ -115,7 +115,7 @@ def _refusal(
 
 
 def _outcome(row: Row, reading: str, rewards: Rewards) -> str:
-    return check(reading, row["problem"], row["answer"], row["category"], row["reward"], rewards.tolerance).outcome
+    return check_row(reading, row, rewards.tolerance).outcome
 
 
 def _read(

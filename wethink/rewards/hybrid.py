@@ -5,14 +5,17 @@ fault of its gold or of a service, whatever the response), its verdict is unknow
 out of the group's statistics instead of counting it as wrong.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, cast
 
 from wethink.common.errors import UserError
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.data.schema import Scorable
+from wethink.rewards import alternatives
 from wethink.rewards import format as grammar
 from wethink.rewards.functions import Call, FunctionProcess
 from wethink.rewards.grammars import Parsed
@@ -73,6 +76,21 @@ class Scorer:
         return self._verdicts([Call(text, text, row) for text, row in answers])
 
     def _verdicts(self, calls: Sequence[Call]) -> list[Verdict]:
+        """Check each answer against every gold of its row."""
+        golds = [alternatives.golds(call.row) for call in calls]
+        asked = [
+            call if gold == call.row["answer"] else replace(call, row={**call.row, "answer": gold})
+            for call, wanted in zip(calls, golds, strict=True)
+            for gold in wanted
+        ]
+        found = iter(self._single(asked))
+        return [
+            alternatives.combined(call.row, list(islice(found, len(wanted))))
+            for call, wanted in zip(calls, golds, strict=True)
+        ]
+
+    def _single(self, calls: Sequence[Call]) -> list[Verdict]:
+        """Check each answer against its row's `answer`."""
         found: dict[int, Verdict] = {}
         if self.judge is not None:
             places = [place for place, call in enumerate(calls) if call.row["reward"] == "model"]
@@ -153,8 +171,19 @@ def score(response: str, problem: str, gold: str, category: str, reward: str, re
     Raises:
         UserError: `rewards` names a model judge; `open_scorer` connects it.
     """
-    row: Scorable = {"problem": problem, "answer": gold, "category": category, "reward": reward}
-    return Scorer(rewards).score([(response, row)])[0]
+    return score_row(response, {"problem": problem, "answer": gold, "category": category, "reward": reward}, rewards)
+
+
+def score_row(response: str, row: Mapping[str, Any], rewards: Rewards) -> Scored:
+    """Score one response to one row as `score` does, against all answers of the row."""
+    return Scorer(rewards).score([(response, cast(Scorable, row))])[0]
+
+
+def check_row(answer: str, row: Mapping[str, Any], tolerance: float) -> Verdict:
+    """Check an extracted answer against all answers of its row, as `check` does."""
+    problem, category, reward = row["problem"], row["category"], row["reward"]
+    found = [check(answer, problem, gold, category, reward, tolerance) for gold in alternatives.golds(row)]
+    return alternatives.combined(row, found)
 
 
 def check(answer: str, problem: str, gold: str, category: str, reward: str, tolerance: float) -> Verdict:

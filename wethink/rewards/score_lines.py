@@ -1,7 +1,8 @@
 """Command `wethink score FILE|-`: one verdict per line of questions with gold and answer, as JSON lines.
 
 A line is an object with `gold` and either `answer` (extracted) or `response` (whole, in the configured format), and
-optionally `problem`, `category` (default FIB) and `reward` (default rule). All other keys, and those of an object
+optionally `problem`, `category` (default FIB), `reward` (default rule) and `alternatives` (all answers that people
+gave). All other keys, and those of an object
 `row`, are columns for reward functions of the user's own. Each line gives one line of the output, in order.
 """
 
@@ -59,6 +60,9 @@ def _read(line: str) -> dict[str, Any] | str:
             given[key] = str(given[key])
         if not isinstance(given.get(key, ""), str):
             return f"'{key}' is {type(given[key]).__name__}, not a text"
+    several = given.get("alternatives", [])
+    if not isinstance(several, list) or not all(isinstance(text, str) for text in several):
+        return "'alternatives' is no list of texts"
     if not isinstance(given.get("row", {}), dict):
         return f"'row' is {type(given['row']).__name__}, not an object"
     return given

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,17 +29,25 @@ def answer_rows(rows: Path) -> list[Row]:
 
 
 def shuffle_golds(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Permute golds among rows of the same kind: the negative control."""
+    """Permute golds, with their alternatives, among rows of the same kind: the negative control."""
     by_kind: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         by_kind.setdefault(row["kind"], []).append(i)
-    golds = [row["answer"] for row in rows]
+    golds = [_golds(row) for row in rows]
     for n, kind in enumerate(sorted(by_kind)):
         places = by_kind[kind]
         order = np.random.default_rng([seed, n]).permutation(len(places))
         for place, other in zip(places, order, strict=True):
-            golds[place] = rows[places[other]]["answer"]
-    return [row | {"answer": gold} for row, gold in zip(rows, golds, strict=True)]
+            golds[place] = _golds(rows[places[other]])
+    return [cast(Row, _without_alternatives(row) | gold) for row, gold in zip(rows, golds, strict=True)]
+
+
+def _golds(row: Row) -> Record:
+    return {key: row[key] for key in ("answer", "alternatives") if key in row}
+
+
+def _without_alternatives(row: Row) -> Record:
+    return {key: value for key, value in row.items() if key != "alternatives"}
 
 
 def hold_out(rows: Sequence[Row], images: ImageSet, clusters: int, seed: int) -> tuple[list[Row], list[Row]]:

@@ -48,6 +48,7 @@ def rollout_records(group: Group, step: int) -> list[Record]:
             "tokens": len(group.completions[i].ids),
             "finish": "stop" if group.completions[i].finished else "length",
         }
+        | ({"alternatives": group.row["alternatives"]} if "alternatives" in group.row else {})
         for i, scored in enumerate(group.scores)
     ]
 
@@ -104,7 +105,10 @@ def write_rollouts(log: Path, out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_pylist(list(read_jsonl(log))), out, compression="zstd")
+    rollouts = list(read_jsonl(log))
+    if any("alternatives" in rollout for rollout in rollouts):  # a table has the columns of its first row
+        rollouts = [{"alternatives": [], **rollout} for rollout in rollouts]
+    pq.write_table(pa.Table.from_pylist(rollouts), out, compression="zstd")
 
 
 def rescore(path: Path, scorer: Scorer, out: Path | None = None) -> dict[str, Any]:

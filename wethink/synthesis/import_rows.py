@@ -8,6 +8,7 @@ A row needs an image, a question and an answer; all else is optional (docs/data.
   `REWARD_NAMES`; names that `rewards.functions` declares are taken as they are;
 * answers and paths with `<think>`/`<answer>` wrappers are unwrapped; an answer's thought is the path if there is none;
 * literal media tags and chat markers, which tokenizers would parse, are escaped: `<|im_end|>` becomes `[im_end]`;
+* where an answer is a list of several, all are `alternatives` of the row, and the most frequent one is its gold;
 * multiple-choice answers (`A)`, `(a)`, the option's text, its number from 0) become the letter;
 * a row of a file finds its image by its path in the source, which must not leave the source's folder.
 
@@ -31,6 +32,7 @@ from wethink.data.image_store import ImageRecord
 from wethink.data.tables.columns import Roles, resolve
 from wethink.data.tables.files import TEXT_SUFFIXES, Table, json_table, tables
 from wethink.data.tables.given import given
+from wethink.rewards.alternatives import counted
 from wethink.rewards.rules.options import choose, options
 
 # Spellings without case, spaces and punctuation → the names of `schema`.
@@ -197,10 +199,12 @@ def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | Non
         fault = unknown or ("empty problem" if not problem else "empty answer" if not answer else None)
     if listed and not options(problem) and len(listed) <= len(LETTERS):
         problem += "\n" + "\n".join(f"{letter}. {neutral(t)}" for letter, t in zip(LETTERS, listed, strict=False))
-    letter = _letter(line["answer"], answer, listed, problem)
+    given_answers = [text for text in map(unwrap_answer, line.get("alternatives", ())) if text]
+    letter, letters = _letters(line["answer"], answer, given_answers, listed, problem)
     if category == "MC" or (category is None and (listed or letter)):
-        category, answer = "MC", letter or answer
+        category, answer, given_answers = "MC", letter or answer, letters
         fault = fault or (None if letter else "answer names no option of the problem")
+        fault = fault or ("answer names several options" if len(set(letters)) == len(letters) > 1 else None)
     if category is None:
         long = len(answer.split()) > SHORT and reward != "rule"
         category = "DES" if long or reward == "model" else "FIB"
@@ -221,7 +225,7 @@ def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | Non
         "kind": f"imported {category}",
         "decisions": {"path": "kept" if path else "none"},
         "reason": fault,
-    } | ({"columns": columns} if columns else {})
+    } | _further(given_answers, columns)
 
 
 def _routes(line: Record, own: Declared, columns: Record) -> tuple[str | None, str | None, str | None]:
@@ -241,6 +245,22 @@ def _routes(line: Record, own: Declared, columns: Record) -> tuple[str | None, s
     if given_reward and reward is None:
         fault = fault or f"unknown reward {given_reward[:40]!r}"
     return category, reward, fault
+
+
+def _further(answers: Sequence[str], columns: Record) -> Record:
+    """Return the keys that only some rows have: given answers that differ, and the user's other columns."""
+    found: Record = {"alternatives": list(answers)} if len(counted(answers)) > 1 else {}
+    return found | ({"columns": columns} if columns else {})
+
+
+def _letters(
+    raw: Any, answer: str, answers: Sequence[str], listed: list[str], problem: str
+) -> tuple[str | None, list[str]]:
+    """Return the letter of the option that is the gold, and of several answers the letters of those that name one."""
+    if not answers:
+        return _letter(raw, answer, listed, problem), []
+    letters = [letter for text in answers if (letter := _letter(text, text, listed, problem))]
+    return (max(letters, key=letters.count) if letters else None), letters
 
 
 def _letter(raw: Any, answer: str, listed: list[str], problem: str) -> str | None:

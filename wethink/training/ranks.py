@@ -109,6 +109,10 @@ def _meet(backend: str, launched: bool, launch: Launch) -> None:
     elif MEETING in os.environ:
         store = FileStore(os.environ[MEETING], world)
     torch.distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=world)
+    if backend == "gloo":
+        # Each rank connects to all others by itself. One that leaves at once, since it has nothing to do or refuses its
+        # input, would break the connection of a rank that is still connecting, and hide its own sentence.
+        torch.distributed.barrier()
     # A worker thread of gloo that asks for the GIL while the interpreter ends aborts the process (code 250), after all
     # work is done. Leaving the group joins those threads.
     atexit.register(_leave)

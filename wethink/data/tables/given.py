@@ -1,8 +1,9 @@
 """Given rows in one form: question, answer, options, path and images of a table's row, or the fault by name.
 
 Stated outcomes (docs/data.md): a list of one answer is that answer; of several, the one given most often is the gold
-and all are kept as `alternatives`; a number or truth value is text; null is a fault. Several images are a fault for
-now. `<image>` at either end of a question stands for the picture, which is shown before the question, and is removed.
+and all are `alternatives` (wethink/rewards/alternatives.py scores them); a number or truth value is text; null is a
+fault. Several images are a fault for now. `<image>` at either end of a question stands for the picture, which is shown
+before the question, and is removed.
 """
 
 import json
@@ -16,6 +17,7 @@ from wethink.data.tables.columns import PLACE, Roles
 from wethink.data.tables.dialogues import PLACE as IMAGE
 from wethink.data.tables.dialogues import dialogue
 from wethink.data.tables.files import Broken
+from wethink.data.tables.listed_texts import listed
 
 SEVERAL_IMAGES = "several images: not yet"
 NO_IMAGE = "no image"
@@ -27,6 +29,7 @@ class Given:
 
     question: str = ""
     answer: Any = ""  # text, or the number of an option
+    alternatives: tuple[str, ...] = ()  # all answers, where they differ
     options: tuple[str, ...] = ()
     path: str = ""
     category: str | None = None
@@ -42,7 +45,7 @@ class Given:
         """Return it as JSON, without its images."""
         own = {name: getattr(self, name) for name in ("question", "answer", "path", "columns")}
         others = {name: getattr(self, name) for name in ("category", "is_strict", "abilities", "reward", "fault")}
-        others |= {"options": list(self.options), "detail": self.detail}
+        others |= {"options": list(self.options), "alternatives": list(self.alternatives), "detail": self.detail}
         return own | {name: value for name, value in others.items() if value}
 
 
@@ -64,12 +67,12 @@ def given(row: Record | Broken, roles: Roles) -> Given:
         columns["id"] = plain(cells["id"])
     asked = _placed(_text(question))
     answer, alternatives = _answer(answer)
-    columns |= {"alternatives": alternatives} if alternatives else {}
     if fault is None:
         fault = _fault(question, asked, answer, images)
     return Given(
         question=asked,
         answer=answer,
+        alternatives=tuple(alternatives),
         options=_options(row, cells.get("options"), roles),
         path=_text(cells.get("path")),
         category=_text(cells.get("category")).strip() or None,
@@ -108,8 +111,12 @@ def _placed(question: str) -> str:
 
 def _answer(value: Any) -> tuple[Any, list[str]]:
     """Return the answer (text, an integer, or None), and its alternatives if they are several."""
+    value = _said(value)
+    found = listed(value) if isinstance(value, str) else None
+    if found is not None and all(isinstance(_said(part), str) for part in found):
+        value = found  # a list as CSV holds it; a list of numbers, such as an interval, is one answer
     if isinstance(value, list):
-        texts = [_text(part.get("answer", part.get("text")) if isinstance(part, dict) else part) for part in value]
+        texts = [_text(_said(part)) for part in value]
         texts = [text for text in texts if text.strip()]
         if not texts:
             return None, []
@@ -120,6 +127,11 @@ def _answer(value: Any) -> tuple[Any, list[str]]:
     if isinstance(value, float) and not math.isfinite(value):
         return None, []
     return _text(value), []
+
+
+def _said(value: Any) -> Any:
+    """Return the answer inside an object such as VQA's and SQuAD's, or the value itself."""
+    return next((value[key] for key in ("answer", "text") if key in value), value) if isinstance(value, dict) else value
 
 
 def _is_int(value: Any) -> bool:
@@ -136,7 +148,7 @@ def _options(row: Record, value: Any, roles: Roles) -> tuple[str, ...]:
             value = parse_json(value)
         except NotJson:
             try:
-                value = parse_json(value.replace("'", '"'))  # a list as Python writes it
+                value = listed(value) or parse_json(value.replace("'", '"'))  # an object as Python writes it
             except NotJson:
                 return ()
     if isinstance(value, dict):  # letters and texts, or the two lists of ARC's form

@@ -11,6 +11,7 @@ from typing import Any
 from wethink.common.jsonl import Record
 from wethink.evaluation.benchmarks.aggregate import figures, units
 from wethink.evaluation.benchmarks.registry import Benchmark
+from wethink.evaluation.benchmarks.scoring import open_verdict
 from wethink.evaluation.benchmarks.short_answers import SCORES, gold_list, vqa_score
 
 CANDIDATES = 5  # the most frequent golds that are tried where answers are free
@@ -52,6 +53,8 @@ def _answered(
 def _rule(benchmark: Benchmark) -> Callable[[str, Sequence[str]], float]:
     if benchmark.family == "vqa":
         return lambda answer, golds: vqa_score(answer, golds, few=True)
+    if benchmark.family == "open":
+        return lambda answer, golds: open_verdict(answer, "", golds).score or 0.0
     return SCORES.get(benchmark.family, SCORES["exact"])
 
 

@@ -8,6 +8,7 @@ model, old or new.
 import base64
 import csv
 import io
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,16 @@ def table(items: Iterable[Item], images: ImageSet) -> str:
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")
     ordered = sorted(items, key=lambda item: str(item["id"]))
+    texts_of = (*COLUMNS, *(["alternatives"] if any("alternatives" in item for item in ordered) else []))
     listed = {item["id"]: options(item["problem"]) if item["category"] == "MC" else {} for item in ordered}
     letters = sorted({*LETTERS, *(letter for found in listed.values() for letter in found)})
-    writer.writerow((*COLUMNS, *letters))
+    writer.writerow((*texts_of, *letters))
     for item in ordered:
         first = shown.setdefault(item["image"], item["id"])
         image = first if first != item["id"] else base64.b64encode(images.bytes(item["image"])).decode()
         cells: Record = {**item, "index": item["id"], "image": image, "question": item["problem"]}
         cells |= {"abilities": ",".join(item["abilities"])}
-        texts = [*(cells[name] for name in COLUMNS), *(listed[item["id"]].get(letter, "") for letter in letters)]
+        cells["alternatives"] = json.dumps(item["alternatives"], ensure_ascii=False) if "alternatives" in item else ""
+        texts = [*(cells[name] for name in texts_of), *(listed[item["id"]].get(letter, "") for letter in letters)]
         writer.writerow([str(text).replace("\t", " ") for text in texts])
     return out.getvalue()

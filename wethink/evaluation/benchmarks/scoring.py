@@ -5,10 +5,12 @@ unknown is for faults that do not depend on the response: a failed call, an imag
 """
 
 import ast
+import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.config.response_format import ResponseFormat
@@ -18,7 +20,6 @@ from wethink.evaluation.benchmarks.answer_extraction import FAILURE, Protocol, a
 from wethink.evaluation.benchmarks.registry import Benchmark, Family
 from wethink.evaluation.benchmarks.short_answers import SCORES, gold_list, mmmu_open, vqa_score
 from wethink.rewards import format, hybrid
-from wethink.rewards.rules import verify
 from wethink.rewards.verdict import Verdict, correct, graded, unknown, wrong
 
 HANDWRITTEN_MATHS = "Handwritten Mathematical Expression Recognition"
@@ -131,15 +132,20 @@ def _mmmu_open(answer: str, gold: str) -> Judged:
 
 
 def _open(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
-    """Check a free answer by the reward's rules; any of a list of golds is right."""
+    """Check a free answer by the reward's rules; a list of golds is read as a row's alternatives."""
     answer, golds = answer_text(response, protocol, given.form), gold_list(item.get("answer"))
     said = stated(answer) if protocol.free_form else None
     answer = answer if said is None else said
-    found = [verify.verify(answer, gold, item.get("question"), "FIB", TOLERANCE) for gold in golds if gold.strip()]
-    if not found:
+    golds = [gold for gold in golds if gold.strip()]
+    if not golds:
         return Judged("", unknown("the table has no answer"))
-    rank = ("correct", "wrong", "unknown")
-    return Judged(answer[:200], min(found, key=lambda verdict: rank.index(verdict.outcome)))
+    return Judged(answer[:200], open_verdict(answer, item.get("question"), golds))
+
+
+def open_verdict(answer: str, question: str, golds: Sequence[str]) -> Verdict:
+    """Check an answer to an open question against a list of golds, as a row's alternatives are."""
+    row = {"problem": question, "answer": golds[0], "category": "FIB", "reward": "rule", "alternatives": golds}
+    return hybrid.check_row(answer, row, TOLERANCE)
 
 
 def _short(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
@@ -211,12 +217,14 @@ def _ocr(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, gi
 
 def _own(item: Item, response: str, benchmark: Benchmark, protocol: Protocol, given: Given) -> Judged:
     """Score by the pipeline's own rules and judge, in the response format or leniently."""
-    problem, gold, category, route = (item.get(name) for name in ("question", "answer", "category", "reward"))
+    names = {"problem": "question"} | {name: name for name in ("answer", "category", "reward")}
+    row: dict[str, Any] = {name: item.get(column) for name, column in names.items()}
+    row["alternatives"] = json.loads(item.get("alternatives") or "[]")
     if given.lenient:
         said = format.lenient(response, given.form)
-        return Judged(said[:200], hybrid.check(said, problem, gold, category, route, TOLERANCE))
+        return Judged(said[:200], hybrid.check_row(said, row, TOLERANCE))
     parsed, rewards = format.parse(response, given.form), OWN.model_copy(update={"format": given.form})
-    return Judged(parsed.answer[:200], hybrid.score(response, problem, gold, category, route, rewards).verdict)
+    return Judged(parsed.answer[:200], hybrid.score_row(response, row, rewards).verdict)
 
 
 GRADED = frozenset(("vqa", "anls"))  # families whose records have a score between right and wrong

@@ -6,10 +6,10 @@ numbers), ANLS (arXiv 1905.13648, threshold 0.5). Open questions of MMMU (arXiv 
 evaluator does.
 """
 
-import ast
 import re
 from collections.abc import Callable, Sequence
 
+from wethink.data.tables.listed_texts import listed
 from wethink.evaluation.benchmarks.answer_extraction import vqa_text
 
 RELATIVE = 0.05  # relaxed accuracy of numbers
@@ -42,15 +42,9 @@ def gold_list(cell: str) -> list[str]:
     >>> gold_list("['24/7', '3.429']"), gold_list("3")
     (['24/7', '3.429'], ['3'])
     """
-    text = cell.strip()
-    if text.startswith("[") and text.endswith("]"):
-        try:
-            found = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return [cell]
-        if isinstance(found, list) and found and all(isinstance(part, str) for part in found):
-            return found  # a list of numbers, such as an interval, is one answer
-    return [cell]
+    found = listed(cell)
+    # A list of numbers, such as an interval, is one answer.
+    return found if found and all(isinstance(part, str) for part in found) else [cell]
 
 
 def vqa_plain(text: str) -> str:
