@@ -56,6 +56,8 @@ def reply_to(body: dict[str, Any]) -> dict[str, Any]:
             return {"reasoning": "one sees it. hence it follows.", "answer": other(truth, problem) if wrong else truth}
         case "Path":
             answer = json.loads(given["Answer"])
+            if "Raw notes" not in given and chance(0.1, problem, "nowhere"):
+                return {"path": "None."}
             if chance(0.05, problem, "elsewhere"):
                 answer = other(answer, problem)
             spoken = "the description says" if chance(0.05, problem, "spoken") else "there are red things"

@@ -27,6 +27,7 @@ from wethink.synthesis.team import Draft, ImageRef, Reasoned, Refined, StepFaile
 
 Ask = Callable[[Request], Awaitable[Answer]]
 R = TypeVar("R", bound=Reply)
+NO_PATH = "none"  # the reply of a model that finds no path to a given answer
 UNUSABLE = {"refusal": "refused", "overlong": "overlong reply", "empty": "empty reply"}
 _MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
@@ -123,7 +124,23 @@ class EndpointTeam:
         """
         asked = {"problem": question.problem, "answer": answer, "reasoning": reasoning}
         rewritten = await self._step("refine", "vision", reply_schemas.Path, trace, asked, self._picture(subject))
-        path = neutral(rewritten.path).strip()
+        return await self._concluded(neutral(rewritten.path).strip(), question, trace)
+
+    async def rationalize(
+        self, subject: ImageRef, question: Question, answer: str, trace: Trace
+    ) -> tuple[Refined, str | None]:
+        """Write a path to a given answer (rationalization, https://arxiv.org/abs/2203.14465) and conclude as `refine`.
+
+        A vision model that finds none says so.
+        """
+        asked = {"problem": question.problem, "answer": answer}
+        written = await self._step("rationalize", "vision", reply_schemas.Path, trace, asked, self._picture(subject))
+        path = neutral(written.path).strip()
+        if path.rstrip(".").casefold() == NO_PATH:
+            return Refined("", ""), "the model finds no path from the image to the answer"
+        return await self._concluded(path, question, trace)
+
+    async def _concluded(self, path: str, question: Question, trace: Trace) -> tuple[Refined, str | None]:
         if fault := path_fault(path, question.problem, self._config.max_path_chars):
             return Refined(path, ""), fault
         read = {"path": path, **_asked(question)}

@@ -28,6 +28,7 @@ ASSETS = (
     "prompts/adjudicate.txt",
     "prompts/blind.txt",
     "prompts/refine.txt",
+    "prompts/rationalize.txt",
     "prompts/conclude.txt",
     "prompts/repair.txt",
 )
