@@ -24,6 +24,7 @@ from wethink.config.curation import Validate
 from wethink.config.rewards import RewardFunction
 from wethink.curation.filters import ASKED_BEFORE, Curated, curate
 from wethink.curation.held_out import held_out
+from wethink.curation.unanswerable import Swapped, swap
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
 from wethink.rewards.hybrid import check
@@ -60,7 +61,8 @@ def validate(
     curated = curate([row for place, row in enumerate(every) if place not in reasons], stored, config.curation, seed)
     kept = curated.kept
     say(_repeated(curated))
-    write_jsonl(out / "rows.jsonl", kept)
+    made = _unanswerable(kept, config.unanswerable, seed)
+    write_jsonl(out / "rows.jsonl", [*kept, *made.made])
     write_jsonl(out / "quarantine.jsonl", (every[place] | {"reasons": reasons[place]} for place in sorted(reasons)))
     write_jsonl(out / "curated.jsonl", curated.dropped)
     write_json(out / "contamination.json", {"benchmarks": curated.benchmarks})
@@ -72,6 +74,7 @@ def validate(
         "quarantined": len(reasons),
         "curated": curated.reasons,
         **({"items": items} if items else {}),
+        **({"unanswerable": made.counts} if made.counts else {}),
         "with_path": sum(bool(row["refined_cot"]) for row in kept),
         "expectations": [
             {"description": r["description"], "checked": r["checked"], "failed": len(r["places"])} for r in results
@@ -80,6 +83,16 @@ def validate(
     write_json(out / "metrics.json", metrics)
     _gate(every, kept, reasons, config, out)
     return metrics
+
+
+def _unanswerable(kept: Sequence[Row], share: float, seed: int) -> Swapped[Row]:
+    """Make unanswerable rows of the share of the train rows; tell how many."""
+    found = swap([row for row in kept if row["split"] == "train"], share, seed)
+    if found.counts:
+        rest = "; ".join(f"{reason} ({count:,})" for reason, count in found.counts.items() if reason != "made")
+        why = f"; of the other chosen rows none was made: {rest}" if rest else ""
+        say(f"validate: {len(found.made):,} unanswerable rows are made by swapping images{why}.")
+    return found
 
 
 def _repeated(curated: Curated) -> str:
