@@ -30,6 +30,7 @@ class Curation(Section):
 
 class Validate(Section):
     curation: Curation
+    verdicts: tuple[str, ...] = ()  # files of persons' verdicts: rejected rows leave, corrected answers enter
     min_rows: Positive
     max_quarantined: Share  # the gate: more than this share of failing rows stops the run
     max_problem_chars: Positive
