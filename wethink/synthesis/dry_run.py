@@ -55,6 +55,8 @@ class Estimate:
         team, config = self.work.team(), self.work.config
         right, wrong = {"answer": "A"}, {"answer": "B"}  # read as a letter, or as a text
         match request.role:
+            case "classify":
+                return {"kinds": list(ABILITIES)}
             case "describe" | "merge":
                 return {"description": WORDS * 20}
             case "mine":

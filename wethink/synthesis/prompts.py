@@ -17,6 +17,7 @@ from wethink.common.jsonl import dumps
 from wethink.synthesis.import_rows import neutral
 
 ASSETS = (
+    "prompts/classify.txt",
     "prompts/describe.txt",
     "prompts/mine.txt",
     "prompts/detail.txt",
