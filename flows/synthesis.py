@@ -26,11 +26,13 @@ from wethink.config.params import load_params
 def annotated(plan: Plan, images: State[str], drawn: State[str]) -> State[str]:
     """Run the synthesize stage, filling the response store first if needed.
 
-    The store is filled first if the annotator is `endpoints` and the stage has changed. With `plan.shared` it is not:
-    the stage fetches rows that another machine has pushed and sends requests only if there are none.
+    The store is filled first if models are asked (`annotator: endpoints`, `write_paths`) and the stage has changed.
+    With `plan.shared` it is not: the stage fetches rows that another machine has pushed and sends requests only if
+    there are none.
     """
     params = load_params()
-    if params.synthesize.annotator == "endpoints" and "synthesize" in plan.changed and not plan.shared:
+    asks = params.synthesize.annotator == "endpoints" or params.synthesize.write_paths
+    if asks and "synthesize" in plan.changed and not plan.shared:
         launch = params.launch
         parallel: Any = ThreadPoolTaskRunner(max_workers=launch.fill_parallel)
         fill_store.with_options(task_runner=parallel)(launch.fill_shards, launch.deadline_minutes)

@@ -118,6 +118,7 @@ def fake_run(home: Path, scenes: int = 60, seed: int = 0, resamples: int = 200) 
         {
             "id": str(n),
             "image": str(n // 2),
+            "kind": "count",
             "split": "train" if n % 5 < 3 else "pretrain",
             "refined_cot": "x" * (n % 9 == 0),
         }

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.report.fake_run import KINDS, fake_evaluation, fake_run, painted, write_page
 from wethink.common.errors import UserError
-from wethink.common.jsonl import write_json, write_jsonl
+from wethink.common.jsonl import read_json, write_json, write_jsonl
 from wethink.dag.import_closure import closure
 from wethink.evaluation.summary import summarise
 from wethink.report.examples import choose, outcome, pairs, picture, proportions
@@ -259,3 +259,17 @@ def test_sources_of_ones_own_have_the_headline_and_every_source_its_controls(
     for name, group in summary["sources"].items():
         assert name in table and f"{group['constant']['answer']}" in table
     assert "distance from the golds" in table
+
+
+def test_refusals_have_rows_of_their_own_only_where_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = fake_run(tmp_path)
+    assert "Unanswerable questions" not in write_page(tmp_path, images, monkeypatch)
+    summary = read_json(tmp_path / "evaluation" / "metrics.json")
+    figures = {"accuracy": 0.4321, "low": 0.4, "high": 0.5, "n": 75, "refused": 0.0123}
+    summary["unanswerable"] = {"items": 75, "scenes": 30} | {name: figures for name in ("base", "sft", "grpo")}
+    write_json(tmp_path / "evaluation" / "metrics.json", summary)
+    html = write_page(tmp_path, images, monkeypatch)
+    assert "Unanswerable questions <small>rightly refused, 75 questions" in html
+    assert "43.2" in html and "Refused although answerable" in html and "1.2" in html

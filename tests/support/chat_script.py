@@ -36,6 +36,8 @@ def reply_to(body: dict[str, Any]) -> dict[str, Any]:
     match name:
         case "Verdict":
             return {"tier": ("correct", "partial", "incorrect")[number_of(user) % 3]}
+        case "Kinds":
+            return {"kinds": [] if chance(0.25, image, "bare") else ["counting", "spatial"]}
         case "Described":
             return {
                 "description": f"picture {tag} shows {number_of(tag) % 9} red things left of a sign that says '{tag}'"
@@ -56,6 +58,8 @@ def reply_to(body: dict[str, Any]) -> dict[str, Any]:
             return {"reasoning": "one sees it. hence it follows.", "answer": other(truth, problem) if wrong else truth}
         case "Path":
             answer = json.loads(given["Answer"])
+            if "Raw notes" not in given and chance(0.1, problem, "nowhere"):
+                return {"path": "None."}
             if chance(0.05, problem, "elsewhere"):
                 answer = other(answer, problem)
             spoken = "the description says" if chance(0.05, problem, "spoken") else "there are red things"
@@ -138,6 +142,7 @@ def mended(body: dict[str, Any]) -> dict[str, Any]:
     tag = f"m{number_of(body['messages']) % 10**9}"
     lists: dict[str, dict[str, Any]] = {
         "Missing": {"questions": []},
+        "Kinds": {"kinds": ["ocr"]},
         "Details": {"answers": []},
         "Questions": {"questions": [question(tag, 0)]},
         "Checked": {"reason": "", "answerable": True, "unambiguous": True},

@@ -20,8 +20,14 @@ def add_commands(commands: Any) -> None:
         "gallery", help="every image, question, answer and verdict, as a page to look through"
     )
     gallery.add_argument("--out", type=Path, default=Path("reports/gallery"), help="a folder, which is replaced")
-    export = commands.add_parser("export", help="the rows as a Hugging Face dataset, or in another trainer's form")
-    export.add_argument("form", choices=["dataset", "sharegpt", "verl", "trl"], help="verl: EasyR1 reads it, too")
+    export = commands.add_parser(
+        "export", help="the rows as a Hugging Face dataset, in another trainer's form, or for a labelling tool"
+    )
+    forms = ["dataset", "sharegpt", "verl", "trl", "label-studio", "fiftyone"]
+    export.add_argument("form", choices=forms, help="verl: EasyR1 reads it, too")
+    export.add_argument(
+        "--rows", type=int, help="label-studio, fiftyone: a stratified sample of so many (default: all)"
+    )
     export.add_argument("--out", type=Path, help="a folder, which is replaced (default: exports/<form>)")
     export.add_argument("--name", default="WeThink data", help="dataset: its name in the card")
     export.add_argument(
@@ -45,6 +51,9 @@ def add_commands(commands: Any) -> None:
     estimate = steps.add_parser("estimate", help="the share of wrong rows that a saved file of verdicts shows")
     estimate.add_argument("verdicts", type=Path, help="the file that the page saved")
     estimate.add_argument("--out", type=Path, default=Path("reports/audit.json"))
+    back = steps.add_parser("import", help="the verdicts of a labelling tool, for validate.verdicts")
+    back.add_argument("export", type=Path, metavar="FILE", help="Label Studio's JSON, or FiftyOne's samples.json")
+    back.add_argument("--out", type=Path, default=Path("data/verdicts.json"), help="default: %(default)s")
     rates = commands.add_parser("passrates", help="how often a checkpoint solves each training row, for curation")
     rates.add_argument("--model", type=Path, default=Path("models/sft"), help="a checkpoint (default: %(default)s)")
     rates.add_argument("--rows", type=Path, default=Path("data/rows/rows.jsonl"), help="default: %(default)s")
@@ -61,6 +70,12 @@ def _audit(args: argparse.Namespace) -> None:
     if args.step == "sample":
         count = sample(Path("data/images"), Path("data/valid"), args.out, args.rows, load_params().seed)
         print(f"{count} rows: open {args.out}, judge, save, then `python -m wethink audit estimate FILE`")
+    elif args.step == "import":
+        from wethink.export.labelling_tools import import_verdicts
+
+        imported = import_verdicts(args.export, args.out)
+        words = ", ".join(f"{count:,} {name}" for name, count in imported.items())
+        print(f"{args.out}: {words}; name it in validate.verdicts")
     else:
         found = estimate(args.verdicts, args.out, load_params().quality.max_unjudged)
         error = found["error"]
@@ -98,6 +113,12 @@ def _open(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     out = args.out or Path("exports") / args.form
     images, rows, valid = Path("data/images"), Path("data/rows"), Path("data/valid")
+    if args.form in ("label-studio", "fiftyone"):
+        from wethink.export.labelling_tools import export_rows
+
+        counts = export_rows(args.form, images, valid, out, args.rows, load_params().seed)
+        print(f"{out}: {counts['rows']:,} rows about {counts['images']:,} images; then `wethink audit import FILE`")
+        return
     if args.form != "dataset":
         from wethink.export.trainer_formats import export_for
 

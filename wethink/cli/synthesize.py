@@ -7,8 +7,9 @@ from wethink.common.errors import UserError
 from wethink.config.params import Params
 from wethink.dag.workspace import stage_lock
 from wethink.data.image_store import ImageSet
-from wethink.synthesis.api_run import AnnotationJob, annotate_all
-from wethink.synthesis.pipeline import to_annotate
+from wethink.synthesis.api_run import AnnotationJob, annotate_all, write_paths
+from wethink.synthesis.pipeline import drawn_images, to_annotate
+from wethink.synthesis.synthesize import shares
 
 
 def fill(work: AnnotationJob, number: int, parts: int) -> None:
@@ -19,6 +20,8 @@ def fill(work: AnnotationJob, number: int, parts: int) -> None:
     """
     part = work.part(number, parts)
     part.team()
+    if part.rows:
+        write_paths(part)
     if part.records:
         annotate_all(part, lambda record, found: None)
 
@@ -34,8 +37,11 @@ def prepare(params: Params, part: str | None, dry_run: bool) -> None:
     if not 1 <= number <= parts:
         raise UserError(f"--fill {part}: write it as I/N, with I from 1 to N, for instance 1/4.")
     stored = ImageSet(Path("data/images"))
-    records = to_annotate(stored, Path("data/drawn"))
-    work = AnnotationJob(stored, records, params.synthesize, params.rewards, params.seed, params.launch)
+    config, drawn, seed = params.synthesize, Path("data/drawn"), params.seed
+    records, known = to_annotate(stored, drawn), drawn_images(stored, drawn)
+    _, written, pathless = shares(stored, records, known, config, params.rewards, seed)
+    written = written if config.annotator == "endpoints" else []
+    work = AnnotationJob(stored, written, config, params.rewards, seed, params.launch, rows=pathless)
     if dry_run:
         from wethink.synthesis.dry_run import estimate, show
 

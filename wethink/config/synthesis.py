@@ -63,6 +63,8 @@ class Synthesize(Section):
     embedded: Embedded
     questions_per_image: Positive
     path_share: Share  # share of train images whose rows have a reasoning path (SFT); given ones: synthesis/paths.py
+    write_paths: bool = False  # given rows of that share that lack a path get one from the team, for their own answer
+    screen: bool = False  # annotator: endpoints — first leave out images that bear no question (synthesis/pipeline.py)
     agreement: bool  # keep a row only if both answerers agree, or the adjudicator settles it
     adjudication: bool
     min_abilities: Positive = 1  # that a question needs beside reasoning
@@ -72,8 +74,15 @@ class Synthesize(Section):
 
     @model_validator(mode="after")
     def _endpoints_need_a_team(self) -> "Synthesize":
-        if self.annotator == "endpoints" and self.team is None:
-            raise ValueError("'annotator: endpoints' needs 'team'")
+        for asked, key in ((self.annotator == "endpoints", "annotator: endpoints"), (self.write_paths, "write_paths")):
+            if asked and self.team is None:
+                raise ValueError(f"'{key}' needs 'team'")
+        return self
+
+    @model_validator(mode="after")
+    def _screen_needs_models(self) -> "Synthesize":
+        if self.screen and self.annotator != "endpoints":
+            raise ValueError("'screen' leaves out images before models describe them; it needs 'annotator: endpoints'")
         return self
 
     @model_validator(mode="after")

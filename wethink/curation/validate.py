@@ -1,5 +1,7 @@
 """Stage `validate`: Great Expectations checkpoint over the rows, quarantine, curation and a gate.
 
+Verdicts of persons come first: rejected rows leave, and a corrected answer is checked like any other.
+
 A row that fails an expectation goes to `quarantine.jsonl` with the expectation's description. Curation moves valid but
 unwanted rows (repeated, contaminated, unbalanced, too easy or too hard) to `curated.jsonl` with their reason; the rest
 pass unchanged and in order. The gate stops the run if too many rows fail, too few remain, or one answer dominates.
@@ -12,6 +14,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,8 @@ from wethink.config.curation import Validate
 from wethink.config.rewards import RewardFunction
 from wethink.curation.filters import ASKED_BEFORE, Curated, curate
 from wethink.curation.held_out import held_out
+from wethink.curation.unanswerable import swap
+from wethink.curation.verdicts import apply, outcome_counts, read_verdicts, sentence
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
 from wethink.rewards.hybrid import check
@@ -48,31 +53,41 @@ def validate(
         UserError: too many rows fail, too few remain, or one answer dominates a kind of question.
     """
     config, out, scratch, seed = run.config, run.out, run.scratch, run.seed
-    every = list(read_rows(rows / "rows.jsonl"))
-    if not every:
+    given = list(read_rows(rows / "rows.jsonl"))
+    if not given:
         raise UserError(f"{rows / 'rows.jsonl'} has no rows; see {rows / 'rejected.jsonl'} for why.")
     stored = ImageSet(images)
     sources = sorted({record.source for record in stored.records})
+    verdicts = read_verdicts(map(Path, config.verdicts))
+    judged = apply(given, verdicts)
+    every = judged.rows
     results = _checkpoint(_frame(every, stored), _suite(config, sources, functions), scratch)
     reasons: dict[int, list[str]] = {}
     for result in results:
         for place in result["places"]:
             reasons.setdefault(place, []).append(result["description"])
     curated = curate([row for place, row in enumerate(every) if place not in reasons], stored, config.curation, seed)
+    curated = replace(curated, dropped=[*judged.left, *curated.dropped])
     kept = curated.kept
     say(_repeated(curated))
-    write_jsonl(out / "rows.jsonl", kept)
+    made, counts = _unanswerable(kept, config.unanswerable, seed)
+    judged_too = apply(made, verdicts)
+    if verdicts:
+        say(f"validate: {sentence(verdicts, judged.outcomes | judged_too.outcomes)}.")
+    write_jsonl(out / "rows.jsonl", [*kept, *judged_too.rows])
     write_jsonl(out / "quarantine.jsonl", (every[place] | {"reasons": reasons[place]} for place in sorted(reasons)))
-    write_jsonl(out / "curated.jsonl", curated.dropped)
+    write_jsonl(out / "curated.jsonl", [*curated.dropped, *judged_too.left])
     write_json(out / "contamination.json", {"benchmarks": curated.benchmarks})
     shutil.copyfile(rows / "descriptions.jsonl", out / "descriptions.jsonl")
     items = held_out(rows, out, config)
     metrics: dict[str, Any] = {
-        "rows": len(every),
+        "rows": len(given),
         "kept": len(kept),
         "quarantined": len(reasons),
         "curated": curated.reasons,
         **({"items": items} if items else {}),
+        **({"unanswerable": counts} if counts else {}),
+        **({"verdicts": outcome_counts(verdicts, judged.outcomes | judged_too.outcomes)} if verdicts else {}),
         "with_path": sum(bool(row["refined_cot"]) for row in kept),
         "expectations": [
             {"description": r["description"], "checked": r["checked"], "failed": len(r["places"])} for r in results
@@ -81,6 +96,16 @@ def validate(
     write_json(out / "metrics.json", metrics)
     _gate(every, kept, reasons, config, out)
     return metrics
+
+
+def _unanswerable(kept: Sequence[Row], share: float, seed: int) -> tuple[list[Row], dict[str, int]]:
+    """Make unanswerable rows of the share of the train rows; tell how many, and count the chosen rows by outcome."""
+    found = swap([row for row in kept if row["split"] == "train"], share, seed)
+    if found.counts:
+        rest = "; ".join(f"{reason} ({count:,})" for reason, count in found.counts.items() if reason != "made")
+        why = f"; of the other chosen rows none was made: {rest}" if rest else ""
+        say(f"validate: {len(found.made):,} unanswerable rows are made by swapping images{why}.")
+    return found.made, found.counts
 
 
 def _repeated(curated: Curated) -> str:

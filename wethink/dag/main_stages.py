@@ -78,7 +78,7 @@ STAGES: dict[str, Stage] = {
             "grpo": "models/grpo",
         },
         "reports/evaluation",
-        also=("rewards",),
+        also=("rewards", "validate.unanswerable"),
         launch=True,
     ),
     "report": Stage(

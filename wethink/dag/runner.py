@@ -58,7 +58,11 @@ def own_files(name: str, params: Params) -> list[str]:
     named: dict[str, list[str | None]] = {
         "ingest": [with_pictures(source.path) for source in params.ingest.sources if source.kind != "hub"],
         "synthesize": [params.synthesize.rows],
-        "validate": [*curation.benchmarks, curation.difficulty.rates if curation.difficulty else None],
+        "validate": [
+            *params.validate_.verdicts,
+            *curation.benchmarks,
+            curation.difficulty.rates if curation.difficulty else None,
+        ],
         "base": [params.base.model],
     }
     stage = (STAGES | EXTRA_STAGES)[name]

@@ -27,9 +27,10 @@ from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
+from wethink.curation.unanswerable import swap
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Item, held_out_items, read_items
-from wethink.evaluation.summary import few_scenes, summarise
+from wethink.evaluation.summary import few_scenes, refusals, summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
 from wethink.rewards.hybrid import Scorer, open_scorer
@@ -72,15 +73,18 @@ def evaluate(
     rewards: Rewards,
     launch: Launch,
     run: StageRun[Evaluate],
+    unanswerable: float = 0.0,
 ) -> dict[str, Any]:
     """Evaluate base, SFT and GRPO on every held-out item.
 
-    Writes `items.jsonl`, `metrics.json` and `headline.json` to `out`; returns the metrics.
+    Writes `items.jsonl`, `metrics.json` and `headline.json` to `out`; returns the metrics. A share of the items is also
+    asked about images that cannot answer them (`unanswerable`, validate.unanswerable): `unanswerable.jsonl`.
 
     Raises:
         UserError: there are no held-out items of the configured split.
     """
-    return evaluate_checkpoints({"base": base, "sft": sft, "grpo": grpo}, images, drawn, rewards, launch, run, valid)
+    checkpoints = {"base": base, "sft": sft, "grpo": grpo}
+    return evaluate_checkpoints(checkpoints, images, drawn, rewards, launch, run, valid, unanswerable)
 
 
 def evaluate_checkpoints(
@@ -91,6 +95,7 @@ def evaluate_checkpoints(
     launch: Launch,
     run: StageRun[Evaluate],
     valid: Path | None = None,
+    unanswerable: float = 0.0,
 ) -> dict[str, Any]:
     """Evaluate named checkpoints as `evaluate` does.
 
@@ -104,23 +109,37 @@ def evaluate_checkpoints(
     ingested = {record.source for record in ImageSet(images).records}
     items = held_out_items([drawn, *([valid] if valid else [])], config.split, ingested)
     own = own_sources(valid, config.split) if valid else frozenset()
+    swapped = swap(items, unanswerable, seed).made
     settings: list[tuple[float, Pixels]] = [(temperature, "true") for temperature in config.temperatures]
     settings += [(0.0, "blank"), (0.0, "shuffled")]
     jobs = [Job(name, folder, *setting) for name, folder in checkpoints.items() for setting in settings]
+    first = (config.temperatures[0], "true")  # of each checkpoint: the pass in which the swapped items are asked, too
     todo = [job for job in jobs if not (scratch / f"{job.name}.jsonl").exists()]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(launch.processes, mp_context=context, initializer=die_with_owners) as pool:
         running = [
-            pool.submit(run_job, job, items, images, rewards, launch, index, run) for index, job in enumerate(todo)
+            pool.submit(
+                run_job,
+                job,
+                [*items, *swapped] if (job.temperature, job.pixels) == first else items,
+                *(images, rewards, launch, index, run),
+            )
+            for index, job in enumerate(todo)
         ]
         for finished in track(as_completed(running), "evaluate", len(jobs), len(jobs) - len(todo)):
             finished.result()
-    records = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
-    refuse_unreadable(records)
+    everything = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
+    refuse_unreadable(everything)
+    made = {item["id"] for item in swapped}
+    records = [record for record in everything if record["id"] not in made]
     metrics = summarise(records, config.bootstrap, seed, own)
     for sentence in few_scenes(metrics):
         say(f"evaluate: {sentence}")
     write_jsonl(out / "items.jsonl", records)
+    if made:
+        refused = [record for record in everything if record["id"] in made]
+        metrics["unanswerable"] = refusals(refused, records, config.bootstrap, seed)
+        write_jsonl(out / "unanswerable.jsonl", refused)
     write_json(out / "metrics.json", metrics)
     write_json(out / "headline.json", headline(metrics))
     return metrics

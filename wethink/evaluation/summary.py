@@ -8,6 +8,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record
 from wethink.common.statistics import cluster_bootstrap, paired_bootstrap
 from wethink.evaluation.answers import best_constant, distance, shares
+from wethink.rewards.unanswerable import refuses
 
 CHECKPOINTS = ("base", "sft", "grpo")
 VERDICTS = ("correct", "wrong", "unknown")
@@ -79,6 +80,32 @@ def few_scenes(summary: Mapping[str, Any]) -> list[str]:
         for name, count in counts.items()
         if count < FEW
     ]
+
+
+def refusals(swapped: list[Record], records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
+    """Summarise refusals: how often a checkpoint rightly refuses, and how often where there is an answer.
+
+    Args:
+        swapped: records of unanswerable items, one per item and checkpoint.
+        records: those of answerable items.
+        resamples: of the bootstrap over scenes.
+        seed: of the bootstrap.
+
+    Returns:
+        `items`, `scenes`, and per checkpoint `accuracy`, `low`, `high`, `n` and `refused`: the share of its greedy
+        answers to answerable items that are refusals.
+    """
+    found: dict[str, Any] = {
+        "items": len({record["id"] for record in swapped}),
+        "scenes": len({record["scene"] for record in swapped}),
+    }
+    for name in sorted({record["checkpoint"] for record in swapped}):
+        answered = by_setting([record for record in records if record["checkpoint"] == name]).get("greedy", [])
+        wrongly = sum(refuses(str(record["extracted"])) for record in answered)
+        mine = [record for record in swapped if record["checkpoint"] == name]
+        found[name] = _accuracy(mine, resamples, seed) | {"refused": wrongly / len(answered) if answered else None}
+    rounded: dict[str, Any] = _rounded(found)
+    return rounded
 
 
 def _check(records: list[Record]) -> None:

@@ -17,13 +17,13 @@ from typing import Any
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, read_json, write_json
 from wethink.common.statistics import wilson
+from wethink.curation.verdicts import VERDICTS
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import read_rows
 from wethink.data.stratified_sample import draw, stratum
 from wethink.report.examples import picture
 
 PAGE = Path(__file__).resolve().parent / "templates" / "audit.html"
-VERDICTS = ("accept", "reject", "unsure")
 
 
 def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
@@ -61,9 +61,9 @@ def estimate(verdicts: Path, out: Path, max_unjudged: float) -> dict[str, Any]:
     """Estimate the share of wrong rows from a saved file; write it to `out`, too.
 
     Strata are weighted by how many rows they have; the interval is Wilson's at the effective sample size, at 95 %.
-    Rows with the verdict 'unsure' or without one are counted and left out: unknown is not wrong. Where they are more
-    than `max_unjudged` of the sample, the counts are written and the error rate is withheld: rows that people skip are
-    not like those that they judge.
+    A corrected row was wrong. Rows with the verdict 'unsure' or without one are counted and left out: unknown is not
+    wrong. Where they are more than `max_unjudged` of the sample, the counts are written and the error rate is withheld:
+    rows that people skip are not like those that they judge.
 
     Raises:
         UserError: the file is not one that the page saved, holds no verdict, or has too few.
@@ -71,7 +71,8 @@ def estimate(verdicts: Path, out: Path, max_unjudged: float) -> dict[str, Any]:
     given = read_json(verdicts, "name the file that the audit page saved")
     try:
         population, judged = dict(given["population"]), list(given["rows"])
-        known = [(row["stratum"], row["verdict"] == "reject") for row in judged if row["verdict"] in VERDICTS[:2]]
+        decided = [row for row in judged if row["verdict"] in VERDICTS and row["verdict"] != "unsure"]
+        known = [(row["stratum"], row["verdict"] != "accept") for row in decided]
         weight = {name: population[name] / _judged(known, name) for name, _ in known}
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{verdicts} is no file that the audit page saved; save it again from the page.") from None

@@ -20,6 +20,7 @@ from wethink.evaluation.summary import CHECKPOINTS, few_scenes
 from wethink.report.examples import OUTCOMES, cards, choose, pairs, proportions
 from wethink.report.plots import Dot, Panel, curves, points, read_curves, strip
 from wethink.report.render import direction, render
+from wethink.rewards.unanswerable import KIND
 
 ASSETS = (
     "templates/run_report.html.jinja",
@@ -29,6 +30,7 @@ ASSETS = (
 )
 CATEGORIES = {"MC": "MC · multiple choice", "FIB": "FIB · fill in the blank", "DES": "DES · description"}
 REASONS_SHOWN = 8
+USES = ("pretraining", "SFT paths", "GRPO answers", "unanswerable, for GRPO")
 
 SFT_PANELS = (
     Panel("Loss per token", {"loss": "loss"}),
@@ -193,6 +195,9 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
     passed = 0
     uses = Counter[str]()
     for row in read_rows(valid / "rows.jsonl"):
+        if row["kind"] == KIND:  # made behind the filters
+            uses["unanswerable, for GRPO"] += 1
+            continue
         passed += 1
         use = "pretraining" if row["split"] == "pretrain" else "SFT paths" if row["refined_cot"] else "GRPO answers"
         uses[use] += 1
@@ -210,7 +215,7 @@ def funnel(rows: Path, valid: Path) -> dict[str, Any]:
         "steps": [
             {"name": name, "count": count, "width": 100 * count / largest, "lost": lost} for name, count, lost in steps
         ],
-        "uses": [(use, uses[use]) for use in ("pretraining", "SFT paths", "GRPO answers") if uses[use]],
+        "uses": [(use, uses[use]) for use in USES if uses[use]],
         "reasons": [
             {"title": title, "rows": _most(reasons)}
             for title, reasons in (

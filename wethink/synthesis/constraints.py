@@ -1,4 +1,4 @@
-"""Executable constraints on written questions and refined reasoning paths.
+"""Executable constraints on images to annotate, written questions and refined reasoning paths.
 
 A question must meet its own declaration: reasoning and enough other abilities, each with its need and a cue, the
 steps of reasoning, the form of its category. Neither a question nor a path may mention a description, as its reader
@@ -6,6 +6,9 @@ sees only the image.
 """
 
 import re
+
+import numpy as np
+from PIL import Image
 
 from wethink.config.synthesis import Team
 from wethink.data.drawn.questions import Question
@@ -20,6 +23,8 @@ SPEAKS = re.compile(
     r"|(?:given|provided|raw) (?:text|notes|details|information|answer))\b",
     re.IGNORECASE,
 )
+LEAST_SIDE = 28  # pixels: one visual token of Qwen2.5-VL
+BLANK_LEVELS, BLANK_SHARE = 16, 1e-4  # of 255, and of the pixels: noise of a scan or of JPEG
 _ALPHABET = "ABCDEFGHIJ"
 FORMS = {  # answer formats that the reward rules can parse
     "MC": "The answer is the letter of the right option, and nothing else.",
@@ -82,3 +87,16 @@ def path_fault(path: str, problem: str, most_chars: int) -> str | None:
     if SPEAKS.search(path) and not SPEAKS.search(problem):
         return "path speaks of a description"
     return None
+
+
+def pixel_fault(image: Image.Image) -> str | None:
+    """Return why an image shows nothing to ask about, judged by its pixels alone; None if it may show something.
+
+    It is too small if a side is below `LEAST_SIDE`; blank if all but `BLANK_SHARE` of its pixels are within
+    `BLANK_LEVELS` of the median colour.
+    """
+    if min(image.size) < LEAST_SIDE:
+        return f"a side is shorter than {LEAST_SIDE} pixels"
+    pixels = np.asarray(image.convert("RGB"), np.int16).reshape(-1, 3)  # [H · W, 3]
+    apart = (np.abs(pixels - np.median(pixels, axis=0)) > BLANK_LEVELS).any(axis=1)
+    return "blank: nearly one colour" if apart.mean() <= BLANK_SHARE else None

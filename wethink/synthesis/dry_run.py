@@ -8,18 +8,24 @@ without the image is drawn. Stored responses cost nothing. Repairs and retries a
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wethink.clients.request import Request
 from wethink.clients.response_store import Answer, ResponseStore
+from wethink.common.jsonl import Record
 from wethink.config.launch import Endpoint
+from wethink.data.image_store import ImageRecord
 from wethink.synthesis.abilities import ABILITIES, REASONING
 from wethink.synthesis.api_run import AnnotationJob
 from wethink.synthesis.endpoint_team import EndpointTeam
+from wethink.synthesis.paths import rationalize
 from wethink.synthesis.pipeline import annotate_image
 
+T = TypeVar("T")
+KEYS = ("calls", "paid", "prompt_tokens", "completion_tokens", "cost")
 SAMPLE = 300  # images in the sample; the figures are scaled up to all
 WORDS = "a thing of some colour stands left of another one and says 'word' . "  # of a made-up description
 CUES = "count and read what is left of it, compare it (more than), add it up and list it"
@@ -49,6 +55,8 @@ class Estimate:
         team, config = self.work.team(), self.work.config
         right, wrong = {"answer": "A"}, {"answer": "B"}  # read as a letter, or as a text
         match request.role:
+            case "classify":
+                return {"kinds": list(ABILITIES)}
             case "describe" | "merge":
                 return {"description": WORDS * 20}
             case "mine":
@@ -65,7 +73,7 @@ class Estimate:
                 return {"reasoning": WORDS * 20, **right}
             case "blind":
                 return right if request.sample < team.blind.limit - 1 else wrong
-            case "refine":
+            case "refine" | "rationalize":
                 return {"path": WORDS * 10}
             case _:
                 return right
@@ -87,26 +95,44 @@ def estimate(work: AnnotationJob) -> dict[str, Any]:
     """Estimate upper bounds of calls, tokens and cost.
 
     Returns:
-        `images`, `steps` {step: {calls, paid, prompt_tokens, completion_tokens, cost}}, their `total`, and `spent`, the
-        cost so far; `paid` are calls with a stored response.
+        `images`, `rows` (given ones that get a path), `steps` {step: {calls, paid, prompt_tokens, completion_tokens,
+        cost}}, their `total`, and `spent`, the cost so far; `paid` are calls with a stored response.
 
     Raises:
         UserError: as `AnnotationJob.team`.
     """
     with ResponseStore(Path(work.launch.answers)) as store:
         counted = Estimate(store, work.endpoints(), work)
-        sample = work.records[:: max(1, len(work.records) // SAMPLE)]
         team = EndpointTeam(work.stored, work.team(), work.config.min_abilities, counted.ask)
 
-        async def walk() -> None:
-            for record in sample:
-                await annotate_image(record, team, work.config, work.rewards, work.seed)
+        async def annotate(record: ImageRecord) -> None:
+            await annotate_image(record, team, work.config, work.rewards, work.seed)
 
-        asyncio.run(walk())
-        scale, keys = len(work.records) / len(sample), ("calls", "paid", "prompt_tokens", "completion_tokens", "cost")
-        steps = {step: {key: line[key] * scale for key in keys} for step, line in counted.lines.items()}
-        total = {key: sum(line[key] for line in steps.values()) for key in keys}
-        return {"images": len(work.records), "steps": steps, "total": total, "spent": store.spent()}
+        async def write(row: Record) -> None:
+            await rationalize(dict(row), images[row["image"]], team.rationalize, work.rewards)
+
+        images = {record.id: record for record in work.stored.records}
+        steps = _counted(counted, work.records, annotate)
+        for step, line in _counted(counted, work.rows, write).items():
+            steps[step] = {key: count + steps.get(step, {}).get(key, 0.0) for key, count in line.items()}
+        total = {key: sum(line[key] for line in steps.values()) for key in KEYS}
+        sizes = {"images": len(work.records), "rows": len(work.rows)}
+        return sizes | {"steps": steps, "total": total, "spent": store.spent()}
+
+
+def _counted(
+    counted: Estimate, every: Sequence[T], annotate: Callable[[T], Coroutine[Any, Any, None]]
+) -> dict[str, dict[str, float]]:
+    """Walk through a sample; return the counts by step, scaled up to all."""
+
+    async def walk() -> None:
+        for one in sample:
+            await annotate(one)
+
+    sample, counted.lines = every[:: max(1, len(every) // SAMPLE)], {}
+    asyncio.run(walk())
+    scale = len(every) / max(1, len(sample))
+    return {step: {key: line[key] * scale for key in KEYS} for step, line in counted.lines.items()}
 
 
 def show(found: dict[str, Any]) -> str:
@@ -118,4 +144,5 @@ def show(found: dict[str, Any]) -> str:
             f"{step:<14}{line['calls']:>10.0f}{line['paid']:>10.0f}{line['prompt_tokens']:>14.0f}"
             f"{line['completion_tokens']:>14.0f}{line['cost']:>12.2f}"
         )
-    return "\n".join([*lines, f"{found['images']} images; nothing was sent; {found['spent']:.2f} spent so far"])
+    rows = f" and {found['rows']} given rows" if found["rows"] else ""
+    return "\n".join([*lines, f"{found['images']} images{rows}; nothing was sent; {found['spent']:.2f} spent so far"])

@@ -53,6 +53,9 @@ class EmbeddedTeam:
         questions = self.questions(subject, count) if subject.image in self._truth else []
         return next((question for question in questions if question.problem == problem), None)
 
+    async def screen(self, subject: ImageRef, trace: Trace) -> str | None:
+        return None  # each drawn image bears questions
+
     async def describe(self, subject: ImageRef, trace: Trace) -> str:
         await asyncio.sleep(0)  # once per image: asyncio delivers an interrupt only where a coroutine waits
         return self._source(subject).describe(self._described(subject))

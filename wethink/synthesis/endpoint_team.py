@@ -5,6 +5,7 @@ other; a second malformed reply fails the step. Transport is left to `ask`, whic
 stored response, or (for an estimate) make one up.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from wethink.data.image_store import ImageSet
 from wethink.rewards.rules.options import choose
 from wethink.synthesis import reply_schemas
 from wethink.synthesis.abilities import ABILITIES
-from wethink.synthesis.constraints import FORMS, drafted, path_fault
+from wethink.synthesis.constraints import FORMS, drafted, path_fault, pixel_fault
 from wethink.synthesis.import_rows import neutral
 from wethink.synthesis.prompts import Verbatim, load
 from wethink.synthesis.reply_schemas import Malformed, Reply
@@ -27,6 +28,8 @@ from wethink.synthesis.team import Draft, ImageRef, Reasoned, Refined, StepFaile
 
 Ask = Callable[[Request], Awaitable[Answer]]
 R = TypeVar("R", bound=Reply)
+NO_PATH = "none"  # the reply of a model that finds no path to a given answer
+SORTER_TOKENS = 128  # of the names of all kinds, and some
 UNUSABLE = {"refusal": "refused", "overlong": "overlong reply", "empty": "empty reply"}
 _MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
@@ -40,10 +43,20 @@ class EndpointTeam:
             "vision": config.vision,
             "reasoner": config.reasoner,
             "adjudicator": config.adjudicator,
+            "sorter": config.vision.model_copy(update={"max_tokens": min(SORTER_TOKENS, config.vision.max_tokens)}),
             "guesser": config.reasoner.model_copy(update={"temperature": config.blind.temperature}),
         }
         self.provenance: dict[str, Any] = {"annotator": "endpoints"}
         self.blind_tries, self.blind_limit = config.blind.tries, config.blind.limit
+
+    async def screen(self, subject: ImageRef, trace: Trace) -> str | None:
+        """Look at the pixels, and then ask for the kinds of questions that the image bears: one call, a short reply."""
+        if fault := await asyncio.to_thread(lambda: pixel_fault(self._images.open(subject.image))):
+            return fault
+        known = {"abilities": {name: ability.meaning for name, ability in ABILITIES.items()}}
+        found = await self._step("classify", "sorter", reply_schemas.Kinds, trace, known, self._picture(subject))
+        named = [kind for kind in found.kinds if kind.strip().casefold() not in ("", "none")]
+        return None if named else "bears no question"
 
     async def describe(self, subject: ImageRef, trace: Trace) -> str:
         found = await self._step("describe", "vision", reply_schemas.Described, trace, {}, self._picture(subject))
@@ -123,7 +136,23 @@ class EndpointTeam:
         """
         asked = {"problem": question.problem, "answer": answer, "reasoning": reasoning}
         rewritten = await self._step("refine", "vision", reply_schemas.Path, trace, asked, self._picture(subject))
-        path = neutral(rewritten.path).strip()
+        return await self._concluded(neutral(rewritten.path).strip(), question, trace)
+
+    async def rationalize(
+        self, subject: ImageRef, question: Question, answer: str, trace: Trace
+    ) -> tuple[Refined, str | None]:
+        """Write a path to a given answer (rationalization, https://arxiv.org/abs/2203.14465) and conclude as `refine`.
+
+        A vision model that finds none says so.
+        """
+        asked = {"problem": question.problem, "answer": answer}
+        written = await self._step("rationalize", "vision", reply_schemas.Path, trace, asked, self._picture(subject))
+        path = neutral(written.path).strip()
+        if path.rstrip(".").casefold() == NO_PATH:
+            return Refined("", ""), "the model finds no path from the image to the answer"
+        return await self._concluded(path, question, trace)
+
+    async def _concluded(self, path: str, question: Question, trace: Trace) -> tuple[Refined, str | None]:
         if fault := path_fault(path, question.problem, self._config.max_path_chars):
             return Refined(path, ""), fault
         read = {"path": path, **_asked(question)}

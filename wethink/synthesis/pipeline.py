@@ -69,6 +69,8 @@ async def annotate_image(record: ImageRecord, team: Team, config: Synthesize, re
     subject, trace = ImageRef(record.id, record.source, record.width * record.height), Trace()
     described: Record | None = None
     try:
+        if config.screen and (fault := await team.screen(subject, trace)):
+            return Annotated(None, [_of_image(record, team, trace) | {"reason": fault}])
         coarse = await team.describe(subject, trace)
         turns, text = await team.mine(subject, coarse, trace)
         mined = [{"question": turn.question, "answer": turn.answer} for turn in turns]

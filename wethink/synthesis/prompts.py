@@ -17,6 +17,7 @@ from wethink.common.jsonl import dumps
 from wethink.synthesis.import_rows import neutral
 
 ASSETS = (
+    "prompts/classify.txt",
     "prompts/describe.txt",
     "prompts/mine.txt",
     "prompts/detail.txt",
@@ -28,6 +29,7 @@ ASSETS = (
     "prompts/adjudicate.txt",
     "prompts/blind.txt",
     "prompts/refine.txt",
+    "prompts/rationalize.txt",
     "prompts/conclude.txt",
     "prompts/repair.txt",
 )

@@ -22,6 +22,10 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Kinds(Reply):
+    kinds: list[str]
+
+
 class Described(Reply):
     description: str
 

@@ -32,7 +32,7 @@ from wethink.data.schema import TRAINING_SPLITS
 from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.funnel import Outputs, funnel, summary
 from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows
-from wethink.synthesis.paths import divide_paths
+from wethink.synthesis.paths import UNASKED, divide_paths, lacking
 from wethink.synthesis.pipeline import Annotated, annotate_image, drawn_images, has_path, to_annotate
 from wethink.synthesis.rejections import are_unusable, unusable
 from wethink.synthesis.team import Team
@@ -52,10 +52,11 @@ def synthesize(
     config, out, seed = run.config, run.out, run.seed
     stored = ImageSet(images)
     records = to_annotate(stored, drawn)
-    given = _given(stored, config, declared(rewards.functions), seed, drawn_images(stored, drawn))
-    bringing = {row["source"] for row in given}
-    written = [] if config.annotator == "rows" else [one for one in records if one.source not in bringing]
+    given, written, pathless = shares(stored, records, drawn_images(stored, drawn), config, rewards, seed)
+    paths: Record = {}
     with Outputs(out) as outputs:
+        if pathless:
+            paths = _written_paths(stored, pathless, config, rewards, seed, launch)
         if config.annotator == "endpoints" and written:
             from wethink.synthesis.api_run import AnnotationJob, annotate_all
 
@@ -71,9 +72,49 @@ def synthesize(
         )
     if given:
         metrics["given"] = sum(row["reason"] is None for row in given)
+    if config.write_paths:
+        metrics["paths"] = paths | {"unasked": sum(str(row["decisions"]["path"]).startswith(UNASKED) for row in given)}
     write_json(out / "metrics.json", metrics)
     say(f"synthesize: {summary(metrics)}; data/rows names each.")
     return metrics
+
+
+def shares(
+    stored: ImageSet,
+    records: Sequence[ImageRecord],
+    drawn: set[str],
+    config: Synthesize,
+    rewards: Rewards,
+    seed: int,
+) -> tuple[list[Record], list[ImageRecord], list[Record]]:
+    """Divide the work between given rows and the annotator.
+
+    Returns:
+        The given rows; the images about which the annotator writes rows; the given rows that get a path.
+
+    Raises:
+        UserError: as `_given`.
+    """
+    given = _given(stored, config, declared(rewards.functions), seed, drawn)
+    bringing = {row["source"] for row in given}
+    written = [] if config.annotator == "rows" else [one for one in records if one.source not in bringing]
+    if not config.write_paths:
+        return given, written, []
+    return given, written, lacking(given, lambda image: has_path(image, config.path_share, seed), rewards)
+
+
+def _written_paths(
+    stored: ImageSet, rows: list[Record], config: Synthesize, rewards: Rewards, seed: int, launch: Launch | None
+) -> Record:
+    """Have the team write the paths of given rows, and tell how many it wrote."""
+    from wethink.synthesis.api_run import AnnotationJob, write_paths
+
+    assert launch is not None
+    found = write_paths(AnnotationJob(stored, [], config, rewards, seed, launch, rows=rows))
+    most = (Counter[str](found["rejected"]) + Counter(found["failed"])).most_common(1)
+    why = f"; the others keep their answer and serve GRPO, most often: {most[0][0]} ({most[0][1]:,})" if most else ""
+    say(f"synthesize: {found['written']:,} of {found['asked']:,} given rows got a reasoning path{why}.")
+    return found
 
 
 def _given(stored: ImageSet, config: Synthesize, own: Declared, seed: int, drawn: set[str]) -> list[Record]:

@@ -1,8 +1,8 @@
 """Annotator team interface: one asynchronous method per step of synthesis, and the values that the steps exchange.
 
-The order of the steps is the paper's: coarse description → detail mining → question writing → filter → two
-independent answers → adjudication → refinement. Each step's model, prompt hash and call ids go into a trace, which
-becomes a row's provenance.
+The order of the steps is the paper's, behind an optional screen of the images: coarse description → detail mining →
+question writing → filter → two independent answers → adjudication → refinement. Each step's model, prompt hash and
+call ids go into a trace, which becomes a row's provenance.
 """
 
 from dataclasses import dataclass, field
@@ -82,6 +82,9 @@ class Team(Protocol):
     provenance: dict[str, Any]  # the annotator's name and parameters, for rows
     blind_tries: int  # n of the text-only filter; 0: the team has no world knowledge to guess from
     blind_limit: int  # k right answers reject the question
+
+    async def screen(self, subject: ImageRef, trace: Trace) -> str | None:
+        """Return why the image bears no question, or None."""
 
     async def describe(self, subject: ImageRef, trace: Trace) -> str:
         """Describe the image coarsely."""

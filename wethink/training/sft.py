@@ -90,8 +90,9 @@ def sft(
     if not chosen:
         raise UserError(
             f"{rows / 'rows.jsonl'} has no train row with a reasoning path, so SFT has nothing to learn. Skip it with "
-            "grpo.start: base, give paths in a column of your rows (columns.path), or raise synthesize.path_share "
-            "above 0 if an annotator writes them."
+            "grpo.start: base, give paths in a column of your rows (columns.path), let a model write them for your "
+            "answers (synthesize.write_paths: true; docs/synthesis.md), or raise synthesize.path_share above 0 if an "
+            "annotator writes them."
         )
     model, processor, dataset = load_model(base), load_processor(base), ImageSet(images)
     if join(launch).first:

@@ -4,6 +4,7 @@ The gold decides how an answer is read: it is of the first kind below whose read
 tells the kind. docs/rewards.md has every rule with examples, tests/rewards/cases/*.jsonl tables:
 
 * option (MC): its letter, the letter with its own text, or a text that is exactly one option's (`options`);
+* refusal: a gold that says that there is no answer accepts every form of it, any other gold none (`unanswerable`);
 * box, point: if the problem asks for one: graded by overlap and distance (`geometry`);
 * number, quantity, percentage: with unit, currency, fraction, power of ten, in words (`quantities`);
 * yes/no: the first word decides (true = yes, false = no); a contrary word or a doubt after it makes it wrong;
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from wethink.rewards import unanswerable
 from wethink.rewards.rules import geometry
 from wethink.rewards.rules.comparison import Context, compare
 from wethink.rewards.rules.math_client import COMPARER, Deferred, Question
@@ -112,6 +114,8 @@ def _remembered(answer: str, gold: str, problem: str, category: str, tolerance: 
         return wrong("empty answer")
     if category == "MC":
         return replace(verify_option(text, gold, problem), kind="option")
+    if unanswerable.refuses(gold) or unanswerable.refuses(answer):
+        return replace(_refusal(answer, gold), kind=unanswerable.KIND)
     match geometry.kind(problem, gold):
         case "box":
             return replace(geometry.verify_box(fold(answer), fold(gold)), kind="box")
@@ -121,6 +125,12 @@ def _remembered(answer: str, gold: str, problem: str, category: str, tolerance: 
     if verdict.outcome == "unknown":
         raise _Unavailable(verdict.reason)
     return verdict
+
+
+def _refusal(answer: str, gold: str) -> Verdict:
+    if not unanswerable.refuses(gold):
+        return wrong("a refusal, where there is an answer")
+    return correct("a refusal") if unanswerable.refuses(answer) else wrong("an answer, where there is none")
 
 
 @lru_cache(maxsize=4096)
