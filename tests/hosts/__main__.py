@@ -125,6 +125,8 @@ def ended(child: "subprocess.Popen[str]") -> dict[str, Any]:
     begin = time.monotonic()
     _, said = child.communicate(timeout=ENDS_WITHIN + 60)
     sentence = next((line for line in reversed(said.splitlines()) if line.startswith("wethink base:")), "")
+    if not sentence:
+        print(said[-2000:], file=sys.stderr)
     return {"code": child.returncode, "seconds": round(time.monotonic() - begin, 1), "said": sentence}
 
 
