@@ -92,7 +92,7 @@ def test_a_quirk_is_mended(change: dict, expected: dict, tmp_path: Path) -> None
     [
         ({"problem": "<image> and <image> ? A red B blue"}, "question has 2 <image> for one image"),
         ({"problem": None}, "no question"),
-        ({"image_path": ["sqa/one.png", "two.png"]}, "several images: not yet"),
+        ({"image_path": ["sqa/one.png", "none.png"]}, "image_path names no ingested image"),
         ({"answer": " "}, "empty answer"),
         ({"answer": "<answer></answer>"}, "empty answer"),
         ({"problem": ""}, "empty problem"),

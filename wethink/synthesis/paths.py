@@ -8,6 +8,7 @@ the others are set aside: the row keeps its path under `columns.refined_cot`.
 from collections.abc import Callable, Iterable
 
 from wethink.common.jsonl import Record
+from wethink.data.schema import row_images
 
 MOST = 0.9
 
@@ -17,7 +18,7 @@ def divide_paths(rows: Iterable[Record], has_path: Callable[[str], bool]) -> str
 
     Args:
         rows: imported rows, with their `reason`.
-        has_path: returns whether an image's rows keep their path where they are divided.
+        has_path: returns whether the rows about some images keep their path where they are divided.
     """
     kept = [row for row in rows if row["reason"] is None]
     for row in kept:
@@ -27,7 +28,7 @@ def divide_paths(rows: Iterable[Record], has_path: Callable[[str], bool]) -> str
     with_path = [row for row in train if row["refined_cot"]]
     if len(with_path) <= MOST * len(train) or not train:
         return None
-    aside = [row for row in with_path if not has_path(row["image"])]
+    aside = [row for row in with_path if not has_path(" ".join(row_images(row)) or row["id"])]
     for row in aside:
         set_aside(row)
     if not aside:
