@@ -181,7 +181,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         ]
 
     def sft() -> dict[str, Any]:
-        samples = [Sample(question(i, 12), str(i), question(i, SFT_WORDS)) for i in range(SFT_BATCH * REPEATS)]
+        samples = [Sample(question(i, 12), (str(i),), question(i, SFT_WORDS)) for i in range(SFT_BATCH * REPEATS)]
         optim = OPTIM.model_copy(update={"train_batch_size": SFT_BATCH, "max_token_len_per_gpu": None})
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
@@ -219,8 +219,8 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
                 input_ids=ids,
                 attention_mask=mask,
                 mm_token_type_ids=(ids == stock.image_token_id).int(),
-                pixel_values=torch.cat([p.pixels for p in asked]),
-                image_grid_thw=torch.tensor([p.grid for p in asked]),
+                pixel_values=torch.cat([picture.pixels for p in asked for picture in p.pictures]),
+                image_grid_thw=torch.tensor([picture.grid for p in asked for picture in p.pictures]),
                 max_new_tokens=base.length,
                 min_new_tokens=base.length,
                 do_sample=True,

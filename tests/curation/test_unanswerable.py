@@ -73,6 +73,8 @@ def test_the_share_is_asked_about_images_that_cannot_answer_and_the_rows_stay() 
     ("changes", "reason"),
     [
         ({"category": "DES", "reward": "model"}, "not checked by rules"),
+        ({"images": ["a", "b"]}, "not about one image"),
+        ({"images": []}, "not about one image"),
         ({"answer": "yes"}, "answered by yes or no"),
         ({"category": "MC", "problem": "Is it ?\nA. yes\nB. no", "answer": "A"}, "answered by yes or no"),
         ({"abilities": ["reasoning", "counting"]}, "can be asked of any image"),

@@ -139,7 +139,8 @@ def test_an_item_is_shown_another_scene_of_its_source_and_never_a_copy_of_its_ow
     assert {i["id"] for i in items} - set(other) == {i["id"] for i in items if i["source"] == "one"}
     for asked in items:
         if asked["id"] in other:
-            source, scene, _ = other[asked["id"]].split("-")
+            (shown,) = other[asked["id"]]
+            source, scene, _ = shown.split("-")
             assert source == asked["source"] and f"{source}-{scene}" != asked["scene"]
 
 
@@ -147,7 +148,7 @@ def test_one_scene_an_image_is_permuted_as_ever() -> None:
     items = [item("a", scene, 0) for scene in range(5)]
     order = [items[i]["image"] for i in np.random.default_rng([7, 0]).permutation(5)]
     expected = dict(zip(order, order[1:] + order[:1], strict=True))
-    assert shuffled(items, 7) == {asked["id"]: expected[asked["image"]] for asked in items}
+    assert shuffled(items, 7) == {asked["id"]: (expected[asked["image"]],) for asked in items}
 
 
 def records(source: str, share: float, scenes: int = 20) -> list[dict[str, Any]]:
@@ -205,3 +206,13 @@ def test_items_of_sources_that_are_not_ingested_are_passed_over(tmp_path: Path) 
     assert len(held_out_items(folders, "reporting", {"mine", "scenes"})) == 2
     with pytest.raises(UserError, match="there is no held-out item"):
         held_out_items(folders, "reporting", {"other"})
+
+
+def test_an_item_about_several_images_is_shown_as_many_of_another_scene_and_one_about_none_is_in_no_control() -> None:
+    def about(number: int, *images: str) -> Any:
+        named = {"images": list(images)} if len(images) != 1 else {"image": images[0]}
+        return {"id": str(number), "source": "s", "scene": f"scene {number}"} | named
+
+    items = [about(0, "a"), about(1, "b"), about(2, "c", "d"), about(3, "e", "f"), about(4), about(5, *"ghijk")]
+    swapped = {"0": ("b",), "1": ("a",), "2": ("e", "f"), "3": ("c", "d")}  # no other item is about five
+    assert shuffled(items, 0) == swapped

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.export.test_export import ROWS, home
 from wethink.cli.main import parser
 from wethink.common.errors import UserError
-from wethink.common.jsonl import read_json, write_json
+from wethink.common.jsonl import read_json, write_json, write_jsonl
 from wethink.curation.verdicts import VERDICTS, read_verdicts
 from wethink.export.labelling_tools import export_rows, import_verdicts
 
@@ -33,10 +33,19 @@ def annotated(task: dict[str, Any], verdict: str | None, correction: str = "", *
     return {**meta, "data": task["data"], "annotations": [annotation]}
 
 
+def test_rows_about_several_images_or_none_are_left_out_and_counted(home: Path) -> None:
+    first, second, *others = ROWS
+    several = {key: value for key, value in first.items() if key != "image"} | {"images": [ROWS[0]["image"]] * 2}
+    none = {key: value for key, value in second.items() if key != "image"} | {"images": []}
+    write_jsonl(home / "valid/rows.jsonl", [several, none, *others])
+    counts = export_rows("fiftyone", home / "images", home / "valid", home / "out", None, 0)
+    assert counts["rows"] == len(others) and counts["left_out"] == 2
+
+
 def test_label_studio_opens_the_rows_and_its_export_comes_back_as_verdicts(home: Path) -> None:
     counts = export_rows("label-studio", home / "images", home / "valid", home / "out/tool", None, 0)
     tasks = read_json(home / "out/tool/tasks.json")
-    assert counts == {"rows": len(ROWS), "images": len({row["image"] for row in ROWS})}
+    assert counts == {"rows": len(ROWS), "images": len({row["image"] for row in ROWS}), "left_out": 0}
     assert [task["data"]["id"] for task in tasks] == [row["id"] for row in ROWS]
     for task, row in zip(tasks, ROWS, strict=True):
         root, _, path = task["data"]["image"].partition("?d=")
@@ -92,7 +101,7 @@ def test_a_sample_is_stratified_and_a_folder_is_replaced(home: Path) -> None:
         export_rows("fiftyone", home / "images", home / "valid", home / "fo", count, 0)
         assert len(read_json(home / "fo/samples.json")["samples"]) == count
     assert not (home / ".fo.publishing").exists()
-    with pytest.raises(UserError, match="no rows to export"):
+    with pytest.raises(UserError, match="no rows about one image to export"):
         export_rows("fiftyone", home / "images", home / "valid", home / "fo", 0, 0)
 
 

@@ -18,6 +18,7 @@ from tests.support.miniature import NoiseImages, policy, processor, prompts
 from wethink.common.errors import UserError
 from wethink.config.params import load_params
 from wethink.generation.vllm import Vllm
+from wethink.models.batching import encode_prompts
 from wethink.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,24 @@ def test_a_request_holds_question_and_image_unexpanded_and_switches_off_what_tra
     assert (body["n"], body["temperature"], body["max_completion_tokens"]) == (2, 0.8, 16)
     assert (body["top_p"], body["top_k"], body["min_p"], body["repetition_penalty"]) == (1.0, 0, 0.0, 1.0)
     assert set(body["logit_bias"]) == {str(token) for token in engine.processor.banned}
+    engine.close()
+
+
+def test_a_request_holds_several_images_at_their_places_and_none_for_a_question_about_none(
+    fake: tuple[Fake, str], tmp_path: Path
+) -> None:
+    said, url = fake
+    engine, _, model = sampler(url, tmp_path)
+    engine.sync(model, 0)
+    shown: list[Any] = []
+    for images, problem in ((["a", "b-wide"], "how <image> or <image> many"), ([], "how many")):
+        (prompt,) = encode_prompts([problem], [images], NoiseImages(), engine.processor)
+        said.prompt, row = prompt.ids.tolist(), {"id": "r", "images": images, "problem": problem}
+        said.asked.clear()
+        engine.sample([row], [prompt], NoiseImages(), 0, 0)
+        content = dict(said.asked)["/v1/chat/completions"]["messages"][0]["content"]
+        shown.append([part.get("text", part["type"]) for part in content])
+    assert shown == [["how ", "image_url", " or ", "image_url", " many"], ["how many"]]
     engine.close()
 
 

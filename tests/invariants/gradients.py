@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from deepspeed.utils import safe_get_full_fp32_param
 
-from tests.support.miniature import policy, prompts, taught
+from tests.support.miniature import mixed_prompts, policy, prompts, taught
 from wethink.common.paths import ROOT
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
@@ -48,11 +48,17 @@ def settings(micro: int = 8, **changes: Any) -> Grpo:
     )
 
 
-def groups(count: int = 8) -> list[Group]:
-    """Groups of two with completions of unequal length and advantages of either sign; the same on every rank."""
+def groups(count: int = 8, mixed: bool = False) -> list[Group]:
+    """Groups of two with completions of unequal length and advantages of either sign; the same on every rank.
+
+    Mixed ones are about 0, 1, 2 and 5 images, sorted, so that a small micro-batch may have no image at all.
+    """
     _, made = taught()
     rng, made_groups = np.random.default_rng(0), []
-    for place, prompt in enumerate(prompts(made, count, ("a", "b-wide"))):
+    asked = prompts(made, count, ("a", "b-wide"))
+    if mixed:
+        asked = sorted(mixed_prompts(made, count), key=lambda prompt: len(prompt.pictures))
+    for place, prompt in enumerate(asked):
         ids = [tuple(int(i) for i in 26 + rng.integers(0, 9, int(rng.integers(2, 9)))) for _ in range(2)]
         completions = [Completion(i, tuple(float(x) for x in -rng.random(len(i))), True) for i in ids]
         scores = [

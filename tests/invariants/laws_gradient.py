@@ -22,6 +22,35 @@ BF16 = 1.1  # how much farther from the fp32 gradient than one process in bf16, 
 
 
 @cache
+def mixed_reference() -> dict[str, np.ndarray]:
+    """One process, all groups about 0, 1, 2 and 5 images in one pass."""
+    return dict(in_world(1, gradient, launch(0, FOLDER), settings(16), [8], groups(mixed=True))[0])
+
+
+def same_gradient_mixed(mutant: str, *, stage: int, shares: list[int]) -> None:
+    """Micro-batches of one group: some have no image, on one rank while another's have."""
+    whole = mixed_reference()
+    # Without the tower's pass for nothing a rank with text alone has no gradient of the tower, or hangs at ZeRO-3.
+    with planted(mutant, "wethink.rl.update.pack", _one_picture_for_all):
+        found = in_world(len(shares), gradient, launch(stage, FOLDER), settings(2), shares, groups(mixed=True))
+    for rank, ours in enumerate(found):
+        distance = furthest(ours, whole)
+        hold(distance <= FP32, f"rank {rank} is off by {distance:.1e}, more than {FP32:.1e}")
+
+
+def _one_picture_for_all(prompts: Any, *given: Any, **named: Any) -> Any:
+    """What a trainer does that keeps one picture per row: every place shows the row's first picture of that size."""
+    changed = []
+    for prompt in prompts:
+        first = {picture.grid: picture for picture in reversed(prompt.pictures)}
+        changed.append(replace(prompt, pictures=tuple(first[picture.grid] for picture in prompt.pictures)))
+    return update_pack(changed, *given, **named)
+
+
+update_pack = update.pack
+
+
+@cache
 def reference(bf16_stage: int | None = None) -> dict[str, np.ndarray]:
     """One process, all groups in one pass: fp32 at the lowest ZeRO stage, or bf16 at the stage that is asked for.
 
@@ -150,6 +179,15 @@ LAWS = [
     *(_case(*case) for case in CASES),
     _offloaded(2, [8], "the optimizer"),
     _offloaded(3, [5, 3], "the optimizer and the weights"),
+    *(
+        Law(
+            f"same gradient about 0, 1, 2 and 5 images: ZeRO-{stage}, {' and '.join(map(str, shares))} groups a rank",
+            partial(same_gradient_mixed, stage=stage, shares=shares),
+            "all places of a prompt show its first picture",
+            stage == 3 and len(shares) == 2,
+        )
+        for stage, shares in ((0, [8]), (1, [2, 6]), (2, [2, 6]), (3, [2, 6]))
+    ),
     Law("the denominator is the count of all ranks", global_denominator, "each rank takes its own count for all", True),
     Law("unequal micro-batches do not hang ZeRO-3", no_hang, "no empty passes"),
     Law("an all-truncated batch moves nothing", all_cut_moves_nothing, "the mask is not read", True),

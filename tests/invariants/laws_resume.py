@@ -17,8 +17,8 @@ STEPS, KILL_AFTER = 6, 3
 
 
 @cache
-def workshop() -> Path:
-    return build(Path(tempfile.mkdtemp(prefix="resume-")))
+def workshop(mixed: bool) -> Path:
+    return build(Path(tempfile.mkdtemp(prefix="resume-")), mixed=mixed)
 
 
 def settings(stage: str, zero: int) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def published(scratch: Path) -> dict[str, Any]:
     return timed | {"log": lines, "rollouts": rollouts.read_bytes() if rollouts.exists() else b""}
 
 
-def survives(mutant: str, *, stage: str, zero: int, world: int = 1) -> None:
-    folder, home, given = workshop(), Path(tempfile.mkdtemp(prefix="scratch-")), settings(stage, zero)
+def survives(mutant: str, *, stage: str, zero: int, world: int = 1, mixed: bool = False) -> None:
+    folder, home, given = workshop(mixed), Path(tempfile.mkdtemp(prefix="scratch-")), settings(stage, zero)
     try:
         in_world(world, rank, folder, stage, home / "whole", given)
         children = start_world(world, rank, folder, stage, home / "killed", given, folder=home)
@@ -80,4 +80,14 @@ LAWS = [
     )
     for stage in ("sft", "grpo")
     for zero, world in ((0, 1), (2, 1), (3, 1), (2, 2))
+]
+LAWS += [
+    Law(
+        f"6 steps = 3 + kill -9 + 3, 0 to 5 images a row: {stage} at ZeRO-{zero}, {world} rank{'s' * (world > 1)}",
+        partial(survives, stage=stage, zero=zero, world=world, mixed=True),
+        "the optimizer's state is not restored",
+        quick=(stage, zero) == ("grpo", 0),
+    )
+    for stage in ("sft", "grpo")
+    for zero, world in ((0, 1), (3, 2))
 ]

@@ -1,15 +1,17 @@
 """Parity of the in-process sampler: tokens of `model.generate`, log-probs of the training pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from tests.invariants.invariant import Law, hold, planted
-from tests.support.miniature import TEXT, NoiseImages, policy, taught
+from tests.support.miniature import TEXT, NoiseImages, mixed_prompts, policy, taught
 from wethink.common.paths import ROOT
 from wethink.config.params import load_params
 from wethink.generation.in_process import sample
 from wethink.generation.sampler import InProcess
-from wethink.models.batching import collate, encode_prompts
+from wethink.models.batching import collate, encode_prompts, pack_prompts
 from wethink.models.logprobs import CompletionLogProbs
 
 COUNT, LENGTH, TIE = 200, 12, 1e-5
@@ -80,6 +82,29 @@ def logps_as_teacher_forced(mutant: str) -> None:
     hold((forced - sampled).abs().max() <= 1e-4, f"off by {float((forced - sampled).abs().max()):.1e}")
 
 
+def mixed_as_alone(mutant: str) -> None:
+    """Prompts about 0, 1, 2 and 5 images in one batch get the tokens and log-probs that each gets alone."""
+    made = taught()[1]
+    model, _ = _policies("")
+    prompts = mixed_prompts(made, 8)
+    draws = np.random.default_rng(0).random((16, LENGTH))
+    alone = [sample(model, made, [p], draws[2 * i : 2 * i + 2], LENGTH, 1.0, 2)[0] for i, p in enumerate(prompts)]
+    with planted(mutant, "wethink.generation.in_process.pack_prompts", _in_another_order):
+        found = sample(model, made, prompts, draws, LENGTH, 1.0, 2)
+    for place, (ours, theirs) in enumerate(zip(found, alone, strict=True)):
+        hold([c.ids for c in ours] == [c.ids for c in theirs], f"prompt {place}: other tokens")
+        apart = max(
+            abs(a - b) for c, d in zip(ours, theirs, strict=True) for a, b in zip(c.logps, d.logps, strict=True)
+        )
+        hold(apart <= 1e-4, f"prompt {place}: log-probs are off by {apart:.1e}")
+
+
+def _in_another_order(prompts):  # type: ignore[no-untyped-def]
+    """What a batch looks like whose pictures are handed out per prompt, not per place: each is the next one's."""
+    packed = pack_prompts(prompts)
+    return replace(packed, image_of=packed.image_of.roll(1)) if len(prompts) > 1 else packed
+
+
 def written_in_passes_as_at_once(mutant: str) -> None:
     made, prompts = _prompts(12)
     model, _ = _policies(False)
@@ -101,6 +126,9 @@ LAWS = [
     Law(f"greedy sampler = model.generate over {COUNT} prompts with images", greedy_as_generate, "weights 3 % smaller"),
     Law(
         "what is sampled does not depend on tokens a pass", written_in_passes_as_at_once, "draws from one stream", True
+    ),
+    Law(
+        "prompts about 0, 1, 2 and 5 images: in one batch as alone", mixed_as_alone, "each sees the next picture", True
     ),
     Law("sampled log-probs = teacher-forced ones (fp32, 1e-4)", logps_as_teacher_forced, "weights 3 % smaller", True),
 ]

@@ -13,6 +13,7 @@ from wethink.common.paths import ROOT
 from wethink.config.params import load_params
 from wethink.config.rewards import Rewards
 from wethink.config.training import Family
+from wethink.data.schema import row_images
 from wethink.generation.in_process import Completion
 from wethink.models.batching import Prompt, encode_prompts, pack
 from wethink.models.logprobs import CompletionLogProbs
@@ -45,7 +46,7 @@ class Rollouts:
 
 
 def prompts_of(rows: list[dict[str, Any]], made: Processor) -> list[Prompt]:
-    return encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], NoiseImages(), made)
+    return encode_prompts([row["problem"] for row in rows], [row_images(row) for row in rows], NoiseImages(), made)
 
 
 def _response(rng: np.random.Generator, quality: str, route: str) -> str:

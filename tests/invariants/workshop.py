@@ -24,6 +24,7 @@ from wethink.config.params import load_params, parse_params
 from wethink.config.response_format import ResponseFormat
 from wethink.dag.runner import run_rank
 from wethink.data.image_store import SCHEMA
+from wethink.data.schema import image_keys
 from wethink.models.policy import save_policy
 from wethink.rewards.format import DEFAULT
 
@@ -31,8 +32,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SFT_STEPS, GRPO_STEPS = 12, 6
 
 
-def build(folder: Path, form: ResponseFormat = DEFAULT) -> Path:
-    """Drawn images, rows and a miniature base policy that writes the format and guesses answers."""
+def build(folder: Path, form: ResponseFormat = DEFAULT, mixed: bool = False) -> Path:
+    """Drawn images, rows and a miniature base policy that writes the format and guesses answers.
+
+    Rows are about one image each; mixed ones about 0, 1, 2 and 5, some placed in the question.
+    """
     images, records = NoiseImages(), []
     for i in range(12):
         buffer = io.BytesIO()
@@ -68,6 +72,12 @@ def build(folder: Path, form: ResponseFormat = DEFAULT) -> Path:
         }
         for i, record in enumerate(records * 2)
     ]
+    if mixed:
+        ids = [record["id"] for record in records]
+        for i, row in enumerate(rows):
+            shown = [ids[(i + k) % len(ids)] for k in range((0, 1, 2, 5)[i // 2 % 4])]
+            del row["image"]
+            row |= image_keys(shown) | {"problem": row["problem"] + " or <image>" * len(shown) * (i // 8 % 2)}
     write_jsonl(folder / "data/valid/rows.jsonl", rows)
     (state, made), (model, _) = taught(form), policy(form=form)
     model.load_state_dict(state)

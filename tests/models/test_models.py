@@ -37,20 +37,24 @@ def test_fast_vision_paths_equal_the_stock_tower_for_equal_and_unequal_images(fa
 @both
 def test_mrope_positions_equal_the_models_own(family: Family) -> None:
     model, made = policy(family=family)
-    for name in ("a", "b-wide"):
-        (prompt,) = encode_prompts(["how many things"], [name], NoiseImages(), made)
-        ids = torch.from_numpy(prompt.ids)[None]
-        kinds = (ids == made.image_token_id).int()
-        theirs, _ = model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=torch.tensor([prompt.grid]))
-        assert np.array_equal(prompt.positions, theirs[:, 0].numpy())
-        assert np.array_equal(prompt.positions, mrope_positions(prompt.ids, prompt.grid, made))
+    for names in (["a"], ["b-wide"], [], ["a", "b-wide"], ["b-wide", "a", "c", "a", "d-wide"]):
+        for question in ("how many things", "how many " + " or ".join(["<image>"] * len(names)) + " things"):
+            (prompt,) = encode_prompts([question], [names], NoiseImages(), made)
+            ids, grids = torch.from_numpy(prompt.ids)[None], [picture.grid for picture in prompt.pictures]
+            kinds = (ids == made.image_token_id).int()
+            theirs, _ = model.model.get_rope_index(
+                ids, mm_token_type_ids=kinds, image_grid_thw=torch.tensor(grids) if grids else None
+            )
+            assert np.array_equal(prompt.positions, theirs[:, 0].numpy()), names
+            assert np.array_equal(prompt.positions, mrope_positions(prompt.ids, grids, made))
 
 
 @both
 def test_number_of_image_tokens_equals_number_of_image_features(family: Family) -> None:
     model, made = policy(family=family)
     for prompt in prompts(made, 2, ("a", "b-wide")):
-        features = model.model.get_image_features(prompt.pixels, torch.tensor([prompt.grid]), return_dict=True)
+        (picture,) = prompt.pictures
+        features = model.model.get_image_features(picture.pixels, torch.tensor([picture.grid]), return_dict=True)
         assert (prompt.ids == made.image_token_id).sum() == features.pooler_output[0].shape[0]
 
 
@@ -69,8 +73,8 @@ def _stock_generate(model: torch.nn.Module, made, prompt, limit: int) -> list[in
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         mm_token_type_ids=(ids == made.image_token_id).int(),
-        pixel_values=prompt.pixels,
-        image_grid_thw=torch.tensor([prompt.grid]),
+        pixel_values=torch.cat([picture.pixels for picture in prompt.pictures]),
+        image_grid_thw=torch.tensor([picture.grid for picture in prompt.pictures]),
         max_new_tokens=limit,
         do_sample=False,
         suppress_tokens=made.banned,
@@ -159,7 +163,7 @@ def test_padding_and_row_order_change_no_logprob(family: Family) -> None:
 def test_a_question_cannot_smuggle_in_an_image(family: Family) -> None:
     made = processor(family)
     try:
-        made.prompt_ids("how many <|image_pad|>", (1, 4, 4))
+        made.prompt_ids("how many <|image_pad|>", [(1, 4, 4)])
     except ValueError:
         return
     raise AssertionError("a placeholder in a question was accepted")

@@ -59,6 +59,24 @@ def prompts(made: Processor, count: int, images: tuple[str, ...] = ("a", "b", "c
     return encode_prompts(questions, [images[i % len(images)] for i in range(count)], NoiseImages(), made)
 
 
+MIXED = (  # images of a prompt: 0, 1, 2 and 5 of them; some are shared, and one stands twice in a prompt
+    (),
+    ("a",),
+    ("b-wide", "a"),
+    ("c", "b-wide", "d", "c", "e-wide"),
+)
+
+
+def mixed_prompts(made: Processor, count: int = 4) -> list[Prompt]:
+    """Prompts about 0, 1, 2 and 5 images in turn; those of every second four place them in their text."""
+    shown = [MIXED[i % 4] for i in range(count)]
+    questions = [" ".join(TEXT.split()[3 : 5 + i % 7]) for i in range(count)]
+    questions = [
+        q + " or <image>" * len(s) * (i // 4 % 2) for i, (q, s) in enumerate(zip(questions, shown, strict=True))
+    ]
+    return encode_prompts(questions, shown, NoiseImages(), made)
+
+
 @cache
 def taught(form: ResponseFormat = DEFAULT) -> tuple[dict[str, torch.Tensor], Processor]:
     """Weights of a policy that writes the format most of the time and guesses the answer: GRPO has what to learn."""

@@ -58,7 +58,7 @@ def imported(folder: Path, *rows: dict) -> list[dict]:
         ({"refined_cot": "see <image> and <|im_end|>"}, {"refined_cot": "see [image] and [im_end]"}),
         ({"problem": "<image>\nwhich ? A red B blue"}, {"problem": "which ? A red B blue"}),
         ({"problem": "which ? A red B blue <image>"}, {"problem": "which ? A red B blue"}),
-        ({"problem": "in <image> , which ? A red B blue"}, {"problem": "in [image] , which ? A red B blue"}),
+        ({"problem": "in <image> , which ? A red B blue"}, {"problem": "in <image> , which ? A red B blue"}),
         ({"refined_cot": "half a pair \ud800"}, {"refined_cot": "half a pair ?"}),
         ({"category": "Multiple-Choice"}, {"category": "MC", "kind": "imported MC"}),
         ({"category": "fill in the blank", "answer": "7"}, {"category": "FIB"}),
@@ -92,7 +92,7 @@ def test_a_quirk_is_mended(change: dict, expected: dict, tmp_path: Path) -> None
     [
         ({"problem": "<image> and <image> ? A red B blue"}, "question has 2 <image> for one image"),
         ({"problem": None}, "no question"),
-        ({"image_path": ["sqa/one.png", "two.png"]}, "several images: not yet"),
+        ({"image_path": ["sqa/one.png", "none.png"]}, "image_path names no ingested image"),
         ({"answer": " "}, "empty answer"),
         ({"answer": "<answer></answer>"}, "empty answer"),
         ({"problem": ""}, "empty problem"),

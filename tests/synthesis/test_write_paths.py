@@ -129,6 +129,9 @@ def test_an_answer_with_a_check_of_its_own_is_not_asked_about_and_counted(tmp_pa
     assert len(rows) == 6 and all(row["category"] == "FIB" for row in rows)
     assert sum(row["decisions"]["path"] == "not asked: its check is one of your own" for row in given) == 2
     assert lacking([row | {"answer": ""} for row in rows], lambda _: True, rewards) == []
+    mixed = [rows[0] | {"images": []}, rows[1] | {"images": ["a", "b"]}, rows[2]]
+    assert lacking(mixed, lambda _: True, rewards) == mixed[2:]
+    assert all(row["decisions"]["path"] == "not asked: it is not about one image" for row in mixed[:2])
 
 
 def test_parts_fill_the_store_and_a_dry_run_bounds_what_they_cost(tmp_path: Path) -> None:

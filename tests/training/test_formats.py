@@ -53,7 +53,7 @@ def test_a_thought_that_the_template_opens_is_prompt_and_not_completion() -> Non
         [{"role": "user", "content": "how many ?"}], tokenize=False, add_generation_prompt=True
     )
     assert asked.endswith("<|im_start|>assistant\n<think>\n")
-    ids, learned = tokenize(Sample("how many ?", "a", format.render("red or blue", "2", THINK)), made)
+    ids, learned = tokenize(Sample("how many ?", ("a",), format.render("red or blue", "2", THINK)), made)
     assert opening not in ids and all(learned)
     batch = collate([prompt], [ids], made.tokenizer.pad_token_id, learned=[learned])
     assert batch.targets.sum() == len(ids) and not batch.targets[0, : len(prompt.ids)].any()
@@ -63,8 +63,8 @@ def test_a_thought_that_the_template_opens_is_prompt_and_not_completion() -> Non
 def test_a_model_that_was_never_taught_the_format_gets_no_opened_thought() -> None:
     made = processor(form=THINK)
     opening = made.tokenizer.convert_tokens_to_ids("<think>")
-    assert opening not in made.prompt_ids("how many ?", (1, 4, 4), system="")
-    assert made.prompt_ids("how many ?", (1, 4, 4), system="think")[-1] == opening
+    assert opening not in made.prompt_ids("how many ?", [(1, 4, 4)], system="")
+    assert made.prompt_ids("how many ?", [(1, 4, 4)], system="think")[-1] == opening
     assert opening not in made.turn_ids("how many ?"), "a later turn is answered at once"
 
 
@@ -78,7 +78,7 @@ def test_a_server_that_reads_the_checkpoint_gets_the_same_prompt(tmp_path: Path)
     )
     count = 4  # image tokens of 56 × 56 pixels
     ids = tokenizer(text.replace("<|image_pad|>", "<|image_pad|>" * count), add_special_tokens=False)["input_ids"]
-    assert ids == made.prompt_ids("how many ?", (1, 4, 4))
+    assert ids == made.prompt_ids("how many ?", [(1, 4, 4)])
 
 
 def test_a_checkpoint_of_another_format_is_refused_with_a_sentence(tmp_path: Path) -> None:

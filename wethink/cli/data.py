@@ -117,7 +117,10 @@ def _export(args: argparse.Namespace) -> None:
         from wethink.export.labelling_tools import export_rows
 
         counts = export_rows(args.form, images, valid, out, args.rows, load_params().seed)
-        print(f"{out}: {counts['rows']:,} rows about {counts['images']:,} images; then `wethink audit import FILE`")
+        left = f", {counts['left_out']:,} about several images or none left out" if counts["left_out"] else ""
+        print(
+            f"{out}: {counts['rows']:,} rows about {counts['images']:,} images{left}; then `wethink audit import FILE`"
+        )
         return
     if args.form != "dataset":
         from wethink.export.trainer_formats import export_for

@@ -28,7 +28,7 @@ from wethink.data.duplicates.signatures import Signatures, signature, stacked
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_hashing import Hashes, hashes, neighbours
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.rewards.rules.options import options
 
 NEARBY = 16  # of 64 bits: largest Hamming distance if question and answer agree
@@ -103,7 +103,8 @@ def collection(rows: Sequence[Row], images: ImageSet) -> Collection:
     """Read the images of the rows."""
     by_image: dict[str, list[Row]] = {}
     for row in rows:
-        by_image.setdefault(row["image"], []).append(row)
+        for image in dict.fromkeys(row_images(row)):
+            by_image.setdefault(image, []).append(row)
     return collected(sorted(image for image in by_image if image in images), by_image, images.open)
 
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.rewards.rules.options import options
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
@@ -61,7 +61,13 @@ def duplicates(rows: Iterable[Row]) -> dict[str, str]:
     first: dict[tuple[str, ...], str] = {}
     found = {}
     for row in rows:
-        key = (row["scene"], _exact(row["problem"]), _answer(row["answer"], options(row["problem"])))
+        shown = row_images(row)  # one scene may have rows about different sets of its images
+        key = (
+            row["scene"],
+            *(shown if len(shown) > 1 else ()),
+            _exact(row["problem"]),
+            _answer(row["answer"], options(row["problem"])),
+        )
         if (earlier := first.setdefault(key, row["id"])) != row["id"]:
             found[row["id"]] = earlier
     return found

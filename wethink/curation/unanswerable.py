@@ -4,8 +4,8 @@ A hash chooses `validate.unanswerable` of the rows. Each is asked again about an
 itself stays, so that its words alone do not tell whether there is an answer. The rule by which no image is used that
 might answer:
 
-* the question is checked by rules, and its answer names something: no count, no yes or no, nothing that can be asked of
-  any image as a whole, no option that declines;
+* the question is about one image and checked by rules, and its answer names something: no count, no yes or no, nothing
+  that can be asked of any image as a whole, no option that declines;
 * the other image is of another source and shows another scene, and no row of that source asks the same question.
 
 A chosen row that the rule leaves without an image is counted with its reason.
@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import content_id
-from wethink.data.schema import Item
+from wethink.data.schema import Item, row_images
 from wethink.rewards.rules.normalize import word_form
 from wethink.rewards.rules.options import options
 from wethink.rewards.rules.yes_no import GOLDS
@@ -50,7 +50,8 @@ def swap(rows: Sequence[T], share: float, seed: int) -> Swapped[T]:
         UserError: rows were chosen, and no question could be made of any.
     """
     chosen = [row for row in rows if _number("chosen", seed, row["id"]) < share * 2**64]
-    shown = {row["image"]: row for row in reversed(rows)} if chosen else {}
+    single = [row for row in rows if len(row_images(row)) == 1]
+    shown = {row["image"]: row for row in reversed(single)} if chosen else {}
     images: dict[str, list[T]] = {}
     for image in sorted(shown):
         images.setdefault(shown[image]["source"], []).append(shown[image])
@@ -79,6 +80,8 @@ def swap(rows: Sequence[T], share: float, seed: int) -> Swapped[T]:
 def _fault(row: Item) -> str | None:
     """Return why another image might answer the question, or None."""
     problem, answer = row["problem"], row["answer"]
+    if len(row_images(row)) != 1:
+        return "not about one image"
     listed = options(problem) if row["category"] == "MC" else {}
     if row["reward"] != "rule" or row["category"] not in ("MC", "FIB"):
         return "not checked by rules"

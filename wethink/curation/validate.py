@@ -30,7 +30,16 @@ from wethink.curation.held_out import held_out
 from wethink.curation.unanswerable import swap
 from wethink.curation.verdicts import apply, outcome_counts, read_verdicts, sentence
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import CATEGORIES, RELEASED_KEYS, REWARDS, TRAINING_SPLITS, Row, read_rows
+from wethink.data.schema import (
+    CATEGORIES,
+    RELEASED_KEYS,
+    REWARDS,
+    TRAINING_SPLITS,
+    Row,
+    placement_fault,
+    read_rows,
+    row_images,
+)
 from wethink.rewards.hybrid import check
 from wethink.rewards.rules.options import options
 from wethink.rewards.verdict import MAX_ANSWER_CHARS
@@ -38,8 +47,9 @@ from wethink.rewards.verdict import MAX_ANSWER_CHARS
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXTS = ("id", "image", "source", "split", "kind", *(key for key in RELEASED_KEYS if key != "abilities"))
-MARKUP = r"</?(?:think|answer|image|video|audio)>|<\|[a-z0-9_]+\|>"  # would be read as tags or chat markers
+TEXTS = ("id", "source", "split", "kind", *(key for key in RELEASED_KEYS if key != "abilities"))
+MARKUP = r"</?(?:think|answer|video|audio)>|</image>|<\|[a-z0-9_]+\|>"  # would be read as tags or chat markers
+PLACES = r"<image>"  # a problem may have one for each image, other texts none
 CHECKABLE = "the answer can be checked, and passes its own check"
 SHARE_ROWS = 50  # kinds with fewer rows are not held to max_answer_share
 
@@ -57,10 +67,11 @@ def validate(
     if not given:
         raise UserError(f"{rows / 'rows.jsonl'} has no rows; see {rows / 'rejected.jsonl'} for why.")
     stored = ImageSet(images)
-    sources = sorted({record.source for record in stored.records})
     verdicts = read_verdicts(map(Path, config.verdicts))
     judged = apply(given, verdicts)
     every = judged.rows
+    texts = {row["source"] for row in every if row.get("images") == []}
+    sources = sorted({record.source for record in stored.records} | texts)
     results = _checkpoint(_frame(every, stored), _suite(config, sources, functions), scratch)
     reasons: dict[int, list[str]] = {}
     for result in results:
@@ -174,11 +185,12 @@ def _frame(rows: Sequence[Row], images: ImageSet) -> "pd.DataFrame":
         problem, answer = text["problem"] or "", text["answer"] or ""
         category, reward = text["category"] or "", text["reward"] or ""
         verdict = check(answer, problem, answer, category, reward, tolerance=0.0)
-        abilities = fields.get("abilities")
+        abilities, about = fields.get("abilities"), row_images({"image": "", **row})
         derived = {
             "abilities": bool(isinstance(abilities, list) and all(isinstance(name, str) for name in abilities)),
-            "image is ingested": text["image"] in splits,
-            "split is the image's": splits.get(text["image"] or "") == text["split"],
+            "image is ingested": (bool(about) or row.get("images") == []) and all(image in splits for image in about),
+            "split is the image's": all(splits.get(image) == text["split"] for image in about),
+            "a place for each image": placement_fault(problem, len(about)) is None,
             "answer is an option": answer in options(problem) if category == "MC" else None,
             # A route of the user's own needs its process; GRPO and evaluation ask it.
             "answer passes its own check": verdict.outcome == "correct" if reward in REWARDS else None,
@@ -210,6 +222,7 @@ def _allowed(sources: list[str], functions: Sequence[RewardFunction]) -> dict[st
         "abilities": ("abilities are a list of names", [True]),
         "image is ingested": ("image exists among the ingested images", [True]),
         "split is the image's": ("split is that of the image", [True]),
+        "a place for each image": ("problem has one <image> for each image, or none", [True]),
         "answer is an option": ("a multiple-choice answer is the letter of a listed option", [True]),
         "answer passes its own check": (CHECKABLE, [True]),
     }
@@ -252,7 +265,9 @@ def _suite(config: Validate, sources: list[str], functions: Sequence[RewardFunct
         ),
         *(
             expect.ExpectColumnValuesToNotMatchRegex(
-                column=column, regex=MARKUP, description=f"{column} has no tags or chat markers inside"
+                column=column,
+                regex=MARKUP if column == "problem" else f"{MARKUP}|{PLACES}",
+                description=f"{column} has no tags or chat markers inside",
             )
             for column in lengths
         ),

@@ -14,7 +14,7 @@ from wethink.data.image_files import check_size, read_named, read_own, walk
 from wethink.data.tables.base64_images import decoded
 from wethink.data.tables.columns import PLACE, Roles, resolve
 from wethink.data.tables.files import Broken, Table, metadata_files, metadata_tables, tables
-from wethink.data.tables.given import NO_IMAGE, Given, given
+from wethink.data.tables.given import Given, given
 from wethink.data.tables.hub import snapshot
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
@@ -28,14 +28,15 @@ class GivenRow:
     table: str
     number: int
     given: Given
+    place: int = 0  # of the image that it is read with, among the row's images
 
 
 @dataclass(frozen=True)
 class Found:
-    """A candidate image: its place in the source; `read` may raise Unusable."""
+    """A candidate image: its place in the source; `read` may raise Unusable. A row about no image has no `read`."""
 
     origin: str
-    read: Callable[[], bytes]
+    read: Callable[[], bytes] | None
     split: str | None = None  # None: not given; training, or the held-out share
     cluster: str | None = None  # None: not given; by near-duplicates
     names: tuple[str, ...] = ()  # other names of the image in its source
@@ -102,17 +103,18 @@ def _folder(root: Path, source: Source, key: str, max_mb: int) -> Reading:
     for table in found_tables:
         roles[table.name] = _roles(table, source, key)
         for row in _given_rows(table, roles[table.name], source):
-            name = row.given.images[0] if len(row.given.images) == 1 else ""
-            place = os.path.normpath(table.root / name) if isinstance(name, str) and name and "\0" not in name else ""
-            about.setdefault(place, []).append(row)
+            for number, name in enumerate(row.given.images or ("",)):
+                is_name = isinstance(name, str) and name and "\0" not in name
+                place = os.path.normpath(table.root / name) if is_name else f"\0{len(about)}"  # no file
+                about.setdefault(place, []).append(replace(row, place=number))
 
     def found() -> Iterator[Found]:
         for path in paths:
             origin = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
             rows = tuple(about.pop(os.path.normpath(path), ()))
             yield Found(origin, lambda path=path: read_own(path, max_mb), rows=rows)  # type: ignore[misc]
-        for rows in map(tuple, about.values()):
-            yield Found(f"{rows[0].table}#{rows[0].number}", _nothing(rows[0].given), rows=rows)
+        for row in (row for rows in about.values() for row in rows):
+            yield Found(f"{row.table}#{row.number}", _nothing(row.given), rows=(row,))
 
     return Reading(len(paths), found(), roles)
 
@@ -174,30 +176,32 @@ def _of_table(table: Table, roles: Roles, max_mb: int) -> Iterator[Found]:
         rows = (GivenRow(table.name, number, one),) if roles.has_rows else ()
         split, scene = (None, None) if isinstance(row, Broken) else (row.get("split"), row.get("scene"))
         place = (None if split is None else str(split), None if scene is None else str(scene))
-        if isinstance(row, Broken) or len(one.images) != 1:
+        if isinstance(row, Broken) or not one.images:
             yield Found(origin, _nothing(one), *place, rows=rows)
             continue
-        cell = one.images[0]
-        path = cell.get("path") if isinstance(cell, dict) else None
-        names = (path,) if isinstance(path, str) else ()
-        if isinstance(cell, dict):
-            cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
-        if isinstance(cell, str) and decoded(cell) is None:
-            first = named.setdefault((cell, *place), Found(origin, _reader(cell, table.root, max_mb), *place))
-            again = (*first.again, *((origin,) if first.origin != origin else ()))
-            named[(cell, *place)] = replace(first, names=(cell,), again=again, rows=(*first.rows, *rows))
-            continue
-        yield Found(origin, _reader(cell, table.root, max_mb), *place, names=names, rows=rows)
+        for number, cell in enumerate(one.images):
+            about = tuple(replace(row, place=number) for row in rows)
+            at = origin if len(one.images) == 1 else f"{origin}.{number + 1}"
+            path = cell.get("path") if isinstance(cell, dict) else None
+            names = (path,) if isinstance(path, str) else ()
+            if isinstance(cell, dict):
+                cell = cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+            if isinstance(cell, str) and decoded(cell) is None:
+                first = named.setdefault((cell, *place), Found(at, _reader(cell, table.root, max_mb), *place))
+                again = (*first.again, *((at,) if first.origin != at else ()))
+                named[(cell, *place)] = replace(first, names=(cell,), again=again, rows=(*first.rows, *about))
+                continue
+            yield Found(at, _reader(cell, table.root, max_mb), *place, names=names, rows=about)
     yield from named.values()
 
 
-def _nothing(row: Given) -> Callable[[], bytes]:
-    """Return a reader of a row without a single image; it raises the reason."""
-    reason = f"missing: the row has {NO_IMAGE}"
+def _nothing(row: Given) -> Callable[[], bytes] | None:
+    """Return a reader of a row without a readable image, which raises the reason; None if the row is about none."""
+    reason = "missing: the row has no image"
     if row.fault is not None and row.detail:
         reason = f"{row.fault}: {row.detail}"
-    elif len(row.images) > 1:
-        reason = f"several images: the row has {len(row.images)}, which is not supported yet"
+    elif not row.images and row.question:
+        return None
     elif row.images:
         reason = "missing: the path leads to no file"
 

@@ -9,7 +9,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data.duplicates.signatures import BYTES, signature
+from wethink.data.given_rows import GivenRows
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_readers import Found, Reading, candidates
 from wethink.data.image_shards import Shards, Spool
 from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord
-from wethink.data.photo_clusters import HELD_OUT, Photo, clusters, placed
+from wethink.data.linked import linked
+from wethink.data.photo_clusters import HELD_OUT, Photo, clusters, placed, placed_text
 from wethink.data.schema import SPLITS
 
 
@@ -51,7 +53,7 @@ class Outcomes:
     repaired: list[Record] = field(default_factory=list)
     stored: dict[str, ImageRecord] = field(default_factory=dict)
     photos: list[Photo] = field(default_factory=list)
-    rows: list[Record] = field(default_factory=list)  # that the sources bring
+    given: GivenRows = field(default_factory=GivenRows)  # rows that the sources bring
     names: list[Record] = field(default_factory=list)  # of the images, beside their origins
     signatures: bytearray = field(default_factory=bytearray)  # of the photos, one after another
 
@@ -71,7 +73,7 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
     with Spool(run.scratch) as waiting:
         for index, source in enumerate(config.sources):
             _read(source, f"params.yaml, ingest.sources[{index}]", drawn, config, outcomes, shards, waiting)
-        of = _clusters(outcomes, waiting.open, config)
+        of = _joined(_clusters(outcomes, waiting.open, config), outcomes.given.rows)
         shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in config.sources}
         for image, change in placed(outcomes.photos, of, shares, seed).items():
             if isinstance(change, str):
@@ -82,9 +84,12 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
             if image in waiting:
                 shards.add(record, waiting.bytes(image))
     shards.close()
+    for row in outcomes.given.rows:
+        if row.get("images") == []:
+            row["split"] = row["split"] or placed_text(row["scene"], shares[row["source"]], seed)
     write_jsonl(out / "quarantine.jsonl", outcomes.quarantine)
     write_jsonl(out / "repaired.jsonl", outcomes.repaired)
-    for name, lines in ((GIVEN_ROWS, outcomes.rows), (NAMES, outcomes.names)):
+    for name, lines in ((GIVEN_ROWS, outcomes.given.rows), (NAMES, outcomes.names)):
         if lines:
             write_jsonl(out / name, lines)
     _tell(outcomes.quarantine, outcomes.repaired)
@@ -95,8 +100,8 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
         "clusters": len({record.cluster for record in records}),
         "sources": {name: _figures(tally) for name, tally in outcomes.tallies.items()},
     }
-    if outcomes.rows:
-        metrics["rows"] = dict(Counter(row["source"] for row in outcomes.rows))
+    if rows := outcomes.given.rows:
+        metrics["rows"] = dict(Counter(row["source"] for row in rows))
     write_json(out / "metrics.json", metrics)
     return metrics
 
@@ -115,15 +120,19 @@ def _read(
     reading = candidates(source, drawn, key, config.max_file_mb)
     if source.path is not None:
         _tell_roles(source, reading)
-    before = len(outcomes.rows)
+    rows = outcomes.given.rows
+    before = len(rows)
     for found in track(reading.found, f"ingest {source.name}", reading.steps):
-        image, fault = None, "its image cannot be used"
+        image, fault = None, ""
+        if found.read is None:
+            outcomes.given.add(found, source.name, None, fault)
+            continue
         tally.found += 1 + len(found.again)
         try:
-            image = _stored(found, source, key, config, outcomes, shards, waiting)
+            image = _stored(found, found.read(), source, key, config, outcomes, shards, waiting)
             tally.duplicates += len(found.again)
         except Unusable as reason:
-            fault = f"{fault}: {str(reason).split(':')[0]}"
+            fault = str(reason).split(":")[0]
             for origin in (found.origin, *found.again):
                 tally.quarantined += 1
                 tally.reasons[str(reason).split(":")[0]] += 1
@@ -131,14 +140,27 @@ def _read(
         if source.path is not None:
             _note(found, source, image, fault, outcomes)
     place = {table: number for number, table in enumerate(reading.roles)}
-    outcomes.rows[before:] = sorted(outcomes.rows[before:], key=lambda row: (place[row["table"]], row["number"]))
+    rows[before:] = sorted(rows[before:], key=lambda row: (place[row["table"]], row["number"]))
+    texts = sum(row.get("images") == [] for row in rows[before:])
     if not tally.stored + tally.duplicates:
         top = "; ".join(f"{reason} ({count})" for reason, count in tally.reasons.most_common(3))
+        top = top or f"its {texts:,} rows are about none; add them to a table with rows about images"
         raise UserError(f"{key}: source '{source.name}' has no usable image: {top}.")
+    if texts:
+        say(
+            f"ingest {source.name}: {texts:,} of {len(rows) - before:,} rows are about no image; they are read as text."
+        )
 
 
 def _stored(
-    found: Found, source: Source, key: str, config: Ingest, outcomes: Outcomes, shards: Shards, waiting: Spool
+    found: Found,
+    data: bytes,
+    source: Source,
+    key: str,
+    config: Ingest,
+    outcomes: Outcomes,
+    shards: Shards,
+    waiting: Spool,
 ) -> str:
     """Store an image, unless it is there already; return its id.
 
@@ -149,7 +171,7 @@ def _stored(
     tally, split = outcomes.tallies[source.name], found.split or "train"
     if split not in SPLITS:
         raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
-    accepted = accept(found.read(), config.max_pixels, source.animated == "first")
+    accepted = accept(data, config.max_pixels, source.animated == "first")
     if accepted.repairs:
         tally.repaired.update(accepted.repairs)
         repairs = list(accepted.repairs)
@@ -184,11 +206,7 @@ def _tell_roles(source: Source, reading: Reading) -> None:
 
 def _note(found: Found, source: Source, image: str | None, fault: str, outcomes: Outcomes) -> None:
     """Keep the rows about an image, and the names by which other rows may call it."""
-    for row in found.rows:
-        given = row.given if image or row.given.fault else replace(row.given, fault=fault)
-        place = {"source": source.name, "table": row.table, "number": row.number, "image": image or ""}
-        place["name"] = found.names[0] if found.names else found.origin
-        outcomes.rows.append(given.record() | place)
+    outcomes.given.add(found, source.name, image, fault)
     if image:
         record = outcomes.stored[image]
         ours = () if (record.source, record.origin) == (source.name, found.origin) else (found.origin,)
@@ -226,6 +244,13 @@ def _clusters(outcomes: Outcomes, open_image: Callable[[str], Image.Image], conf
             "near-duplicates and share another's cluster (ingest.near_duplicates: false compares nothing)."
         )
     return of
+
+
+def _joined(of: dict[str, str], rows: list[Record]) -> dict[str, str]:
+    """Join the clusters of photos that one row is about, so that its images are of one split."""
+    together = [[of[image] for image in row["images"] if image in of] for row in rows if len(row.get("images", ())) > 1]
+    joined = linked(names for names in together if names)
+    return {image: joined.get(cluster, cluster) for image, cluster in of.items()}
 
 
 def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> None:

@@ -78,6 +78,11 @@ def placed(
     return changes
 
 
+def placed_text(scene: str, shares: Mapping[str, float], seed: int) -> str:
+    """Return the split of a question about no image, by the hash of its words."""
+    return _drawn_lot(scene, shares, seed) or "train"
+
+
 def _drawn_lot(cluster: str, shares: Mapping[str, float], seed: int) -> str | None:
     """Return the held-out split chosen by the hash of the cluster, or None."""
     place = int.from_bytes(hashlib.sha256(f"photos {seed} {cluster}".encode()).digest()[:8]) / 2**64

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wethink.common.errors import UserError
 from wethink.config.response_format import ResponseFormat
-from wethink.data.schema import held_out_items
+from wethink.data.schema import IMAGE, held_out_items, placement_fault, row_images
 from wethink.rewards import format
 
 if TYPE_CHECKING:
@@ -25,13 +25,16 @@ def ask(image: Path, question: str, model: Path, temperature: float, form: Respo
     """
     if "<|" in question:
         raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
-    _answer(open_image(image), question, model, temperature, form)
+    if fault := placement_fault(question, 1):
+        raise UserError(f"the {fault}; leave one {IMAGE} in it, or none.")
+    _answer([open_image(image)], question, model, temperature, form)
 
 
 def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFormat) -> None:
     """Show held-out item `number` (from 0) and a checkpoint's answer to it.
 
-    Items of drawn sources come first, then those of the user's own. The image is saved as `reports/item-<number>.png`.
+    Items of drawn sources come first, then those of the user's own. Its image is saved as `reports/item-<number>.png`,
+    several as `item-<number>-1.png` and so on.
 
     Raises:
         UserError: there is no such item, or the checkpoint cannot be read.
@@ -43,15 +46,19 @@ def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFor
     if not 0 <= number < len(items):
         raise UserError(f"there are held-out items 0 to {len(items) - 1}; {number} is none of them.")
     item = items[number]
-    picture = stored.open(item["image"])
-    saved = Path("reports") / f"item-{number}.png"
-    saved.parent.mkdir(exist_ok=True)
-    picture.save(saved)
-    print(f"{saved}: {item['problem']} (truth: {item['answer']})")
-    _answer(picture, item["problem"], model, temperature, form)
+    pictures, paths = [stored.open(image) for image in row_images(item)], []
+    for place, picture in enumerate(pictures, 1):
+        paths.append(Path("reports") / f"item-{number}{f'-{place}' * (len(pictures) > 1)}.png")
+        paths[-1].parent.mkdir(exist_ok=True)
+        picture.save(paths[-1])
+    shown = ", ".join(map(str, paths)) or "no image"
+    print(f"{shown}: {item['problem']} (truth: {item['answer']})")
+    _answer(pictures, item["problem"], model, temperature, form)
 
 
-def _answer(picture: "Image.Image", question: str, model: Path, temperature: float, form: ResponseFormat) -> None:
+def _answer(
+    pictures: list["Image.Image"], question: str, model: Path, temperature: float, form: ResponseFormat
+) -> None:
     if not (model / "config.json").is_file():
         raise UserError(
             f"{model} is no checkpoint folder (no config.json); train one with `make demo` or name another."
@@ -70,8 +77,9 @@ def _answer(picture: "Image.Image", question: str, model: Path, temperature: flo
         )
     policy = load_model(model).eval()
     limit = int(getattr(policy.generation_config, "max_new_tokens", None) or 1024)
+    named = {str(place): picture for place, picture in enumerate(pictures)}
     decoding = Decoding(limit, temperature, seed=secrets.randbits(32))  # every call draws anew
-    ((answered,),) = respond(policy, processor, [Asked(question, "")], InMemory({"": picture}), decoding)
+    ((answered,),) = respond(policy, processor, [Asked(question, tuple(named))], InMemory(named), decoding)
     response = answered.text
     parsed = format.parse(response, form)
     if parsed.fault:

@@ -3,9 +3,10 @@
 Drawn items are scored against the truth, items of other sources by the answers that these brought. If there are any,
 the headline is over them alone; drawn sources stand apart.
 
-Passes are greedy and sampled; greedy controls show a blank or another item's image, since accuracy without seeing is no
-vision. The base model was never taught the response format, so it gets no system prompt and is parsed leniently; the
-others are parsed strictly. The output is one record per item, checkpoint, temperature and image variant.
+Passes are greedy and sampled; greedy controls show blank images or another item's, since accuracy without seeing is no
+vision; items without images are not in them. The base model was never taught the response format, so it gets no system
+prompt and is parsed leniently; the others are parsed strictly. The output is one record per item, checkpoint,
+temperature and image variant.
 """
 
 import multiprocessing
@@ -29,7 +30,7 @@ from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.curation.unanswerable import swap
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Item, held_out_items, read_items
+from wethink.data.schema import Item, held_out_items, read_items, row_images
 from wethink.evaluation.summary import few_scenes, refusals, summarise
 from wethink.models.batching import Images
 from wethink.rewards import format
@@ -193,12 +194,13 @@ def run_job(
         torch.set_num_threads(launch.threads)
     device = torch.device(launch.device, index % launch.processes) if launch.device == "cuda" else torch.device("cpu")
     dataset: Images = ImageSet(images)
-    shown = {item["id"]: item["image"] for item in items}
+    shown = {item["id"]: row_images(item) for item in items}
     if job.pixels == "shuffled":
         shown = shuffled(items, seed)
         items = [item for item in items if item["id"] in shown]
     elif job.pixels == "blank":
         dataset = BlankImages(dataset)
+        items = [item for item in items if shown[item["id"]]]
     model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
     system = "" if job.checkpoint == "base" else None
     asked = [Asked(item["problem"], shown[item["id"]], item["id"], system=system) for item in items]
@@ -212,22 +214,25 @@ def run_job(
     write_jsonl(scratch / f"{job.name}.jsonl", records)
 
 
-def shuffled(items: Sequence[Item], seed: int) -> dict[str, str]:
-    """Map each item's id to the image of another scene of the same source.
+def shuffled(items: Sequence[Item], seed: int) -> dict[str, tuple[str, ...]]:
+    """Map each item's id to as many images of another scene of the same source.
 
-    The scenes of a source are permuted by the seed and rotated by one; a scene is shown by its first image. The items
-    of a source that shows one scene only have no other image and are left out.
+    The scenes of a source and number of images are permuted by the seed and rotated by one; a scene is shown by the
+    images of its first item. Items without images, and those of a source that shows one scene only, have no others and
+    are left out.
     """
-    scenes: dict[str, dict[str, str]] = {}  # source → scene → its first image
+    scenes: dict[tuple[str, int], dict[str, tuple[str, ...]]] = {}  # source, images an item → scene → its first images
     for item in items:
-        scenes.setdefault(item["source"], {}).setdefault(item["scene"], item["image"])
-    other: dict[tuple[str, str], str] = {}
-    for n, source in enumerate(sorted(scenes)):
-        names = list(scenes[source])
+        if images := row_images(item):
+            scenes.setdefault((item["source"], len(images)), {}).setdefault(item["scene"], images)
+    other: dict[tuple[str, int, str], tuple[str, ...]] = {}
+    for n, key in enumerate(sorted(scenes, key=lambda key: (key[1] > 1, key))):  # one image first: seeds stay
+        names = list(scenes[key])
         order = [names[i] for i in np.random.default_rng([seed, n]).permutation(len(names))]
         if len(order) > 1:
-            other |= {(source, a): scenes[source][b] for a, b in zip(order, order[1:] + order[:1], strict=True)}
-    return {item["id"]: other[key] for item in items if (key := (item["source"], item["scene"])) in other}
+            other |= {(*key, a): scenes[key][b] for a, b in zip(order, order[1:] + order[:1], strict=True)}
+    keys = {item["id"]: (item["source"], len(row_images(item)), item["scene"]) for item in items}
+    return {item: other[key] for item, key in keys.items() if key in other}
 
 
 def judge_items(answered: Sequence[tuple[Item, str, int]], job: Job, scorer: Scorer) -> list[Record]:

@@ -11,7 +11,7 @@ from wethink.common.jsonl import Record, write_jsonl
 from wethink.common.progress import track
 from wethink.config.params import Params
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import read_rows
+from wethink.data.schema import read_rows, row_images
 from wethink.rewards.hybrid import Scorer
 
 
@@ -42,7 +42,7 @@ def passrates(
     batch = max(1, params.evaluate.batch_size // samples)
     for start in track(range(0, len(chosen), batch), "passrates", -(-len(chosen) // batch)):
         part = chosen[start : start + batch]
-        asked = [Asked(row["problem"], row["image"], row["id"]) for row in part]
+        asked = [Asked(row["problem"], row_images(row), row["id"]) for row in part]
         groups = respond(policy, processor, asked, stored, decoding)
         pairs = [(response.text, row) for row, group in zip(part, groups, strict=True) for response in group]
         scores = iter(scorer.score(pairs))

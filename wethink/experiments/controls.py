@@ -24,6 +24,7 @@ from wethink.config.response_format import ResponseFormat
 from wethink.config.rewards import Rewards
 from wethink.config.training import Optim, Sft
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import image_keys, row_images
 from wethink.evaluation.evaluate import evaluate_checkpoints
 from wethink.generation.sampler import InProcess
 from wethink.models.batching import epoch_order
@@ -108,7 +109,7 @@ def rejection_sft(
             write_json(out / "metrics.json", nothing)
         return nothing
     steps = _frozen(scratch, affordable_steps(left, costs_of(logs / "sft.metrics.jsonl")))
-    samples = [Sample(r["problem"], r["image"], r["completion"]) for r in accepted]
+    samples = [Sample(r["problem"], row_images(r), r["completion"]) for r in accepted]
     return _train_on(samples, images, sft, _continued(config.optim, steps), launch, run, "rejection_sft", form)
 
 
@@ -136,7 +137,7 @@ def _sample_accepted(
             for text, scored in zip(group.texts, group.scores, strict=True):
                 parsed = parse(text, form)
                 if scored.accuracy == scored.format == 1.0 and parsed.fault is None:
-                    row = {key: group.row[key] for key in ("problem", "image")}
+                    row = {"problem": group.row["problem"]} | image_keys(row_images(group.row))
                     accepted.append(row | {"completion": render(parsed.think, parsed.answer, form)})
     everyone = gather_objects((accepted, cost_clock(ranks) - started), ranks)
     unique = {content_id(r): r for found, _ in everyone for r in found}  # a completion sampled twice counts once

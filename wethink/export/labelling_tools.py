@@ -15,7 +15,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_json, write_json
 from wethink.curation.verdicts import VERDICTS
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row, read_rows
+from wethink.data.schema import Row, read_rows, row_images
 from wethink.data.stratified_sample import draw, stratum
 from wethink.export.parquet import suffix
 
@@ -46,15 +46,17 @@ def export_rows(tool: Tool, images: Path, valid: Path, out: Path, count: int | N
         seed: of the sample.
 
     Returns:
-        The number of `rows` and `images` written.
+        The number of `rows` and `images` written, and `left_out`: the rows about several images or none.
 
     Raises:
         UserError: there are no rows.
     """
-    rows = list(read_rows(valid / "rows.jsonl"))
+    every = list(read_rows(valid / "rows.jsonl"))
+    rows = [row for row in every if len(row_images(row)) == 1]  # both tools show one image
+    left_out = len(every) - len(rows)
     rows = rows if count is None else draw(rows, count, seed)
     if not rows:
-        raise UserError(f"{valid / 'rows.jsonl'} has no rows to export, or --rows is below 1.")
+        raise UserError(f"{valid / 'rows.jsonl'} has no rows about one image to export, or --rows is below 1.")
     staged = out.with_name(f".{out.name}.publishing")
     shutil.rmtree(staged, ignore_errors=True)
     folder = staged / ("images" if tool == "label-studio" else "data")
@@ -74,7 +76,7 @@ def export_rows(tool: Tool, images: Path, valid: Path, out: Path, count: int | N
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     staged.rename(out)
-    return {"rows": len(rows), "images": len(names)}
+    return {"rows": len(rows), "images": len(names), "left_out": left_out}
 
 
 def import_verdicts(file: Path, out: Path) -> dict[str, int]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from wethink.common.jsonl import Record
 from wethink.data.image_store import ImageRecord, ImageSet
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 
 GROUP_BYTES, GROUP_ROWS = 16 * 2**20, 500  # of a row group
 SHARD_BYTES = 400 * 2**20
@@ -100,5 +100,5 @@ def splits(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def shown(records: Iterable[ImageRecord], rows: Iterable[Row]) -> list[ImageRecord]:
     """Return the records of the images that rows refer to."""
-    wanted = {row["image"] for row in rows}
+    wanted = {image for row in rows for image in row_images(row)}
     return [record for record in records if record.id in wanted]

@@ -22,12 +22,10 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record
 from wethink.config.response_format import ResponseFormat
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row, read_rows, split_train_rows
+from wethink.data.schema import IMAGE, Row, problem_parts, read_rows, row_images, split_train_rows
 from wethink.export.parquet import picture, suffix, write_table
 from wethink.models.chat_prompts import system_prompt
 from wethink.rewards.format import Unwritable, message
-
-MARK = "<image>"  # placeholder of the image in a text; rows themselves hold none (wethink/curation/validate.py)
 
 
 def export_for(name: str, images: Path, valid: Path, out: Path, form: ResponseFormat) -> dict[str, int]:
@@ -54,6 +52,12 @@ def export_for(name: str, images: Path, valid: Path, out: Path, form: ResponseFo
     return counts
 
 
+def _marked(row: Row) -> str:
+    """Return the problem with `<image>` at the place of each image."""
+    parts = problem_parts(row["problem"], len(row_images(row)))
+    return "".join(IMAGE if part is None else part for part in parts)
+
+
 def _sharegpt(
     sft: Sequence[Row], rl: Sequence[Row], images: ImageSet, out: Path, system: str, written: Mapping[str, str]
 ) -> dict[str, int]:
@@ -63,17 +67,17 @@ def _sharegpt(
     """
     (out / "images").mkdir()
     names: dict[str, str] = {}
-    for image in sorted({row["image"] for row in sft}):
+    for image in sorted({image for row in sft for image in row_images(row)}):
         data = images.bytes(image)
         names[image] = f"images/{image}.{suffix(data)}"
         (out / names[image]).write_bytes(data)
     examples = [
         {
             "conversations": [
-                {"from": "human", "value": MARK + row["problem"]},
+                {"from": "human", "value": _marked(row)},
                 {"from": "gpt", "value": written[row["id"]]},
             ],
-            "images": [names[row["image"]]],
+            "images": [names[image] for image in row_images(row)],
             "system": system,
         }
         for row in sft
@@ -120,11 +124,11 @@ def _verl(
             yield {
                 "data_source": f"wethink/{row['source']}",
                 "ability": ",".join(row["abilities"]),
-                "problem": MARK + row["problem"],
+                "problem": _marked(row),
                 "answer": row["answer"],
                 "ground_truth": json.dumps(gold, sort_keys=True, ensure_ascii=False),
-                "prompt": [{"role": "system", "content": system}, {"role": "user", "content": MARK + row["problem"]}],
-                "images": [picture(images, row["image"])],
+                "prompt": [{"role": "system", "content": system}, {"role": "user", "content": _marked(row)}],
+                "images": [picture(images, image) for image in row_images(row)],
                 "reward_model": {"style": row["reward"], "ground_truth": row["answer"]},
                 "extra_info": {"index": index}
                 | {key: row[key] for key in ("split", "id", "category", "reward", "answer")},
@@ -148,8 +152,10 @@ def _trl(
     kept: Final = ("id", "problem", "answer", "category", "reward")
 
     def prompt(row: Row) -> Record:
-        asked = [{"role": "system", "content": system}, {"role": "user", "content": row["problem"]}]
-        return {"prompt": asked, "images": [picture(images, row["image"])]}
+        # TRL puts all images before the text: the places in it are named.
+        problem = row["problem"].replace(IMAGE, "[image]")
+        asked = [{"role": "system", "content": system}, {"role": "user", "content": problem}]
+        return {"prompt": asked, "images": [picture(images, image) for image in row_images(row)]}
 
     def answered(row: Row) -> Record:
         return {"completion": [{"role": "assistant", "content": written[row["id"]]}]}

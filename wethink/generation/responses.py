@@ -14,10 +14,10 @@ from wethink.models.policy import Processor
 
 @dataclass(frozen=True)
 class Asked:
-    """Question about one image of the image source that `respond` is given."""
+    """Question about images of the image source that `respond` is given, or about none."""
 
     problem: str
-    image: str
+    images: tuple[str, ...]
     draw: str = ""  # names the random draw: equal names and steps draw alike
     step: int = 0
     system: str | None = None  # as in `Processor.prompt_ids`
@@ -61,7 +61,7 @@ def respond(
     """
     prompts = encode_prompts(
         [one.problem for one in asked],
-        [one.image for one in asked],
+        [one.images for one in asked],
         images,
         processor,
         [one.system for one in asked],

@@ -79,10 +79,12 @@ class InProcess:
         self.model = None
 
 
-def open_sampler(processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> Sampler:
-    """Create the sampler that `config.sampler` names."""
+def open_sampler(
+    processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks, images: int = 1
+) -> Sampler:
+    """Create the sampler that `config.sampler` names; `images` is the largest number that a row has."""
     if config.sampler == "vllm":
         from wethink.generation.vllm import Vllm
 
-        return Vllm(processor, config, launch, scratch, ranks)
+        return Vllm(processor, config, launch, scratch, ranks, images)
     return InProcess(processor, config, ranks.device)

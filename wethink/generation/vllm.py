@@ -32,9 +32,9 @@ from wethink.common.errors import UserError
 from wethink.common.keys import read_key
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
-from wethink.data.schema import Item
+from wethink.data.schema import Item, problem_parts, row_images
 from wethink.generation.in_process import Completion
-from wethink.models.batching import Images, Prompt
+from wethink.models.batching import Images, Picture, Prompt
 from wethink.models.lora import adapters, merge
 from wethink.models.policy import Processor, save_processor, save_weights
 from wethink.training.ranks import Ranks, barrier
@@ -51,8 +51,8 @@ WHOLE_PROMPTS = ("--no-enable-chunked-prefill",)
 class Server:
     """vLLM server: a child process on a Unix socket, or a server that runs elsewhere."""
 
-    def __init__(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
-        """Start a server of `folder`'s model, or connect to launch.vllm_url.
+    def __init__(self, folder: Path, launch: Launch, context: int, ranks: Ranks, images: int = 1) -> None:
+        """Start a server of `folder`'s model for at most `images` a prompt, or connect to launch.vllm_url.
 
         Raises:
             UserError: vLLM is not installed, ends or does not answer in time, or runs with other settings.
@@ -66,7 +66,7 @@ class Server:
         atexit.register(self.close)
         try:
             if self.url is None:
-                self._start(folder, launch, context, ranks)
+                self._start(folder, launch, context, images)
             self._wait()
             self.model = str(self.get("/v1/models")["data"][0]["id"])
             self._check_settings()
@@ -74,7 +74,7 @@ class Server:
             self.close()
             raise
 
-    def _start(self, folder: Path, launch: Launch, context: int, ranks: Ranks) -> None:
+    def _start(self, folder: Path, launch: Launch, context: int, images: int) -> None:
         python = Path(launch.vllm_python).absolute()
         if not python.exists():
             raise UserError(
@@ -84,7 +84,7 @@ class Server:
         command = [str(python), "-P", str(Path(__file__).with_name("vllm_server.py"))]
         command += ["--model", str(folder.absolute()), "--uds", str(self.socket), "--max-model-len", str(context)]
         command += ["--logprobs-mode", REQUIRED["logprobs_mode"], "--generation-config", REQUIRED["generation_config"]]
-        command += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0}), "--seed", "0"]
+        command += ["--limit-mm-per-prompt", json.dumps({"image": images, "video": 0}), "--seed", "0"]
         command += ["--chat-template-content-format", "openai", "--disable-uvicorn-access-log"]
         environment = os.environ | {
             "VLLM_SERVER_DEV_MODE": "1",  # enables the endpoints that push weights
@@ -247,8 +247,11 @@ def _key() -> dict[str, str]:
 class Vllm:
     """Sampler (`wethink.generation.sampler.Sampler`) backed by a vLLM server."""
 
-    def __init__(self, processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks) -> None:
+    def __init__(
+        self, processor: Processor, config: Grpo, launch: Launch, scratch: Path, ranks: Ranks, images: int = 1
+    ) -> None:
         self.processor, self.config, self.launch, self.ranks = processor, config, launch, ranks
+        self.most = max(1, images)  # images a prompt
         self.home = scratch / "vllm"
         self.running: Server | None = None
 
@@ -273,7 +276,7 @@ class Vllm:
             save_processor(self.processor, folder)
         self._together()
         if self.running is None:
-            self.running = Server(folder, self.launch, self.launch.vllm_context, self.ranks)
+            self.running = Server(folder, self.launch, self.launch.vllm_context, self.ranks, self.most)
             if self.running.url and self.ranks.first:
                 self.running.load(folder)
         elif self.running.url is None or self.ranks.first:
@@ -301,15 +304,11 @@ class Vllm:
         return found
 
     def _ask(self, row: Item, prompt: Prompt, images: Images, step: int, seed: int) -> list[Completion]:
-        # Resize as the trainer does: pixels from another library's resize change log-probs by 0.01.
-        patch = self.processor.image_processor.patch_size
-        size = (prompt.grid[2] * patch, prompt.grid[1] * patch)
-        picture = io.BytesIO()
-        images.open(row["image"]).resize(size, Image.Resampling(self.processor.image_processor.resample)).save(
-            picture, "PNG"
-        )
-        url = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
-        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": row["problem"]}]
+        shown = iter(prompt.pictures)
+        content = [
+            self._shown(next(shown), images) if part is None else {"type": "text", "text": part}
+            for part in problem_parts(row["problem"], len(row_images(row)))
+        ]
         answer = self.server.post(
             "/v1/chat/completions",
             {
@@ -334,6 +333,16 @@ class Vllm:
                 f"{len(prompt.ids)} (or different ones); give both the same processor files and pixel budget."
             )
         return [self._completion(choice, row) for choice in sorted(answer["choices"], key=lambda c: int(c["index"]))]
+
+    def _shown(self, picture: Picture, images: Images) -> dict[str, Any]:
+        """Return an image as a part of a message, resized as the trainer does."""
+        # Pixels from another library's resize change log-probs by 0.01.
+        patch = self.processor.image_processor.patch_size
+        size = (picture.grid[2] * patch, picture.grid[1] * patch)
+        file, method = io.BytesIO(), Image.Resampling(self.processor.image_processor.resample)
+        images.open(picture.name).resize(size, method).save(file, "PNG")
+        url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+        return {"type": "image_url", "image_url": {"url": url}}
 
     def _completion(self, choice: dict[str, Any], row: Item) -> Completion:
         ids = tuple(int(token) for token in choice["token_ids"])

@@ -20,25 +20,33 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One question about one image. P patches give P / merge² image tokens."""
+class Picture:
+    """An image for the model. P patches give P / merge² image tokens."""
 
-    ids: np.ndarray  # [L]
-    positions: np.ndarray  # [3, L] temporal, height, width (M-RoPE)
+    name: str  # its id: a batch encodes pictures of one name once
     pixels: Tensor  # [P, C·T·p·p], patches of side p = 14 or 16
     grid: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """One question with its pictures in the order of their places; it may have none."""
+
+    ids: np.ndarray  # [L]
+    positions: np.ndarray  # [3, L] temporal, height, width (M-RoPE)
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Padded model inputs of B rows, which share n ≤ B images through `image_of`."""
+    """Padded model inputs of B rows, which share n images through `image_of`."""
 
     ids: Tensor  # [B, L]
     mask: Tensor  # [B, L] 1 at real tokens, 0 at padding
     positions: Tensor  # [3, B, L]
-    pixels: Tensor  # [ΣP, C·T·p·p]
+    pixels: Tensor  # [ΣP, C·T·p·p]; [0, 0] without images
     grids: Tensor  # [n, 3]
-    image_of: Tensor  # [B] index into the n images
+    image_of: Tensor  # [S] for each place of an image in the B rows, in order: index into the n images
     targets: Tensor  # [B, L] 1 where the token is a completion token (to be learned or scored)
 
     def to(self, device: torch.device) -> "Batch":
@@ -54,9 +62,9 @@ class Packed:
 
     ids: Tensor  # [1, T]
     positions: Tensor  # [3, 1, T]
-    pixels: Tensor  # [ΣP, C·T·p·p]
+    pixels: Tensor  # [ΣP, C·T·p·p]; [0, 0] without images
     grids: Tensor  # [n, 3]
-    image_of: Tensor  # [trunks] index into the n images
+    image_of: Tensor  # [S] for each place of an image in the row, in order: index into the n images
     sources: Tensor  # [N] indices into T whose hidden states predict the targets
     tokens: Tensor  # [N] the targets, completion by completion
     layout: Layout
@@ -67,43 +75,70 @@ class Packed:
 
 def encode_prompts(
     problems: Sequence[str],
-    image_ids: Sequence[str],
+    image_ids: Sequence[str | Sequence[str]],
     images: Images,
     processor: Processor,
     systems: Sequence[str | None] | None = None,
 ) -> list[Prompt]:
     """Encode questions with their images; decode a shared image once.
 
-    `systems` holds one system prompt per question (see `Processor.prompt_ids`); None means the template's own for all.
+    Args:
+        image_ids: for each question one image, or a list of several or none.
+        systems: a system prompt per question (see `Processor.prompt_ids`); None means the template's own for all.
     """
-    unique = list(dict.fromkeys(image_ids))
-    pixels, grids = processor.pixels([images.open(image) for image in unique])
-    parts = torch.split(pixels, grids.prod(dim=1).tolist())
-    by_image = {
-        image: (part, (int(grid[0]), int(grid[1]), int(grid[2])))
-        for image, part, grid in zip(unique, parts, grids.tolist(), strict=True)
-    }
+    shown = [(ids,) if isinstance(ids, str) else tuple(ids) for ids in image_ids]
+    pictures = _pictures(list(dict.fromkeys(image for ids in shown for image in ids)), images, processor)
     prompts = []
-    for problem, image, system in zip(problems, image_ids, systems or [None] * len(problems), strict=True):
-        part, grid = by_image[image]
-        ids = np.asarray(processor.prompt_ids(problem, grid, system))
-        prompts.append(Prompt(ids, mrope_positions(ids, grid, processor), part, grid))
+    for problem, names, system in zip(problems, shown, systems or [None] * len(problems), strict=True):
+        seen = tuple(pictures[name] for name in names)
+        grids = [picture.grid for picture in seen]
+        ids = np.asarray(processor.prompt_ids(problem, grids, system))
+        prompts.append(Prompt(ids, mrope_positions(ids, grids, processor), seen))
     return prompts
 
 
-def mrope_positions(ids: np.ndarray, grid: tuple[int, int, int], processor: Processor) -> np.ndarray:
-    """Compute M-RoPE positions [3, L] of a one-image prompt (Qwen2-VL §2.1).
+def _pictures(names: Sequence[str], images: Images, processor: Processor) -> dict[str, Picture]:
+    """Open and convert images, by name."""
+    if not names:
+        return {}
+    pixels, grids = processor.pixels([images.open(name) for name in names])
+    parts = torch.split(pixels, grids.prod(dim=1).tolist())
+    return {
+        name: Picture(name, part, (int(grid[0]), int(grid[1]), int(grid[2])))
+        for name, part, grid in zip(names, parts, grids.tolist(), strict=True)
+    }
+
+
+def mrope_positions(ids: np.ndarray, grids: Sequence[tuple[int, int, int]], processor: Processor) -> np.ndarray:
+    """Compute M-RoPE positions [3, L] of a prompt with its images' grids (Qwen2-VL §2.1).
 
     They equal the model's `get_rope_index`: text counts up in all three rows; image tokens hold (t, h, w) offsets, then
     advance the count by the larger of the image's merged height and width.
     """
     merge = processor.image_processor.merge_size
-    t, h, w = grid[0], grid[1] // merge, grid[2] // merge
-    start = int(np.argmax(ids == processor.image_token_id))
-    count = t * h * w
-    offsets = np.stack(np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")).reshape(3, count)
-    after = np.arange(len(ids) - start - count) + start + max(h, w)
-    return np.concatenate([np.tile(np.arange(start), (3, 1)), start + offsets, np.tile(after, (3, 1))], axis=1)
+    is_image = ids == processor.image_token_id
+    parts, begin, following = [], 0, 0  # tokens placed so far; the position of the next one
+    for grid in grids:
+        t, h, w = grid[0], grid[1] // merge, grid[2] // merge
+        text = int(np.argmax(is_image[begin:]))
+        parts.append(np.tile(following + np.arange(text), (3, 1)))
+        offsets = np.stack(np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")).reshape(3, t * h * w)
+        parts.append(following + text + offsets)
+        begin, following = begin + text + t * h * w, following + text + max(h, w)
+    parts.append(np.tile(following + np.arange(len(ids) - begin), (3, 1)))
+    return np.concatenate(parts, axis=1)
+
+
+def _seen(prompts: Sequence[Prompt], repeats: int = 1) -> dict[str, Tensor]:
+    """Return `pixels`, `grids` and `image_of` of a batch in which each prompt stands `repeats` times."""
+    pictures = {picture.name: picture for prompt in prompts for picture in prompt.pictures}
+    place = {name: i for i, name in enumerate(pictures)}
+    shown = [place[picture.name] for prompt in prompts for _ in range(repeats) for picture in prompt.pictures]
+    return {
+        "pixels": torch.cat([picture.pixels for picture in pictures.values()]) if pictures else torch.empty(0, 0),
+        "grids": torch.tensor([picture.grid for picture in pictures.values()], dtype=torch.long).reshape(-1, 3),
+        "image_of": torch.tensor(shown, dtype=torch.long),
+    }
 
 
 def collate(
@@ -116,7 +151,7 @@ def collate(
     """Stack rows into a padded batch.
 
     Without completions: one row per prompt, padded left (for sampling). With completions: `rows_per_prompt` consecutive
-    rows share a prompt and its image, padded right (for learning); under a causal mask no real token attends to right
+    rows share a prompt and its images, padded right (for learning); under a causal mask no real token attends to right
     padding, so no attention mask is needed. `learned` marks the completion tokens that are targets; by default all are.
     """
     if completions is None:
@@ -142,9 +177,7 @@ def collate(
         ids=torch.from_numpy(ids),
         mask=torch.from_numpy(mask),
         positions=torch.from_numpy(positions),
-        pixels=torch.cat([prompt.pixels for prompt in prompts]),
-        grids=torch.tensor([prompt.grid for prompt in prompts]),
-        image_of=torch.arange(len(rows)) // rows_per_prompt,
+        **_seen(prompts, rows_per_prompt),
         targets=torch.from_numpy(targets),
     )
 
@@ -158,8 +191,8 @@ def pack(
 ) -> Packed:
     """Pack prompts and completions into one row for learning.
 
-    `rows_per_prompt` consecutive completions belong to one prompt and its image. With `shared`, a prompt occurs once
-    and all its completions attend to it; otherwise it is repeated before each completion (its image is still encoded
+    `rows_per_prompt` consecutive completions belong to one prompt. With `shared`, a prompt occurs once and
+    all its completions attend to it; otherwise it is repeated before each completion (its images are still encoded
     once). `learned` marks the completion tokens that are targets; by default all are. Targets are in completion order
     either way.
     """
@@ -193,9 +226,7 @@ def pack(
     return Packed(
         ids=torch.from_numpy(np.concatenate(ids))[None],
         positions=torch.from_numpy(np.concatenate(positions, axis=1))[:, None],
-        pixels=torch.cat([prompt.pixels for prompt in prompts]),
-        grids=torch.tensor([prompt.grid for prompt in prompts]),
-        image_of=torch.arange(len(trunks)) // (1 if branching else rows_per_prompt),
+        **_seen(prompts, 1 if branching else rows_per_prompt),
         sources=torch.from_numpy(np.concatenate(sources)),
         tokens=torch.from_numpy(np.concatenate(written)),
         layout=Layout(Rows.of(trunks), Rows.of(branches) if branching else None),
@@ -211,9 +242,7 @@ def pack_prompts(prompts: Sequence[Prompt]) -> Packed:
     return Packed(
         ids=torch.from_numpy(np.concatenate([prompt.ids for prompt in prompts]))[None],
         positions=torch.from_numpy(np.concatenate([prompt.positions for prompt in prompts], axis=1))[:, None],
-        pixels=torch.cat([prompt.pixels for prompt in prompts]),
-        grids=torch.tensor([prompt.grid for prompt in prompts]),
-        image_of=torch.arange(len(prompts)),
+        **_seen(prompts),
         sources=torch.tensor(lengths).cumsum(0) - 1,
         tokens=torch.empty(0, dtype=torch.long),
         layout=Layout(Rows.of(lengths), kept=[]),

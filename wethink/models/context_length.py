@@ -5,7 +5,7 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.models.policy import Processor
 
 
@@ -29,18 +29,20 @@ def drop_overlong(
     context = int(model.config.get_text_config().max_position_embeddings)
     limit = min(context, limit or context)
     sizes = {record.id: (record.width, record.height) for record in images.records}
-    frame = len(
-        processor.prompt_ids("", (1, processor.image_processor.merge_size, processor.image_processor.merge_size))
-    )
+    smallest = (1, processor.image_processor.merge_size, processor.image_processor.merge_size)
+    frames: dict[int, int] = {}  # number of images → tokens of the template around them
     kept = []
     for row in rows:
-        if row["image"] not in sizes:
+        shown = row_images(row)
+        if absent := [image for image in shown if image not in sizes]:
             raise UserError(
-                f"row {row['id']} shows the image '{row['image']}', which {images.folder} does not have; run "
+                f"row {row['id']} shows the image '{absent[0]}', which {images.folder} does not have; run "
                 "`python -m wethink ingest` and the stages after it again."
             )
+        if len(shown) not in frames:
+            frames[len(shown)] = len(processor.prompt_ids("", [smallest] * len(shown)))
         texts = [row["problem"], (written or {}).get(row["id"], "")]
-        taken = frame + image_tokens(*sizes[row["image"]], processor) + room
+        taken = frames[len(shown)] + sum(image_tokens(*sizes[image], processor) for image in shown) + room
         # A token is at least one byte, so most rows need no tokenizer to show that they fit.
         fits = taken + sum(len(text.encode()) for text in texts) <= limit
         if fits or taken + sum(len(processor.text_ids(text)) for text in texts) <= limit:

@@ -14,12 +14,14 @@ LOGITS = 2**26  # elements of logits held at once: 256 MB in fp32
 
 
 def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
-    """Build input embeddings [B, L, D]; encode each image once for all its rows.
+    """Build input embeddings [B, L, D]; encode each distinct image once for all its places.
 
     For Qwen3-VL the result also holds DeepStack features of inner vision layers (arXiv 2406.04334) and their positions;
     its first decoder layers add them.
     """
     embeddings: Tensor = model.get_input_embeddings()(batch.ids)
+    if not len(batch.grids):
+        return {"inputs_embeds": embeddings + 0.0 * _tower(model, embeddings)}
     seen = model.model.get_image_features(batch.pixels, batch.grids, return_dict=True)
     shown = batch.image_of.tolist()
 
@@ -34,6 +36,23 @@ def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
         inputs["visual_pos_masks"] = places
         inputs["deepstack_visual_embeds"] = [rows(features) for features in seen.deepstack_features]
     return inputs
+
+
+def _tower(model: Any, like: Tensor) -> Tensor:
+    """Run the vision tower on the smallest blank image; return the sum of what it gives, a finite scalar.
+
+    A batch without images runs it for nothing, since ranks must run the same modules (ZeRO-3 gathers their weights) and
+    give every weight a gradient, here 0.
+    """
+    vision = model.config.vision_config
+    width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    merge = vision.spatial_merge_size
+    grid = torch.tensor([[1, merge, merge]], device=like.device)
+    seen = model.model.get_image_features(like.new_zeros(merge * merge, width), grid, return_dict=True)
+    total: Tensor = sum(features.sum() for features in seen.pooler_output)
+    for layer in getattr(seen, "deepstack_features", None) or []:
+        total = total + sum(features.sum() for features in layer)
+    return total
 
 
 class CompletionLogProbs(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wethink.common.errors import UserError
 from wethink.config.response_format import ResponseFormat
+from wethink.data.schema import problem_parts
 from wethink.models.vision_fast_paths import use_fast_paths
 from wethink.rewards.format import opened, shape
 
@@ -51,24 +52,28 @@ class Processor:
         features = self.image_processor(images=list(images), return_tensors="pt")
         return features["pixel_values"], features["image_grid_thw"]
 
-    def prompt_ids(self, problem: str, grid: Sequence[int], system: str | None = None) -> list[int]:
-        """Tokenize one image and one question; expand the image placeholder.
+    def prompt_ids(self, problem: str, grids: Sequence[Sequence[int]], system: str | None = None) -> list[int]:
+        """Tokenize a question with its images, one grid each; expand the image placeholders.
 
-        The placeholder is repeated once per merged image token. `system=None` means the template's own system prompt
-        (think, then answer); "" means none at all.
+        Images stand at the question's `<image>`, or before it. A placeholder is repeated once per merged image token.
+        `system=None` means the template's own system prompt (think, then answer); "" means none at all.
 
         Raises:
-            ValueError: the question contains an image placeholder.
+            ValueError: the question contains a model's image placeholder, or `<image>` other than once per image.
         """
-        messages: list[dict[str, Any]] = [
-            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}
+        content = [
+            {"type": "image"} if part is None else {"type": "text", "text": part}
+            for part in problem_parts(problem, len(grids))
         ]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        count = int(np.prod(grid)) // self.image_processor.merge_size**2
-        before, after = text.split("<|image_pad|>")  # raises if the question contains a placeholder
-        return list(self.tokenizer(before + "<|image_pad|>" * count + after, add_special_tokens=False)["input_ids"])
+        merged = self.image_processor.merge_size**2
+        first, *others = text.split("<|image_pad|>")
+        for grid, after in zip(grids, others, strict=True):  # raises if the question contains a placeholder
+            first += "<|image_pad|>" * (int(np.prod(grid)) // merged) + after
+        return list(self.tokenizer(first, add_special_tokens=False)["input_ids"])
 
     def text_ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

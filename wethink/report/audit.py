@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from wethink.common.jsonl import Record, content_id, read_json, write_json
 from wethink.common.statistics import wilson
 from wethink.curation.verdicts import VERDICTS
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import read_rows
+from wethink.data.schema import read_rows, row_images
 from wethink.data.stratified_sample import draw, stratum
 from wethink.report.examples import picture
 
@@ -42,8 +43,8 @@ def sample(images: Path, valid: Path, out: Path, count: int, seed: int) -> int:
     stored = ImageSet(images)
     shown = [
         {key: row[key] for key in ("id", "problem", "answer", "category", "source", "refined_cot")}
-        | {"stratum": stratum(row), "thumb": (small := picture(stored.bytes(row["image"]))).uri}
-        | {"pixelated": small.pixelated}
+        | {"stratum": stratum(row)}
+        | {"thumbs": [asdict(picture(stored.bytes(image))) for image in row_images(row)]}
         for row in chosen
     ]
     identity = content_id(seed, [row["id"] for row in chosen], dict(population))

@@ -17,6 +17,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl
 from wethink.common.progress import track
 from wethink.data.image_store import ImageRecord, ImageSet
+from wethink.data.schema import row_images
 from wethink.report.examples import picture
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -35,7 +36,8 @@ def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
         out: a folder, which is replaced.
 
     Returns:
-        Counts: `images` and `rows` shown, and `without_image`, the rows whose image was not ingested.
+        Counts: `images` shown, `rows` shown (one about several images at each), and `without_image`, the rows whose
+        image was not ingested or that are about none.
 
     Raises:
         UserError: there are no rows.
@@ -66,7 +68,7 @@ def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
     return {
         "images": len(ordered),
         "rows": shown_rows,
-        "without_image": sum(map(len, entries.values())) - shown_rows,
+        "without_image": sum(len(mine) for image, mine in entries.items() if image not in stored),
     }
 
 
@@ -75,7 +77,7 @@ def _optional(path: Path) -> Iterator[Record]:
 
 
 def _entries(rows: Path, valid: Path) -> dict[str, list[Record]]:
-    """Map each image to its rows, each with its decision and the reason."""
+    """Map each image to its rows, each with its decision and the reason; '' to those about none."""
     after = {row["id"]: ("quarantined", "; ".join(row["reasons"])) for row in _optional(valid / "quarantine.jsonl")} | {
         row["id"]: ("curated", row["reason"]) for row in _optional(valid / "curated.jsonl")
     }
@@ -83,7 +85,8 @@ def _entries(rows: Path, valid: Path) -> dict[str, list[Record]]:
     for name, decision in (("rows", "kept"), ("rejected", "rejected"), ("failed", "failed")):
         for row in _optional(rows / f"{name}.jsonl"):
             verdict, reason = after.get(row["id"], (decision, row.get("reason") or ""))
-            found.setdefault(row["image"], []).append(row | {"decision": verdict, "reason": reason})
+            for image in dict.fromkeys(row_images(row)) or ("",):  # a row stands beside each of its images
+                found.setdefault(image, []).append(row | {"decision": verdict, "reason": reason})
     return {image: sorted(mine, key=lambda row: str(row["id"])) for image, mine in found.items()}
 
 
@@ -121,6 +124,7 @@ def _row(row: Record) -> Record:
         "answer": _text(row.get("answer")),
         "category": _text(row.get("category")),
         "abilities": [_text(name) for name in row.get("abilities") or []],
+        "among": f"about {count} images" if (count := len(row_images(row))) > 1 else "",
         "route": f"reward: {_text(row['reward'])}" if row.get("reward") else "",
         "path": _text(row.get("refined_cot")),
         "decision": row["decision"],

@@ -14,6 +14,7 @@ from PIL import Image
 
 from wethink.common.jsonl import Record, content_id
 from wethink.config.response_format import ResponseFormat
+from wethink.data.schema import row_images
 from wethink.rewards.format import parse
 
 OUTCOMES = {
@@ -104,7 +105,7 @@ def cards(
         {
             "item": before,
             "outcome": outcome((before, after)),
-            "picture": picture(load(before["image"])),
+            "pictures": [picture(load(image)) for image in row_images(before)],
             "answers": [
                 {"name": name, **_shown(record, form)} for name, record in zip(names, (before, after), strict=True)
             ],

@@ -9,7 +9,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import wrap
 
@@ -19,10 +19,11 @@ from wethink.common.jsonl import Record, write_json
 from wethink.common.progress import track
 from wethink.config.data import Source
 from wethink.config.params import Params
+from wethink.data.given_rows import GivenRows
 from wethink.data.image_decoding import Unusable, accept, check_shape
 from wethink.data.image_readers import Found, candidates
 from wethink.data.image_store import ImageRecord
-from wethink.data.schema import SPLITS
+from wethink.data.schema import SPLITS, row_images
 from wethink.data.tables.files import TEXT_SUFFIXES
 from wethink.evaluation.summary import FEW
 from wethink.report.render import render
@@ -47,7 +48,7 @@ class _Read:
     images_dropped: Counter[str] = field(default_factory=Counter)
     records: list[ImageRecord] = field(default_factory=list)
     names: list[Record] = field(default_factory=list)
-    given: list[Record] = field(default_factory=list)
+    given: GivenRows = field(default_factory=GivenRows)
     thumbnails: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
@@ -70,7 +71,7 @@ def preview(params: Params, drawn: Path, out: Path) -> Record:
     read = [
         _read(source, f"params.yaml, ingest.sources[{i}]", params) for i, source in enumerate(params.ingest.sources)
     ]
-    rows = {one.name: import_given(one.given, one.records, own) for one in read}
+    rows = {one.name: import_given(one.given.rows, one.records, own) for one in read}
     if params.synthesize.rows is not None:
         rows[Path(params.synthesize.rows).name] = _of_file(params, read, own)
     every = [row for part in rows.values() for row in part]
@@ -105,7 +106,10 @@ def _read(source: Source, key: str, params: Params) -> _Read:
 
 
 def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
-    image, fault = "", None
+    image, fault = None, ""
+    if found.read is None:
+        one.given.add(replace(found, split=found.split or "train"), source.name, None, fault)
+        return
     try:
         data = found.read()
         image = hashlib.sha256(data).hexdigest()
@@ -120,13 +124,9 @@ def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
         names = (*found.names, *found.again)
         one.names += [{"image": image, "source": source.name, "name": name} for name in names]
     except Unusable as reason:
-        fault = f"its image cannot be used: {str(reason).split(':')[0]}"
+        image, fault = None, str(reason).split(":")[0]
         one.images_dropped[str(reason).split(":")[0]] += 1
-    for row in found.rows:
-        place = {"source": source.name, "table": row.table, "number": row.number, "image": "" if fault else image}
-        place["name"] = found.names[0] if found.names else found.origin
-        line = row.given.record() | place
-        one.given.append(line | ({"fault": fault} if fault and "fault" not in line else {}))
+    one.given.add(found, source.name, image, fault)
 
 
 def _size(data: bytes, max_pixels: int, first_frame: bool) -> tuple[int, int]:
@@ -172,9 +172,13 @@ def _summary(one: _Read, rows: list[Record], thumbnails: dict[str, str]) -> Reco
         "note": one.note,
         **_totals(rows),
         "dropped": [{"reason": why, "count": count, "remedy": remedy(why)} for why, count in reasons(rows)],
-        "shown": [_shown(row) | {"picture": thumbnails.get(row["image"])} for row in first],
+        "shown": [_shown(row) | {"pictures": _pictures(row, thumbnails)} for row in first],
         "shown_dropped": [_shown(row) | {"reason": row["reason"]} for row in rows if row["reason"]][:SHOWN],
     }
+
+
+def _pictures(row: Record, thumbnails: Mapping[str, str]) -> list[str]:
+    return [thumbnails[image] for image in row_images(row) if image in thumbnails]
 
 
 def _varied(rows: Sequence[Record], thumbnails: Mapping[str, str]) -> list[Record]:
@@ -182,8 +186,9 @@ def _varied(rows: Sequence[Record], thumbnails: Mapping[str, str]) -> list[Recor
     turns: Counter[str] = Counter()
     ranked: list[tuple[bool, int, int]] = []
     for row in rows:
-        turns[row["image"]] += 1
-        ranked.append((row["image"] not in thumbnails, turns[row["image"]], len(ranked)))
+        shown = " ".join(row_images(row))
+        turns[shown] += 1
+        ranked.append((not _pictures(row, thumbnails), turns[shown], len(ranked)))
     return [rows[place] for _, _, place in sorted(ranked)[:SHOWN]]
 
 
@@ -207,14 +212,14 @@ def _shown(row: Record) -> Record:
 
 
 def _without_pictures(source: Record) -> Record:
-    return source | {"shown": [{k: v for k, v in row.items() if k != "picture"} for row in source["shown"]]}
+    return source | {"shown": [{k: v for k, v in row.items() if k != "pictures"} for row in source["shown"]]}
 
 
 def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divided: str | None) -> list[str]:
     """Collect what a person should know before a run."""
     notes = [f"{divided}."] if divided else []
     kept = [row for row in rows if row["reason"] is None]
-    bringing = {one.name for one in read if one.given}
+    bringing = {one.name for one in read if one.given.rows}
     if rows and not kept:
         notes.append("No row can be used; `synthesize` would stop.")
     writes = [one.name for one in read if one.name not in bringing]

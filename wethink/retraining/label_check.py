@@ -26,7 +26,7 @@ from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.drawn.questions import Question
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.data.stratified_sample import draw
 from wethink.rewards.hybrid import check_row
 from wethink.synthesis.api_run import WINDOW, AnnotationJob
@@ -128,6 +128,11 @@ def _read(
     seed: int,
 ) -> tuple[str | None, Readings]:
     """Return the reader's name and readings; (None, all None) without a reader."""
+    if any(len(row_images(row)) != 1 for row in rows):  # a reader looks at one image: it cannot tell of other rows
+        alone = [row for row in rows if len(row_images(row)) == 1]
+        name, found = _read(alone, images, source, config, rewards, launch, seed)
+        told = iter(found)
+        return name, [next(told) if len(row_images(row)) == 1 else None for row in rows]
     if rows and config.annotator == "endpoints":
         work = AnnotationJob(images, [], config, rewards, seed, launch)
         return work.team().adjudicator.model, asyncio.run(_ask(rows, work))
@@ -144,7 +149,7 @@ async def _remember(rows: Sequence[Row], source: Path, config: Synthesize, seed:
     team = EmbeddedTeam(source, config.embedded, seed)
     readings: Readings = []
     for row in rows:
-        subject = ImageRef(row["image"], row["source"])
+        subject = ImageRef(row_images(row)[0], row["source"])
         known = team.recall(subject, row["problem"], config.questions_per_image)
         readings.append(None if known is None else await team.adjudicate(subject, known, Trace()))
     return readings
@@ -167,7 +172,7 @@ async def _ask(rows: Sequence[Row], work: AnnotationJob) -> Readings:
             team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
 
             async def read(row: Row) -> str | None:
-                record = stored[row["image"]]
+                record = stored[row_images(row)[0]]
                 subject = ImageRef(record.id, record.source, record.width * record.height)
                 try:
                     return await team.adjudicate(subject, _question(row), Trace())

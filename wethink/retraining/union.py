@@ -26,7 +26,7 @@ from wethink.config.retraining import Retrain
 from wethink.data.duplicates.signatures import signature
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import held_out_items
+from wethink.data.schema import held_out_items, row_images
 from wethink.retraining.known_images import (
     SIGNATURES,
     is_held_out,
@@ -87,7 +87,7 @@ def merge_datasets(
     for name, path in (("rows", out / "rows/rows.jsonl"), ("items", out / "items" / f"{evaluate.split}.jsonl")):
         earlier = list(read_jsonl(path))
         found = list(read_jsonl(rows / f"{name}.jsonl"))
-        added = [record for record in found if record["image"] in new]
+        added = [record for record in found if new.issuperset(row_images(record))]
         write_jsonl(path, [*earlier, *added])
         counts[name] = {"old": len(earlier), "new": len(added), "dropped_with_known_image": len(found) - len(added)}
     arrival = read_json(rows / "source.json")

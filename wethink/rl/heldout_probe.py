@@ -9,7 +9,7 @@ import numpy as np
 
 from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.generation.responses import Asked, Decoding, respond
 from wethink.models.batching import Images
 from wethink.models.policy import Processor
@@ -36,7 +36,7 @@ def accuracy(
     model.eval()
     for begin in range(0, len(mine), ROWS_AT_ONCE):
         part = mine[begin : begin + ROWS_AT_ONCE]
-        asked = [Asked(row["problem"], row["image"]) for row in part]
+        asked = [Asked(row["problem"], row_images(row)) for row in part]
         answered = respond(model, processor, asked, images, Decoding(config.max_completion_length, 0.0))
         scores = scorer.score([(response.text, row) for (response,), row in zip(answered, part, strict=True)])
         found += [scored.accuracy for scored in scores if scored.accuracy is not None]

@@ -11,7 +11,7 @@ import torch
 
 from wethink.common.errors import UserError
 from wethink.config.grpo import Grpo
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, encode_prompts, pack
 from wethink.models.logprobs import CompletionLogProbs
@@ -36,7 +36,7 @@ def differences(
 
     The sampler draws them at T = 0.7; the trainer computes their log-probs in one forward pass.
     """
-    prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
+    prompts = encode_prompts([row["problem"] for row in rows], [row_images(row) for row in rows], images, processor)
     config = sampler.config
     limit = min(TOKENS, config.max_completion_length)
     sampler.config = config.model_copy(

@@ -17,7 +17,8 @@ from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row, read_rows, split_train_rows
+from wethink.data.linked import linked
+from wethink.data.schema import Row, read_rows, row_images, split_train_rows
 from wethink.models.batching import epoch_order
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import Processor
@@ -53,12 +54,19 @@ def _without_alternatives(row: Row) -> Record:
 def hold_out(rows: Sequence[Row], images: ImageSet, clusters: int, seed: int) -> tuple[list[Row], list[Row]]:
     """Split rows by image cluster into training rows and probe rows.
 
-    `clusters` near-duplicate clusters of images, chosen by `seed`, go to the probe.
+    `clusters` near-duplicate clusters of images, chosen by `seed`, go to the probe; those of one row count as one. Rows
+    without images are trained on.
     """
     cluster = {record.id: record.cluster for record in images.records}
-    there = sorted({cluster[row["image"]] for row in rows}, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
+    shown = [[cluster[image] for image in row_images(row)] for row in rows]
+    of = linked(shown)
+    there = sorted(set(of.values()), key=lambda name: sha256(f"{seed} {name}".encode()).digest())
     held = set(there[:clusters])
-    return [r for r in rows if cluster[r["image"]] not in held], [r for r in rows if cluster[r["image"]] in held]
+    are_held = [bool(names) and of[names[0]] in held for names in shown]
+    return (
+        [row for row, is_held in zip(rows, are_held, strict=True) if not is_held],
+        [row for row, is_held in zip(rows, are_held, strict=True) if is_held],
+    )
 
 
 class PassRates:

@@ -13,6 +13,7 @@ import numpy as np
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl
+from wethink.data.schema import image_keys, row_images
 from wethink.rewards.hybrid import Scorer
 from wethink.rl.rollouts import Group
 
@@ -28,7 +29,7 @@ def rollout_records(group: Group, step: int) -> list[Record]:
         {
             "step": step,
             "row": group.row["id"],
-            "image": group.row["image"],
+            **image_keys(row_images(group.row)),
             "kind": group.row["kind"],
             "sample": i,
             "problem": group.row["problem"],

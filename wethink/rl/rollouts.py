@@ -11,7 +11,7 @@ from wethink.common.errors import UserError
 from wethink.common.progress import say
 from wethink.config.grpo import Grpo, Outage
 from wethink.config.rewards import Rewards
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.generation.in_process import Completion
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images, Prompt, encode_prompts
@@ -66,7 +66,7 @@ def generate_rollouts(
     """Sample and score G completions for each row."""
     if not rows:
         return []
-    prompts = encode_prompts([row["problem"] for row in rows], [row["image"] for row in rows], images, processor)
+    prompts = encode_prompts([row["problem"] for row in rows], [row_images(row) for row in rows], images, processor)
     sampled = sampler.sample(rows, prompts, images, step, seed)
     written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
     pairs = [(text, row) for row, texts in zip(rows, written, strict=True) for text in texts]

@@ -11,7 +11,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 from wethink.generation.sampler import Sampler, open_sampler
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, check_template, load_model, load_processor
@@ -92,7 +92,8 @@ def prepare(
     gather_objects(None, ranks)  # barrier: the logs are rewound before any rank reads them
     rates = PassRates()
     rates.add(read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
-    sampler = open_sampler(processor, config, launch, scratch, ranks)
+    most = max(len(row_images(row)) for row in prompts)
+    sampler = open_sampler(processor, config, launch, scratch, ranks, most)
     policy = sampling_policy(policies.engine, gathered)
     sampler.sync(policy, done)
     self_test(sampler, policy, processor, prompts, images, config, ranks)

@@ -1,6 +1,6 @@
 """Import of existing rows: those that sources bring and those of a file, normalised or rejected by name.
 
-A row needs an image, a question and an answer; all else is optional (docs/data.md):
+A row needs a question and an answer, and has one image, several or none; all else is optional (docs/data.md):
 
 * a reasoning path makes it a row for SFT; without one it is for GRPO and evaluation;
 * `category` is MC if the row has options, of which the answer names one; DES if the answer has over `SHORT` words;
@@ -10,7 +10,8 @@ A row needs an image, a question and an answer; all else is optional (docs/data.
 * literal media tags and chat markers, which tokenizers would parse, are escaped: `<|im_end|>` becomes `[im_end]`;
 * where an answer is a list of several, all are `alternatives` of the row, and the most frequent one is its gold;
 * multiple-choice answers (`A)`, `(a)`, the option's text, its number from 0) become the letter;
-* a row of a file finds its image by its path in the source, which must not leave the source's folder.
+* a row of a file finds its images by their paths in the source, which must not leave the source's folder;
+* `<image>` stays where the question places its images; the images of a row are of one split.
 
 Every line becomes a row or a rejection with a reason.
 """
@@ -29,6 +30,8 @@ from wethink.common.jsonl import Record, content_id, encodable, file_sha256
 from wethink.config.data import Columns
 from wethink.config.rewards import RewardFunction
 from wethink.data.image_store import ImageRecord
+from wethink.data.linked import linked
+from wethink.data.schema import IMAGE, SPLITS, image_id, image_keys
 from wethink.data.tables.columns import Roles, resolve
 from wethink.data.tables.files import TEXT_SUFFIXES, Table, json_table, tables
 from wethink.data.tables.given import given
@@ -97,13 +100,29 @@ def import_rows(
     rows = []
     for number, cells in found.read(found.columns):
         row = given(cells, roles)
-        cell = row.images[0] if len(row.images) == 1 else ""
-        name = str((cell.get("path") or "") if isinstance(cell, dict) else cell if isinstance(cell, str) else "")
-        record, fault = _image(name, origins)
-        made = to_row(row.record(), record, name, row.fault or fault, own)
+        named = [_name(cell) for cell in row.images]
+        shown, faults = zip(*(_image(name, origins) for name in named), strict=True) if named else ((), ())
+        fault = next((fault for fault in faults if fault), None)
+        about = [record for record in shown if record is not None]
+        made = to_row(row.record(), about, ", ".join(named), row.fault or fault, own)
+        made["source"] = made["source"] or ("" if row.images else path.stem)
+        made["split"] = made["split"] or ("" if row.images else "train")
         made["provenance"] = file | {"line": number} | ({"fault": row.detail} if row.detail else {})
         rows.append(made)
-    return unrepeated(rows)
+    return unrepeated(_joined(rows, {record.id: record.cluster for record in records}))
+
+
+def _name(cell: Any) -> str:
+    return str((cell.get("path") or "") if isinstance(cell, dict) else cell if isinstance(cell, str) else "")
+
+
+def _joined(rows: list[Record], clusters: Mapping[str, str]) -> list[Record]:
+    """Give the rows about images of several scenes, and the others about these, one scene."""
+    several = [[clusters[image] for image in row["images"]] for row in rows if len(row.get("images", ())) > 1]
+    of = linked(several)
+    for row in rows:
+        row["scene"] = of.get(row["scene"], row["scene"])
+    return rows
 
 
 def rows_table(path: Path, columns: Columns, key: str = "params.yaml, synthesize") -> tuple[Table, Roles]:
@@ -141,12 +160,15 @@ def import_given(
     by_id = {record.id: record for record in records}
     rows = []
     for line in lines:
-        record = by_id.get(line["image"])
-        fault = None if line["image"] == "" else "its image was put into quarantine"
-        if record is not None:
-            fault = None
-        made = to_row(line, record, line["name"], line.get("fault") or fault, own)
+        images = line["images"] if "images" in line else [line["image"]]
+        about = [by_id[image] for image in images if image in by_id]
+        lost = any(image and image not in by_id for image in images)
+        fault = line.get("fault") or ("its image was put into quarantine" if lost else None)
+        if not images and line["split"] not in SPLITS:
+            fault = fault or f"unknown split {line['split'][:40]!r}"
+        made = to_row(line, about, line["name"], fault, own)
         made["source"] = made["source"] or line["source"]
+        made["split"] = made["split"] or line.get("split", "")
         place = {"annotator": "rows", "given": f"{line['source']}/{line['table']}", "line": line["number"]}
         made["provenance"] = place | ({"fault": line["detail"]} if line.get("detail") else {})
         rows.append(made)
@@ -179,26 +201,28 @@ def _by_origin(records: Sequence[ImageRecord], names: Iterable[Record]) -> Origi
     return found
 
 
-def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | None, own: Declared) -> Record:
+def to_row(line: Record, about: Sequence[ImageRecord], name: str, fault: str | None, own: Declared) -> Record:
     """Convert a given row (`data.tables.given`) to a row; its first fault is its reason.
 
     Args:
         line: the row as it was given.
-        record: its image, or None.
-        name: what the row calls its image.
-        fault: the reason why it is none, as far as that is known.
+        about: its images, as far as they are there; none without a fault: the row is about none.
+        name: what the row calls its images.
+        fault: the reason why it is no row, as far as that is known.
         own: categories and routes of the user's own.
     """
     answer, path = _text(line["answer"]), line["path"]
     path = unwrap_path(path) or (unwrap_path(answer) if _THINK.search(answer) else "")
-    problem, unplaced = neutral(line["question"]).strip(), fault is not None
+    fault = fault or ("its images are of different splits" if len({one.split for one in about}) > 1 else None)
+    keep = neutral if fault else _placing  # without a fault, each place is that of an image
+    problem, unplaced = keep(line["question"]).strip(), fault is not None
     answer, columns = unwrap_answer(answer), dict(line["columns"])
     listed = list(line.get("options", ()))
     category, reward, unknown = _routes(line, own, columns)
     if not unplaced:
         fault = unknown or ("empty problem" if not problem else "empty answer" if not answer else None)
     if listed and not options(problem) and len(listed) <= len(LETTERS):
-        problem += "\n" + "\n".join(f"{letter}. {neutral(t)}" for letter, t in zip(LETTERS, listed, strict=False))
+        problem += "\n" + "\n".join(f"{letter}. {keep(t)}" for letter, t in zip(LETTERS, listed, strict=False))
     given_answers = [text for text in map(unwrap_answer, line.get("alternatives", ())) if text]
     letter, letters = _letters(line["answer"], answer, given_answers, listed, problem)
     if category == "MC" or (category is None and (listed or letter)):
@@ -209,6 +233,10 @@ def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | Non
         long = len(answer.split()) > SHORT and reward != "rule"
         category = "DES" if long or reward == "model" else "FIB"
     reward = reward or ("rule" if category in ("MC", "FIB") else "model")  # rules check no others
+    images = [record.id for record in about]
+    first = about[0] if about else None
+    is_text = not about and not fault
+    scene = first.cluster if first else content_id("text", line["question"]) if is_text else ""
     return {
         "problem": problem,
         "answer": answer,
@@ -217,11 +245,11 @@ def to_row(line: Record, record: ImageRecord | None, name: str, fault: str | Non
         "refined_cot": path,
         "image_path": encodable(name),
         "reward": reward,
-        "id": content_id(record.id if record else "", problem),
-        "image": record.id if record else "",
-        "source": record.source if record else "",
-        "split": record.split if record else "",
-        "scene": record.cluster if record else "",
+        "id": content_id(image_id(images) if about or is_text else "", problem),
+        **(image_keys(images) if about or is_text else {"image": ""}),
+        "source": first.source if first else "",
+        "split": first.split if first else "",
+        "scene": scene,
         "kind": f"imported {category}",
         "decisions": {"path": "kept" if path else "none"},
         "reason": fault,
@@ -307,6 +335,11 @@ def unwrap_answer(text: str) -> str:
 def neutral(text: str) -> str:
     """Escape media tags and chat markers as plain words in brackets."""
     return _MEDIA.sub(lambda match: f"[{match.group(1) or match.group(2)}]", text)
+
+
+def _placing(text: str) -> str:
+    """Escape as `neutral` does, all but the places of images."""
+    return IMAGE.join(map(neutral, text.split(IMAGE)))
 
 
 def _text(value: Any) -> str:

@@ -15,7 +15,7 @@ from wethink.common.jsonl import Record
 from wethink.config.rewards import Rewards
 from wethink.data.drawn.questions import Question
 from wethink.data.image_store import ImageRecord
-from wethink.data.schema import CATEGORIES, REWARDS
+from wethink.data.schema import CATEGORIES, REWARDS, row_images
 from wethink.rewards.hybrid import check
 from wethink.synthesis.team import ImageRef, Refined, StepFailed, Trace
 
@@ -29,7 +29,7 @@ def divide_paths(rows: Iterable[Record], has_path: Callable[[str], bool]) -> str
 
     Args:
         rows: imported rows, with their `reason`.
-        has_path: returns whether an image's rows keep their path where they are divided.
+        has_path: returns whether the rows about some images keep their path where they are divided.
     """
     kept = [row for row in rows if row["reason"] is None]
     for row in kept:
@@ -39,7 +39,7 @@ def divide_paths(rows: Iterable[Record], has_path: Callable[[str], bool]) -> str
     with_path = [row for row in train if row["refined_cot"]]
     if len(with_path) <= MOST * len(train) or not train:
         return None
-    aside = [row for row in with_path if not has_path(row["image"])]
+    aside = [row for row in with_path if not has_path(" ".join(row_images(row)) or row["id"])]
     for row in aside:
         set_aside(row)
     if not aside:
@@ -68,7 +68,12 @@ def lacking(rows: Iterable[Record], has_path: Callable[[str], bool], rewards: Re
     """
     found = []
     for row in rows:
-        if row["reason"] is None and row["split"] == "train" and not row["refined_cot"] and has_path(row["image"]):
+        if row["reason"] is not None or row["split"] != "train" or row["refined_cot"]:
+            continue
+        shown = row_images(row)
+        if len(shown) != 1:
+            row["decisions"] = row["decisions"] | {"path": f"{UNASKED}: it is not about one image"}
+        elif has_path(shown[0]):
             own = row["category"] not in CATEGORIES or row["reward"] not in REWARDS
             if own or not _leads(row["answer"], row, rewards):
                 why = "its check is one of your own" if own else "the rules of the reward cannot read the answer"

@@ -28,7 +28,7 @@ from wethink.config.launch import Launch
 from wethink.config.rewards import Rewards
 from wethink.config.synthesis import Synthesize
 from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord, ImageSet
-from wethink.data.schema import TRAINING_SPLITS
+from wethink.data.schema import TRAINING_SPLITS, row_images
 from wethink.synthesis.embedded_team import EmbeddedTeam
 from wethink.synthesis.funnel import Outputs, funnel, summary
 from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows
@@ -130,7 +130,7 @@ def _given(stored: ImageSet, config: Synthesize, own: Declared, seed: int, drawn
         names = _lines(stored.folder / NAMES)
         rows += import_rows(Path(config.rows), stored.records, names, config.columns, own)
     for row in rows:  # `draw` has written the items of held-out drawn images
-        if row["reason"] is None and row["split"] not in TRAINING_SPLITS and row["image"] in drawn:
+        if row["reason"] is None and row["split"] not in TRAINING_SPLITS and drawn.intersection(row_images(row)):
             row["reason"] = f"image is held out ({row['split']})"
     if config.annotator == "rows" and not rows:
         raise UserError(

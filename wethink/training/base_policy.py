@@ -18,7 +18,7 @@ from wethink.config.launch import Launch
 from wethink.config.response_format import ResponseFormat
 from wethink.config.training import Base
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row, read_rows
+from wethink.data.schema import IMAGE, Row, read_rows, row_images
 from wethink.rewards.format import marks, render
 from wethink.training.supervised import Sample, tokenize, train
 
@@ -107,23 +107,35 @@ def _samples(
     a description, the description). No sample draws a conclusion from listed observations within one answer: that is
     left to SFT and GRPO.
     """
-    of_image: dict[str, list[Row]] = {}
-    for row in answers:
-        of_image.setdefault(row["image"], []).append(row)
+    of_image = _by_images(answers)
     for record in descriptions:
-        image, text, rows = record["image"], record["text"], of_image.get(record["image"], [])
+        image, text, rows = record["image"], record["text"], of_image.get((record["image"],), [])
         wording = wordings[zlib.crc32(f"{seed} wording {image}".encode()) % len(wordings)]
         draw = zlib.crc32(f"{seed} form {image}".encode()) / 2**32
         if draw < config.tagged_share:
             problem, answer, thought = wording, text, text
             if rows and draw < config.tagged_share / 2:
                 problem, answer, thought = rows[0]["problem"], rows[0]["answer"], f"it looks like {rows[0]['answer']}"
-            yield Sample(problem, image, render(thought, answer, form))
+            yield Sample(problem, (image,), render(thought, answer, form))
         elif rows and draw < config.tagged_share + config.direct_share:
-            first, *others = [(row["problem"], row["answer"]) for row in rows]
-            yield Sample(first[0], image, first[1], system="", later=((wording, text), *others))
+            first, *others = rows
+            later = ((wording, text), *map(_turn, others))
+            yield Sample(first["problem"], (image,), first["answer"], system="", later=later)
         else:
-            yield Sample(wording, image, text, system="", later=tuple((row["problem"], row["answer"]) for row in rows))
+            yield Sample(wording, (image,), text, system="", later=tuple(map(_turn, rows)))
+
+
+def _by_images(rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Group rows by the images that they are about."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(row_images(row), []).append(row)
+    return found
+
+
+def _turn(row: Row) -> tuple[str, str]:
+    """Return question and answer for a later turn, whose images stand in the first."""
+    return row["problem"].replace(IMAGE, "").strip(), row["answer"]
 
 
 def taught(rows: Sequence[Row], described: Collection[str] = ()) -> list[Row]:
@@ -162,20 +174,19 @@ def _own_samples(
 
     described = {record["image"] for record in descriptions}
     sizes = {record.id: (record.width, record.height) for record in images.records}
-    of_image: dict[str, list[Row]] = {}
-    for row in answers:
-        if row["image"] not in described:
-            of_image.setdefault(row["image"], []).append(row)
-    for image, rows in of_image.items():
-        room = CONTEXT - FRAME - image_tokens(*sizes[image], processor)
-        for start in range(0, len(rows), TURNS):
-            first, *others = rows[start : start + TURNS]
+    for images_of, rows in _by_images(answers).items():
+        if len(images_of) == 1 and images_of[0] in described:
+            continue
+        room = CONTEXT - FRAME - sum(image_tokens(*sizes[image], processor) for image in images_of)
+        turns = TURNS if images_of else 1  # text-only rows have nothing in common
+        for start in range(0, len(rows), turns):
+            first, *others = rows[start : start + turns]
             if zlib.crc32(f"{seed} form {first['id']}".encode()) / 2**32 < config.tagged_share:
                 answer = render(f"it looks like {first['answer']}", first["answer"], form)
-                sample = Sample(first["problem"], image, answer)
+                sample = Sample(first["problem"], images_of, answer)
             else:
-                later = tuple((row["problem"], row["answer"]) for row in others)
-                sample = Sample(first["problem"], image, first["answer"], system="", later=later)
+                later = tuple(map(_turn, others))
+                sample = Sample(first["problem"], images_of, first["answer"], system="", later=later)
             if len(processor.text_ids(sample.problem)) + len(tokenize(sample, processor)[0]) <= room:
                 yield sample
 

@@ -14,7 +14,7 @@ from wethink.config.launch import Launch
 from wethink.config.response_format import ResponseFormat
 from wethink.config.training import Sft
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row, read_rows, split_train_rows
+from wethink.data.schema import Row, read_rows, row_images, split_train_rows
 from wethink.models.context_length import drop_overlong
 from wethink.models.policy import check_template, load_model, load_processor, model_card
 from wethink.models.vocabulary import tell_unknown
@@ -50,14 +50,16 @@ def completions(chosen: Sequence[Row], rows: Path, config: Sft, form: ResponseFo
     written: dict[str, str] = {}
     for row in chosen:
         with suppress(Unwritable):
-            written[row["id"]] = render(_path(row, read.get(row["image"])), row["answer"], form)
+            written[row["id"]] = render(_path(row, read.get(" ".join(row_images(row)))), row["answer"], form)
     return written
 
 
 def samples_of(chosen: Sequence[Row], written: Mapping[str, str], config: Sft) -> list[Sample]:
     """Build training samples from the rows that have a target text."""
     system = "" if config.paths == "answers" else None
-    return [Sample(row["problem"], row["image"], written[row["id"]], system) for row in chosen if row["id"] in written]
+    return [
+        Sample(row["problem"], row_images(row), written[row["id"]], system) for row in chosen if row["id"] in written
+    ]
 
 
 def _path(row: Row, description: str | None) -> str:

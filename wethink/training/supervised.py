@@ -33,14 +33,14 @@ from wethink.training.ranks import Ranks, all_sum, cost_clock, join, seed_step
 
 @dataclass(frozen=True)
 class Sample:
-    """A question about an image and the completion to learn.
+    """A question about images, or about none, and the completion to learn.
 
-    `system` is as in `Processor.prompt_ids`. `later` holds further (question, answer) turns about the same image; only
+    `system` is as in `Processor.prompt_ids`. `later` holds further (question, answer) turns about the same images; only
     the answers are learned.
     """
 
     problem: str
-    image: str
+    images: tuple[str, ...]
     completion: str
     system: str | None = None
     later: tuple[tuple[str, str], ...] = ()
@@ -98,7 +98,7 @@ def train(
         broken = not math.isfinite(norm)
         skipped = skipped + 1 if broken else 0
         if broken:
-            note_skipped(scratch, step + 1, [f"{s.image} {s.problem}" for s in chosen], optim, ranks, skipped)
+            note_skipped(scratch, step + 1, [" ".join((*s.images, s.problem)) for s in chosen], optim, ranks, skipped)
         sums = torch.stack([loss, loss.new_tensor(cost_clock(ranks) - cost)])
         all_sum(sums)
         if ranks.first:
@@ -159,7 +159,7 @@ def _backward(
         rows = [sample for sample, _ in part]
         prompts = encode_prompts(
             [row.problem for row in rows],
-            [row.image for row in rows],
+            [row.images for row in rows],
             images,
             processor,
             [row.system for row in rows],

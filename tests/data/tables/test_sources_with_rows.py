@@ -18,7 +18,9 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.config.data import Columns, Source
 from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageSet
+from wethink.data.schema import row_images
 from wethink.synthesis.import_rows import import_given
+from wethink.synthesis.rejections import remedy
 
 PAIRS = [(0, "what shape ?", "circle"), (0, "which color ?", "teal"), (1, "how many ?", "3"), (2, "is it red ?", "no")]
 PICTURES = [encoded(photo(n)) for n in range(3)]
@@ -201,6 +203,66 @@ def test_a_folder_with_metadata_is_read_as_kind_folder_too(tmp_path: Path) -> No
     assert len(images) == 4
 
 
+def mixed(tmp_path: Path, *changes: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Rows of a JSON-lines table with four photos, each with a question of its own, and the number of images stored."""
+    home = tmp_path / "mixed"
+    home.mkdir()
+    for n in range(4):
+        (home / f"{n}.png").write_bytes(encoded(photo(n)))
+    rows = [{"image": "0.png", "question": f"q{n} ?", "answer": "x"} | change for n, change in enumerate(changes)]
+    (home / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    images = read_images(tmp_path, home / "qa.jsonl", "dataset")
+    return rows_of(images), len(images)
+
+
+def test_rows_of_one_table_have_an_image_a_list_of_several_or_none(tmp_path: Path) -> None:
+    five = [f"{n}.png" for n in (0, 1, 2, 3, 0)]
+    rows, _ = mixed(tmp_path, {}, {"image": ["1.png", "0.png"]}, {"image": five}, {"image": []}, {"image": None})
+    assert [row["reason"] for row in rows] == [None] * 5
+    assert [len(row_images(row)) for row in rows] == [1, 2, 5, 0, 0]
+    (zero,) = row_images(rows[0])
+    one, again = row_images(rows[1])
+    assert again == zero != one and row_images(rows[2])[:2] == (zero, one) and row_images(rows[2])[4] == zero
+    assert "image" in rows[0] and "images" not in rows[0]  # as ever
+    assert len({row["scene"] for row in rows[:3]}) == 1 and len({row["split"] for row in rows[:3]}) == 1
+    assert len({row["id"] for row in rows}) == 5 and {row["source"] for row in rows} == {"mine"}
+
+
+def test_places_in_a_question_stay_where_they_are_and_those_before_it_are_removed(tmp_path: Path) -> None:
+    pair = {"image": ["0.png", "1.png"]}
+    rows, _ = mixed(
+        tmp_path,
+        pair | {"question": "<image>\n<image> Same?"},
+        pair | {"question": "Is <image> larger than <image>?"},
+        pair | {"question": "Which?", "options": ["<image>", "<image>"], "answer": "A"},
+        {"question": "In <image>, how many?"},
+        pair | {"question": "<image> Which?"},
+        {"question": "<image> and <image>?"},
+    )
+    assert [row["problem"] for row in rows[:4]] == [
+        "Same?", "Is <image> larger than <image>?", "Which?\nA. <image>\nB. <image>", "In <image>, how many?",
+    ]  # fmt: skip
+    assert [row["reason"] for row in rows] == [
+        None, None, None, None, "question has 1 <image> for 2 images", "question has 2 <image> for one image",
+    ]  # fmt: skip
+    assert all(remedy(row["reason"]) for row in rows[4:])
+
+
+def test_an_image_that_fails_in_a_row_of_three_costs_the_row_and_not_the_other_images(tmp_path: Path) -> None:
+    rows, stored = mixed(tmp_path, {"image": ["1.png", "gone.png", "2.png"]}, {"image": "1.png"})
+    assert [row["reason"] for row in rows] == ["one of its images cannot be used: missing", None]
+    assert rows[0]["provenance"]["fault"] == "image 2 of 3, gone.png" and remedy(rows[0]["reason"])
+    assert stored == 2
+
+
+def test_a_text_only_row_that_asks_about_the_image_is_refused_and_others_are_not(tmp_path: Path) -> None:
+    asks = ["What is in the image?", "In this figure, which is larger?", "Read the chart shown.", "See figure 2: why?"]
+    fine = ["What is 2 + 2?", "Which graph has an Euler path?", "What does a photographer do?"]
+    rows, _ = mixed(tmp_path, {}, *({"image": None, "question": question} for question in (*asks, *fine)))
+    expected = "asks about an image, and has none"
+    assert [row["reason"] for row in rows] == [None, *[expected] * 4, *[None] * 3] and remedy(expected)
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"answer": None}, "no answer"),
     ({"answer": "  "}, "empty answer"),
@@ -210,9 +272,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"answer": {"answer": None}}, "no answer"),
     ({"answer": float("nan")}, "not JSON"),
     ({"question": None}, "no question"),
-    ({"image": ["photos/0.png", "photos/1.png"]}, "several images: not yet"),
-    ({"image": []}, "its image cannot be used: missing"),
-    ({"image": None}, "its image cannot be used: missing"),
+    ({"image": ["photos/0.png", "photos/none.png"]}, "one of its images cannot be used: missing"),
+    ({"image": [], "question": "What is in the picture?"}, "asks about an image, and has none"),
+    ({"image": None, "question": "<image> ?"}, "question has 1 <image> for no images"),
     ({"image": "photos/none.png"}, "its image cannot be used: missing"),
     ({"image": "../../etc/passwd"}, "its image cannot be used: outside the source"),
     ({"question": "<image> and <image> ?"}, "question has 2 <image> for one image"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from wethink.common.jsonl import NotJson, parse_json
+from wethink.data.schema import IMAGE
 
 ASKS, ANSWERS = ("human", "user"), ("gpt", "assistant", "model", "chatbot", "bot")
-PLACE = "<image>"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def dialogue(value: Any) -> Dialogue:
 
 
 def _content(content: Any) -> tuple[str, list[Any]]:
-    """Return the text of a turn, with PLACE where it shows an image, and the images that it holds."""
+    """Return the text of a turn, with IMAGE where it shows an image, and the images that it holds."""
     if not isinstance(content, list):
         return "" if content is None else str(content), []
     texts, images = [], []
@@ -55,7 +55,7 @@ def _content(content: Any) -> tuple[str, list[Any]]:
         elif isinstance(part, dict) and part.get("text") is not None:
             texts.append(str(part["text"]))
         elif isinstance(part, dict) and "image" in str(part.get("type", "")):
-            texts.append(PLACE)
+            texts.append(IMAGE)
             shown = part.get("image_url", part.get("image", part.get("path", part.get("url"))))
             shown = shown.get("url") if isinstance(shown, dict) and "url" in shown else shown
             images += [] if shown is None else [shown]

@@ -2,25 +2,32 @@
 
 Stated outcomes (docs/data.md): a list of one answer is that answer; of several, the one given most often is the gold
 and all are `alternatives` (wethink/rewards/alternatives.py scores them); a number or truth value is text; null is a
-fault. Several images are a fault for now. `<image>` at either end of a question stands for the picture, which is shown
-before the question, and is removed.
+fault. A row has one image, several (a list) or none. `<image>` in a question is the place of its next image: once for
+each, or not at all. Places before the text, and that of a single image after it, are removed, as images stand before a
+question without places.
 """
 
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from wethink.common.jsonl import NotJson, Record, encodable, parse_json
+from wethink.data.schema import IMAGE, placement_fault
 from wethink.data.tables.columns import PLACE, Roles
-from wethink.data.tables.dialogues import PLACE as IMAGE
 from wethink.data.tables.dialogues import dialogue
 from wethink.data.tables.files import Broken
 from wethink.data.tables.listed_texts import listed
 
-SEVERAL_IMAGES = "several images: not yet"
-NO_IMAGE = "no image"
+ASKS_ABOUT_NONE = "asks about an image, and has none"
+_NOUNS = r"(?:images?|pictures?|photos?|photographs?|figures?|diagrams?|screenshots?|illustrations?|drawings?)"
+_ASKS = re.compile(
+    rf"\b(?:this|the|these|following|above|below|shown|given|each)\s+(?:\w+\s+)?{_NOUNS}\b"
+    rf"|\b(?:chart|graph|plot|table)s?\s+(?:shown|above|below)\b|\b{_NOUNS}\s+(?:shown|above|below|\d+)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +72,16 @@ def given(row: Record | Broken, roles: Roles) -> Given:
         columns |= {"further_turns": talk.further} if talk.further else {}
     if cells.get("id") is not None:
         columns["id"] = plain(cells["id"])
-    asked = _placed(_text(question))
+    asked = _placed(_text(question), len(images))
+    listed = _options(row, cells.get("options"), roles)
     answer, alternatives = _answer(answer)
     if fault is None:
-        fault = _fault(question, asked, answer, images)
+        fault = _fault(question, asked, listed, answer, images)
     return Given(
         question=asked,
         answer=answer,
         alternatives=tuple(alternatives),
-        options=_options(row, cells.get("options"), roles),
+        options=listed,
         path=_text(cells.get("path")),
         category=_text(cells.get("category")).strip() or None,
         is_strict=roles.is_strict,
@@ -85,28 +93,31 @@ def given(row: Record | Broken, roles: Roles) -> Given:
     )
 
 
-def _fault(question: Any, asked: str, answer: Any, images: list[Any]) -> str | None:
+def _fault(question: Any, asked: str, listed: tuple[str, ...], answer: Any, images: list[Any]) -> str | None:
     if question is None:
         return "no question"
-    if len(images) > 1:
-        return SEVERAL_IMAGES
-    if (marks := asked.count(IMAGE)) > 1:
-        return f"question has {marks} <image> for one image"
+    if fault := placement_fault(asked + "".join(listed), len(images)):
+        return fault
+    if not images and _ASKS.search(asked):
+        return ASKS_ABOUT_NONE
     if answer is None:
         return "no answer"
     return None
 
 
-def _placed(question: str) -> str:
-    """Remove the mark of a single image from either end of a question.
+def _placed(question: str, images: int) -> str:
+    """Remove the places of all images before a question, and that of a single image after it.
 
-    >>> _placed("<image>\\nHow many?"), _placed("In <image>, how many?")
-    ('How many?', 'In <image>, how many?')
+    >>> _placed("<image>\\nHow many?", 1), _placed("In <image>, how many?", 1), _placed("<image> <image> Same?", 2)
+    ('How many?', 'In <image>, how many?', 'Same?')
     """
     text = question.strip()
-    if text.count(IMAGE) == 1:
-        return text.removeprefix(IMAGE).removesuffix(IMAGE).strip()
-    return text
+    if text.count(IMAGE) != images:
+        return text
+    rest = re.sub(rf"^(?:\s*{IMAGE})+", "", text)
+    if images == 1:
+        rest = rest.removesuffix(IMAGE)
+    return text if IMAGE in rest else rest.strip()
 
 
 def _answer(value: Any) -> tuple[Any, list[str]]:
@@ -160,8 +171,16 @@ def _options(row: Record, value: Any, roles: Roles) -> tuple[str, ...]:
 
 
 def _images(cell: Any) -> list[Any]:
-    cells = cell if isinstance(cell, list | tuple) else [cell]
-    return [one for one in cells if one is not None and one != ""]
+    """Return the images of a cell: one, a list, a list of names as JSON text, or none; a gap in a list stays."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        for text in (cell, cell.replace("'", '"')):  # the second as Python writes it
+            try:
+                cell = parse_json(text)
+                break
+            except NotJson:
+                continue
+    cells = list(cell) if isinstance(cell, list | tuple) else [cell]
+    return cells if any(one is not None and one != "" for one in cells) else []
 
 
 def _is_picture(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from wethink.common.errors import UserError
 from wethink.common.jsonl import file_sha256
 from wethink.config.response_format import ResponseFormat
+from wethink.data.schema import IMAGE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +41,12 @@ class Query:
     @property
     def text(self) -> str:
         return "".join(piece for piece in self.pieces if isinstance(piece, str))
+
+    @property
+    def placed(self) -> str:
+        """The text with `IMAGE` at the place of each picture; marks that the text itself holds are put in brackets."""
+        texts = (piece.replace(IMAGE, "[image]") if isinstance(piece, str) else IMAGE for piece in self.pieces)
+        return "".join(texts)
 
 
 @dataclass(frozen=True)
@@ -128,11 +135,7 @@ class InProcess:
         replies: dict[int, Reply] = {}
         usable: list[int] = []
         for place, query in enumerate(queries):
-            if len(query.pictures) != 1:
-                replies[place] = Reply(
-                    "", None, f"{len(query.pictures)} images; the in-process engine reads exactly one"
-                )
-            elif "<|" in query.text:
+            if "<|" in query.text:
                 replies[place] = Reply("", None, "the question holds a reserved token")
             else:
                 usable.append(place)
@@ -145,11 +148,12 @@ class InProcess:
     def _sample(self, queries: Sequence[Query]) -> list[Reply]:
         from wethink.generation.responses import Asked, Decoding, InMemory, respond
 
-        shown = {str(place): query.pictures[0] for place, query in enumerate(queries)}
-        asked = [
-            Asked(query.text, image, query.draw, query.sample, self._systems[query.system])
-            for query, image in zip(queries, shown, strict=True)
-        ]
+        shown: dict[str, Image.Image] = {}
+        asked = []
+        for place, query in enumerate(queries):
+            named = {f"{place}.{number}": picture for number, picture in enumerate(query.pictures)}
+            shown |= named
+            asked.append(Asked(query.placed, tuple(named), query.draw, query.sample, self._systems[query.system]))
         decoding = Decoding(self._limit, queries[0].temperature, self._seed)
         found = respond(self._model, self._processor, asked, InMemory(shown), decoding)
         return [Reply(response.text, response.tokens) for (response,) in found]

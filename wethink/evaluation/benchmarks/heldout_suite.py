@@ -15,7 +15,7 @@ from typing import Any
 
 from wethink.common.jsonl import Record, file_sha256, read_json, write_json
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Item, held_out_items
+from wethink.data.schema import IMAGE, Item, held_out_items, row_images
 from wethink.rewards.rules.options import options
 
 HOME = Path("data/suite")
@@ -25,7 +25,7 @@ LETTERS = ("A", "B", "C", "D")
 
 
 def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
-    """Write `WeThink_<source>.tsv` for every source; return the newest version.
+    """Write `WeThink_<source>.tsv` for every source; return the newest version. Items without images are left out.
 
     A version is added to `versions.json` if any table has changed.
 
@@ -33,7 +33,8 @@ def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home
         UserError: there are no items, or an item's image is not among the ingested ones.
     """
     dataset = ImageSet(images)
-    items = held_out_items([drawn, valid], split, {record.source for record in dataset.records})
+    every = held_out_items([drawn, valid], split, {record.source for record in dataset.records})
+    items = [item for item in every if row_images(item)]
     home.mkdir(parents=True, exist_ok=True)
     tables: dict[str, Any] = {}
     for source in sorted({item["source"] for item in items}):
@@ -54,6 +55,12 @@ def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home
     return newest
 
 
+def _cell(pictures: list[bytes]) -> str:
+    """Encode an item's images in VLMEvalKit's form: base64, or a list of it as text."""
+    encoded = [base64.b64encode(data).decode() for data in pictures]
+    return encoded[0] if len(encoded) == 1 else str(encoded)
+
+
 def table(items: Iterable[Item], images: ImageSet) -> str:
     """Render items as TSV; later items about an image refer to the first's row.
 
@@ -68,9 +75,15 @@ def table(items: Iterable[Item], images: ImageSet) -> str:
     letters = sorted({*LETTERS, *(letter for found in listed.values() for letter in found)})
     writer.writerow((*texts_of, *letters))
     for item in ordered:
-        first = shown.setdefault(item["image"], item["id"])
-        image = first if first != item["id"] else base64.b64encode(images.bytes(item["image"])).decode()
-        cells: Record = {**item, "index": item["id"], "image": image, "question": item["problem"]}
+        seen = row_images(item)
+        first = shown.setdefault(" ".join(seen), item["id"])
+        image = first if first != item["id"] else _cell([images.bytes(image) for image in seen])
+        cells: Record = {
+            **item,
+            "index": item["id"],
+            "image": image,
+            "question": item["problem"].replace(IMAGE, "[image]"),
+        }
         cells |= {"abilities": ",".join(item["abilities"])}
         cells["alternatives"] = json.dumps(item["alternatives"], ensure_ascii=False) if "alternatives" in item else ""
         texts = [*(cells[name] for name in texts_of), *(listed[item["id"]].get(letter, "") for letter in letters)]

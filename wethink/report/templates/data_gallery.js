@@ -147,7 +147,7 @@ const gallery = (() => {
     const node = make("details", matches ? "row" : "row dimmed");
     node.open = matches;
     node.append(make("summary", "", null, make("p", "text", row.problem), make("span", `chip ${row.decision}`, row.decision)));
-    node.append(make("div", "chips", null, ...[row.category, ...row.abilities, row.route].filter(Boolean).map((name) => make("span", "chip", name))));
+    node.append(make("div", "chips", null, ...[row.category, row.among, ...row.abilities, row.route].filter(Boolean).map((name) => make("span", "chip", name))));
     if (row.reason) node.append(make("h2", "", "Reason"), make("p", "text", row.reason));
     const answers = [["from the description", row.described], ["from the image", row.seen], ["adjudicator", row.third]]
       .filter(([, value]) => value !== null);
