@@ -200,16 +200,25 @@ def answered(
     params: Params,
     pixels: Pixels = "true",
 ) -> dict[str, Record]:
-    """Return a model's responses by item id; generated once and kept in `where`."""
+    """Return a model's responses by item id; generated once and kept in `where`.
+
+    Items that the kept responses lack (those of a source with other questions) are asked and added. A control has no
+    response to an item that cannot be swapped, so nothing is added to it.
+    """
     job = Job(name, model, temperature, pixels)
     kept = where / f"{seed}-{job.name}.jsonl"
-    if not kept.is_file():
-        (where / "asking").mkdir(parents=True, exist_ok=True)
-        run = StageRun(params.evaluate, out=where, scratch=where / "asking", seed=seed)
-        asked = [cast(Item, item) for item in items]
+    found = {record["id"]: record for record in read_jsonl(kept)} if kept.is_file() else {}
+    asked = [cast(Item, item) for item in items if item["id"] not in found]
+    if asked and (not found or pixels == "true"):
+        asking = Path("answers/asking")  # the arm's own: arms run side by side
+        asking.mkdir(parents=True, exist_ok=True)
+        where.mkdir(parents=True, exist_ok=True)
+        run = StageRun(params.evaluate, out=where, scratch=asking, seed=seed)
         run_job(job, asked, Path("retrain/union/images"), params.rewards, params.launch, 0, run)
-        os.replace(where / "asking" / f"{job.name}.jsonl", kept)
-    return {record["id"]: record for record in read_jsonl(kept)}
+        found |= {record["id"]: record for record in read_jsonl(asking / f"{job.name}.jsonl")}
+        write_jsonl(asking / f"{job.name}.jsonl", found.values())
+        os.replace(asking / f"{job.name}.jsonl", kept)
+    return found
 
 
 def judged(items: Sequence[Record], answers: Mapping[str, Record], params: Params) -> list[Record]:

@@ -108,6 +108,17 @@ def test_an_arm_is_decided_with_its_controls_and_each_is_asked_once(
     assert asked == [f"0-challenger-t0.0-{pixels}.jsonl" for pixels in ("blank", "shuffled", "true")]
     assert all(len(list(read_jsonl(tmp_path / "answers" / name))) == len(items) for name in asked)
 
+    moved = [item | {"id": f"moved {item['id']}"} for item in items[:6]]  # a shuffled source has other questions
+    write_jsonl(union / "items/reporting.jsonl", [*items[6:], *moved])
+    shutil.rmtree(tmp_path / "answers")
+    kept = tmp_path / "champion/0-champion-t0.0-true.jsonl"
+    before = list(read_jsonl(kept))
+    arm_module._decided([], params.model_copy(update=small), tmp_path / "main", tmp_path)
+    after = list(read_jsonl(kept))
+    assert after[: len(before)] == before and [record["id"] for record in after[len(before) :]] == [
+        item["id"] for item in moved
+    ]
+
 
 def test_only_the_source_that_its_reader_cannot_know_goes_unread_to_the_gate(
     tmp_path: Path, rows: list[Record]
