@@ -65,7 +65,8 @@ def prepare(main: Path, home: Path) -> None:
         scratch.mkdir(exist_ok=True)
         (home / "bundle").mkdir(exist_ok=True)
         run = StageRun(params.evaluate, out=home / "bundle", scratch=scratch, seed=params.seed)
-        snapshot_main_run(images=kept, rows=kept, drawn=kept, launch=params.launch, run=run)
+        # The items lie beside the rows: read from both folders, each item would be there twice.
+        snapshot_main_run(images=kept, rows=kept, drawn=kept / "drawn", launch=params.launch, run=run)
         publish(home / "bundle", home / "old")
     if not (home / "source.jsonl").is_file():
         stored = ImageSet(main / "data/images")

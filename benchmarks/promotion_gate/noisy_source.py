@@ -123,12 +123,16 @@ def dosed(rows: Sequence[Record], dose: Dose, seed: int) -> list[Record]:
 
 
 def guessable(rows: Sequence[Record]) -> list[Record]:
-    """Return the rows with the true and most frequent answer of their kind of question and category."""
+    """Return the rows with the true and most frequent answer of their kind of question and category.
+
+    Choices are left out: all of one letter, they would be stopped by validation before the gate.
+    """
     kinds: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
         kinds.setdefault((row["kind"], row["category"]), Counter())[row["truth"]] += 1
     most = {name: max(sorted(counts), key=lambda answer: counts[answer]) for name, counts in kinds.items()}
-    return [row for row in rows if row["answer"] == row["truth"] == most[row["kind"], row["category"]]]
+    open_ended = [row for row in rows if row["category"] != "MC"]
+    return [row for row in open_ended if row["answer"] == row["truth"] == most[row["kind"], row["category"]]]
 
 
 def write_source(folder: Path, rows: Sequence[Record]) -> None:

@@ -67,6 +67,7 @@ def test_a_blind_source_is_true_and_its_questions_give_the_answer_away(rows: lis
     for row in found:
         answers.setdefault((row["kind"], row["category"]), set()).add(row["answer"])
     assert len(answers) > 2 and {len(given) for given in answers.values()} == {1}
+    assert all(row["category"] != "MC" for row in found), "one letter for every choice is stopped by validation"
 
 
 def test_shuffled_images_are_others_of_the_source_and_the_truth_is_that_of_the_image_shown(rows: list[Record]) -> None:
@@ -130,6 +131,23 @@ def test_only_the_source_that_its_reader_cannot_know_goes_unread_to_the_gate(
         folder = arm_module._laid_out(arm, rows[:5], tmp_path / "main", tmp_path)
         sampled[arm] = load_params(folder / "params.yaml").retrain.label_check.rows
     assert sampled.pop("shuffled") == 0 and min(sampled.values()) > 0
+
+
+def test_the_champions_held_out_items_are_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm_module, "SOURCE", "another")
+    bare(tmp_path / "bare", truth=True, config=DRAWN.model_copy(update={"train": 0, "reporting": 24}))
+    data = tmp_path / "main/data"
+    (data / "images").mkdir(parents=True)
+    (tmp_path / "bare/drawn").rename(data / "drawn")
+    config = Ingest(sources=(Source(name="digits", kind="drawn"),), max_pixels=10**6, max_file_mb=5, shard_images=1000)
+    ingest(drawn=data / "drawn", run=StageRun(config, out=data / "images", scratch=tmp_path, seed=0))
+    (data / "valid").mkdir()
+    write_jsonl(data / "valid/rows.jsonl", [])
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "main/params.yaml")
+    write_jsonl(tmp_path / "source.jsonl", [])
+    arm_module.prepare(tmp_path / "main", tmp_path)
+    items = [item["id"] for item in read_jsonl(tmp_path / "old/items/reporting.jsonl")]
+    assert items and sorted(items) == sorted(item["id"] for item in read_jsonl(data / "drawn/items/reporting.jsonl"))
 
 
 def test_the_source_tells_nothing_of_the_truth_and_import_gives_its_rows_the_ids_that_are_followed(
