@@ -65,6 +65,7 @@ def summarise() -> dict[str, Any]:
     records = {name: read_json(run_record(name)) for name in STAGES if run_record(name).is_file()}
     summary: dict[str, Any] = evaluation | {
         "seed": load_params().seed,
+        "start": load_params().grpo.start,
         "seconds": {name: record["seconds"] for name, record in records.items()},
         "install_seconds": _stamp(Path(sys.prefix) / ".installed"),
         "jit_seconds": build_seconds(),
@@ -93,6 +94,7 @@ def accuracies(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             sampled = found.get("sampled")
             sampled = sampled.get("accuracy") if isinstance(sampled, dict) else sampled
             at_one = "–" if sampled is None else f"{sampled:.3f}"
+            label = "GRPO from base" if key == "grpo" and summary.get("start") == "base" else label
             lines.append((label, f"{found['accuracy']:.3f}", interval, at_one, str(found["n"])))
     return lines
 

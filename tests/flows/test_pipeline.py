@@ -58,6 +58,9 @@ def test_every_stage_runs_once_then_all_are_cached_without_a_child(
     assert summary["peak_pss_mb"] > 0
     main_job.results.show_on_terminal(summary)
     shown = capsys.readouterr().out
+    assert "SFT + GRPO" in shown and summary["start"] == "sft"
+    alone = main_job.results.accuracies(summary | {"start": "base"})
+    assert [line[0] for line in alone][-1] == "GRPO from base", "what was passed on is no SFT"
     assert "0.500" in shown and "reports/index.html" in shown and "mlflow ui" in shown
 
     started = Path("pids/draw").stat().st_mtime_ns
