@@ -27,10 +27,10 @@ from wethink.generation.in_process import sample, uniforms
 from wethink.models import logprobs
 from wethink.models.batching import Prompt, collate, encode_prompts, pack
 from wethink.models.chat_prompts import chat_template
+from wethink.models.families.known import use_fast_paths
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor
 from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
-from wethink.models.vision_fast_paths import use_fast_paths
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -26,9 +26,9 @@ from wethink.config.params import load_params
 from wethink.config.training import Family
 from wethink.generation import vllm
 from wethink.generation.vllm import Vllm
+from wethink.models.families.known import use_fast_paths
 from wethink.models.policy import save_processor, save_weights
 from wethink.models.tiny import build_model
-from wethink.models.vision_fast_paths import use_fast_paths
 from wethink.rl.logprob_check import differences, self_test
 from wethink.training.launch import free_port
 from wethink.training.ranks import Ranks, join

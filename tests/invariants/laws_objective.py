@@ -223,6 +223,18 @@ def shared_prefix(mutant: str, family: Family) -> None:
             hold(not differing, f"{differing}, {make.__name__}, {dtype}")
 
 
+def recurrent_prefix(mutant: str) -> None:
+    """A recurrent layer's state and convolution tail, handed from a prompt to its completions: one gradient."""
+    from tests.models import test_packing as packed
+
+    logps, gradient = packed._gradients("qwen3_5", packed._padded, torch.float32)
+    with planted(mutant, "wethink.models.recurrence.Carried.for_each", packed.RECURRENT_MUTANTS.get(mutant)):
+        ours, found = packed._gradients("qwen3_5", packed._shared, torch.float32)
+    hold(torch.allclose(logps, ours, atol=1e-5), "log-probs")
+    differing = packed._differing(gradient, found, 1e-5)
+    hold(not differing, f"gradients of {differing}")
+
+
 LAWS = [
     Law(
         "losses equal a scalar reference, over random shapes and options",
@@ -246,6 +258,12 @@ LAWS = [
             "a mask that lets through what it should hide",
         )
         for family in get_args(Family)
+    ),
+    Law(
+        "a recurrent layer's state and tail are handed to each completion, with their gradient (qwen3_5)",
+        recurrent_prefix,
+        "no tail",
+        others=("leaked", "tiled", "detached"),
     ),
     Law("1×8, 2×4, 4×2, 8×1 rows a pass: one gradient (fp64, 1e-10)", micro_batches, "one cut counts half"),
 ]

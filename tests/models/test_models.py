@@ -12,8 +12,8 @@ from wethink.generation.in_process import sample, uniforms
 from wethink.models import logprobs
 from wethink.models.batching import collate, encode_prompts, mrope_positions, pack
 from wethink.models.context_length import image_tokens
+from wethink.models.families.known import SWAPS, use_fast_paths
 from wethink.models.logprobs import CompletionLogProbs, language_inputs
-from wethink.models.vision_fast_paths import SWAPS, use_fast_paths
 
 STOCK_TOWER: frozenset[Family] = frozenset()  # families without fast vision paths
 both = pytest.mark.parametrize("family", get_args(Family))  # every family passes the same laws

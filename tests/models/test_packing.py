@@ -3,19 +3,17 @@
 import contextlib
 import dataclasses
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
-from unittest import mock
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen2_5_vl
-from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3_vl
+from transformers.models.qwen3_5 import modeling_qwen3_5
 
 from tests.support.miniature import mixed_prompts, policy, prompts
 from wethink.config.training import Family
-from wethink.models import packing
+from wethink.models import packing, recurrence
 from wethink.models.batching import Packed, collate, micro_batches, pack
 from wethink.models.logprobs import CompletionLogProbs
 
@@ -60,15 +58,35 @@ def _by_budget(asked: list[Any], made: Any) -> list[tuple[Any, slice]]:
     ]
 
 
-def _norm(self: Any, x: torch.Tensor) -> torch.Tensor:
-    """The stock RMSNorm rounds to fp32 inside, whatever the model's precision."""
-    return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon)
+def _norm(self: Any, x: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+    """The stock RMSNorms round to fp32 inside, whatever the model's precision; this one does not."""
+    zero_centred = hasattr(self, "eps")  # Qwen3.5's: its weight is what is added to 1
+    epsilon = self.eps if zero_centred else self.variance_epsilon
+    normed = (self.weight + zero_centred) * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
+    return normed if gate is None else normed * torch.nn.functional.silu(gate)
 
 
-def _rotated(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The stock rotation of the vision tower rounds to fp32 inside, whatever the model's precision."""
-    cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
-    return tuple(x * cos + qwen2_5_vl.rotate_half(x) * sin for x in (q, k))
+def _delta_rule(query: Any, key: Any, value: Any, g: Any, beta: Any, initial_state: Any = None, **others: Any) -> Any:
+    """The gated delta rule token by token (arXiv 2412.06464, equation 10), in the precision of what it gets."""
+    query, key = (x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) for x in (query, key))
+    state = query.new_zeros(len(query), value.shape[2], key.shape[-1], value.shape[-1])
+    state, said = state if initial_state is None else initial_state, []
+    for t in range(query.shape[1]):
+        state = state * g[:, t].exp()[..., None, None]
+        wrong = value[:, t] - torch.einsum("rhkv,rhk->rhv", state, key[:, t])
+        state = state + torch.einsum("rhk,rhv->rhkv", key[:, t], wrong * beta[:, t, :, None])
+        said.append(torch.einsum("rhkv,rhk->rhv", state, query[:, t]) * query.shape[-1] ** -0.5)
+    return torch.stack(said, dim=1), state
+
+
+@contextlib.contextmanager
+def _exact(dtype: torch.dtype) -> Iterator[None]:
+    """In fp64, replace what rounds to fp32 in the recurrent layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        if dtype == torch.float64:
+            patch.setattr(modeling_qwen3_5, "torch_chunk_gated_delta_rule", _delta_rule)
+            patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        yield
 
 
 def _some(made: Any) -> list[Any]:
@@ -93,20 +111,25 @@ def _gradients(
     asked = ask(made)
     weights = torch.tensor([(-1.0) ** i + i / 9 for i, c in enumerate(COMPLETIONS) for _ in c], dtype=dtype)
     scorer, found = CompletionLogProbs(model, made.banned), []
-    with contextlib.ExitStack() as exact:
-        for module in (qwen2_5_vl, qwen3_vl) if dtype == torch.float64 else ():
-            exact.enter_context(mock.patch.object(module, "apply_rotary_pos_emb_vision", _rotated))
-        for batch, part in make(asked, made):
+    for batch, part in make(asked, made):
+        with _exact(dtype):
             logps, _ = scorer(_double(batch) if dtype == torch.float64 else batch, 0.7)
             (logps * weights[part]).sum().backward()
-            found.append(logps.detach())
+        found.append(logps.detach())
     return torch.cat(found), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def _differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float) -> list[str]:
-    """Tensors whose gradients differ by more than `tolerance` of the largest."""
+    """Tensors whose gradients differ by more than `tolerance` of the largest.
+
+    A recurrent layer's fp32 gradients are sums over all later tokens; both ways are off the fp64 truth by 2e-4.
+    """
     assert one.keys() == other.keys()
-    return [name for name in one if (one[name] - other[name]).abs().max() > tolerance * one[name].abs().max()]
+
+    def bound(name: str) -> float:
+        return max(tolerance, 2e-4) if "linear_attn" in name and tolerance > 1e-8 else tolerance
+
+    return [name for name in one if (one[name] - other[name]).abs().max() > bound(name) * one[name].abs().max()]
 
 
 @families
@@ -149,6 +172,61 @@ def test_completions_that_follow_each_other_instead_of_the_prompt_are_caught() -
     _, gradient = _gradients("qwen2_5_vl", _padded, torch.float32)
     _, found = _gradients("qwen2_5_vl", behind_each_other, torch.float32)
     assert _differing(gradient, found, 1e-5)
+
+
+def _expanded(tail: torch.Tensor, state: torch.Tensor, group: int) -> Any:
+    return recurrence.Carried(tail.repeat_interleave(group, 0), state.repeat_interleave(group, 0))
+
+
+def _no_tail(carried: Any, group: int) -> Any:
+    return _expanded(torch.zeros_like(carried.tail), carried.state, group)
+
+
+def _leaked(carried: Any, group: int) -> Any:
+    """Every trunk's state goes on to the next trunk's branches."""
+    return _expanded(carried.tail.roll(1, 0), carried.state.roll(1, 0), group)
+
+
+def _tiled(carried: Any, group: int) -> Any:
+    """The states are repeated as a whole, not expanded one by one."""
+    return recurrence.Carried(carried.tail.repeat(group, 1, 1), carried.state.repeat(group, 1, 1, 1))
+
+
+def _detached(carried: Any, group: int) -> Any:
+    return _expanded(carried.tail, carried.state.detach(), group)
+
+
+RECURRENT_MUTANTS = {"no tail": _no_tail, "leaked": _leaked, "tiled": _tiled, "detached": _detached}
+
+
+@pytest.mark.parametrize("mutant", RECURRENT_MUTANTS)
+def test_a_state_that_is_handed_on_wrongly_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, gradient = _gradients("qwen3_5", _padded, torch.float32)
+    monkeypatch.setattr(recurrence.Carried, "for_each", RECURRENT_MUTANTS[mutant])
+    _, found = _gradients("qwen3_5", _shared, torch.float32)
+    assert _differing(gradient, found, 1e-5)
+
+
+def test_padding_that_writes_into_the_state_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, gradient = _gradients("qwen3_5", _padded, torch.float32)
+
+    def ones_behind(self: Any, packed: torch.Tensor) -> torch.Tensor:
+        padded = packed.new_ones(self.shape[0] * self.shape[1], *packed.shape[1:])
+        return padded.index_copy(0, self.places, packed).view(*self.shape, *packed.shape[1:])
+
+    monkeypatch.setattr(packing.Rows, "pad", ones_behind)
+    _, found = _gradients("qwen3_5", _shared, torch.float32)
+    assert _differing(gradient, found, 1e-5)
+
+
+def test_a_packed_sequence_does_not_see_the_one_before_it() -> None:
+    """The stock layer does: its state runs on from one into the next."""
+    model, made = policy(family="qwen3_5")
+    scorer, asked = CompletionLogProbs(model, made.banned), prompts(made, 2)
+    with torch.no_grad():
+        both, _ = scorer(pack(asked, [[30, 31], [32, 33]]))
+        alone, _ = scorer(pack(asked[1:], [[32, 33]]))
+    assert torch.allclose(both[2:], alone, atol=1e-5)
 
 
 def _batch(count: int = 4) -> tuple[Any, Packed]:

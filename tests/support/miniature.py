@@ -37,7 +37,7 @@ class NoiseImages:
 
 
 def processor(family: Family = "qwen2_5_vl", form: ResponseFormat = DEFAULT) -> Processor:
-    tokenizer = build_tokenizer(words([TEXT]), marks(form))
+    tokenizer = build_tokenizer(words([TEXT]), marks(form), family=family)
     tokenizer.chat_template = chat_template("think then answer", form)
     images = build_image_processor(56, family)
     images.size = {

@@ -51,13 +51,13 @@ class Optim(Section):
         return self
 
 
-Family = Literal["qwen2_5_vl", "qwen3_vl"]  # model types as Transformers names them
+Family = Literal["qwen2_5_vl", "qwen3_vl", "qwen3_5"]  # model types as Transformers names them
 
 
 class TinyModel(Section):
     """Shape of the tiny model, named as in its Hugging Face config.
 
-    Image sizes are multiples of 28 or, for Qwen3, of 32.
+    Image sizes are multiples of 28 or, for Qwen3 and 3.5, of 32.
     """
 
     family: Family = "qwen2_5_vl"

@@ -1,8 +1,8 @@
 """Decoding with a KV cache that holds each prompt once for all its completions.
 
 Every step appends one token to each of R live rows, through the model's own layers. The keys and values of B prompts
-stay fixed, those of the completions grow beside them, and one softmax spans both. Finished rows are dropped, and so are
-prompts without a live row.
+stay fixed, those of the completions grow beside them, and one softmax spans both. A recurrent layer's state changes
+with the first token, so each row has its own. Finished rows are dropped, and so are prompts without a live row.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wethink.models.batching import Packed
+from wethink.models.families.known import use_packing
 from wethink.models.logprobs import language_inputs
-from wethink.models.packing import use_packing
+from wethink.models.recurrence import Carried, GatedDeltaNet
 
 
 @dataclass
-class Layer:
-    """A decoder layer with its KV cache and its fused projections."""
+class Attending:
+    """An attention module with its KV cache and its fused projections."""
 
     module: Any
     prompt_keys: Tensor  # [B, K, d, P]
@@ -28,6 +29,22 @@ class Layer:
     keys: Tensor  # [R, K, limit, d]
     values: Tensor
     qkv: Callable[[Tensor], tuple[Tensor, ...]]
+
+
+@dataclass
+class Recurring:
+    """A recurrent module with the states of R rows."""
+
+    module: GatedDeltaNet
+    carried: Carried
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A decoder layer with the caches of its mixer."""
+
+    module: Any
+    mixer: Attending | Recurring
     gate_up: Callable[[Tensor], tuple[Tensor, ...]]
 
 
@@ -54,18 +71,15 @@ class Decoder:
         self.slots = group  # rows per prompt in the table of queries by prompt, padding included
         self.place = self.rows  # [R] index of each row in that table
         self.written = 0
-        shape = (count * group, prompts.layout.kept[0][0].shape[2], limit, self.cos.shape[-1])
         self.layers = [
             Layer(
                 module,
-                keys.permute(0, 2, 3, 1).contiguous(),
-                values.transpose(1, 2).contiguous(),
-                read.new_zeros(shape),
-                read.new_zeros(shape),
-                _joined(module.self_attn.q_proj, module.self_attn.k_proj, module.self_attn.v_proj),
+                _recurring(module.linear_attn, kept, group)
+                if hasattr(module, "linear_attn")
+                else _attending(module.self_attn, kept, count * group, limit),
                 _joined(module.mlp.gate_proj, module.mlp.up_proj),
             )
-            for module, (keys, values) in zip(self.model.layers, prompts.layout.kept, strict=True)
+            for module, kept in zip(self.model.layers, prompts.layout.kept, strict=True)
         ]
 
     def step(self, tokens: Tensor) -> None:
@@ -73,20 +87,33 @@ class Decoder:
         x = self.model.embed_tokens(tokens)
         cos, sin = (table[self.prompt, self.written].unsqueeze(1) for table in (self.cos, self.sin))  # [R, 1, d]
         for layer in self.layers:
-            attention = layer.module.self_attn
-            read = layer.qkv(layer.module.input_layernorm(x))
-            q, k, v = (part.view(len(x), -1, cos.shape[-1]) for part in read)
-            if hasattr(attention, "q_norm"):  # Qwen3
-                q, k = attention.q_norm(q), attention.k_norm(k)
-            q, k = torch.split(_rotate(torch.cat([q, k], dim=1), cos, sin), [q.shape[1], k.shape[1]], dim=1)
-            layer.keys[:, :, self.written], layer.values[:, :, self.written] = k, v
-            x = x + attention.o_proj(self._attend(layer, q * attention.scaling))
+            read, mixer = layer.module.input_layernorm(x), layer.mixer
+            if isinstance(mixer, Recurring):
+                mixed, mixer.carried = mixer.module.step(read, mixer.carried)
+            else:
+                mixed = self._attention(mixer, read, cos, sin)
+            x = x + mixed
             gate, up = layer.gate_up(layer.module.post_attention_layernorm(x))
             x = x + layer.module.mlp.down_proj(layer.module.mlp.act_fn(gate) * up)
         self.hidden = self.model.norm(x)
         self.written += 1
 
-    def _attend(self, layer: Layer, q: Tensor) -> Tensor:
+    def _attention(self, layer: Attending, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Append one token [R, D] to the cache and attend, [R, D] → [R, D]."""
+        attention, width = layer.module, layer.keys.shape[-1]
+        q, k, v = (part.view(len(x), -1, width) for part in layer.qkv(x))
+        gate = None
+        if q.shape[1] > attention.o_proj.in_features // width:  # Qwen3.5: each head's query and gate
+            q, gate = q.reshape(len(x), -1, 2 * width).chunk(2, dim=-1)
+        if hasattr(attention, "q_norm"):  # since Qwen3
+            q, k = attention.q_norm(q), attention.k_norm(k)
+        q, k = torch.split(_rotate(torch.cat([q, k], dim=1), cos, sin), [q.shape[1], k.shape[1]], dim=1)
+        layer.keys[:, :, self.written], layer.values[:, :, self.written] = k, v
+        mixed = self._attend(layer, q * attention.scaling)
+        out: Tensor = attention.o_proj(mixed if gate is None else mixed * gate.flatten(1).sigmoid())
+        return out
+
+    def _attend(self, layer: Attending, q: Tensor) -> Tensor:
         """Attend over each row's prompt and own tokens, [R, H, d] → [R, H · d].
 
         One softmax spans both.
@@ -134,14 +161,37 @@ class Decoder:
         dropped = len(prompts) < len(self.bias)
         if dropped:
             self.bias, self.cos, self.sin = self.bias[prompts], self.cos[prompts], self.sin[prompts]
-        for layer in self.layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+        for mixer in (layer.mixer for layer in self.layers):
+            if isinstance(mixer, Recurring):
+                mixer.carried = mixer.carried.select(rows)
+                continue
+            mixer.keys, mixer.values = mixer.keys[rows], mixer.values[rows]
             if dropped:
-                layer.prompt_keys, layer.prompt_values = layer.prompt_keys[prompts], layer.prompt_values[prompts]
+                mixer.prompt_keys, mixer.prompt_values = mixer.prompt_keys[prompts], mixer.prompt_values[prompts]
+
+
+def _attending(attention: Any, kept: tuple[Tensor, Tensor], rows: int, limit: int) -> Attending:
+    keys, values = kept  # [B, P, K, d]
+    shape = (rows, keys.shape[2], limit, keys.shape[-1])
+    return Attending(
+        attention,
+        keys.permute(0, 2, 3, 1).contiguous(),
+        values.transpose(1, 2).contiguous(),
+        keys.new_zeros(shape),
+        keys.new_zeros(shape),
+        _joined(attention.q_proj, attention.k_proj, attention.v_proj),
+    )
+
+
+def _recurring(module: GatedDeltaNet, kept: tuple[Tensor, Tensor], group: int) -> Recurring:
+    return Recurring(module, Carried(*kept).for_each(group))
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary embedding (arXiv 2104.09864) to [R, heads, d]."""
+    """Apply rotary embedding (arXiv 2104.09864) to [R, heads, d], or to its first part if only that rotates."""
+    turned = cos.shape[-1]
+    if turned < x.shape[-1]:
+        return torch.cat([_rotate(x[..., :turned], cos, sin), x[..., turned:]], dim=-1)
     left, right = x.chunk(2, dim=-1)
     rotated: Tensor = x * cos + torch.cat([-right, left], dim=-1) * sin
     return rotated

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wethink.models.batching import Batch, Packed
-from wethink.models.packing import use_packing
+from wethink.models.families.known import use_packing
 
 LOGITS = 2**26  # elements of logits held at once: 256 MB in fp32
 

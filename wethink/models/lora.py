@@ -5,11 +5,12 @@ The vision tower and the head get none: vLLM cannot serve adapters there, and Ea
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from wethink.config.training import Lora
+from wethink.models.families.known import FAMILIES
 
 
 def add_adapters(model: nn.Module, lora: Lora) -> None:
@@ -20,11 +21,7 @@ def add_adapters(model: nn.Module, lora: Lora) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    targets = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and "language_model" in name.split(".")
-    ]
+    targets = FAMILIES[str(cast(Any, model).config.model_type)].lora_targets(model)
     inject_adapter_in_model(
         LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets), model
     )

@@ -99,7 +99,9 @@ class Layout:
 
     trunks: Rows
     branches: Rows | None = None
-    kept: list[tuple[Tensor, Tensor]] | None = field(default=None, compare=False)  # per layer: trunk keys, values
+    kept: list[tuple[Tensor, Tensor]] | None = field(
+        default=None, compare=False
+    )  # per layer: trunk keys, values (recurrent: tail, state)
 
     @cached_property
     def group(self) -> int:
@@ -195,12 +197,8 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scaling: float 
     return mixed.transpose(1, 2)
 
 
-def use_packing(model: Any) -> None:
-    """Register the packed attention, so that the model accepts `packing=Layout(…)`.
-
-    Call it before any forward pass with a layout: another attention ignores the layout, and tokens attend across
-    sequences. The published checkpoint is unchanged.
-    """
+def use_packed_attention(model: Any) -> None:
+    """Register the packed attention, so that attention layers follow `packing=Layout(…)`."""
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 

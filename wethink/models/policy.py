@@ -2,8 +2,8 @@
 
 import copy
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from wethink.common.errors import UserError
 from wethink.config.response_format import ResponseFormat
 from wethink.data.schema import problem_parts
-from wethink.models.vision_fast_paths import use_fast_paths
+from wethink.models.families.known import FAMILIES, family_named, use_fast_paths
 from wethink.rewards.format import opened, shape
 
-PROCESSORS = {  # model type → the stock processors of text with images and of videos
-    "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
-    "qwen3_vl": ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
-}
+OWN_FILES = ("preprocessor_config.json", "video_preprocessor_config.json")  # published as they were loaded
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class Processor:
 
     tokenizer: Any
     image_processor: Any
+    files: Mapping[str, bytes] = field(default_factory=dict, compare=False)  # `OWN_FILES` as they were loaded
 
     @property
     def image_token_id(self) -> int:
@@ -99,11 +97,31 @@ class Processor:
 
 
 def load_processor(folder: Path | str, revision: str | None = None) -> Processor:
-    from transformers import AutoImageProcessor, AutoTokenizer
+    """Load tokenizer and image processor from a folder or hub id.
 
+    Raises:
+        UserError: the chat template is no valid Jinja.
+    """
+    from jinja2 import TemplateError
+    from transformers import AutoImageProcessor, AutoTokenizer
+    from transformers.utils import cached_file
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision)
+    try:
+        if tokenizer.chat_template:
+            tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False)
+    except TemplateError as error:
+        raise UserError(
+            f"the chat template of the model '{folder}' cannot be read: {error}. Copy its chat_template.jinja again."
+        ) from None
+    found = {
+        name: cached_file(folder, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+        for name in OWN_FILES
+    }
     return Processor(
-        AutoTokenizer.from_pretrained(folder, revision=revision),
+        tokenizer,
         AutoImageProcessor.from_pretrained(folder, revision=revision, backend="pil"),
+        {name: Path(path).read_bytes() for name, path in found.items() if path},
     )
 
 
@@ -112,16 +130,21 @@ def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dty
 
     Raises:
         UserError: there is no such folder and no such model in the local hub cache; its model type is not in
-            `PROCESSORS`; or tensors are missing (Transformers would initialise them randomly).
+            `FAMILIES`; its weights are quantised; or tensors are missing (Transformers would initialise them randomly).
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # one bar per stage is enough
     try:
-        kind = AutoConfig.from_pretrained(folder, revision=revision).model_type
-        if kind not in PROCESSORS:
-            raise UserError(f"the model '{folder}' is of type '{kind}'; those that work here are: {_families()}.")
+        config = AutoConfig.from_pretrained(folder, revision=revision)
+        family_named(config.model_type, folder)
+        if quantised := getattr(config, "quantization_config", None):
+            method = quantised.get("quant_method", "some method") if isinstance(quantised, dict) else quantised
+            raise UserError(
+                f"the model '{folder}' is quantised ({method}), and quantised weights cannot be trained; name the "
+                "original in 16 or 32 bits."
+            )
         model: nn.Module
         model, found = AutoModelForImageTextToText.from_pretrained(
             folder,
@@ -143,10 +166,6 @@ def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dty
         )
     use_fast_paths(model)
     return model
-
-
-def _families() -> str:
-    return ", ".join(sorted(PROCESSORS))
 
 
 def save_policy(
@@ -185,6 +204,8 @@ def save_processor(processor: Processor, folder: Path) -> None:
     processor.tokenizer.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)
     complete_processor_files(folder)
+    for name, content in processor.files.items():  # byte for byte: the model's own
+        (folder / name).write_bytes(content)
 
 
 def complete_processor_files(folder: Path) -> None:
@@ -193,9 +214,9 @@ def complete_processor_files(folder: Path) -> None:
     AutoProcessor reads them where torchvision is installed, as in vLLM's environment.
     """
     model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    processor_class, video_class = PROCESSORS[model_type]
+    family = FAMILIES[model_type]
     image = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-    image["processor_class"] = processor_class
+    image["processor_class"] = family.processor
     (folder / "preprocessor_config.json").write_text(
         json.dumps(image, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
@@ -203,11 +224,11 @@ def complete_processor_files(folder: Path) -> None:
         key: image[key]
         for key in ("image_mean", "image_std", "patch_size", "merge_size", "temporal_patch_size", "size")
     }
-    video |= {"video_processor_type": video_class, "processor_class": processor_class}
+    video |= {"video_processor_type": family.video_processor, "processor_class": family.processor}
     path = folder / "video_preprocessor_config.json"
     path.write_text(json.dumps(video, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     path = folder / "tokenizer_config.json"
-    tokenizer = json.loads(path.read_text(encoding="utf-8")) | {"processor_class": processor_class}
+    tokenizer = json.loads(path.read_text(encoding="utf-8")) | {"processor_class": family.processor}
     path.write_text(json.dumps(tokenizer, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

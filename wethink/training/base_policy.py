@@ -46,9 +46,9 @@ def base(*, images: Path, rows: Path, format: ResponseFormat, launch: Launch, ru
     if config.model != "tiny":
         return _resolve(config, format, out)
     from wethink.models.chat_prompts import chat_template, read_prompt
+    from wethink.models.families.known import use_fast_paths
     from wethink.models.policy import Processor, model_card
     from wethink.models.tiny import build_image_processor, build_model, build_tokenizer, words
-    from wethink.models.vision_fast_paths import use_fast_paths
 
     assert config.tiny is not None and config.optim is not None  # the config's own validator
     everything = list(read_rows(rows / "rows.jsonl"))
@@ -68,7 +68,7 @@ def base(*, images: Path, rows: Path, format: ResponseFormat, launch: Launch, ru
         + [str(number) for number in range(100)],
         MOST_WORDS if is_own else None,
     )
-    tokenizer = build_tokenizer(vocabulary, marks(format), with_spelling=is_own)
+    tokenizer = build_tokenizer(vocabulary, marks(format), is_own, config.tiny.family)
     tokenizer.chat_template = chat_template(system, format)
     size = ImageSet(images).records[0].width
     if is_own:  # photos of any size: at least the drawn images' 4 image tokens, at most 16
@@ -198,6 +198,7 @@ def _resolve(config: Base, form: ResponseFormat, out: Path) -> dict[str, Any]:
     model = load_model(config.model, config.revision)
     processor = load_processor(config.model, config.revision)
     processor.tokenizer.chat_template = chat_template(system_prompt(form), form)
-    save_policy(model, None, processor, out, model_card("base", config.model, form))
+    card = model_card("base", config.model, form) + f"\nThat template replaces the one of `{config.model}`.\n"
+    save_policy(model, None, processor, out, card)
     write_json(out / "metrics.json", {"model": config.model, "revision": config.revision})
     return {"model": config.model}

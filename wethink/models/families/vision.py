@@ -1,8 +1,8 @@
-"""Exact fast paths for Qwen's vision towers, enabled by swapping module classes.
+"""Exact fast paths for Qwen's vision towers, mixed into the classes of each family.
 
-Weights and parameter names stay. The stock towers run a Conv3d over patches (slow on CPUs; kernel = stride makes it a
-matrix product) and attend image by image in a Python loop; images of one size can share one attention call.
-tests/models/test_models.py checks both against the stock models.
+Modules change their class, so weights and parameter names stay. The stock towers run a Conv3d over patches (slow on
+CPUs; kernel = stride makes it a matrix product) and attend image by image in a Python loop; images of one size can
+share one attention call. tests/models/test_models.py checks both against the stock models.
 """
 
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen2_5
-from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3
 
 
-class _LinearPatches:
+class LinearPatches:
     """Patch embedding as one matrix product."""
 
     proj: nn.Conv3d
@@ -23,7 +22,7 @@ class _LinearPatches:
         return F.linear(hidden_states.to(weight.dtype), weight.flatten(1), self.proj.bias)
 
 
-class _Chunked:
+class ChunkedAttention:
     """One attention call for chunks (images or windows) of equal length.
 
     Chunks of unequal length take the stock loop.
@@ -51,34 +50,3 @@ class _Chunked:
         mixed = F.scaled_dot_product_attention(q, k, v, scale=self.scaling)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(n * length, -1))
         return out
-
-
-class LinearPatchEmbed(_LinearPatches, qwen2_5.Qwen2_5_VisionPatchEmbed):  # type: ignore[misc]
-    """Qwen2.5-VL's patch embedding as one matrix product."""
-
-
-class LinearPatchEmbed3(_LinearPatches, qwen3.Qwen3VLVisionPatchEmbed):  # type: ignore[misc]
-    """Qwen3-VL's patch embedding (with a bias) as one matrix product."""
-
-
-class ChunkedAttention(_Chunked, qwen2_5.Qwen2_5_VLVisionAttention):  # type: ignore[misc]
-    """Qwen2.5-VL's vision attention; its chunks are windows or images."""
-
-
-class ChunkedAttention3(_Chunked, qwen3.Qwen3VLVisionAttention):  # type: ignore[misc]
-    """Qwen3-VL's vision attention; its chunks are images."""
-
-
-SWAPS: dict[type, type] = {
-    qwen2_5.Qwen2_5_VisionPatchEmbed: LinearPatchEmbed,
-    qwen2_5.Qwen2_5_VLVisionAttention: ChunkedAttention,
-    qwen3.Qwen3VLVisionPatchEmbed: LinearPatchEmbed3,
-    qwen3.Qwen3VLVisionAttention: ChunkedAttention3,
-}
-
-
-def use_fast_paths(model: nn.Module) -> None:
-    """Swap the classes of known vision towers in place; leave other modules alone."""
-    for module in model.modules():
-        if type(module) in SWAPS:
-            module.__class__ = SWAPS[type(module)]

@@ -1,0 +1,1 @@
+"""Model families: what each model type needs for exact training."""
