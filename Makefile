@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help hosts-check demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos synth-chaos attacks peers fuzz vllm-check \
+.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks peers fuzz vllm-check \
   vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination duplicates \
   ablations gate flywheel up down
 

@@ -39,7 +39,7 @@ def same_gradient_mixed(mutant: str, *, stage: int, shares: list[int]) -> None:
 
 
 def _one_picture_for_all(prompts: Any, *given: Any, **named: Any) -> Any:
-    """What a trainer does that keeps one picture per row: every place shows the row's first picture of that size."""
+    """Pack prompts with the defect that every place shows the row's first picture of that size."""
     changed = []
     for prompt in prompts:
         first = {picture.grid: picture for picture in reversed(prompt.pictures)}

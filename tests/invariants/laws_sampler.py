@@ -1,5 +1,6 @@
 """Parity of the in-process sampler: tokens of `model.generate`, log-probs of the training pass."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from wethink.common.paths import ROOT
 from wethink.config.params import load_params
 from wethink.generation.in_process import sample
 from wethink.generation.sampler import InProcess
-from wethink.models.batching import collate, encode_prompts, pack_prompts
+from wethink.models.batching import Packed, Prompt, collate, encode_prompts, pack_prompts
 from wethink.models.logprobs import CompletionLogProbs
 
 COUNT, LENGTH, TIE = 200, 12, 1e-5
@@ -99,8 +100,8 @@ def mixed_as_alone(mutant: str) -> None:
         hold(apart <= 1e-4, f"prompt {place}: log-probs are off by {apart:.1e}")
 
 
-def _in_another_order(prompts):  # type: ignore[no-untyped-def]
-    """What a batch looks like whose pictures are handed out per prompt, not per place: each is the next one's."""
+def _in_another_order(prompts: Sequence[Prompt]) -> Packed:
+    """Pack prompts with the defect that each place shows the picture of the next one."""
     packed = pack_prompts(prompts)
     return replace(packed, image_of=packed.image_of.roll(1)) if len(prompts) > 1 else packed
 

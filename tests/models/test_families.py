@@ -1,4 +1,4 @@
-"""What every family publishes, and the models that are refused."""
+"""Checkpoints of each model family as Transformers reads them, and models that are refused."""
 
 import json
 from pathlib import Path

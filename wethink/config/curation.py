@@ -35,7 +35,5 @@ class Validate(Section):
     max_quarantined: Share  # the gate: more than this share of failing rows stops the run
     max_problem_chars: Positive
     max_cot_chars: Positive
-    unanswerable: Share = (
-        0.0  # of the train rows and of the held-out items: asked again about an image that cannot answer
-    )
+    unanswerable: Share = 0.0  # of train rows and held-out items: asked again about an image that cannot answer
     max_answer_share: Share  # no single answer may make up more of a question kind

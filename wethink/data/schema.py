@@ -23,9 +23,7 @@ class Scorable(TypedDict):
     answer: str  # the gold: synthesised for a row, the drawn truth for a held-out item
     category: str  # one of CATEGORIES
     reward: str  # one of REWARDS: the route by which an answer is scored
-    alternatives: NotRequired[
-        list[str]
-    ]  # all answers that were given, where they differ; `answer` is the most frequent
+    alternatives: NotRequired[list[str]]  # all given answers, where they differ; `answer` is the most frequent one
 
 
 class Item(Scorable):

@@ -99,9 +99,8 @@ class Layout:
 
     trunks: Rows
     branches: Rows | None = None
-    kept: list[tuple[Tensor, Tensor]] | None = field(
-        default=None, compare=False
-    )  # per layer: trunk keys, values (recurrent: tail, state)
+    # per layer: keys and values of the trunks, or the convolution's tail and the state of a recurrent layer
+    kept: list[tuple[Tensor, Tensor]] | None = field(default=None, compare=False)
 
     @cached_property
     def group(self) -> int:

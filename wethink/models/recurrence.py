@@ -22,7 +22,7 @@ CHUNK = 64  # tokens that the delta rule solves at once; shorter rows take a sma
 
 @dataclass(frozen=True)
 class Carried:
-    """What R sequences leave behind in one layer."""
+    """Convolution tail and state of R sequences in one layer, behind their last token."""
 
     tail: Tensor  # [R, 3, C] last inputs of the convolution
     state: Tensor  # [R, H, dk, dv] of the delta rule, fp32

@@ -191,7 +191,7 @@ async def _ask(rows: Sequence[Row], work: AnnotationJob) -> Readings:
                         bar.update()
     if sum(failed) > config.max_failed * len(rows):
         raise UserError(
-            f"a label check at {len(rows)} rows had {sum(failed)} calls that failed for a passing reason; what was "
+            f"a label check of {len(rows)} rows had {sum(failed)} calls that failed for a passing reason; what was "
             "answered is kept, start again for the rest.",
             exit_code=TRY_AGAIN_LATER,
         )

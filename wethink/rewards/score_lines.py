@@ -2,8 +2,8 @@
 
 A line is an object with `gold` and either `answer` (extracted) or `response` (whole, in the configured format), and
 optionally `problem`, `category` (default FIB), `reward` (default rule) and `alternatives` (all answers that people
-gave). All other keys, and those of an object
-`row`, are columns for reward functions of the user's own. Each line gives one line of the output, in order.
+gave). All other keys, and those of an object `row`, are columns for reward functions of the user's own. Each line gives
+one line of the output, in order.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

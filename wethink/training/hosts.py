@@ -39,15 +39,16 @@ ANSWER_S = 60.0  # for the answer of a host to the checks before a launch
 ENDING_S = 10.0  # for the ranks of a host to end after their stage
 UNREACHABLE = 255  # ssh's exit code of its own failures
 CLOCK_S = 60.0  # difference of clocks from which the user is told
-FORWARDED = re.compile(
-    r"(AWS|CUDA|DS|GLOO|HF|MLFLOW|NCCL|OMP|PYTHON|S3|TOKENIZERS|TORCH|TRANSFORMERS|UCX|VLLM|WANDB|WETHINK)_?|LD_LIBRARY_PATH$"
+FORWARDED = (  # beginnings of names
+    *("AWS_", "CUDA_", "DS_", "GLOO_", "HF_", "LD_LIBRARY_PATH", "MLFLOW_", "NCCL_", "OMP_", "PYTHON", "TOKENIZERS_"),
+    *("TORCH", "TRANSFORMERS_", "UCX_", "VLLM_", "WANDB_", "WETHINK_"),
 )
 OF_THIS_HOST = ("WETHINK_OWNERS", "WETHINK_MEETING")  # pids and files that mean nothing elsewhere
 
 
 @dataclass(frozen=True)
 class Host:
-    """One line of a hostfile; `slots` is the number of ranks on this host."""
+    """Host of a hostfile; `slots` is its number of ranks."""
 
     name: str
     slots: int
@@ -124,7 +125,7 @@ def forward(environment: dict[str, str], launch: Launch) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name in keys or (FORWARDED.match(name) and name not in OF_THIS_HOST)
+        if name in keys or (name.startswith(FORWARDED) and name not in OF_THIS_HOST)
     }
 
 
@@ -142,9 +143,11 @@ def check(hosts: Sequence[Host], scratch: Path, launch: Launch, environment: dic
     first = hosts[0].name.rpartition("@")[2]
     job = {"environment": environment, "nonce": str(nonce), "text": text, "device": launch.device, "first": first}
     begin = time.time()
-    with _started(hosts, [job] * len(hosts), answers=True) as children:
-        answers = _answers(hosts, children)
-    nonce.unlink()
+    try:
+        with _started(hosts, [job] * len(hosts), answers=True) as children:
+            answers = _answers(hosts, children)
+    finally:
+        nonce.unlink()
     here = code_digest()
     for host, found in zip(hosts, answers, strict=True):
         wrong = _wrong(host, found, here, launch)

@@ -1,4 +1,4 @@
-"""Launch and clean-up of a training stage's ranks on this machine, through DeepSpeed's launcher."""
+"""Launch and clean-up of a training stage's ranks through DeepSpeed's launcher, here or on several hosts."""
 
 import contextlib
 import os

@@ -171,15 +171,9 @@ def _options(row: Record, value: Any, roles: Roles) -> tuple[str, ...]:
 
 
 def _images(cell: Any) -> list[Any]:
-    """Return the images of a cell: one, a list, a list of names as JSON text, or none; a gap in a list stays."""
-    if isinstance(cell, str) and cell.lstrip().startswith("["):
-        for text in (cell, cell.replace("'", '"')):  # the second as Python writes it
-            try:
-                cell = parse_json(text)
-                break
-            except NotJson:
-                continue
-    cells = list(cell) if isinstance(cell, list | tuple) else [cell]
+    """Return the images of a cell: one, a list, a list of names as text, or none; a gap in a list stays."""
+    found = listed(cell) if isinstance(cell, str) else cell
+    cells = list(found) if isinstance(found, list | tuple) else [cell]
     return cells if any(one is not None and one != "" for one in cells) else []
 
 
