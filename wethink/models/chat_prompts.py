@@ -9,6 +9,7 @@ from wethink.rewards.format import DEFAULT, opened, with_keys
 ASSETS = (
     "prompts/chat_template.jinja",
     "prompts/opened_thought.jinja",
+    "prompts/before_own_template.jinja",
     "prompts/system_wethink.txt",
     "prompts/system_think.txt",
     "prompts/system_boxed.txt",
@@ -31,6 +32,24 @@ def chat_template(system: str, form: ResponseFormat = DEFAULT) -> str:
         more = (PROMPT_FOLDER / "opened_thought.jinja").read_text(encoding="utf-8")
         template += more.replace('"OPENED"', json.dumps(text))
     return template
+
+
+def around_own(template: str, system: str, form: ResponseFormat = DEFAULT) -> str:
+    """Return a model's own chat template, verbatim behind lines that set its defaults.
+
+    A conversation without a system prompt gets `system`. Where the template has the switch `enable_thinking` and the
+    caller leaves it open, thoughts are opened by the format `think` only; in the other formats the completion writes
+    its thought itself. An empty system prompt asks as the model was published, without a thought.
+    """
+    before = (PROMPT_FOLDER / "before_own_template.jinja").read_text(encoding="utf-8").rstrip("\n")
+    before = before.replace('"SYSTEM_PROMPT"', json.dumps(system))
+    return before.replace("THINKING", "true" if opened(form) else "false") + template
+
+
+def opening(template: str, form: ResponseFormat) -> str:
+    """Return a template of `around_own` that also opens what the format lets a completion go on from."""
+    text = json.dumps(opened(form))
+    return template + "{%- if add_generation_prompt and enable_thinking -%}{{- " + text + " -}}{%- endif -%}"
 
 
 def system_prompt(form: ResponseFormat) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,19 +233,32 @@ def complete_processor_files(folder: Path) -> None:
     path.write_text(json.dumps(tokenizer, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def written_before(tokenizer: Any) -> str:
+    """Return what a chat template writes between the assistant's header and the response."""
+    messages = [{"role": "user", "content": "?"}]
+    asked = [
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=more) for more in (False, True)
+    ]
+    return str(asked[1].removeprefix(asked[0]).rpartition("assistant\n")[2])
+
+
+def continues(written: str, form: ResponseFormat) -> bool:
+    """Tell whether a response in this format can go on from what the template has written.
+
+    A thought that was opened and closed empty is a model's own way to say that it does not think: any format that opens
+    nothing can follow it.
+    """
+    return written == opened(form) or (not opened(form) and re.fullmatch(r"<think>\s*</think>\s*", written) is not None)
+
+
 def check_template(processor: Processor, form: ResponseFormat, folder: Path) -> None:
     """Check that a checkpoint's chat template opens what `rewards.format` says.
 
     Raises:
         UserError: it was made for another format.
     """
-    messages = [{"role": "user", "content": "?"}]
-    asked = [
-        processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=more)
-        for more in (False, True)
-    ]
-    written = asked[1].removeprefix(asked[0]).rpartition("assistant\n")[2]
-    if written != opened(form):
+    written = written_before(processor.tokenizer)
+    if not continues(written, form):
         raise UserError(
             f"the chat template of {folder} opens {written!r} before a response, but rewards.format '{form.kind}' "
             f"needs {opened(form)!r}; make the checkpoint anew with `python -m wethink base`, or set rewards.format to "

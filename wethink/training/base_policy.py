@@ -197,8 +197,38 @@ def _resolve(config: Base, form: ResponseFormat, out: Path) -> dict[str, Any]:
 
     model = load_model(config.model, config.revision)
     processor = load_processor(config.model, config.revision)
-    processor.tokenizer.chat_template = chat_template(system_prompt(form), form)
-    card = model_card("base", config.model, form) + f"\nThat template replaces the one of `{config.model}`.\n"
+    own = processor.tokenizer.chat_template
+    if isinstance(own, dict):  # several by name
+        own = processor.tokenizer.chat_template = own.get("default")
+    if own:
+        processor.tokenizer.chat_template = _own_template(processor.tokenizer, config.model, form)
+        told = f"Its chat template is that of `{config.model}` behind lines that set a default system prompt"
+        told += " and leave thoughts to the response" if "enable_thinking" in own and form.kind != "think" else ""
+    else:
+        processor.tokenizer.chat_template = chat_template(system_prompt(form), form)
+        told = f"`{config.model}` has no chat template; this one is Qwen's"
+    card = model_card("base", config.model, form) + f"\n{told}.\n"
     save_policy(model, None, processor, out, card)
     write_json(out / "metrics.json", {"model": config.model, "revision": config.revision})
     return {"model": config.model}
+
+
+def _own_template(tokenizer: Any, model: str, form: ResponseFormat) -> str:
+    """Return the model's own template with the format's system prompt and, if the format has one, its opened thought.
+
+    Raises:
+        UserError: the template itself opens something that the format cannot go on from.
+    """
+    from wethink.models.chat_prompts import around_own, opening, system_prompt
+    from wethink.models.policy import continues, written_before
+
+    plain = around_own(tokenizer.chat_template, system_prompt(form), form)
+    for template in (plain, opening(plain, form)):
+        tokenizer.chat_template = template
+        if continues(written := written_before(tokenizer), form):
+            return template
+    raise UserError(
+        f"base.model '{model}': its own chat template writes {written!r} before every response, and a response in "
+        f"rewards.format '{form.kind}' cannot go on from that; "
+        + ("set rewards.format: think." if form.kind != "think" else "choose another format or model.")
+    )
