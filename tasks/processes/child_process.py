@@ -17,6 +17,7 @@ from typing import IO
 from wethink.common.processes import OWNERS, peak_memory_mb
 
 TAIL = 64_000  # characters of output that are kept to explain a failure
+MEASURING = 100  # memory is measured again after this many times what it took: a look walks every page of the children
 
 
 def to_stdout(text: str) -> None:
@@ -57,6 +58,7 @@ def run(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started, peak, late = time.monotonic(), 0.0, False
+    measured = started  # when memory may be measured again
     # The shell only adds the pid that the command is about to have, so that a stage dies with it as well.
     adopted = ["/bin/sh", "-c", f'export {OWNERS}="{_owners()},$$"; exec "$@"', "sh", *command]
     with subprocess.Popen(
@@ -81,7 +83,10 @@ def run(
                     if left <= 0:
                         late = True
                         break
-                peak = max(peak, peak_memory_mb(os.getpid()))
+                if time.monotonic() >= measured:
+                    spent = time.process_time()
+                    peak = max(peak, peak_memory_mb(os.getpid()))
+                    measured = time.monotonic() + MEASURING * (time.process_time() - spent)
                 watch()
         finally:
             _stop(child, grace)
