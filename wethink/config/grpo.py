@@ -55,6 +55,7 @@ class Grpo(Section):
     num_generations: Annotated[int, Field(ge=2)]  # G
     temperature: Annotated[float, Field(gt=0)]
     max_completion_length: Positive
+    max_staleness: Annotated[int, Field(ge=0, le=1)] = 0  # updates by which rollouts may be older than the policy
     max_resample_rounds: Count  # further rounds of prompts to replace groups without variance; 0 = train on fewer
     curriculum_pool: Positive  # candidates per prompt; those with pass rates nearest 1/2 are asked. 1 = off
     scale_rewards: Literal["group", "none", "batch"]  # what the centred reward is divided by
@@ -95,6 +96,9 @@ class Grpo(Section):
             ),
             "'kl_estimator: k1' needs 'use_bias_correction_kl': without it the mean of its gradient is zero": (
                 self.kl_coef > 0 and self.kl_estimator == "k1" and not self.use_bias_correction_kl
+            ),
+            "'max_staleness: 1' needs 'rollout_correction.mode: truncate' or 'mask': an older policy sampled": (
+                self.max_staleness > 0 and self.rollout_correction.mode == "none"
             ),
             "'clip_ratio_c' must be 0 or above 1 + 'clip_ratio_high'": 0
             < self.clip_ratio_c

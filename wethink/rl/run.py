@@ -45,7 +45,7 @@ class GrpoRun:
     processor: Processor
     policies: Policies
     sampler: Sampler
-    gathered: torch.nn.Module | None  # ZeRO-3 only: a whole copy of the weights to sample from
+    gathered: torch.nn.Module | None  # ZeRO-3, or sampling ahead: a whole copy of the weights to sample from
     identity: dict[str, Any]  # stored with checkpoints; a different model or optimizer cannot resume them
     rows: list[Row]  # prompts that are trained on
     probe_rows: list[Row]  # held out from training
@@ -83,8 +83,9 @@ def prepare(
         tell_unknown(processor, prompts, "grpo")
     policies = load_policies(start, model, processor, config, launch, ranks)
     # ZeRO-3 shards the weights: sampling then needs a whole copy, since ranks sample completions of unequal length.
-    dtype = precision(launch)
-    gathered = load_model(start, dtype=dtype).to(ranks.device) if zero_stage(launch) == 3 else None
+    # So does sampling ahead in this process: the policy learns at the same time.
+    copied = zero_stage(launch) == 3 or (config.max_staleness > 0 and config.sampler == "in_process")
+    gathered = load_model(start, dtype=precision(launch)).to(ranks.device) if copied else None
     done, cursor = restore_state(policies.engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
@@ -127,12 +128,11 @@ def load_policies(
 def sampling_policy(engine: Any, gathered: torch.nn.Module | None) -> Any:
     """Return the policy to sample from.
 
-    It is the engine's module, or under ZeRO-3 `gathered`, updated with the engine's weights.
+    It is the engine's module, or `gathered`, updated with the engine's weights.
     """
     if gathered is None:
         return engine.module.model
-    state = policy_state(engine)
-    assert state is not None, "ZeRO-3 weights are gathered"
+    state = policy_state(engine) or dict(engine.module.model.named_parameters())
     parameters = dict(gathered.named_parameters())
     with torch.no_grad():
         for name, value in state.items():

@@ -7,6 +7,7 @@ sampled tokens and gradients depend on (seed, step, row) only, not on the number
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
+from wethink.data.schema import Row
 from wethink.models.policy import load_model, model_card, save_policy
 from wethink.rewards.hybrid import Scorer
 from wethink.rewards.unknown_rate import unknown_alarm, unknown_rates
@@ -46,6 +48,15 @@ class Rollouts:
     places: list[int]  # of the trained groups of all ranks
     asked: list[str]  # row ids, in the order in which they were drawn
     rounds: int
+    age: int  # updates between the policy that sampled the first round and the one that learns from it
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The first round of a step's prompts, drawn on every rank, and this rank's groups of them, not yet compared."""
+
+    rows: list[Row]
+    groups: list[Group]
 
 
 @dataclass(frozen=True)
@@ -73,27 +84,55 @@ def grpo(
     start = sft if config.start == "sft" else base
     state, done, dropped = prepare(start, ImageSet(images), rows, scorer, launch, run)
     last = config.optim.max_steps
-    for step in track(range(done, last), "grpo", last, done, quiet=not state.ranks.first):
-        if should_stop(state.history, state.probe_start, max(1, config.probe.every), config.probe.patience):
-            break
-        clock, cost = time.perf_counter(), cost_clock(state.ranks)
-        seed_step(run.seed, step, state.ranks)
-        rollouts = collect_rollouts(state, step)
-        sampled = time.perf_counter()
-        updated = update(state, rollouts, step)
-        learned = time.perf_counter()
-        policy = sync(state, step)
-        probe(state, policy, step)
-        log(state, rollouts, updated, step, (clock, sampled, learned), cost)
-        checkpoint(state, step)
+    early: Draw | None = None
+    with ThreadPoolExecutor(1, "sampling-ahead") as beside:
+        for step in track(range(done, last), "grpo", last, done, quiet=not state.ranks.first):
+            if should_stop(state.history, state.probe_start, max(1, config.probe.every), config.probe.patience):
+                break
+            clock, cost = time.perf_counter(), cost_clock(state.ranks)
+            seed_step(run.seed, step, state.ranks)
+            rollouts = collect_rollouts(state, step, early)
+            sampled = time.perf_counter()
+            rows = draw(state) if samples_ahead(config, step) else []
+            following = beside.submit(sample, state, rows, step + 1) if rows else None
+            updated = update(state, rollouts, step)
+            early = Draw(rows, following.result()) if following else None
+            learned = time.perf_counter()
+            policy = sync(state, step)
+            probe(state, policy, step)
+            log(state, rollouts, updated, step, (clock, sampled, learned), cost)
+            checkpoint(state, step)
     state.sampler.close()
     return publish(state, run.out, dropped)
 
 
-def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
+def samples_ahead(config: Grpo, step: int) -> bool:
+    """Tell whether the rollouts of the step after this one are sampled while this one learns.
+
+    Not behind a checkpoint: a resumed run has the policy that it saved, and not the one before it.
+    """
+    behind = step + 1
+    return config.max_staleness > 0 and behind < config.optim.max_steps and behind % config.optim.save_steps != 0
+
+
+def draw(run: GrpoRun, count: int | None = None, asked: Sequence[str] = ()) -> list[Row]:
+    """Draw the next prompts of all ranks: a batch of them, or `count`."""
+    config = run.config
+    count = config.optim.train_batch_size if count is None else count
+    return run.prompts.take(count, config.curriculum_pool, run.pass_rates, list(asked))
+
+
+def sample(run: GrpoRun, rows: Sequence[Row], step: int) -> list[Group]:
+    """Sample and score this rank's share of drawn prompts. No rank waits for another."""
+    mine = rows[run.ranks.rank :: run.ranks.world]
+    return generate_rollouts(run.sampler, run.processor, mine, run.images, run.config, run.scorer, step, run.seed)
+
+
+def collect_rollouts(run: GrpoRun, step: int, early: Draw | None = None) -> Rollouts:
     """Sample and score prompts until a full batch of groups has reward variance.
 
-    Stops early after `max_resample_rounds` further rounds, or when the epoch has no more rows.
+    Stops early after `max_resample_rounds` further rounds, or when the epoch has no more rows. The first round is
+    `early` if the step before has sampled it; further ones are sampled now.
 
     Raises:
         UserError: too many verdicts stay unknown.
@@ -105,9 +144,8 @@ def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
     places: list[int] = []
     missing, rounds = config.optim.train_batch_size, 0
     while missing and rounds <= config.max_resample_rounds:
-        drawn = run.prompts.take(missing, config.curriculum_pool, run.pass_rates, asked)
-        mine = drawn[ranks.rank :: ranks.world]
-        sampled = generate_rollouts(run.sampler, run.processor, mine, run.images, config, run.scorer, step, run.seed)
+        drawn = early.rows if early and not rounds else draw(run, missing, asked)
+        sampled = early.groups if early and not rounds else sample(run, drawn, step)
         first = len(asked) + ranks.rank
         groups += [replace(group, place=first + i * ranks.world) for i, group in enumerate(sampled)]
         groups = rescore_until_known(groups, run.scorer, config.outage, ranks)
@@ -117,7 +155,7 @@ def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
         places = [place for part in gather_objects([group.place for group in trained], ranks) for place in part]
         missing = config.optim.train_batch_size - len(places) if drawn else 0
         rounds += 1
-    return Rollouts(groups, trained, places, asked, rounds)
+    return Rollouts(groups, trained, places, asked, rounds, age=1 if early else 0)
 
 
 def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
@@ -173,13 +211,15 @@ def log(
     run.pass_rates.add(records)
     line = summarise_step(records, [stats for _, parts, _ in everyone for stats in parts])
     line |= {"rounds": rollouts.rounds, "skipped": updated.non_finite}
+    line |= {"age": rollouts.age} if run.config.max_staleness else {}
     line |= {"probe": run.probe} if run.probe_rows else {}
     line |= {"step": step + 1, "lr": learning_rate(run.config.optim, step), "grad_norm": updated.grad_norm}
     line |= _speed(sum(record["tokens"] for record in records), *clocks)
     line |= {"cost_seconds": round(sum(spent for _, _, spent in everyone), 4)}  # over all ranks
     if updated.non_finite:  # the update was skipped, and curves cannot hold NaN
         line = {name: value if math.isfinite(value) else 0.0 for name, value in line.items()}
-    refuse_disagreement(line["dlogp_mean"], line["dlogp_max"], run.config, f"at step {step + 1}")
+    if not rollouts.age:  # an older policy differs from the trained one by right
+        refuse_disagreement(line["dlogp_mean"], line["dlogp_max"], run.config, f"at step {step + 1}")
     run.history.append(line)
     if ranks.first:
         append_log(run.scratch, line)
