@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks peers fuzz vllm-check \
-  vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination duplicates \
+  vllm-synthesis kit-agreement bench bench-ahead synth-bench gpu-check quality contamination duplicates \
   ablations gate flywheel up down
 
 BIN := $(CURDIR)/.venv/bin
@@ -97,6 +97,9 @@ kit-agreement: .venv/.installed .venv-vlmeval/.installed ## our scoring against 
 # On one core; vLLM where it is installed.
 bench: .venv/.installed .venv-trl/.installed ## a GRPO step and SFT against TRL, rollouts against generate and vLLM
 	@$(BIN)/python -m benchmarks.speed.trainers
+
+bench-ahead: .venv/.installed ## GRPO that samples ahead against GRPO that waits, on the wall
+	@$(BIN)/python -m benchmarks.speed.ahead
 
 synth-bench: .venv/.installed ## the chat client against the bare openai client; memory at 100,000 images
 	@$(BIN)/python -m benchmarks.speed.synthesis
