@@ -50,7 +50,7 @@ def build(folder: Path, steps: int) -> None:
         picture(i).save(buffer, "PNG")
         image = hashlib.sha256(buffer.getvalue()).hexdigest()
         shards.add(ImageRecord(image, "noise", "train", str(i), 84, 84, str(i)), buffer.getvalue())
-        row = {"id": f"{i:016x}", "image": image, "split": "train", "source": "noise", "scene": str(i)}
+        row = {"id": f"{i:016x}", "image": image, "split": "train", "source": "noise", "scene": str(i), "kind": "noise"}
         rows.append(
             row | {"problem": question(i, 24), "answer": "1", "category": "FIB", "reward": "rule", "refined_cot": ""}
         )
