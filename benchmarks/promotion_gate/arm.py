@@ -117,7 +117,8 @@ def run_arm(arm: str, main: Path, home: Path) -> dict[str, Any]:
     metrics = Path("retrain/rows/metrics.json")
     said["label_check"] = read_json(metrics)["label_check"] if metrics.is_file() else None
     if said["stopped"] is None:
-        run_stage("challenger", params, once=True)
+        for step in ("warm_start", "challenger"):
+            run_stage(step, params, once=True)
         said |= _decided(rows, params, main, home)
     said["cpu_seconds"] = round(_spent() - began, 1)
     write_json(Path("result.json"), said)

@@ -120,7 +120,7 @@ def make(folder: Path, stand_ins: bool) -> None:
             shutil.copy(STAND_INS / name, folder / "wethink" / name)
         with (folder / "wethink/curation/validate.py").open("a", encoding="utf-8") as module:
             module.write(NO_EXPECTATIONS)
-        params["retrain"] |= {"steps": 8}
+        params["retrain"] |= {"sft_steps": 0, "steps": 8}
     YAML().dump(params, folder / "params.yaml")
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "start"]):
         subprocess.run(["git", *IDENTITY, *command], cwd=folder, check=True)
@@ -135,7 +135,7 @@ def _params() -> dict[str, Any]:
     params["grpo"]["optim"] |= {"train_batch_size": 4, "save_steps": 1}
     params["grpo"] |= {"num_generations": 4, "max_completion_length": 8}
     params["evaluate"] |= {"max_new_tokens": 8, "batch_size": 16, "bootstrap": 50}
-    params["retrain"] |= {"steps": 20}  # some of them are seen on the way
+    params["retrain"] |= {"sft_steps": 4, "steps": 20}  # some of them are seen on the way
     params["promotion"] |= {"min_scenes": 2, "resamples": 800, "looks": 40, "alpha": 0.5}
     params["launch"] |= {"processes": 1, "deadline_minutes": 10}
     return params

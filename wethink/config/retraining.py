@@ -21,6 +21,7 @@ class Retrain(Section):
     source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None  # set by the flow, in its own worktree
     start: Literal["champion", "sft"]  # checkpoint that training continues from
     held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the new source's images kept for evaluation only
+    sft_steps: Count  # of SFT on the union's reasoning paths, before GRPO; 0: none
     steps: Positive  # of GRPO, on the union of old and new rows
     label_check: LabelCheck = LabelCheck()
 

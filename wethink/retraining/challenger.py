@@ -9,9 +9,30 @@ from wethink.common.stage_run import StageRun
 from wethink.config.evaluation import Evaluate
 from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
+from wethink.config.response_format import ResponseFormat
 from wethink.config.retraining import Retrain
 from wethink.config.rewards import Rewards
+from wethink.config.training import Sft
 from wethink.rewards.hybrid import Scorer
+
+
+def warm_start(
+    *, images: Path, rows: Path, start: Path, format: ResponseFormat, retrain: Retrain, launch: Launch, run: StageRun[Sft]
+) -> dict[str, Any]:
+    """Train SFT from `start` on the union's reasoning paths, old and new, for `retrain.sft_steps` steps.
+
+    GRPO alone cannot teach what the policy never says: from a champion that has not met a source it learns the form of
+    its answers. A source without paths has nothing to warm up on, so `start` is passed on as it is.
+    """
+    from wethink.training.sft import chosen_rows, passed_on, sft
+
+    config = run.config
+    if not retrain.sft_steps:
+        return passed_on(start, run.out, format, launch, "retrain.sft_steps is 0")
+    if not any(row["source"] == retrain.source for row in chosen_rows(rows, config)):
+        return passed_on(start, run.out, format, launch, f"no row of '{retrain.source}' has a reasoning path")
+    config = config.model_copy(update={"optim": config.optim.model_copy(update={"max_steps": retrain.sft_steps})})
+    return sft(images=images, rows=rows, base=start, format=format, launch=launch, run=replace(run, config=config))
 
 
 def challenger(

@@ -88,7 +88,7 @@ def sft(
     config = run.config
     chosen = chosen_rows(rows, config)
     if not chosen and start == "base":
-        return _passed_on(base, run.out, format, launch)
+        return passed_on(base, run.out, format, launch, "no row has a reasoning path")
     if not chosen:
         raise UserError(
             f"{rows / 'rows.jsonl'} has no train row with a reasoning path, so SFT has nothing to learn. Skip it with "
@@ -125,11 +125,11 @@ def sft(
     return metrics
 
 
-def _passed_on(base: Path, out: Path, format: ResponseFormat, launch: Launch) -> dict[str, Any]:
-    """Publish the base policy as it is."""
+def passed_on(base: Path, out: Path, format: ResponseFormat, launch: Launch, why: str) -> dict[str, Any]:
+    """Publish the base policy as it is, and say `why`."""
     metrics = {"samples": 0, "steps": 0, "dropped_overlong": 0}
     if join(launch).first:
-        say("sft: no row has a reasoning path; the base policy is passed on, and GRPO starts from it.")
+        say(f"sft: {why}; the policy is passed on as it is, and GRPO starts from it.")
         left_out = shutil.ignore_patterns("manifest.json", "metrics.json", "curves.csv", "README.md")
         shutil.copytree(base, out, dirs_exist_ok=True, ignore=left_out)
         (out / "README.md").write_text(model_card("sft", str(base), format), encoding="utf-8")
