@@ -108,6 +108,10 @@ synth-bench: .venv/.installed ## the chat client against the bare openai client;
 gpu-check: ## the same code on whatever device and torch are at hand, ten minutes at most
 	@python=$(BIN)/python; test -x $$python || python=python3; $$python -m benchmarks.speed.gpu_check
 
+# ARGS="2 7": only these runs of benchmarks/planning/cases.py.
+plan-check: .venv/.installed ## plans of memory and time beside measured runs and published tables → reports/plan_check.json
+	@$(BIN)/python -m benchmarks.planning.check $(ARGS)
+
 quality: .venv/.installed ## how good the synthesised data is, filter by filter → reports/quality.json
 	@$(BIN)/python -m wethink quality
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wethink.cli.plan import add_plan
 from wethink.common.errors import UserError
 from wethink.config.params import load_params, response_format
 
@@ -54,6 +55,7 @@ def add_commands(commands: Any) -> None:
     back = steps.add_parser("import", help="the verdicts of a labelling tool, for validate.verdicts")
     back.add_argument("export", type=Path, metavar="FILE", help="Label Studio's JSON, or FiftyOne's samples.json")
     back.add_argument("--out", type=Path, default=Path("data/verdicts.json"), help="default: %(default)s")
+    add_plan(commands)
     rates = commands.add_parser("passrates", help="how often a checkpoint solves each training row, for curation")
     rates.add_argument("--model", type=Path, default=Path("models/sft"), help="a checkpoint (default: %(default)s)")
     rates.add_argument("--rows", type=Path, default=Path("data/rows/rows.jsonl"), help="default: %(default)s")
@@ -150,6 +152,12 @@ def _score(args: argparse.Namespace) -> None:
     score(args.file)
 
 
+def _plan(args: argparse.Namespace) -> None:
+    from wethink.cli.plan import plan
+
+    plan(args)
+
+
 def _preview(args: argparse.Namespace) -> None:
     import shutil
 
@@ -174,6 +182,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "gallery": _gallery,
     "open": _open,
     "passrates": _passrates,
+    "plan": _plan,
     "preview": _preview,
     "quality": _quality,
     "score": _score,

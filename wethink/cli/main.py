@@ -21,7 +21,7 @@ from wethink.evaluation.benchmarks.registry import DECLARED
 
 # `wethink --help` lists the commands by what people do; those without a help text are internal and are not listed.
 GROUPS = {
-    "run the pipeline": ("profile", *STAGES),
+    "run the pipeline": ("profile", "plan", *STAGES),
     "look at the results": ("open", "ask", "gallery", "audit"),
     "data": ("preview", "export", "quality", "passrates"),
     "models and rewards": ("score", "rescore", "calibrate"),

@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from wethink.common.errors import UserError
 from wethink.common.progress import say
-from wethink.config.params import load_yaml, parse_params
+from wethink.config.params import Params, load_yaml, parse_params
 
 FOLDER = Path("profiles")
 WHOLE = "tiny"  # the only complete profile; the others are overlays on it
@@ -31,8 +31,7 @@ def switch(names: list[str]) -> None:
     Raises:
         UserError: a profile is unknown (the message lists the known ones), or the result is not valid.
     """
-    overlays = [_path(name) for name in names if name != WHOLE]
-    text = _merged(_path(WHOLE), overlays) if overlays else _path(WHOLE).read_text(encoding="utf-8")
+    text = _text(names)
     staged = PARAMS.with_name(f".{PARAMS.name}.tmp")
     staged.write_text(text, encoding="utf-8")
     try:
@@ -50,6 +49,20 @@ def switch(names: list[str]) -> None:
             )
     finally:
         staged.unlink(missing_ok=True)
+
+
+def profile_params(names: list[str]) -> Params:
+    """Read the tiny profile with overlays, as `switch` would write it, without writing anything.
+
+    Raises:
+        UserError: as `switch`.
+    """
+    return parse_params(YAML(typ="safe", pure=True).load(_text(names)), f"profile {' + '.join(names)}")
+
+
+def _text(names: list[str]) -> str:
+    overlays = [_path(name) for name in names if name != WHOLE]
+    return _merged(_path(WHOLE), overlays) if overlays else _path(WHOLE).read_text(encoding="utf-8")
 
 
 def _own_sources(path: Path) -> set[str]:
