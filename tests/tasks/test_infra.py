@@ -93,7 +93,7 @@ def test_the_image_runs_as_nobody_in_particular_and_takes_the_lock() -> None:
 
 
 def test_the_job_template_asks_for_nothing_that_it_does_not_explain() -> None:
-    template = json.loads((INFRA / "kubernetes/base-job-template.json").read_text(encoding="utf-8"))
+    template = json.loads((INFRA / "examples/kubernetes/base-job-template.json").read_text(encoding="utf-8"))
     asked = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
     explained = template["variables"]["properties"]
     assert asked == set(explained)
@@ -103,7 +103,7 @@ def test_the_job_template_asks_for_nothing_that_it_does_not_explain() -> None:
 
 
 def test_the_cluster_has_a_queue_for_gpus_and_one_that_never_waits_for_them() -> None:
-    script = INFRA / "kubernetes/queues.sh"
+    script = INFRA / "examples/kubernetes/queues.sh"
     text = script.read_text(encoding="utf-8")
     assert script.stat().st_mode & stat.S_IXUSR
     cpu = re.findall(r"^deploy cpu (\S+)", text, re.MULTILINE)
@@ -112,7 +112,7 @@ def test_the_cluster_has_a_queue_for_gpus_and_one_that_never_waits_for_them() ->
 
 
 def test_cluster_objects_refer_to_each_other_by_names_that_exist() -> None:
-    files = [INFRA / "kubernetes" / name for name in ("stack.yaml", "deepspeed-job.yaml")]
+    files = [INFRA / "examples/kubernetes" / name for name in ("stack.yaml", "deepspeed-job.yaml")]
     found = [item for file in files for item in YAML(typ="safe", pure=True).load_all(file)]
     names = {(item["kind"], item["metadata"]["name"]) for item in found}
     for item in found:
@@ -128,10 +128,10 @@ def test_cluster_objects_refer_to_each_other_by_names_that_exist() -> None:
 
 
 def test_terraform_closes_a_source_by_the_markers_of_the_code_and_grants_no_wildcard() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((INFRA / "terraform").glob("*.tf")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((INFRA / "examples/terraform").glob("*.tf")))
     (markers,) = re.findall(r"markers = (\[.*?\])", text)
     assert tuple(json.loads(markers)) == MARKERS
-    policies = (INFRA / "terraform/iam.tf").read_text(encoding="utf-8")
+    policies = (INFRA / "examples/terraform/iam.tf").read_text(encoding="utf-8")
     granted = [block for block in re.findall(r"statement {(.*?)\n  }", policies, re.DOTALL) if "Deny" not in block]
     assert len(granted) == 8
     for block in granted:
