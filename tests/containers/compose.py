@@ -182,12 +182,14 @@ def a_source_that_lands_is_decided_on_with_nobody_touching_anything(stack: Stack
     assert run["state_type"] == "COMPLETED" and "'noise' made version" in run["state"]["message"], run["state"][
         "message"
     ]
-    return f"a run {noticed:.1f} s after the marker, a decision after {time.monotonic() - begin:.0f} s: {run['state']['message']}"
+    decided = time.monotonic() - begin
+    return f"a run {noticed:.1f} s after the marker, a decision after {decided:.0f} s: {run['state']['message']}"
 
 
 def a_worker_made_anew_keeps_everything(stack: Stack) -> str:
     """The page, the lock, the parameters, the branch of the retrain, the registry; the main job is Cached."""
-    shown = "sha256sum reports/index.html dvc.lock params.yaml; git branch --list --format='%(refname:short) %(objectname)'; python -m flows.promote list"
+    shown = "sha256sum reports/index.html dvc.lock params.yaml; python -m flows.promote list; "
+    shown += "git branch --list --format='%(refname:short) %(objectname)'"
     before, first = stack.worker(shown), stack.compose("ps", "--quiet", "worker")
     stack.compose(
         "up", "--detach", "--no-build", "--pull", "never", "--force-recreate", "--wait", "worker", "watcher", "deploy"
@@ -239,9 +241,8 @@ def database_image(docker: Engine) -> str:
     pulled = docker.ended("pull", "--quiet", POSTGRES, timeout=600)
     if pulled.returncode == 0:
         return POSTGRES
-    print(
-        f"{POSTGRES} cannot be pulled ({pulled.stderr.strip().splitlines()[-1][:200]}); it is made of Debian's packages."
-    )
+    last = pulled.stderr.strip().splitlines()[-1][:200]
+    print(f"{POSTGRES} cannot be pulled ({last}); it is made of Debian's packages.", flush=True)
     return debian.postgres(docker)
 
 

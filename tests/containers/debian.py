@@ -1,4 +1,4 @@
-"""Images of Debian's packages, for where no registry can be reached: `python -m tests.containers.debian [base|postgres]`.
+"""Images of Debian's packages, where no registry can be reached: `python -m tests.containers.debian [base|postgres]`.
 
 debootstrap makes the base (`wethink-base:bookworm`: Python 3.11 and pip); the database (`wethink-postgres:15`) is the
 base with PostgreSQL and the entry script below, which understands what compose.yaml asks of the official image.

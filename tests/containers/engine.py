@@ -125,9 +125,10 @@ def engine() -> Iterator[Engine]:
         for line in reversed(Path("/proc/mounts").read_text(encoding="utf-8").splitlines()):
             if line.split()[1].startswith(f"{folder}/"):
                 subprocess.run(["umount", "--lazy", line.split()[1]], capture_output=True)
-        for group in sorted(Path("/sys/fs/cgroup").glob(f"**/{GROUP}"), reverse=True):
-            with contextlib.suppress(OSError):
-                group.rmdir()
+        for top in Path("/sys/fs/cgroup").glob(f"**/{GROUP}"):
+            for group in (*sorted(top.glob("**/"), key=lambda path: -len(path.parts)), top):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
         shutil.rmtree(folder, ignore_errors=True)
 
 

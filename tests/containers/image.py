@@ -35,9 +35,11 @@ FAULTS = {  # a line of a failed build's log → what it means
     r"(dial tcp|lookup .*|connection refused|i/o timeout|no such host|failed to resolve source metadata)": (
         "a registry cannot be reached; name a base that is here (--base), or see docs/operations.md, In containers"
     ),
-    r"(Temporary failure resolving|Unable to fetch|Failed to fetch)": "Debian's mirror cannot be reached from the build",
+    r"(Temporary failure resolving|Unable to fetch|Failed to fetch)": (
+        "Debian's mirror cannot be reached from the build"
+    ),
     r"(No matching distribution found|Could not find a version|Failed to establish a new connection)": (
-        "pip found no package index in the build, or not the locked version there (--wheels FOLDER installs from a folder)"
+        "pip found no package index in the build, or not the locked version there (--wheels FOLDER helps)"
     ),
     r"no space left on device": "the disk is full",
 }
@@ -157,20 +159,17 @@ def shell(docker: Engine, image: str, script: str, *options: str) -> str:
     return ended.stdout.strip()
 
 
+OTHERS = "find / -xdev -writable -type f ! -user wethink ! -path '/proc/*' ! -path '/sys/*' 2>/dev/null | head -n 3"
+
+
 def nothing_runs_as_root(docker: Engine, image: str) -> str:
-    said = shell(
-        docker, image, "id -u; grep CapEff /proc/self/status; touch params.yaml .wethink-probe; git status --short"
-    )
+    said = shell(docker, image, "id -u; grep CapEff /proc/self/status; touch probe; git status --short")
     uid, capabilities, *changed = said.splitlines()
     assert uid == "10001" and int(capabilities.split()[1], 16) == 0, said
-    assert changed == ["?? .wethink-probe"], f"the checkout is not as it was committed: {changed}"
-    owners = shell(
-        docker,
-        image,
-        "find . ! -user wethink | head -3; find / -xdev -writable -type f ! -user wethink ! -path '/proc/*' 2>/dev/null | head -3",
-    )
+    assert changed == ["?? probe"], f"the checkout is not as it was committed: {changed}"
+    owners = shell(docker, image, f"find . ! -user wethink | head -n 3; {OTHERS}")
     assert not owners, f"not the user's own, or the user may write to it: {owners}"
-    return "user 10001, no capability, the checkout is its own and clean, it may write to nobody else's files"
+    return "user 10001, no capability; the checkout is its own and clean; it may write to nobody else's files"
 
 
 def smoke(docker: Engine, image: str) -> str:
