@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tasks import ROOT
+from tasks import ENVIRONMENT, ROOT
 from tasks.sources.s3 import MARKERS
 from tasks.stack import deploy
 
@@ -90,6 +90,39 @@ def test_the_image_runs_as_nobody_in_particular_and_takes_the_lock() -> None:
     text = (INFRA / "docker/Dockerfile").read_text(encoding="utf-8")
     assert re.findall(r"^USER (\w+)", text, re.MULTILINE) == ["10001"]  # a number: clusters check that it is not root
     assert "requirements.lock" in text and "--no-deps" in text
+
+
+def test_the_projects_folder_belongs_to_its_user_with_either_builder() -> None:
+    """The legacy builder gives the folder of a WORKDIR to root, BuildKit to the user: so it is made before."""
+    text = (INFRA / "docker/Dockerfile").read_text(encoding="utf-8")
+    made = text.index("install --directory --owner=wethink --group=wethink /home/wethink/project")
+    after = [text.index(f"\n{step}") for step in ("USER ", "WORKDIR /home/wethink/project", "COPY --chown=wethink")]
+    assert [made, *after] == sorted([made, *after])
+
+
+def test_all_that_a_job_writes_is_on_a_volume() -> None:
+    """A worker that is made anew keeps the page, dvc.lock, params.yaml and the branches: they are in the project."""
+    services = load("docker/compose.yaml")["services"]
+    for name in ("deploy", "mlflow", "watcher", "worker", "gpu-worker"):
+        assert services[name]["volumes"] == ["project:/home/wethink/project"], name
+
+
+def test_the_containers_have_the_settings_of_the_local_stack() -> None:
+    """`prefect server` and `prefect worker` do not import tasks/__init__.py, which sets them elsewhere."""
+    ours = load("docker/compose.yaml")["x-app"]["environment"]
+    local = {"PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"}
+    wanted = {name: value for name, value in ENVIRONMENT.items() if name.startswith("PREFECT_") and name not in local}
+    assert {name: ours.get(name) for name in wanted} == wanted
+
+
+def test_files_with_secrets_are_left_out_of_the_build() -> None:
+    left_out = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert {"**/.env", ".dvc/config.local", ".git/config", ".wethink"} <= set(left_out)
+
+
+def test_what_was_never_run_is_named_an_example() -> None:
+    assert {path.name for path in (INFRA / "examples").iterdir()} == {"README.md", "kubernetes", "terraform"}
+    assert "never applied" in (INFRA / "examples/README.md").read_text(encoding="utf-8")
 
 
 def test_the_job_template_asks_for_nothing_that_it_does_not_explain() -> None:
