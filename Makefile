@@ -2,9 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks peers fuzz vllm-check \
-  vllm-synthesis kit-agreement bench bench-ahead synth-bench gpu-check quality contamination duplicates \
-  ablations gate flywheel up down
+.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks \
+  peers fuzz vllm-check vllm-synthesis kit-agreement bench bench-ahead synth-bench gpu-check quality contamination \
+  duplicates image compose-check ablations gate flywheel up down
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -66,6 +66,13 @@ chaos: .venv/.installed ## kill -9 in the middle of every stage: same bytes in t
 
 hosts-check: .venv/.installed ## two hosts of this machine's own (root, sshd): same weights, and no rank left after faults
 	@$(BIN)/python -m tests.hosts
+
+# ARGS="--base IMAGE", "--builder legacy", "--wheels FOLDER", "--torch-index URL". An engine is started where none answers.
+image: .venv/.installed ## build the image of the last commit with both builders, and check it → reports/image.json
+	@$(BIN)/python -m tests.containers.image $(ARGS)
+
+compose-check: .venv/.installed ## the stack in containers decides on a source that lands → reports/compose-check.json
+	@$(BIN)/python -m tests.containers.compose
 
 synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty models: nothing paid for twice?
 	@$(BIN)/python -m benchmarks.crash_safety.synthesis

@@ -20,7 +20,7 @@ def prepare(endpoint: str) -> None:
     arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     store.create_bucket(Bucket=BUCKET)
     told = []
-    for marker in MARKERS:  # notify of markers only, not of every image (as infra/terraform does)
+    for marker in MARKERS:  # notify of markers only, not of every image (as infra/examples/terraform does)
         ends = {"Key": {"FilterRules": [{"Name": "suffix", "Value": f"/{marker}"}]}}
         told.append({"Id": marker, "QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": ends})
     configuration = {"QueueConfigurations": told}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tasks import ROOT
+from tasks import ENVIRONMENT, ROOT
 from tasks.sources.s3 import MARKERS
 from tasks.stack import deploy
 
@@ -92,8 +92,41 @@ def test_the_image_runs_as_nobody_in_particular_and_takes_the_lock() -> None:
     assert "requirements.lock" in text and "--no-deps" in text
 
 
+def test_the_projects_folder_belongs_to_its_user_with_either_builder() -> None:
+    """The legacy builder gives the folder of a WORKDIR to root, BuildKit to the user: so it is made before."""
+    text = (INFRA / "docker/Dockerfile").read_text(encoding="utf-8")
+    made = text.index("install --directory --owner=wethink --group=wethink /home/wethink/project")
+    after = [text.index(f"\n{step}") for step in ("USER ", "WORKDIR /home/wethink/project", "COPY --chown=wethink")]
+    assert [made, *after] == sorted([made, *after])
+
+
+def test_all_that_a_job_writes_is_on_a_volume() -> None:
+    """A worker that is made anew keeps the page, dvc.lock, params.yaml and the branches: they are in the project."""
+    services = load("docker/compose.yaml")["services"]
+    for name in ("deploy", "mlflow", "watcher", "worker", "gpu-worker"):
+        assert services[name]["volumes"] == ["project:/home/wethink/project"], name
+
+
+def test_the_containers_have_the_settings_of_the_local_stack() -> None:
+    """`prefect server` and `prefect worker` do not import tasks/__init__.py, which sets them elsewhere."""
+    ours = load("docker/compose.yaml")["x-app"]["environment"]
+    local = {"PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"}
+    wanted = {name: value for name, value in ENVIRONMENT.items() if name.startswith("PREFECT_") and name not in local}
+    assert {name: ours.get(name) for name in wanted} == wanted
+
+
+def test_files_with_secrets_are_left_out_of_the_build() -> None:
+    left_out = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert {"**/.env", ".dvc/config.local", ".git/config", ".wethink"} <= set(left_out)
+
+
+def test_what_was_never_run_is_named_an_example() -> None:
+    assert {path.name for path in (INFRA / "examples").iterdir()} == {"README.md", "kubernetes", "terraform"}
+    assert "never applied" in (INFRA / "examples/README.md").read_text(encoding="utf-8")
+
+
 def test_the_job_template_asks_for_nothing_that_it_does_not_explain() -> None:
-    template = json.loads((INFRA / "kubernetes/base-job-template.json").read_text(encoding="utf-8"))
+    template = json.loads((INFRA / "examples/kubernetes/base-job-template.json").read_text(encoding="utf-8"))
     asked = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
     explained = template["variables"]["properties"]
     assert asked == set(explained)
@@ -103,7 +136,7 @@ def test_the_job_template_asks_for_nothing_that_it_does_not_explain() -> None:
 
 
 def test_the_cluster_has_a_queue_for_gpus_and_one_that_never_waits_for_them() -> None:
-    script = INFRA / "kubernetes/queues.sh"
+    script = INFRA / "examples/kubernetes/queues.sh"
     text = script.read_text(encoding="utf-8")
     assert script.stat().st_mode & stat.S_IXUSR
     cpu = re.findall(r"^deploy cpu (\S+)", text, re.MULTILINE)
@@ -112,7 +145,7 @@ def test_the_cluster_has_a_queue_for_gpus_and_one_that_never_waits_for_them() ->
 
 
 def test_cluster_objects_refer_to_each_other_by_names_that_exist() -> None:
-    files = [INFRA / "kubernetes" / name for name in ("stack.yaml", "deepspeed-job.yaml")]
+    files = [INFRA / "examples/kubernetes" / name for name in ("stack.yaml", "deepspeed-job.yaml")]
     found = [item for file in files for item in YAML(typ="safe", pure=True).load_all(file)]
     names = {(item["kind"], item["metadata"]["name"]) for item in found}
     for item in found:
@@ -128,10 +161,10 @@ def test_cluster_objects_refer_to_each_other_by_names_that_exist() -> None:
 
 
 def test_terraform_closes_a_source_by_the_markers_of_the_code_and_grants_no_wildcard() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((INFRA / "terraform").glob("*.tf")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((INFRA / "examples/terraform").glob("*.tf")))
     (markers,) = re.findall(r"markers = (\[.*?\])", text)
     assert tuple(json.loads(markers)) == MARKERS
-    policies = (INFRA / "terraform/iam.tf").read_text(encoding="utf-8")
+    policies = (INFRA / "examples/terraform/iam.tf").read_text(encoding="utf-8")
     granted = [block for block in re.findall(r"statement {(.*?)\n  }", policies, re.DOTALL) if "Deny" not in block]
     assert len(granted) == 8
     for block in granted:

@@ -1,6 +1,6 @@
 # The bucket of image sources, the queue that its notifications go to, the bucket of DVC's remote, and what each party may
 # do with them and nothing else. Never applied: docs/hardware.md.
-#   terraform -chdir=infra/terraform init && terraform -chdir=infra/terraform apply -var name=my-wethink
+#   terraform -chdir=infra/examples/terraform init && terraform -chdir=infra/examples/terraform apply -var name=my-wethink
 
 terraform {
   required_version = ">= 1.5"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The Kubernetes pool with its two queues, and the deployments on them: what trains waits for GPUs in its own queue,
 # and what does not (ingestion, annotation) never waits for it. From the project's root folder, with PREFECT_API_URL set.
-# usage: infra/kubernetes/queues.sh [GPUs of one node]
+# usage: infra/examples/kubernetes/queues.sh [GPUs of one node]
 set -euo pipefail
 gpus="${1:-8}"
 pool=kubernetes
-prefect work-pool create --overwrite --type kubernetes --base-job-template infra/kubernetes/base-job-template.json "$pool"
+prefect work-pool create --overwrite --type kubernetes --base-job-template infra/examples/kubernetes/base-job-template.json "$pool"
 prefect work-queue create cpu --pool "$pool" --limit 16 || true # there already
 prefect work-queue create gpu --pool "$pool" --limit 1 || true
 
