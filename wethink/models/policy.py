@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -125,8 +125,12 @@ def load_processor(folder: Path | str, revision: str | None = None) -> Processor
     )
 
 
-def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> nn.Module:
+def load_model(
+    folder: Path | str, revision: str | None = None, dtype: torch.dtype | Literal["auto"] = torch.float32
+) -> nn.Module:
     """Load weights from a folder or hub id (safetensors only), fast paths enabled.
+
+    `dtype` "auto" is the precision in which they are stored.
 
     Raises:
         UserError: there is no such folder and no such model in the local hub cache; its model type is not in

@@ -82,8 +82,8 @@ def grpo(
         sampled = time.perf_counter()
         updated = update(state, rollouts, step)
         learned = time.perf_counter()
-        policy = sync(state, step)
-        probe(state, policy, step)
+        sync(state, step)
+        probe(state, step)
         log(state, rollouts, updated, step, (clock, sampled, learned), cost)
         checkpoint(state, step)
     state.sampler.close()
@@ -107,7 +107,7 @@ def collect_rollouts(run: GrpoRun, step: int) -> Rollouts:
     while missing and rounds <= config.max_resample_rounds:
         drawn = run.prompts.take(missing, config.curriculum_pool, run.pass_rates, asked)
         mine = drawn[ranks.rank :: ranks.world]
-        sampled = generate_rollouts(run.sampler, run.processor, mine, run.images, config, run.scorer, step, run.seed)
+        sampled = generate_rollouts(run.sampler, mine, run.images, config, run.scorer, step, run.seed)
         first = len(asked) + ranks.rank
         groups += [replace(group, place=first + i * ranks.world) for i, group in enumerate(sampled)]
         groups = rescore_until_known(groups, run.scorer, config.outage, ranks)
@@ -143,17 +143,15 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
     return Update(stats, norm, non_finite)
 
 
-def sync(run: GrpoRun, step: int) -> Any:
-    """Copy the updated weights to the sampler and return the policy it samples from."""
-    policy = sampling_policy(run.policies.engine, run.gathered)
-    run.sampler.sync(policy, step + 1)
-    return policy
+def sync(run: GrpoRun, step: int) -> None:
+    """Copy the updated weights to the sampler."""
+    run.sampler.sync(sampling_policy(run.policies.engine, run.gathered), step + 1)
 
 
-def probe(run: GrpoRun, policy: Any, step: int) -> None:
+def probe(run: GrpoRun, step: int) -> None:
     """Measure held-out accuracy at every `probe.every`-th step."""
     if run.probe_rows and (step + 1) % run.config.probe.every == 0:
-        run.probe = accuracy(policy, run.processor, run.probe_rows, run.images, run.config, run.scorer, run.ranks)
+        run.probe = accuracy(run.sampler, run.probe_rows, run.images, run.config, run.scorer, run.ranks)
 
 
 def log(
