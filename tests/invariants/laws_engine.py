@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from tests.invariants.invariant import Broken, Law, hold, planted
 from tests.support.miniature import SHAPE, TEXT, NoiseImages, processor
@@ -29,7 +30,7 @@ from wethink.generation.agreement import TEMPERATURE, differences
 from wethink.generation.responses import Asked, Decoding
 from wethink.generation.vllm import Vllm
 from wethink.models.families.known import use_fast_paths
-from wethink.models.policy import save_processor, save_weights
+from wethink.models.policy import save_config, save_processor
 from wethink.models.tiny import build_model
 from wethink.rl.logprob_check import self_test
 from wethink.training.launch import free_port
@@ -134,10 +135,10 @@ def refuses_a_stale_engine(mutant: str) -> None:
 def follows_a_tied_head(mutant: str) -> None:
     model = policy("qwen2_5_vl")
 
-    def tied(model: Any, state: Any, folder: Path, untie: bool) -> None:
-        save_weights(model, state, folder, untie=False)
+    def tied(model: Any, state: Any, folder: Path, untie: bool) -> Any:
+        return save_config(model, state, folder, untie=False)
 
-    with planted(mutant, "wethink.generation.vllm.save_weights", tied), engine("qwen2_5_vl", model) as sampler:
+    with planted(mutant, "wethink.generation.vllm.save_config", tied), engine("qwen2_5_vl", model) as sampler:
         with torch.no_grad():
             model.get_input_embeddings().weight.mul_(0.8)
         sampler.sync(model, 1)
@@ -150,7 +151,7 @@ def a_server_that_runs_already(mutant: str) -> None:
     model, port = policy("qwen2_5_vl"), free_port()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        save_weights(model, dict(model.named_parameters()), folder, untie=True)
+        save_file(save_config(model, dict(model.named_parameters()), folder, untie=True), folder / "model.safetensors")
         save_processor(processor(), folder)
         command = [str(ROOT / ".venv-vllm/bin/python"), "-P", str(ROOT / "wethink/generation/vllm_server.py")]
         command += ["--model", str(folder), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]

@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from safetensors.torch import save_file
 
 from wethink.common.errors import UserError
 from wethink.config.launch import Launch
 from wethink.data.schema import problem_parts
+from wethink.generation import memory_files
 from wethink.generation.responses import Asked, Completion, Decoding
 from wethink.generation.vllm_connection import Server
 from wethink.models.batching import Images, Prompt
 from wethink.models.context_length import grid_of
 from wethink.models.lora import adapters, merge
-from wethink.models.policy import Processor, save_processor, save_weights
+from wethink.models.policy import Processor, save_config, save_processor
 from wethink.training.ranks import Ranks, barrier
 
 PARALLEL = 64  # requests in flight per rank; the engine batches them
@@ -43,6 +45,8 @@ class Vllm:
         self.most = max(1, images)  # images a prompt
         self.home = scratch / "vllm"
         self.running: Server | None = None
+        self.in_memory = not launch.vllm_url and not launch.hostfile  # every server sees this process
+        self._files: list[int] = []
         self._tokenizing = threading.Lock()  # a tokenizer serves one thread at a time
 
     @property
@@ -53,17 +57,12 @@ class Vllm:
     def sync(self, model: Any, step: int) -> None:
         """Write the weights on rank 0 and load them into every server.
 
-        Each rank loads its child server; rank 0 alone loads a shared one.
+        Each rank loads its child server, from rank 0's memory if all are on one machine; rank 0 alone loads a shared
+        one, from the disk.
         """
         folder, self.dtype = self.home / f"step-{step}", next(model.parameters()).dtype
         if self.ranks.first:
-            shutil.rmtree(self.home, ignore_errors=True)
-            raw = dict(model.named_parameters())
-            # On a CPU vLLM packs a tied head at start and not again when weights are reloaded: it would keep the
-            # first weights. An untied head is reloaded like every other layer.
-            untie = self.launch.device == "cpu"
-            save_weights(model, merge(model, raw) if adapters(model) else raw, folder, untie)
-            save_processor(self.processor, folder)
+            self._write(model, folder)
         self._together()
         if self.running is None:
             self.running = Server(folder, self.launch, self.ranks.device, self.dtype, self.most, self.colocated)
@@ -75,6 +74,19 @@ class Vllm:
         self._together()
         if self.ranks.first:
             shutil.rmtree(self.home)
+            memory_files.release(self._files)
+
+    def _write(self, model: Any, folder: Path) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+        raw = dict(model.named_parameters())
+        # On a CPU vLLM packs a tied head at start and not again when weights are reloaded: it would keep the first
+        # weights. An untied head is reloaded like every other layer.
+        tensors = save_config(model, merge(model, raw) if adapters(model) else raw, folder, self.launch.device == "cpu")
+        save_processor(self.processor, folder)
+        if self.in_memory and memory_files.fits(tensors):
+            self._files = memory_files.write(tensors, folder)
+        else:
+            save_file(tensors, folder / "model.safetensors")
 
     def _together(self) -> None:
         if self.ranks.world > 1:

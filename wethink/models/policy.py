@@ -185,13 +185,11 @@ def save_policy(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool) -> None:
-    """Write weights under plain names and the config, for an inference engine.
+def save_config(model: Any, state: dict[str, Tensor], folder: Path, untie: bool) -> dict[str, Tensor]:
+    """Write the config for an inference engine, and return the weights that belong to it, under plain names.
 
-    `untie` stores a tied head as a tensor of its own.
+    `untie` makes of a tied head a tensor of its own.
     """
-    from safetensors.torch import save_file
-
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     if untie and config.get_text_config().tie_word_embeddings:
@@ -200,7 +198,7 @@ def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool
         state = state | {"lm_head.weight": state[embeddings].clone()}
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
-    save_file({name: value.detach().contiguous() for name, value in state.items()}, folder / "model.safetensors")
+    return {name: value.detach().contiguous() for name, value in state.items()}
 
 
 def save_processor(processor: Processor, folder: Path) -> None:
