@@ -234,7 +234,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         from wethink.generation.vllm import Vllm
 
         with tempfile.TemporaryDirectory() as temporary:
-            sampler = Vllm(processor, launch, Path(temporary), ranks, 1, False)
+            sampler = Vllm(processor, launch, Path(temporary), ranks.device)
             sampler.sync(load_model(folder / "model"), 0)
             assert sampler.server.child is not None
             tree = psutil.Process(sampler.server.child.pid)

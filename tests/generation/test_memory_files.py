@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from tests.support.miniature import policy, processor
 from wethink.config.params import load_params
 from wethink.generation import memory_files, vllm
-from wethink.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 TENSORS = {f"layer {i}": torch.arange(6, dtype=torch.bfloat16).reshape(2, 3) + i for i in range(5)}
@@ -77,7 +76,7 @@ def test_an_own_server_reads_weights_from_memory_where_there_is_room_and_a_far_o
     monkeypatch.setattr(vllm, "Server", Stub)
     monkeypatch.setattr(memory_files, "fits", lambda tensors: room)
     launch = load_params(ROOT / "profiles/tiny.yaml").launch.model_copy(update={"vllm_url": url})
-    sampler = vllm.Vllm(processor(), launch, tmp_path, Ranks(0, 1, torch.device("cpu")), 1, False)
+    sampler = vllm.Vllm(processor(), launch, tmp_path, torch.device("cpu"))
     model, before = policy()[0], len(os.listdir("/proc/self/fd"))
     for step in range(3):
         with torch.no_grad():

@@ -247,9 +247,10 @@ def test_a_server_is_started_once_for_the_passes_that_it_can_share() -> None:
 
 
 def test_each_rank_samples_through_the_engine_that_is_named(tmp_path: Path) -> None:
-    made = SimpleNamespace()
-    ranks = Ranks(0, 1, torch.device("cpu"))
-    found = [type(open_sampler(name, made, PARAMS.launch, tmp_path, ranks)).__name__ for name in ("in_process", "vllm")]
+    made, device = SimpleNamespace(), torch.device("cpu")
+    found = [
+        type(open_sampler(name, made, PARAMS.launch, tmp_path, device)).__name__ for name in ("in_process", "vllm")
+    ]
     assert found == ["InProcess", "Vllm"]
 
 

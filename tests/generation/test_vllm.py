@@ -20,7 +20,6 @@ from wethink.config.params import load_params
 from wethink.generation.responses import Asked, Decoding
 from wethink.generation.vllm import Vllm
 from wethink.models.batching import encode_prompts
-from wethink.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
@@ -83,7 +82,7 @@ def sampler(url: str | None, scratch: Path, **launch: Any) -> tuple[Vllm, Any, A
     made = processor()
     changed = params.launch.model_copy(update={"vllm_url": url, "vllm_context": 256} | launch)
     (prompt,) = prompts(made, 1, ("a",))
-    return Vllm(made, changed, scratch, Ranks(0, 1, torch.device("cpu")), 1, False), prompt, policy()[0]
+    return Vllm(made, changed, scratch, torch.device("cpu")), prompt, policy()[0]
 
 
 ROW = Asked("how many", ("a",), "r", 3)

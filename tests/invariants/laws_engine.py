@@ -73,7 +73,7 @@ def move(model: Any, seed: int) -> None:
 @contextmanager
 def engine(family: Family, model: Any, **changes: Any) -> Iterator[Vllm]:
     with tempfile.TemporaryDirectory() as scratch:
-        sampler = Vllm(processor(family), settings(**changes)[1], Path(scratch), RANKS, 1, False)
+        sampler = Vllm(processor(family), settings(**changes)[1], Path(scratch), RANKS.device)
         try:
             sampler.sync(model, 0)
             yield sampler

@@ -34,7 +34,7 @@ from wethink.rewards.hybrid import Scorer
 from wethink.rl.prompt_dataset import training_rows
 from wethink.rl.rollouts import generate_rollouts
 from wethink.rl.trainer import grpo
-from wethink.training.ranks import cost_clock, gather_objects, join
+from wethink.training.ranks import barrier, cost_clock, gather_objects, join
 from wethink.training.sft import chosen_rows, completions, samples_of
 from wethink.training.supervised import Sample, train
 
@@ -128,7 +128,10 @@ def _sample_accepted(
     model, accepted, form = model.to(ranks.device), list[Record](), scorer.rewards.format
     most = max(len(row_images(row)) for row in prompts)
     budget = config.optim.max_token_len_per_gpu
-    sampler = open_sampler(config.sampler, processor, launch, store.parent, ranks, most, tokens=budget)
+    sampler = open_sampler(
+        config.sampler, processor, launch, store.parent, ranks.device, most,
+        tokens=budget, first=ranks.first, meet=barrier,
+    )  # fmt: skip
     sampler.sync(model, 0)
     batches = [
         order[i : i + config.optim.train_batch_size] for i in range(0, len(order), config.optim.train_batch_size)

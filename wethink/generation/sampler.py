@@ -1,7 +1,7 @@
 """Samplers behind one interface, in this process or through vLLM, and the answers of a published checkpoint."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,7 +16,6 @@ from wethink.generation.in_process import sample, uniforms
 from wethink.generation.responses import Asked, Completion, Decoding, Response, encode
 from wethink.models.batching import Images, Prompt, micro_batches
 from wethink.models.policy import Processor, load_model, load_processor
-from wethink.training.ranks import Ranks
 
 Engine = Literal["in_process", "vllm"]
 ROWS = 64  # questions in one pass of the sampler in this process
@@ -100,11 +99,13 @@ def open_sampler(
     processor: Processor,
     launch: Launch,
     scratch: Path,
-    ranks: Ranks,
+    device: torch.device,
     images: int = 1,
     rows: int = ROWS,
     tokens: int | None = None,
     colocated: bool = False,
+    first: bool = True,
+    meet: Callable[[], None] = lambda: None,
 ) -> Sampler:
     """Create a sampler.
 
@@ -112,12 +113,14 @@ def open_sampler(
         images: the largest number of images that a question has.
         rows, tokens: as in `InProcess`.
         colocated: a trainer needs the GPU's memory between the calls.
+        first: this is the rank that writes the weights, if there are several.
+        meet: a barrier of all ranks.
     """
     if engine == "vllm":
         from wethink.generation.vllm import Vllm
 
-        return Vllm(processor, launch, scratch, ranks, images, colocated)
-    return InProcess(processor, ranks.device, rows, tokens)
+        return Vllm(processor, launch, scratch, device, images, colocated, first, meet)
+    return InProcess(processor, device, rows, tokens)
 
 
 @contextmanager
@@ -138,7 +141,7 @@ def published(
     model, processor = load_model(folder, dtype="auto").to(device).eval(), load_processor(folder)
     with (
         tempfile.TemporaryDirectory(prefix="wethink-weights-") as scratch,
-        closing(open_sampler(engine, processor, launch, Path(scratch), Ranks(0, 1, device), images, rows)) as sampler,
+        closing(open_sampler(engine, processor, launch, Path(scratch), device, images, rows)) as sampler,
     ):
         sampler.sync(model, 0)
         if engine == "vllm":

@@ -11,12 +11,13 @@ import io
 import shutil
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -30,7 +31,6 @@ from wethink.models.batching import Images, Prompt
 from wethink.models.context_length import grid_of
 from wethink.models.lora import adapters, merge
 from wethink.models.policy import Processor, save_config, save_processor
-from wethink.training.ranks import Ranks, barrier
 
 PARALLEL = 64  # requests in flight per rank; the engine batches them
 
@@ -39,9 +39,19 @@ class Vllm:
     """Sampler (`wethink.generation.sampler.Sampler`) backed by a vLLM server."""
 
     def __init__(
-        self, processor: Processor, launch: Launch, scratch: Path, ranks: Ranks, images: int, colocated: bool
+        self,
+        processor: Processor,
+        launch: Launch,
+        scratch: Path,
+        device: torch.device,
+        images: int = 1,
+        colocated: bool = False,
+        first: bool = True,
+        meet: Callable[[], None] = lambda: None,
     ) -> None:
-        self.processor, self.launch, self.ranks, self.colocated = processor, launch, ranks, colocated
+        """Keep the settings, as in `wethink.generation.sampler.open_sampler`; `sync` starts the server."""
+        self.processor, self.launch, self.device, self.colocated = processor, launch, device, colocated
+        self.first, self.meet = first, meet
         self.most = max(1, images)  # images a prompt
         self.home = scratch / "vllm"
         self.running: Server | None = None
@@ -61,18 +71,18 @@ class Vllm:
         one, from the disk.
         """
         folder, self.dtype = self.home / f"step-{step}", next(model.parameters()).dtype
-        if self.ranks.first:
+        if self.first:
             self._write(model, folder)
-        self._together()
+        self.meet()
         if self.running is None:
-            self.running = Server(folder, self.launch, self.ranks.device, self.dtype, self.most, self.colocated)
+            self.running = Server(folder, self.launch, self.device, self.dtype, self.most, self.colocated)
             self.versions = {"vllm": self.running.version}
-            if self.running.url and self.ranks.first:
+            if self.running.url and self.first:
                 self.running.load(folder)
-        elif self.running.url is None or self.ranks.first:
+        elif self.running.url is None or self.first:
             self.running.load(folder)
-        self._together()
-        if self.ranks.first:
+        self.meet()
+        if self.first:
             shutil.rmtree(self.home)
             memory_files.release(self._files)
 
@@ -87,10 +97,6 @@ class Vllm:
             self._files = memory_files.write(tensors, folder)
         else:
             save_file(tensors, folder / "model.safetensors")
-
-    def _together(self) -> None:
-        if self.ranks.world > 1:
-            barrier()
 
     def sample(
         self, asked: Sequence[Asked], images: Images, decoding: Decoding, prompts: Sequence[Prompt] | None = None

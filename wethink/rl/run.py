@@ -28,7 +28,7 @@ from wethink.training.checkpoints import (
     rewind_log,
 )
 from wethink.training.engine import build_engine, policy_state, precision, zero_stage
-from wethink.training.ranks import Ranks, gather_objects, join
+from wethink.training.ranks import Ranks, barrier, gather_objects, join
 
 
 @dataclass
@@ -94,7 +94,10 @@ def prepare(
     rates.add(read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     most = max(len(row_images(row)) for row in prompts)
     budget = config.optim.max_token_len_per_gpu  # tokens of a pass, as in training
-    sampler = open_sampler(config.sampler, processor, launch, scratch, ranks, most, tokens=budget, colocated=True)
+    sampler = open_sampler(
+        config.sampler, processor, launch, scratch, ranks.device, most,
+        tokens=budget, colocated=True, first=ranks.first, meet=barrier,
+    )  # fmt: skip
     policy = sampling_policy(policies.engine, gathered)
     sampler.sync(policy, done)
     self_test(sampler, policy, prompts, images, config, ranks)
