@@ -12,7 +12,7 @@ GROUP = 1 << 30  # bytes of tensors in a file: what is held twice while it is wr
 
 def fits(tensors: Mapping[str, Tensor]) -> bool:
     """Tell whether half of the memory that is free holds the tensors."""
-    return 2 * sum(tensor.nbytes for tensor in tensors.values()) < psutil.virtual_memory().available
+    return bool(2 * sum(tensor.nbytes for tensor in tensors.values()) < psutil.virtual_memory().available)
 
 
 def write(tensors: Mapping[str, Tensor], folder: Path) -> list[int]:
