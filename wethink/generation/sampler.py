@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import transformers
 
+from wethink.common.paths import WORK
 from wethink.config.launch import Launch
 from wethink.generation.agreement import refuse_another_policy
 from wethink.generation.in_process import sample, uniforms
@@ -140,9 +141,11 @@ def published(
     device = torch.device("cuda", index) if launch.device == "cuda" else torch.device("cpu")
     model, processor = load_model(folder, dtype="auto").to(device).eval(), load_processor(folder)
     with (
-        tempfile.TemporaryDirectory(prefix="wethink-weights-") as scratch,
+        tempfile.TemporaryDirectory(prefix="weights-", dir=WORK if WORK.is_dir() else None) as scratch,
         closing(open_sampler(engine, processor, launch, Path(scratch), device, images, rows)) as sampler,
     ):
+        if launch.vllm_url:  # the server may run as another user, and see no more than the project's folder
+            Path(scratch).chmod(0o755)
         sampler.sync(model, 0)
         if engine == "vllm":
             refuse_another_policy(sampler, model, str(folder))
