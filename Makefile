@@ -88,8 +88,10 @@ peers: .venv/.installed .venv-peers/.installed ## the rules beside math-verify a
 fuzz: .venv/.installed ## ten minutes of hostile input for every reader: no traceback, nothing lost → reports/fuzz.json
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-vllm-check: .venv-vllm/.installed ## plain Transformers and real vLLM on the CPU read the published checkpoint
+# Then evaluate, passrates, the probe, rejection sampling, GRPO, ask and benchmark with each engine.
+vllm-check: .venv/.installed .venv-vllm/.installed ## real vLLM on the CPU reads the checkpoint, and writes what we write
 	@.venv-vllm/bin/python benchmarks/interop/vllm_check.py models/grpo
+	@$(BIN)/python -m benchmarks.interop.one_engine $(ARGS)
 
 # The model answers noise; every answer must be accounted for.
 vllm-synthesis: .venv/.installed .venv-vllm/.installed ## synthesis against a real vLLM server

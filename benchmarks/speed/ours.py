@@ -19,8 +19,8 @@ from benchmarks.speed.workload import GRPO, REPEATS, SFT_BATCH, SFT_WORDS, pictu
 from wethink.common.jsonl import Record, read_jsonl
 from wethink.config.params import load_params
 from wethink.config.training import Optim
+from wethink.generation.responses import Asked, Decoding, encode
 from wethink.generation.sampler import InProcess
-from wethink.models.batching import encode_prompts
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import Processor, load_model, load_processor
 from wethink.rewards.hybrid import Scorer
@@ -141,7 +141,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
             }
         )
         engine = build_engine(CompletionLogProbs(load_model(folder / "model"), processor.banned), OPTIM, launch)
-        sampler = InProcess(processor, config, ranks.device)
+        sampler = InProcess(processor, ranks.device, tokens=budget)
         sampler.sync(engine.module.model, 0)
         seconds, outside = [], []
         for step in range(REPEATS):
@@ -168,10 +168,10 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
 
         def timed(*arguments: Any) -> Any:
             with inside():
-                return whole(*arguments)
+                return iter(list(whole(*arguments)))
 
         sampler.sample = timed  # type: ignore[method-assign]
-        groups = generate_rollouts(sampler, processor, rows, images, config, Scorer(params.rewards), step, 0)
+        groups = generate_rollouts(sampler, rows, images, config, Scorer(params.rewards), step, 0)
         sampler.sample = whole  # type: ignore[method-assign]
         # Random weights earn no reward. Random advantages give every group a gradient, as in TRL's run.
         drawn = torch.from_numpy(np.random.default_rng(step).normal(size=(len(groups), config.group))).float()
@@ -191,18 +191,18 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
             return {"seconds": [line["cost_seconds"] for line in read_jsonl(scratch / "metrics.jsonl")][1:]}
 
     base = GRPO[0]
-    config = params.grpo.model_copy(
-        update={"num_generations": base.group, "max_completion_length": base.length, "temperature": 1.0}
-    )
     rows = rows_of(base.prompts, base.words)
 
+    asked = [Asked(row["problem"], (row["image"],), row["id"]) for row in rows]
+    decoding = Decoding(base.length, 1.0, samples=base.group)
+
     def encoded() -> Any:
-        return encode_prompts([r["problem"] for r in rows], [r["image"] for r in rows], images, processor)
+        return encode(asked, images, processor)
 
     def rollout() -> dict[str, Any]:
-        sampler = InProcess(processor, config, ranks.device)
+        sampler = InProcess(processor, ranks.device)
         sampler.sync(load_model(folder / "model"), 0)
-        return {"seconds": _repeated(lambda: sampler.sample(rows, encoded(), images, 0, 0))}
+        return {"seconds": _repeated(lambda: list(sampler.sample(asked, images, decoding, encoded())))}
 
     def generate() -> dict[str, Any]:
         """Measure `model.generate` with left padding and one prompt and image per row."""
@@ -234,7 +234,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         from wethink.generation.vllm import Vllm
 
         with tempfile.TemporaryDirectory() as temporary:
-            sampler = Vllm(processor, config, launch, Path(temporary), ranks)
+            sampler = Vllm(processor, launch, Path(temporary), ranks.device)
             sampler.sync(load_model(folder / "model"), 0)
             assert sampler.server.child is not None
             tree = psutil.Process(sampler.server.child.pid)
@@ -243,7 +243,7 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
                 times = [p.cpu_times() for p in [tree, *tree.children(recursive=True)]]
                 return sum(t.user + t.system for t in times)
 
-            found = _repeated(lambda: sampler.sample(rows, encoded(), images, 0, 0), spent)
+            found = _repeated(lambda: list(sampler.sample(asked, images, decoding, encoded())), spent)
             sampler.close()
         return {"seconds": found}
 

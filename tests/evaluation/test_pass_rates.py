@@ -1,5 +1,6 @@
 """Pass rates: nothing is written where no response could be judged."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +18,9 @@ from wethink.evaluation import pass_rates
 def test_rates_without_one_verdict_are_refused(
     outcomes: list[str], written: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "wethink.models.policy.load_model",
-        lambda path: SimpleNamespace(to=lambda device: SimpleNamespace(eval=lambda: None)),
-    )
-    monkeypatch.setattr("wethink.models.policy.load_processor", lambda path: None)
+    monkeypatch.setattr("wethink.generation.sampler.published", lambda *given: nullcontext())
     reply = [SimpleNamespace(text="x")] * 2
-    monkeypatch.setattr("wethink.generation.responses.respond", lambda *given: [reply for _ in given[2]])
+    monkeypatch.setattr("wethink.generation.sampler.answers", lambda *given: iter([reply for _ in given[1]]))
     monkeypatch.setattr(pass_rates, "ImageSet", lambda path: None)
     rows = [{"split": "train", "problem": "?", "image": "0", "id": str(n)} for n in range(2)]
     write_jsonl(tmp_path / "rows.jsonl", rows)

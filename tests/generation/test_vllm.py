@@ -17,9 +17,9 @@ from PIL import Image
 from tests.support.miniature import NoiseImages, policy, processor, prompts
 from wethink.common.errors import UserError
 from wethink.config.params import load_params
+from wethink.generation.responses import Asked, Decoding
 from wethink.generation.vllm import Vllm
 from wethink.models.batching import encode_prompts
-from wethink.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
@@ -38,6 +38,8 @@ class Fake:
         self.asked.append((path, body))
         if path == "/v1/models":
             return {"data": [{"id": "policy"}]}
+        if path == "/version":
+            return {"version": "0.0"}
         if path.startswith("/server_info"):
             return {"vllm_config": {"model_config": self.settings}}
         if path == "/v1/chat/completions":
@@ -77,14 +79,14 @@ def fake() -> Iterator[tuple[Fake, str]]:
 
 def sampler(url: str | None, scratch: Path, **launch: Any) -> tuple[Vllm, Any, Any]:
     params = load_params(ROOT / "profiles/tiny.yaml")
-    config = params.grpo.model_copy(update={"num_generations": 2, "temperature": 0.8, "max_completion_length": 16})
     made = processor()
     changed = params.launch.model_copy(update={"vllm_url": url, "vllm_context": 256} | launch)
     (prompt,) = prompts(made, 1, ("a",))
-    return Vllm(made, config, changed, scratch, Ranks(0, 1, torch.device("cpu"))), prompt, policy()[0]
+    return Vllm(made, changed, scratch, torch.device("cpu")), prompt, policy()[0]
 
 
-ROW = {"id": "r", "image": "a", "problem": "how many"}
+ROW = Asked("how many", ("a",), "r", 3)
+DECODING = Decoding(16, 0.8, samples=2)
 
 
 def test_a_request_holds_question_and_image_unexpanded_and_switches_off_what_training_cannot_follow(
@@ -94,7 +96,7 @@ def test_a_request_holds_question_and_image_unexpanded_and_switches_off_what_tra
     engine, prompt, model = sampler(url, tmp_path)
     said.prompt = prompt.ids.tolist()
     engine.sync(model, 0)
-    ((one, two),) = engine.sample([ROW], [prompt], NoiseImages(), 3, 0)
+    ((one, two),) = engine.sample([ROW], NoiseImages(), DECODING, [prompt])
     assert one.ids == two.ids == (26, 27) and one.logps == (-0.5, -0.5) and not one.finished
     body = dict(said.asked)["/v1/chat/completions"]
     picture, text = body["messages"][0]["content"]
@@ -116,9 +118,9 @@ def test_a_request_holds_several_images_at_their_places_and_none_for_a_question_
     shown: list[Any] = []
     for images, problem in ((["a", "b-wide"], "how <image> or <image> many"), ([], "how many")):
         (prompt,) = encode_prompts([problem], [images], NoiseImages(), engine.processor)
-        said.prompt, row = prompt.ids.tolist(), {"id": "r", "images": images, "problem": problem}
+        said.prompt = prompt.ids.tolist()
         said.asked.clear()
-        engine.sample([row], [prompt], NoiseImages(), 0, 0)
+        list(engine.sample([Asked(problem, tuple(images), "r")], NoiseImages(), DECODING))  # as nobody has encoded it
         content = dict(said.asked)["/v1/chat/completions"]["messages"][0]["content"]
         shown.append([part.get("text", part["type"]) for part in content])
     assert shown == [["how ", "image_url", " or ", "image_url", " many"], ["how many"]]
@@ -148,7 +150,7 @@ def test_a_server_that_sleeps_is_woken_before_it_is_asked(fake: tuple[Fake, str]
     engine.server.sleeps = True  # as our own server on a GPU does
     said.asked.clear()
     for _ in range(2):  # a self-test, then the first rollout; or a refill
-        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+        list(engine.sample([ROW], NoiseImages(), DECODING, [prompt]))
     engine.sync(model, 1)
     asked = [path.partition("?")[0] for path, _ in said.asked]
     awake, states = True, {"/sleep": False, "/wake_up": True}
@@ -175,7 +177,7 @@ def test_another_prompt_than_the_trainers_is_refused(fake: tuple[Fake, str], tmp
     said.prompt = prompt.ids.tolist()[:-1]
     engine.sync(model, 0)
     with pytest.raises(UserError, match=r"row r .* same processor files and pixel budget"):
-        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+        list(engine.sample([ROW], NoiseImages(), DECODING, [prompt]))
 
 
 def test_an_image_token_in_a_completion_is_refused(fake: tuple[Fake, str], tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_an_image_token_in_a_completion_is_refused(fake: tuple[Fake, str], tmp_p
     said.prompt, said.tokens = prompt.ids.tolist(), [26, engine.processor.image_token_id]
     engine.sync(model, 0)
     with pytest.raises(UserError, match="banned token"):
-        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+        list(engine.sample([ROW], NoiseImages(), DECODING, [prompt]))
 
 
 def test_a_missing_vllm_and_one_that_dies_are_told_in_a_sentence(tmp_path: Path) -> None:
@@ -234,7 +236,7 @@ def test_a_vllm_that_dies_while_it_writes_ends_the_stage_with_its_last_words(tmp
     engine, prompt, model = sampler(None, tmp_path / "scratch", vllm_python=str(wrapper))
     engine.sync(model, 0)
     with pytest.raises(UserError, match=r"(?s)ended with code 9.*out of memory in a kernel"):
-        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+        list(engine.sample([ROW], NoiseImages(), DECODING, [prompt]))
     engine.close()
 
 
@@ -244,4 +246,4 @@ def test_a_server_that_is_gone_is_a_sentence(fake: tuple[Fake, str], tmp_path: P
     engine.sync(model, 0)
     engine.server.url = "http://127.0.0.1:9"  # the discard port: nobody listens
     with pytest.raises(UserError, match=r"vLLM did not answer POST /v1/chat/completions .*Look at the server at http"):
-        engine.sample([ROW], [prompt], NoiseImages(), 0, 0)
+        list(engine.sample([ROW], NoiseImages(), DECODING, [prompt]))

@@ -9,13 +9,14 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from tests.invariants.invariant import Broken, Law, hold, planted
 from tests.support.miniature import SHAPE, TEXT, NoiseImages, processor
@@ -24,17 +25,19 @@ from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.config.params import load_params
 from wethink.config.training import Family
-from wethink.generation import vllm
+from wethink.generation import vllm_connection
+from wethink.generation.agreement import TEMPERATURE, differences
+from wethink.generation.responses import Asked, Decoding
 from wethink.generation.vllm import Vllm
 from wethink.models.families.known import use_fast_paths
-from wethink.models.policy import save_processor, save_weights
+from wethink.models.policy import save_config, save_processor
 from wethink.models.tiny import build_model
-from wethink.rl.logprob_check import differences, self_test
+from wethink.rl.logprob_check import self_test
 from wethink.training.launch import free_port
 from wethink.training.ranks import Ranks, join
 
 ROOT = Path(__file__).resolve().parents[2]
-vllm.START_SECONDS = 3600.0  # laws are about what an engine does, on a busy machine, too
+vllm_connection.START_SECONDS = 3600.0  # laws are about what an engine does, on a busy machine, too
 BOUND = 1e-4  # largest |Δlogp| in fp32 on one machine; other weights differ by 0.01 and more
 PUSHES = 4
 HELD = ExitStack()  # engines that laws share
@@ -70,7 +73,7 @@ def move(model: Any, seed: int) -> None:
 @contextmanager
 def engine(family: Family, model: Any, **changes: Any) -> Iterator[Vllm]:
     with tempfile.TemporaryDirectory() as scratch:
-        sampler = Vllm(processor(family), *settings(**changes), Path(scratch), RANKS)
+        sampler = Vllm(processor(family), settings(**changes)[1], Path(scratch), RANKS.device)
         try:
             sampler.sync(model, 0)
             yield sampler
@@ -86,17 +89,18 @@ def running(family: Family) -> tuple[Vllm, Any]:
     return HELD.enter_context(engine(family, model)), model
 
 
-def off(sampler: Vllm, model: Any, family: Family, seed: int) -> float:
-    return float(differences(sampler, model, processor(family), ROWS, NoiseImages(), RANKS, seed).max())
+def off(sampler: Vllm, model: Any, seed: int, rows: Sequence[dict[str, str]] = ROWS) -> float:
+    asked = [Asked(row["problem"], (row["image"],), row["id"]) for row in rows]
+    return float(differences(sampler, model, asked, NoiseImages(), Decoding(24, TEMPERATURE, seed, 2)).max())
 
 
 def follows_every_push(mutant: str, family: Family) -> None:
     sampler, model = running(family)
     for push in range(1, PUSHES + 1):
         move(model, push)
-        with planted(mutant, "wethink.generation.vllm.Server.load", lambda self, weights: None):
+        with planted(mutant, "wethink.generation.vllm_connection.Server.load", lambda self, weights: None):
             sampler.sync(model, push)
-        found = off(sampler, model, family, push)
+        found = off(sampler, model, push)
         hold(found <= BOUND, f"push {push}: largest |Δlogp| {found:.1e}")
 
 
@@ -104,9 +108,12 @@ def more_prompts_than_a_batch_holds(mutant: str) -> None:
     """A step of many rows: vLLM reads some of them later, and none in parts."""
     model = policy("qwen2_5_vl")
     many = [ROWS[i % len(ROWS)] | {"id": str(i), "problem": " ".join([TEXT] * 3)} for i in range(48)]
-    with planted(mutant, "wethink.generation.vllm.WHOLE_PROMPTS", ()), engine("qwen2_5_vl", model) as sampler:
+    with (
+        planted(mutant, "wethink.generation.vllm_connection.WHOLE_PROMPTS", ()),
+        engine("qwen2_5_vl", model) as sampler,
+    ):
         try:
-            found = differences(sampler, model, processor(), many, NoiseImages(), RANKS, 0).max()
+            found = off(sampler, model, 0, many)
         except UserError as error:
             raise Broken(str(error)) if "does not use offset" in str(error) else error from None
     hold(found <= 3 * BOUND, f"largest |Δlogp| {found:.1e}")  # of six times as many tokens after longer prompts
@@ -116,9 +123,9 @@ def refuses_a_stale_engine(mutant: str) -> None:
     sampler, model = running("qwen2_5_vl")
     sampler.sync(model, 10)
     move(model, 10)  # and no push
-    config = sampler.config.model_copy(update={"max_logprob_diff": 1e3} if mutant else {})
+    config = settings()[0].model_copy(update={"max_logprob_diff": 1e3} if mutant else {})
     try:
-        self_test(sampler, model, processor(), ROWS, NoiseImages(), config, RANKS)
+        self_test(sampler, model, ROWS, NoiseImages(), config, RANKS)
     except UserError as refusal:
         assert "stale weights" in str(refusal)
         return
@@ -128,14 +135,14 @@ def refuses_a_stale_engine(mutant: str) -> None:
 def follows_a_tied_head(mutant: str) -> None:
     model = policy("qwen2_5_vl")
 
-    def tied(model: Any, state: Any, folder: Path, untie: bool) -> None:
-        save_weights(model, state, folder, untie=False)
+    def tied(model: Any, state: Any, folder: Path, untie: bool) -> Any:
+        return save_config(model, state, folder, untie=False)
 
-    with planted(mutant, "wethink.generation.vllm.save_weights", tied), engine("qwen2_5_vl", model) as sampler:
+    with planted(mutant, "wethink.generation.vllm.save_config", tied), engine("qwen2_5_vl", model) as sampler:
         with torch.no_grad():
             model.get_input_embeddings().weight.mul_(0.8)
         sampler.sync(model, 1)
-        found = off(sampler, model, "qwen2_5_vl", 0)
+        found = off(sampler, model, 0)
         hold(found <= BOUND, f"largest |Δlogp| {found:.1e}")
 
 
@@ -144,7 +151,7 @@ def a_server_that_runs_already(mutant: str) -> None:
     model, port = policy("qwen2_5_vl"), free_port()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        save_weights(model, dict(model.named_parameters()), folder, untie=True)
+        save_file(save_config(model, dict(model.named_parameters()), folder, untie=True), folder / "model.safetensors")
         save_processor(processor(), folder)
         command = [str(ROOT / ".venv-vllm/bin/python"), "-P", str(ROOT / "wethink/generation/vllm_server.py")]
         command += ["--model", str(folder), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
@@ -166,7 +173,7 @@ def a_server_that_runs_already(mutant: str) -> None:
                 for push in range(1, 4):
                     move(model, push)
                     sampler.sync(model, push)
-                    hold(off(sampler, model, "qwen2_5_vl", push) <= BOUND, f"push {push}: log-probs of another policy")
+                    hold(off(sampler, model, push) <= BOUND, f"push {push}: log-probs of another policy")
         except UserError as refusal:
             raise Broken(str(refusal)) if "but training needs" in str(refusal) else refusal from None
         finally:

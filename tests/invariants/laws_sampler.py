@@ -8,9 +8,8 @@ import torch
 
 from tests.invariants.invariant import Law, hold, planted
 from tests.support.miniature import TEXT, NoiseImages, mixed_prompts, policy, taught
-from wethink.common.paths import ROOT
-from wethink.config.params import load_params
 from wethink.generation.in_process import sample
+from wethink.generation.responses import Asked, Decoding
 from wethink.generation.sampler import InProcess
 from wethink.models.batching import Packed, Prompt, collate, encode_prompts, pack_prompts
 from wethink.models.logprobs import CompletionLogProbs
@@ -109,16 +108,12 @@ def _in_another_order(prompts: Sequence[Prompt]) -> Packed:
 def written_in_passes_as_at_once(mutant: str) -> None:
     made, prompts = _prompts(12)
     model, _ = _policies(False)
-    config = load_params(ROOT / "profiles/tiny.yaml").grpo.model_copy(
-        update={"num_generations": 4, "max_completion_length": LENGTH}
-    )
-    rows, stream, found = [{"id": str(i)} for i in range(12)], np.random.default_rng(0), []
+    asked, stream, found = [Asked("", (), str(i)) for i in range(12)], np.random.default_rng(0), []
     with planted(mutant, "wethink.generation.sampler.uniforms", lambda *given: stream.random((4, LENGTH))):
         for budget in (None, 200):  # tokens: three prompts or so a pass
-            optim = config.optim.model_copy(update={"max_token_len_per_gpu": budget})
-            sampler = InProcess(made, config.model_copy(update={"optim": optim}), torch.device("cpu"))
+            sampler = InProcess(made, torch.device("cpu"), tokens=budget)
             sampler.sync(model, 0)
-            groups = sampler.sample(rows, prompts, NoiseImages(), 0, 0)
+            groups = sampler.sample(asked, NoiseImages(), Decoding(LENGTH, 1.0, samples=4), prompts)
             found.append([[completion.ids for completion in group] for group in groups])
     hold(found[0] == found[1], "other samples under a token budget")
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.config.params import response_format
-from wethink.config.response_format import ResponseFormat
 
 if TYPE_CHECKING:
     from wethink.evaluation.benchmarks.engines import Engine
+    from wethink.evaluation.benchmarks.run import Settings
 
 
 def dispatch(args: argparse.Namespace) -> None:
@@ -55,7 +55,7 @@ def benchmark(args: argparse.Namespace) -> None:
             known verdict.
     """
     from wethink.data.benchmark_table import Table
-    from wethink.evaluation.benchmarks.engines import InProcess
+    from wethink.evaluation.benchmarks.engines import Checkpoint
     from wethink.evaluation.benchmarks.results import spoken
     from wethink.evaluation.benchmarks.run import Settings, native, run, shard_of
 
@@ -76,10 +76,11 @@ def benchmark(args: argparse.Namespace) -> None:
     for table in tables:  # refused before any call is paid for
         native(table, settings.family)
     faults: list[str] = []
-    engine = _engine(args, settings.seed, settings.form)
+    most = max((item.pictures for table in tables for item in table.items.values()), default=1)
+    engine = _engine(args, settings, most)
     try:
         for table in tables:
-            if isinstance(engine, InProcess):
+            if isinstance(engine, Checkpoint):
                 asked = [(item.get("question"), item.get("answer")) for item in table.items.values()]
                 engine.tell_unknown(table.name, asked)
             did = run(table, engine, settings, shard=shard)
@@ -108,16 +109,18 @@ def _faults(name: str, did: dict[str, Any]) -> list[str]:
     return [f"{name}: no item could be asked ({did['unasked']})"] if did["unasked"] else []
 
 
-def _engine(args: argparse.Namespace, seed: int, form: ResponseFormat) -> "Engine":
+def _engine(args: argparse.Namespace, settings: "Settings", images: int) -> "Engine":
     if args.model.startswith(("http://", "https://")):
         from wethink.evaluation.benchmarks.endpoint_engine import Served
 
         if not args.served:
             raise UserError("--served is missing: the name under which the endpoint serves the model.")
-        served: Engine = Served(args.model, args.served, args.key_env, args.max_new_tokens, args.batch, form=form)
+        served: Engine = Served(
+            args.model, args.served, args.key_env, args.max_new_tokens, args.batch, form=settings.form
+        )
         return served
     from wethink.config.params import load_params
-    from wethink.evaluation.benchmarks.engines import InProcess
+    from wethink.evaluation.benchmarks.engines import Checkpoint
 
-    launch = load_params().launch
-    return InProcess(Path(args.model), args.max_new_tokens, seed, form, launch.device, launch.threads)
+    params = load_params()
+    return Checkpoint(Path(args.model), settings, params.launch, params.evaluate.sampler, images)

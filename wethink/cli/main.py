@@ -11,7 +11,7 @@ from wethink.common.console import tolerate_encodings
 from wethink.common.errors import DISK_FULL, UserError, disk_full
 from wethink.common.loopback import bypass_proxies
 from wethink.common.processes import die_with_owners
-from wethink.config.params import load_params, response_format
+from wethink.config.params import load_params
 from wethink.dag.all_stages import EXTRA_STAGES
 from wethink.dag.experiment_stages import ABLATIONS, CONTROLS
 from wethink.dag.main_stages import STAGES
@@ -144,13 +144,13 @@ def dispatch(args: argparse.Namespace) -> None:
     elif args.command == "ask":
         from wethink.evaluation.ask import ask, ask_held_out
 
-        form = response_format()
+        project = load_params() if Path("params.yaml").is_file() else None
         if args.item is not None:
-            ask_held_out(args.item, args.model, args.temperature, form)
+            ask_held_out(args.item, args.model, args.temperature, project)
         elif args.image is None or args.question is None:
             raise UserError("give --image and --question, or --item N for a held-out one.")
         else:
-            ask(args.image, args.question, args.model, args.temperature, form)
+            ask(args.image, args.question, args.model, args.temperature, project)
     elif args.command == "rescore":
         from wethink.rewards.hybrid import open_scorer
         from wethink.rl.rollout_log import rescore

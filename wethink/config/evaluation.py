@@ -9,7 +9,8 @@ class Evaluate(Section):
     split: Literal["tuning", "reporting"]
     temperatures: tuple[float, ...]  # 0 = greedy
     max_new_tokens: Positive
-    batch_size: Positive
+    sampler: Literal["in_process", "vllm"] = "in_process"  # also of the commands `ask` and `benchmark`
+    batch_size: Positive  # questions in a pass of the sampler in this process
     bootstrap: Positive  # resamples of clusters
 
 

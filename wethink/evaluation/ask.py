@@ -1,14 +1,18 @@
 """Command `python -m wethink ask`: one question about one image, reasoning shown."""
 
 import io
+import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wethink.common.errors import UserError
-from wethink.config.response_format import ResponseFormat
+from wethink.common.jsonl import read_json
+from wethink.config.launch import Launch
+from wethink.config.params import Params
 from wethink.data.schema import IMAGE, held_out_items, placement_fault, row_images
 from wethink.rewards import format
+from wethink.rewards.format import DEFAULT
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,8 +21,8 @@ DRAWN, VALID = Path("data/drawn"), Path("data/valid")  # folders with held-out i
 MAX_PIXELS = 1280 * 28 * 28  # a larger picture is scaled down, as in ingestion
 
 
-def ask(image: Path, question: str, model: Path, temperature: float, form: ResponseFormat) -> None:
-    """Print a checkpoint's reasoning and answer.
+def ask(image: Path, question: str, model: Path, temperature: float, params: Params | None) -> None:
+    """Print a checkpoint's reasoning and answer; without `params`, outside a project, on this processor.
 
     Raises:
         UserError: the checkpoint or the image cannot be read, or the question holds a reserved token.
@@ -27,10 +31,10 @@ def ask(image: Path, question: str, model: Path, temperature: float, form: Respo
         raise UserError("the question contains '<|', which is reserved for special tokens; leave it out.")
     if fault := placement_fault(question, 1):
         raise UserError(f"the {fault}; leave one {IMAGE} in it, or none.")
-    _answer([open_image(image)], question, model, temperature, form)
+    _answer([open_image(image)], question, model, temperature, params)
 
 
-def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFormat) -> None:
+def ask_held_out(number: int, model: Path, temperature: float, params: Params | None) -> None:
     """Show held-out item `number` (from 0) and a checkpoint's answer to it.
 
     Items of drawn sources come first, then those of the user's own. Its image is saved as `reports/item-<number>.png`,
@@ -53,11 +57,11 @@ def ask_held_out(number: int, model: Path, temperature: float, form: ResponseFor
         picture.save(paths[-1])
     shown = ", ".join(map(str, paths)) or "no image"
     print(f"{shown}: {item['problem']} (truth: {item['answer']})")
-    _answer(pictures, item["problem"], model, temperature, form)
+    _answer(pictures, item["problem"], model, temperature, params)
 
 
 def _answer(
-    pictures: list["Image.Image"], question: str, model: Path, temperature: float, form: ResponseFormat
+    pictures: list["Image.Image"], question: str, model: Path, temperature: float, params: Params | None
 ) -> None:
     if not (model / "config.json").is_file():
         raise UserError(
@@ -66,8 +70,9 @@ def _answer(
     from rich.console import Console
     from rich.markup import escape
 
-    from wethink.generation.responses import Asked, Decoding, InMemory, respond
-    from wethink.models.policy import load_model, load_processor
+    from wethink.generation.responses import Asked, Decoding, InMemory
+    from wethink.generation.sampler import answers, published
+    from wethink.models.policy import load_processor
 
     processor = load_processor(model)
     console = Console(highlight=False)
@@ -75,12 +80,15 @@ def _answer(
         console.print(
             f"[yellow]This model's vocabulary lacks: {escape(', '.join(unknown))}. It reads them as unknown.[/]"
         )
-    policy = load_model(model).eval()
-    limit = int(getattr(policy.generation_config, "max_new_tokens", None) or 1024)
     named = {str(place): picture for place, picture in enumerate(pictures)}
+    about = model / "generation_config.json"
+    limit = int((read_json(about) if about.is_file() else {}).get("max_new_tokens") or 1024)
     decoding = Decoding(limit, temperature, seed=secrets.randbits(32))  # every call draws anew
-    ((answered,),) = respond(policy, processor, [Asked(question, tuple(named))], InMemory(named), decoding)
-    response = answered.text
+    launch = params.launch if params else Launch(device="cpu", processes=1, threads=1, deepspeed="", deadline_minutes=1)
+    launch = launch.model_copy(update={"threads": os.cpu_count() or 1})
+    with published(model, params.evaluate.sampler if params else "in_process", launch, len(pictures)) as sampler:
+        ((answered,),) = answers(sampler, [Asked(question, tuple(named))], InMemory(named), decoding)
+    response, form = answered.text, params.rewards.format if params else DEFAULT
     parsed = format.parse(response, form)
     if parsed.fault:
         console.print(escape(response))

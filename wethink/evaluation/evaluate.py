@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,9 @@ from wethink.models.batching import Images
 from wethink.rewards import format
 from wethink.rewards.hybrid import Scorer, open_scorer
 
+if TYPE_CHECKING:
+    from wethink.generation.sampler import Sampler
+
 Pixels = Literal["true", "blank", "shuffled"]
 
 
@@ -51,6 +55,9 @@ class Job:
     @property
     def name(self) -> str:
         return f"{self.checkpoint}-t{self.temperature}-{self.pixels}"
+
+
+Asking = tuple[Job, Sequence[Item]]  # a pass and its items
 
 
 class BlankImages:
@@ -116,18 +123,15 @@ def evaluate_checkpoints(
     jobs = [Job(name, folder, *setting) for name, folder in checkpoints.items() for setting in settings]
     first = (config.temperatures[0], "true")  # of each checkpoint: the pass in which the swapped items are asked, too
     todo = [job for job in jobs if not (scratch / f"{job.name}.jsonl").exists()]
+    asked = [(job, [*items, *swapped] if (job.temperature, job.pixels) == first else items) for job in todo]
+    parts, done = shares(asked, config, launch), len(jobs) - len(todo)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(launch.processes, mp_context=context, initializer=die_with_owners) as pool:
         running = [
-            pool.submit(
-                run_job,
-                job,
-                [*items, *swapped] if (job.temperature, job.pixels) == first else items,
-                *(images, rewards, launch, index, run),
-            )
-            for index, job in enumerate(todo)
+            pool.submit(run_jobs, part, images, rewards, launch, index % launch.processes, run)
+            for index, part in enumerate(parts)
         ]
-        for finished in track(as_completed(running), "evaluate", len(jobs), len(jobs) - len(todo)):
+        for finished in track(as_completed(running), "evaluate", len(parts) + done, done):
             finished.result()
     everything = [record for job in jobs for record in read_jsonl(scratch / f"{job.name}.jsonl")]
     refuse_unreadable(everything)
@@ -180,20 +184,40 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def run_job(
-    job: Job, items: Sequence[Item], images: Path, rewards: Rewards, launch: Launch, index: int, run: StageRun[Evaluate]
+def shares(asked: Sequence[Asking], config: Evaluate, launch: Launch) -> list[Sequence[Asking]]:
+    """Divide the passes: one a process, or, since a vLLM server takes a minute to start, one share for each server."""
+    if config.sampler == "in_process":
+        return [[one] for one in asked]
+    servers = 1 if launch.vllm_url else min(launch.processes, len(asked))
+    cuts = [len(asked) * i // max(1, servers) for i in range(servers + 1)]
+    return [asked[begin:end] for begin, end in pairwise(cuts)]
+
+
+def run_jobs(
+    jobs: Sequence[Asking], images: Path, rewards: Rewards, launch: Launch, index: int, run: StageRun[Evaluate]
 ) -> None:
-    """Run one pass in its own process; write its records to scratch at the end."""
-    config, scratch, seed = run.config, run.scratch, run.seed
-    import torch
+    """Run passes in this process, on GPU `index`; write the records of each to scratch at its end."""
+    from wethink.generation.sampler import published
 
-    from wethink.generation.responses import Asked, Decoding, Response, respond
-    from wethink.models.policy import load_model, load_processor
+    config, stored = run.config, ImageSet(images)
+    most = max((len(row_images(item)) for _, items in jobs for item in items), default=1)
+    for folder, group in groupby(jobs, key=lambda one: one[0].folder):
+        with published(folder, config.sampler, launch, most, config.batch_size, index) as sampler:
+            for job, items in group:
+                answered = answer_items(job, items, stored, sampler, run)
+                with open_scorer(rewards, launch) as scorer:
+                    records = judge_items(answered, job, scorer)
+                write_jsonl(run.scratch / f"{job.name}.jsonl", records)
 
-    if launch.device == "cpu":
-        torch.set_num_threads(launch.threads)
-    device = torch.device(launch.device, index % launch.processes) if launch.device == "cuda" else torch.device("cpu")
-    dataset: Images = ImageSet(images)
+
+def answer_items(
+    job: Job, items: Sequence[Item], dataset: Images, sampler: "Sampler", run: StageRun[Evaluate]
+) -> list[tuple[Item, str, int]]:
+    """Answer the items of one pass; return each with the response and its number of tokens."""
+    from wethink.generation.responses import Asked, Decoding
+    from wethink.generation.sampler import answers
+
+    config, seed = run.config, run.seed
     shown = {item["id"]: row_images(item) for item in items}
     if job.pixels == "shuffled":
         shown = shuffled(items, seed)
@@ -201,17 +225,10 @@ def run_job(
     elif job.pixels == "blank":
         dataset = BlankImages(dataset)
         items = [item for item in items if shown[item["id"]]]
-    model, processor = load_model(job.folder).to(device).eval(), load_processor(job.folder)
     system = "" if job.checkpoint == "base" else None
     asked = [Asked(item["problem"], shown[item["id"]], item["id"], system=system) for item in items]
-    decoding, responses = Decoding(config.max_new_tokens, job.temperature, seed), list[Response]()
-    for begin in range(0, len(asked), config.batch_size):
-        batch = asked[begin : begin + config.batch_size]
-        responses += [response for (response,) in respond(model, processor, batch, dataset, decoding)]
-    answered = [(item, found.text, found.tokens) for item, found in zip(items, responses, strict=True)]
-    with open_scorer(rewards, launch) as scorer:
-        records = judge_items(answered, job, scorer)
-    write_jsonl(scratch / f"{job.name}.jsonl", records)
+    responses = answers(sampler, asked, dataset, Decoding(config.max_new_tokens, job.temperature, seed))
+    return [(item, found.text, found.tokens) for item, (found,) in zip(items, responses, strict=True)]
 
 
 def shuffled(items: Sequence[Item], seed: int) -> dict[str, tuple[str, ...]]:

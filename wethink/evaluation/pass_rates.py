@@ -25,31 +25,25 @@ def passrates(
     Raises:
         UserError: there is no training row, `samples` is below 1, or no response could be judged.
     """
-    import torch
-
-    from wethink.generation.responses import Asked, Decoding, respond
-    from wethink.models.policy import load_model, load_processor
+    from wethink.generation.responses import Asked, Decoding
+    from wethink.generation.sampler import answers, published
 
     chosen = [row for row in read_rows(rows) if row["split"] == "train"]
     if not chosen or samples < 1:
         raise UserError(f"{rows} has {len(chosen)} training rows and --samples is {samples}; both must be at least 1.")
-    grpo, launch = params.grpo, params.launch
-    if launch.device == "cpu":
-        torch.set_num_threads(launch.threads)
-    policy, processor = load_model(model).to(launch.device).eval(), load_processor(model)
-    stored, found = ImageSet(images), list[Record]()
+    grpo, stored, found = params.grpo, ImageSet(images), list[Record]()
     decoding = Decoding(grpo.max_completion_length, grpo.temperature, params.seed, samples)
-    batch = max(1, params.evaluate.batch_size // samples)
-    for start in track(range(0, len(chosen), batch), "passrates", -(-len(chosen) // batch)):
-        part = chosen[start : start + batch]
-        asked = [Asked(row["problem"], row_images(row), row["id"]) for row in part]
-        groups = respond(policy, processor, asked, stored, decoding)
-        pairs = [(response.text, row) for row, group in zip(part, groups, strict=True) for response in group]
-        scores = iter(scorer.score(pairs))
-        for row, group in zip(part, groups, strict=True):
-            verdicts = [next(scores).verdict.outcome for _ in group]
-            known = [verdict for verdict in verdicts if verdict != "unknown"]
-            found.append({"id": row["id"], "passes": known.count("correct"), "samples": len(known)})
+    batch, most = max(1, params.evaluate.batch_size // samples), max(len(row_images(row)) for row in chosen)
+    with published(model, grpo.sampler, params.launch, most, batch) as sampler:
+        asked = [Asked(row["problem"], row_images(row), row["id"]) for row in chosen]
+        groups = answers(sampler, asked, stored, decoding)
+        for start in track(range(0, len(chosen), batch), "passrates", -(-len(chosen) // batch)):
+            part = chosen[start : start + batch]
+            pairs = [(response.text, row) for row in part for response in next(groups)]
+            verdicts = [scored.verdict.outcome for scored in scorer.score(pairs)]
+            for place, row in enumerate(part):
+                known = [verdict for verdict in verdicts[place * samples :][:samples] if verdict != "unknown"]
+                found.append({"id": row["id"], "passes": known.count("correct"), "samples": len(known)})
     if not any(record["samples"] for record in found):
         raise UserError(
             f"none of the responses to {len(found)} rows could be judged; mend the judge or the rewards section of "

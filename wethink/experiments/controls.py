@@ -26,7 +26,7 @@ from wethink.config.training import Optim, Sft
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import image_keys, row_images
 from wethink.evaluation.evaluate import evaluate_checkpoints
-from wethink.generation.sampler import InProcess
+from wethink.generation.sampler import open_sampler
 from wethink.models.batching import epoch_order
 from wethink.models.policy import load_model, load_processor, model_card, save_policy
 from wethink.rewards.format import parse, render
@@ -34,7 +34,7 @@ from wethink.rewards.hybrid import Scorer
 from wethink.rl.prompt_dataset import training_rows
 from wethink.rl.rollouts import generate_rollouts
 from wethink.rl.trainer import grpo
-from wethink.training.ranks import cost_clock, gather_objects, join
+from wethink.training.ranks import barrier, cost_clock, gather_objects, join
 from wethink.training.sft import chosen_rows, completions, samples_of
 from wethink.training.supervised import Sample, train
 
@@ -126,19 +126,25 @@ def _sample_accepted(
     prompts, _, _ = training_rows(rows, dataset, model, processor, config, launch, seed)
     order = list(islice(epoch_order(len(prompts), seed), config.optim.max_steps * config.optim.train_batch_size))
     model, accepted, form = model.to(ranks.device), list[Record](), scorer.rewards.format
-    sampler = InProcess(processor, config, ranks.device)
+    most = max(len(row_images(row)) for row in prompts)
+    budget = config.optim.max_token_len_per_gpu
+    sampler = open_sampler(
+        config.sampler, processor, launch, store.parent, ranks.device, most,
+        tokens=budget, first=ranks.first, meet=barrier,
+    )  # fmt: skip
     sampler.sync(model, 0)
     batches = [
         order[i : i + config.optim.train_batch_size] for i in range(0, len(order), config.optim.train_batch_size)
     ]
     for step, batch in enumerate(track(batches, "rejection sampling", quiet=not ranks.first)):
         mine = [prompts[i] for i in batch][ranks.rank :: ranks.world]
-        for group in generate_rollouts(sampler, processor, mine, dataset, config, scorer, step, seed):
+        for group in generate_rollouts(sampler, mine, dataset, config, scorer, step, seed):
             for text, scored in zip(group.texts, group.scores, strict=True):
                 parsed = parse(text, form)
                 if scored.accuracy == scored.format == 1.0 and parsed.fault is None:
                     row = {"problem": group.row["problem"]} | image_keys(row_images(group.row))
                     accepted.append(row | {"completion": render(parsed.think, parsed.answer, form)})
+    sampler.close()
     everyone = gather_objects((accepted, cost_clock(ranks) - started), ranks)
     unique = {content_id(r): r for found, _ in everyone for r in found}  # a completion sampled twice counts once
     if ranks.first:

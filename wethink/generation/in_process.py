@@ -7,7 +7,6 @@ batch or on the number of processes.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,11 @@ import torch
 from torch import Tensor
 
 from wethink.generation.decoding import Decoder
+from wethink.generation.responses import Completion
 from wethink.models.batching import Prompt, pack_prompts
 from wethink.models.policy import Processor
 
 KEPT = 0.75  # rows are dropped when fewer than this share of them is alive
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One sampled response: token ids (any stop token included) and their log-probs."""
-
-    ids: tuple[int, ...]
-    logps: tuple[float, ...]
-    finished: bool  # False: cut at the length limit
 
 
 def uniforms(seed: int, step: int, prompt: str, group: int, length: int) -> np.ndarray:

@@ -52,9 +52,15 @@ def drop_overlong(
 
 def image_tokens(width: int, height: int, processor: Processor) -> int:
     """Count the tokens of an image of this size after the processor's resize."""
+    _, high, wide = grid_of(width, height, processor)
+    return high * wide // int(processor.image_processor.merge_size) ** 2
+
+
+def grid_of(width: int, height: int, processor: Processor) -> tuple[int, int, int]:
+    """Return the grid (temporal, height, width), in patches, of an image of this size after the processor's resize."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     images = processor.image_processor
     factor = images.patch_size * images.merge_size
     high, wide = smart_resize(height, width, factor, images.size["shortest_edge"], images.size["longest_edge"])
-    return int(high // factor) * int(wide // factor)
+    return 1, int(high // images.patch_size), int(wide // images.patch_size)

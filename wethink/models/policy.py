@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -126,8 +126,12 @@ def load_processor(folder: Path | str, revision: str | None = None) -> Processor
     )
 
 
-def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> nn.Module:
+def load_model(
+    folder: Path | str, revision: str | None = None, dtype: torch.dtype | Literal["auto"] = torch.float32
+) -> nn.Module:
     """Load weights from a folder or hub id (safetensors only), fast paths enabled.
+
+    `dtype` "auto" is the precision in which they are stored.
 
     Raises:
         UserError: there is no such folder and no such model in the local hub cache; its model type is not in
@@ -182,13 +186,11 @@ def save_policy(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool) -> None:
-    """Write weights under plain names and the config, for an inference engine.
+def save_config(model: Any, state: dict[str, Tensor], folder: Path, untie: bool) -> dict[str, Tensor]:
+    """Write the config for an inference engine, and return the weights that belong to it, under plain names.
 
-    `untie` stores a tied head as a tensor of its own.
+    `untie` makes of a tied head a tensor of its own.
     """
-    from safetensors.torch import save_file
-
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     if untie and config.get_text_config().tie_word_embeddings:
@@ -197,7 +199,7 @@ def save_weights(model: Any, state: dict[str, Tensor], folder: Path, untie: bool
         state = state | {"lm_head.weight": state[embeddings].clone()}
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
-    save_file({name: value.detach().contiguous() for name, value in state.items()}, folder / "model.safetensors")
+    return {name: value.detach().contiguous() for name, value in state.items()}
 
 
 def save_processor(processor: Processor, folder: Path) -> None:

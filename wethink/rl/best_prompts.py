@@ -11,7 +11,6 @@ from wethink.config.grpo import Grpo
 from wethink.data.schema import Row
 from wethink.generation.sampler import Sampler
 from wethink.models.batching import Images
-from wethink.models.policy import Processor
 from wethink.rewards.hybrid import Scorer
 from wethink.rl.rollouts import generate_rollouts
 from wethink.training.ranks import Ranks, gather_objects
@@ -29,7 +28,6 @@ def nearest_half(rows: Sequence[Row], rates: Mapping[str, float], share: float) 
 def best_rows(
     rows: Sequence[Row],
     sampler: Sampler,
-    processor: Processor,
     images: Images,
     config: Grpo,
     scorer: Scorer,
@@ -50,7 +48,7 @@ def best_rows(
         mine = list(rows[ranks.rank :: ranks.world])
         for begin in range(0, len(mine), config.optim.train_batch_size):
             part = mine[begin : begin + config.optim.train_batch_size]
-            for group in generate_rollouts(sampler, processor, part, images, config, scorer, -1, seed):
+            for group in generate_rollouts(sampler, part, images, config, scorer, -1, seed):
                 known = [s.verdict.outcome == "correct" for s in group.scores if s.total is not None]
                 if known:
                     found[group.row["id"]] = float(np.mean(known))

@@ -3,44 +3,31 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wethink.common.jsonl import Record
 from wethink.config.grpo import Grpo
 from wethink.data.schema import Row, row_images
-from wethink.generation.responses import Asked, Decoding, respond
+from wethink.generation.responses import Asked, Decoding
+from wethink.generation.sampler import Sampler, answers
 from wethink.models.batching import Images
-from wethink.models.policy import Processor
 from wethink.rewards.hybrid import Scorer
 from wethink.training.ranks import Ranks, gather_objects
 
-ROWS_AT_ONCE = 64
-
 
 def accuracy(
-    model: Any,
-    processor: Processor,
-    rows: Sequence[Row],
-    images: Images,
-    config: Grpo,
-    scorer: Scorer,
-    ranks: Ranks,
+    sampler: Sampler, rows: Sequence[Row], images: Images, config: Grpo, scorer: Scorer, ranks: Ranks
 ) -> float:
     """Measure greedy accuracy on held-out rows over all ranks.
 
     Completions are scored against the rows' answers; unknown verdicts are left out. 0.0 if none is known.
     """
-    mine, found = rows[ranks.rank :: ranks.world], list[float]()
-    model.eval()
-    for begin in range(0, len(mine), ROWS_AT_ONCE):
-        part = mine[begin : begin + ROWS_AT_ONCE]
-        asked = [Asked(row["problem"], row_images(row)) for row in part]
-        answered = respond(model, processor, asked, images, Decoding(config.max_completion_length, 0.0))
-        scores = scorer.score([(response.text, row) for (response,), row in zip(answered, part, strict=True)])
-        found += [scored.accuracy for scored in scores if scored.accuracy is not None]
-    model.train()
+    mine = rows[ranks.rank :: ranks.world]
+    asked = [Asked(row["problem"], row_images(row), row["id"]) for row in mine]
+    answered = answers(sampler, asked, images, Decoding(config.max_completion_length, 0.0))
+    scores = scorer.score([(response.text, row) for (response,), row in zip(answered, mine, strict=True)])
+    found = [scored.accuracy for scored in scores if scored.accuracy is not None]
     everyone = [value for part in gather_objects(found, ranks) for value in part]
     return float(np.mean(everyone)) if everyone else 0.0
 

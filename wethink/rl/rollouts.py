@@ -12,10 +12,9 @@ from wethink.common.progress import say
 from wethink.config.grpo import Grpo, Outage
 from wethink.config.rewards import Rewards
 from wethink.data.schema import Row, row_images
-from wethink.generation.in_process import Completion
+from wethink.generation.responses import Asked, Completion, Decoding, encode
 from wethink.generation.sampler import Sampler
-from wethink.models.batching import Images, Prompt, encode_prompts
-from wethink.models.policy import Processor
+from wethink.models.batching import Images, Prompt
 from wethink.rewards.hybrid import Scored, Scorer
 from wethink.rl.objective import component_advantages, group_advantages, overlong_penalty, varied
 from wethink.training.ranks import Ranks, gather_objects
@@ -55,7 +54,6 @@ class Group:
 
 def generate_rollouts(
     sampler: Sampler,
-    processor: Processor,
     rows: Sequence[Row],
     images: Images,
     config: Grpo,
@@ -66,9 +64,11 @@ def generate_rollouts(
     """Sample and score G completions for each row."""
     if not rows:
         return []
-    prompts = encode_prompts([row["problem"] for row in rows], [row_images(row) for row in rows], images, processor)
-    sampled = sampler.sample(rows, prompts, images, step, seed)
-    written = [[processor.decode(completion.ids) for completion in completions] for completions in sampled]
+    asked = [Asked(row["problem"], row_images(row), row["id"], step) for row in rows]
+    decoding = Decoding(config.max_completion_length, config.temperature, seed, config.num_generations)
+    prompts = encode(asked, images, sampler.processor)
+    sampled = list(sampler.sample(asked, images, decoding, prompts))
+    written = [[sampler.processor.decode(completion.ids) for completion in completions] for completions in sampled]
     pairs = [(text, row) for row, texts in zip(rows, written, strict=True) for text in texts]
     scored = iter(scorer.score(pairs))
     groups = []

@@ -28,7 +28,7 @@ from wethink.training.checkpoints import (
     rewind_log,
 )
 from wethink.training.engine import build_engine, policy_state, precision, zero_stage
-from wethink.training.ranks import Ranks, gather_objects, join
+from wethink.training.ranks import Ranks, barrier, gather_objects, join
 
 
 @dataclass
@@ -94,12 +94,16 @@ def prepare(
     rates = PassRates()
     rates.add(read_log(scratch, "rollouts.jsonl") if config.curriculum_pool > 1 else [])
     most = max(len(row_images(row)) for row in prompts)
-    sampler = open_sampler(processor, config, launch, scratch, ranks, most)
+    budget = config.optim.max_token_len_per_gpu  # tokens of a pass, as in training
+    sampler = open_sampler(
+        config.sampler, processor, launch, scratch, ranks.device, most,
+        tokens=budget, colocated=True, first=ranks.first, meet=barrier,
+    )  # fmt: skip
     policy = sampling_policy(policies.engine, gathered)
     sampler.sync(policy, done)
-    self_test(sampler, policy, processor, prompts, images, config, ranks)
-    prompts = best_rows(prompts, sampler, processor, images, config, scorer, scratch, seed, ranks)
-    begun = _first_probe(scratch, policy, processor, probe_rows, images, config, scorer, ranks)
+    self_test(sampler, policy, prompts, images, config, ranks)
+    prompts = best_rows(prompts, sampler, images, config, scorer, scratch, seed, ranks)
+    begun = _first_probe(scratch, sampler, probe_rows, images, config, scorer, ranks)
     history = read_log(scratch, "metrics.jsonl")
     run = GrpoRun(
         config=config, scorer=scorer, seed=seed, scratch=scratch, start=start, ranks=ranks, images=images,
@@ -142,8 +146,7 @@ def sampling_policy(engine: Any, gathered: torch.nn.Module | None) -> Any:
 
 def _first_probe(
     scratch: Path,
-    policy: Any,
-    processor: Processor,
+    sampler: Sampler,
     probed: list[Row],
     images: ImageSet,
     config: Grpo,
@@ -154,7 +157,7 @@ def _first_probe(
     path = scratch / "probe.json"
     there = gather_objects(path.exists(), ranks)[0]
     if probed and not there:
-        begun = accuracy(policy, processor, probed, images, config, scorer, ranks)
+        begun = accuracy(sampler, probed, images, config, scorer, ranks)
         if ranks.first:
             write_json(path, {"accuracy": begun})
     return float(read_json(path)["accuracy"]) if probed and there else begun if probed else 0.0

@@ -98,8 +98,8 @@ def grpo(
             updated = update(state, rollouts, step)
             early = Draw(rows, following.result()) if following else None
             learned = time.perf_counter()
-            policy = sync(state, step)
-            probe(state, policy, step)
+            sync(state, step)
+            probe(state, step)
             log(state, rollouts, updated, step, (clock, sampled, learned), cost)
             checkpoint(state, step)
     state.sampler.close()
@@ -125,7 +125,7 @@ def draw(run: GrpoRun, count: int | None = None, asked: Sequence[str] = ()) -> l
 def sample(run: GrpoRun, rows: Sequence[Row], step: int) -> list[Group]:
     """Sample and score this rank's share of drawn prompts. No rank waits for another."""
     mine = rows[run.ranks.rank :: run.ranks.world]
-    return generate_rollouts(run.sampler, run.processor, mine, run.images, run.config, run.scorer, step, run.seed)
+    return generate_rollouts(run.sampler, mine, run.images, run.config, run.scorer, step, run.seed)
 
 
 def collect_rollouts(run: GrpoRun, step: int, early: Draw | None = None) -> Rollouts:
@@ -181,17 +181,15 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
     return Update(stats, norm, non_finite)
 
 
-def sync(run: GrpoRun, step: int) -> Any:
-    """Copy the updated weights to the sampler and return the policy it samples from."""
-    policy = sampling_policy(run.policies.engine, run.gathered)
-    run.sampler.sync(policy, step + 1)
-    return policy
+def sync(run: GrpoRun, step: int) -> None:
+    """Copy the updated weights to the sampler."""
+    run.sampler.sync(sampling_policy(run.policies.engine, run.gathered), step + 1)
 
 
-def probe(run: GrpoRun, policy: Any, step: int) -> None:
+def probe(run: GrpoRun, step: int) -> None:
     """Measure held-out accuracy at every `probe.every`-th step."""
     if run.probe_rows and (step + 1) % run.config.probe.every == 0:
-        run.probe = accuracy(policy, run.processor, run.probe_rows, run.images, run.config, run.scorer, run.ranks)
+        run.probe = accuracy(run.sampler, run.probe_rows, run.images, run.config, run.scorer, run.ranks)
 
 
 def log(

@@ -6,17 +6,21 @@ exception: its item is unknown, and the run goes on.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import file_sha256
-from wethink.config.response_format import ResponseFormat
+from wethink.config.launch import Launch
 from wethink.data.schema import IMAGE
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from wethink.evaluation.benchmarks.run import Settings
+    from wethink.generation.sampler import Engine as Kind
 
 System = Literal["own", "none", "wethink"]  # the chat template's own prompt, none at all, or the format's sent
 
@@ -79,32 +83,29 @@ class Engine(Protocol):
         """Release memory and connections."""
 
 
-class InProcess:
-    """Engine of a checkpoint folder, with the sampler that trained it."""
+class Checkpoint:
+    """Engine of a checkpoint folder: its sampler in this process, or through vLLM."""
 
     def __init__(
-        self, folder: Path, max_new_tokens: int, seed: int, form: ResponseFormat, device: str = "cpu", threads: int = 1
+        self, folder: Path, settings: "Settings", launch: Launch, sampler: "Kind" = "in_process", images: int = 1
     ) -> None:
-        """Load the checkpoint; `form` is the response format that the system prompt `wethink` asks for.
+        """Load the checkpoint, for questions with `images` images at most.
 
         Raises:
-            UserError: the folder is no checkpoint.
+            UserError: the folder is no checkpoint, or vLLM cannot sample from it.
         """
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder} is no checkpoint folder (no config.json) and no http(s):// endpoint.")
-        import torch
-
+        from wethink.generation.sampler import published
         from wethink.models.chat_prompts import system_prompt
-        from wethink.models.policy import load_model, load_processor
 
-        if device == "cpu":
-            torch.set_num_threads(threads)
-        self._folder, self._seed, self._limit = folder, seed, max_new_tokens
-        self._model, self._processor = load_model(folder).to(device).eval(), load_processor(folder)
+        self._folder, self._kind, self._settings, self._stack = folder, sampler, settings, ExitStack()
+        self._sampler = self._stack.enter_context(published(folder, sampler, launch, images, settings.batch))
+        self._processor = self._sampler.processor
         self._systems: dict[System, str | None] = {
             "own": None,
             "none": "",
-            "wethink": system_prompt(form),
+            "wethink": system_prompt(settings.form),
         }
 
     def tell_unknown(self, name: str, asked: Sequence[tuple[str, str]]) -> None:
@@ -114,21 +115,18 @@ class InProcess:
         tell_unknown(self._processor, [{"problem": question, "answer": answer} for question, answer in asked], name)
 
     def describe(self, system: System) -> dict[str, Any]:
-        import torch
-        import transformers
-
         weights = sorted(self._folder.glob("*.safetensors"))
         template = str(self._processor.tokenizer.chat_template or "")
         return {
-            "engine": "in-process",
+            "engine": self._kind.replace("_", "-"),
             "model": [file_sha256(path)[:16] for path in weights],
-            "versions": {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
+            "versions": self._sampler.versions,
             "image_processor": {
                 key: getattr(self._processor.image_processor, key, None) for key in ("patch_size", "merge_size")
             }
             | {"size": dict(self._processor.image_processor.size)},
             "system": template if system == "own" else self._systems[system],
-            "dtype": str(next(self._model.parameters()).dtype),
+            "dtype": str(self._sampler.dtype),
         }
 
     def answer(self, queries: Sequence[Query]) -> list[Reply]:
@@ -146,7 +144,8 @@ class InProcess:
         return [replies[place] for place in range(len(queries))]
 
     def _sample(self, queries: Sequence[Query]) -> list[Reply]:
-        from wethink.generation.responses import Asked, Decoding, InMemory, respond
+        from wethink.generation.responses import Asked, Decoding, InMemory
+        from wethink.generation.sampler import answers
 
         shown: dict[str, Image.Image] = {}
         asked = []
@@ -154,9 +153,9 @@ class InProcess:
             named = {f"{place}.{number}": picture for number, picture in enumerate(query.pictures)}
             shown |= named
             asked.append(Asked(query.placed, tuple(named), query.draw, query.sample, self._systems[query.system]))
-        decoding = Decoding(self._limit, queries[0].temperature, self._seed)
-        found = respond(self._model, self._processor, asked, InMemory(shown), decoding)
+        decoding = Decoding(self._settings.max_new_tokens, queries[0].temperature, self._settings.seed)
+        found = answers(self._sampler, asked, InMemory(shown), decoding)
         return [Reply(response.text, response.tokens) for (response,) in found]
 
     def close(self) -> None:
-        pass
+        self._stack.close()
