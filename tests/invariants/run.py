@@ -8,10 +8,27 @@ import time
 from types import ModuleType
 from typing import Any
 
-from tests.invariants import laws_engine, laws_gradient, laws_objective, laws_resume, laws_sampler, laws_trl, results
+from tests.invariants import (
+    laws_engine,
+    laws_gradient,
+    laws_memory,
+    laws_objective,
+    laws_resume,
+    laws_sampler,
+    laws_trl,
+    results,
+)
 from tests.invariants.invariant import Law
 
-ROOMS: tuple[ModuleType, ...] = (laws_objective, laws_gradient, laws_resume, laws_sampler, laws_trl, laws_engine)
+ROOMS: tuple[ModuleType, ...] = (
+    laws_objective,
+    laws_memory,
+    laws_gradient,
+    laws_resume,
+    laws_sampler,
+    laws_trl,
+    laws_engine,
+)
 LAWS: list[Law] = [law for room in ROOMS for law in room.LAWS]
 
 

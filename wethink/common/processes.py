@@ -1,4 +1,4 @@
-"""Process trees: ending with the parent, and memory."""
+"""Process trees: ending with the parent, SIGTERM, and memory."""
 
 import contextlib
 import os
@@ -9,13 +9,16 @@ from pathlib import Path
 
 OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive; set by the process that starts it
 GROUPS: set[int] = set()  # process groups started by this process; they must not outlive it
+STOPPING_S = 600.0  # for a training stage to save after SIGTERM, when its owners have ended by the same signal
+_terminated = False
 
 
 def die_with_owners() -> None:
     """End this process within a second of the death of its parent or any owner.
 
     Owners are the pids in WETHINK_OWNERS and, behind a shell, the process that started it. The process groups in
-    GROUPS are killed first; the exit code is 143.
+    GROUPS are killed first; the exit code is 143. A process that is about to save after SIGTERM (`is_terminated`) has
+    `STOPPING_S` more: Slurm signals a job's flow, DVC and stage at once.
     """
     # A flow, DVC or launcher killed with -9 cannot tell its children: an orphan would go on writing beside the next
     # start. Polling works on every Unix and, unlike a parent-death signal, is not tied to the thread that forked.
@@ -27,12 +30,31 @@ def die_with_owners() -> None:
     def watch() -> None:
         while os.getppid() == parent and all(_alive(pid) for pid in owners) and not _handed_over():
             time.sleep(0.5)
+        until = time.monotonic() + STOPPING_S
+        while is_terminated() and time.monotonic() < until:
+            time.sleep(0.5)
         for group in GROUPS:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         os._exit(143)
 
     threading.Thread(target=watch, name="die-with-owners", daemon=True).start()
+
+
+def note_termination(*_: object) -> None:
+    """Take note of SIGTERM; a signal handler."""
+    global _terminated  # no lock: a handler may interrupt itself
+    _terminated = True
+
+
+def is_terminated() -> bool:
+    """Return whether SIGTERM has come: noted, or pending where it is blocked."""
+    return _terminated or signal.SIGTERM in signal.sigpending()
+
+
+def block_termination() -> None:
+    """Leave SIGTERM pending in this thread, in the threads that it starts, and in child processes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def _handed_over() -> bool:

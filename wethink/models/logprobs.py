@@ -9,8 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 from wethink.models.batching import Batch, Packed
 from wethink.models.families.known import use_packing
+from wethink.models.token_scores import is_fusible, token_scores
 
-LOGITS = 2**26  # elements of logits held at once: 256 MB in fp32
+LOGITS = 2**23  # elements of logits held at once: 32 MB in fp32; fewer are scored without chunks
 
 
 def language_inputs(model: Any, batch: Batch | Packed) -> dict[str, Any]:
@@ -68,7 +69,8 @@ class CompletionLogProbs(nn.Module):
         use_packing(model)
         self.banned = banned
 
-    def forward(self, batch: Batch | Packed, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch | Packed, temperature: float = 1.0, entropy: bool = True) -> tuple[Tensor, Tensor]:
+        """Score the batch's targets; without `entropy` the entropies are 0."""
         model: Any = self.model
         # Right padding under a causal mask: no real token attends to padding.
         packing = {"packing": batch.layout} if isinstance(batch, Packed) else {}
@@ -80,25 +82,30 @@ class CompletionLogProbs(nn.Module):
         else:
             chosen = batch.targets[:, 1:].bool()
             hidden, tokens = hidden[:, :-1][chosen], batch.ids[:, 1:][chosen]  # [N, D], [N]
-        # Logits are the largest tensor: chunks with activation checkpointing bound their memory.
+        # Logits are the largest tensor: chunks bound their memory.
         chunk = max(1, LOGITS // model.config.text_config.vocab_size)
         if len(tokens) <= chunk:
-            return self._score(hidden, tokens, temperature)
+            return self._score(hidden, tokens, temperature, entropy)
+        if is_fusible(model.lm_head):
+            banned = torch.tensor(self.banned, dtype=torch.long, device=hidden.device)
+            return token_scores(hidden, model.lm_head.weight, tokens, banned, temperature, chunk, entropy)
         parts = [
-            checkpoint(self._score, *part, temperature, use_reentrant=False)
+            checkpoint(self._score, *part, temperature, entropy, use_reentrant=False)
             for part in zip(torch.split(hidden, chunk), torch.split(tokens, chunk), strict=True)
         ]
         logps, entropies = zip(*parts, strict=True)
         return torch.cat(logps), torch.cat(entropies)
 
-    def _score(self, hidden: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """Score tokens [N] from the hidden states [N, D] that predict them."""
+    def _score(self, hidden: Tensor, tokens: Tensor, temperature: float, entropy: bool) -> tuple[Tensor, Tensor]:
+        """Score tokens [N] from the hidden states [N, D] that predict them, through the logits of all at once."""
         model: Any = self.model
         logits = model.lm_head(hidden)  # [N, V]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         logits = logits.index_fill(-1, torch.tensor(self.banned, dtype=torch.long, device=logits.device), float("-inf"))
         log_all = logits.log_softmax(dim=-1)
         logps = log_all.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        if not entropy:
+            return logps, torch.zeros_like(logps)
         with torch.no_grad():
-            entropy = -(log_all.exp() * log_all.masked_fill(log_all.isinf(), 0)).sum(-1)
-        return logps, entropy
+            found = -(log_all.exp() * log_all.masked_fill(log_all.isinf(), 0)).sum(-1)
+        return logps, found

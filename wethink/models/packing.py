@@ -165,14 +165,16 @@ def attend(
     trunks, branches = packing.trunks, packing.branches
     split = [sum(trunks.lengths), sum(branches.lengths) if branches else 0]
     q, k, v = (torch.split(x[0].transpose(0, 1), split) for x in (query, key, value))  # [Tp, H, d], [Tc, H, d]
-    trunk_k, trunk_v = trunks.pad(k[0]), trunks.pad(v[0])  # [B, P, K, d]
     if packing.kept is not None:
-        packing.kept.append((trunk_k, trunk_v))
+        packing.kept.append((trunks.pad(k[0]), trunks.pad(v[0])))
     if blocked(query):
         from transformers.integrations.flex_attention import flex_attention_forward
 
         mixed: Tensor = flex_attention_forward(module, query, key, value, packing.block_mask, scaling=scaling)[0]
         return mixed, None
+    trunk_k, trunk_v = (
+        packing.kept[-1] if packing.kept is not None else (trunks.pad(k[0]), trunks.pad(v[0]))
+    )  # [B, P, K, d]
     # No real token attends to the padding behind its causal row, and outputs of padded queries are dropped.
     out = [trunks.unpad(_fused(trunks.pad(q[0]), trunk_k, trunk_v, None, scaling))]
     if branches is not None:

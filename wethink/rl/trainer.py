@@ -36,7 +36,8 @@ from wethink.training.checkpoints import (
     write_curves,
 )
 from wethink.training.engine import learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import cost_clock, gather_objects, seed_step
+from wethink.training.ranks import cost_clock, gather_objects, seed_step, stop_requested
+from wethink.training.stopping import stopped
 
 
 @dataclass(frozen=True)
@@ -237,13 +238,20 @@ def _speed(tokens: int, begun: float, sampled: float, learned: float) -> dict[st
 
 
 def checkpoint(run: GrpoRun, step: int) -> None:
-    """Save the policy with the best probe, and a checkpoint every `save_steps`."""
+    """Save the policy with the best probe, and a checkpoint every `save_steps` or before a stop.
+
+    Raises:
+        UserError: SIGTERM has come; the step is saved.
+    """
     config, engine = run.config, run.policies.engine
     if run.probe_rows and best_step(run.history, run.probe_start, config.probe.every) == step + 1:
         _save_best(engine, run, step + 1)
-    if (step + 1) % config.optim.save_steps == 0 and step + 1 < config.optim.max_steps:
+    stop, more = stop_requested(run.ranks), step + 1 < config.optim.max_steps
+    if more and (stop or (step + 1) % config.optim.save_steps == 0):
         keep, cursor = config.optim.save_total_limit, run.prompts.cursor
         save_state(engine, run.scratch, step + 1, run.ranks, run.identity, keep, cursor)
+    if more and stop:
+        raise stopped("grpo", step + 1, config.optim.max_steps)
 
 
 def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:

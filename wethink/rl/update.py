@@ -138,7 +138,7 @@ def compute_old_logprobs(policies: Policies, groups: Sequence[Group], config: Gr
     if config.steps_per_generation > 1:
         with torch.no_grad():
             for part, batch in training_micro_batches(policies, groups, config, ranks):
-                logps, _ = policies.engine.module(batch, config.temperature)  # [N]
+                logps, _ = policies.engine.module(batch, config.temperature, entropy=False)  # [N]
                 sizes = [sum(len(c.ids) for c in group.completions) for group in part or []]
                 old |= dict(zip(map(key_of, part or []), torch.split(logps, sizes) if part else [], strict=True))
     return Policies(policies.engine, policies.reference, policies.processor, old)
@@ -179,10 +179,10 @@ def reference_logps(policies: Policies, batch: Batch | Packed, temperature: floa
     logps: Tensor
     with torch.no_grad():
         if policies.reference is not None:
-            logps, _ = policies.reference(batch, temperature)
+            logps, _ = policies.reference(batch, temperature, entropy=False)
         else:
             with without_adapters(policies.engine.module):
-                logps, _ = policies.engine.module(batch, temperature)
+                logps, _ = policies.engine.module(batch, temperature, entropy=False)
     return logps
 
 

@@ -8,9 +8,10 @@ owners have died.
 import os
 import runpy
 
-from wethink.common.processes import GROUPS, die_with_owners
+from wethink.common.processes import GROUPS, block_termination, die_with_owners
 
 if __name__ == "__main__":
+    block_termination()  # its handler kills the ranks, which must be able to save (wethink/training/stopping.py)
     GROUPS.add(os.getpgrp())
     die_with_owners()
     runpy.run_module("deepspeed.launcher.runner", run_name="__main__", alter_sys=True)

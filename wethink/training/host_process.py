@@ -2,7 +2,7 @@
 
 `hosts.py` starts `python -m wethink.training.host_process` on each host, over ssh. Standard input is JSON lines: first
 the job, then an empty line a second for as long as the stage lives. Its end, or silence, ends the command: no signal
-crosses ssh, and a stage that is killed cannot send one.
+crosses ssh, and a stage that is killed cannot send one. The line `stop` passes SIGTERM on to the ranks.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+STOP = b"stop"
 SILENCE_S = 45.0  # without a line of the stage; a network that is gone for less is waited for
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -28,6 +29,7 @@ def main() -> int:
     if "command" not in job:
         print(json.dumps(facts(job)), flush=True)
         return 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # for DeepSpeed's launcher (stopping.py)
     with subprocess.Popen(job["command"], stdin=subprocess.DEVNULL, start_new_session=True) as child:
         try:
             return wait(child)
@@ -41,8 +43,12 @@ def wait(child: "subprocess.Popen[bytes]") -> int:
     heard = time.monotonic()
     while (code := child.poll()) is None:
         if select.select([sys.stdin.buffer], [], [], 0.2)[0]:
-            if not os.read(sys.stdin.fileno(), 4096):
+            heard_now = os.read(sys.stdin.fileno(), 4096)
+            if not heard_now:
                 return 143
+            if STOP in heard_now:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)  # the launcher blocks it, the ranks save
             heard = time.monotonic()
         elif time.monotonic() - heard > SILENCE_S:
             return 143

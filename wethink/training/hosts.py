@@ -22,7 +22,8 @@ from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.config.launch import Launch
-from wethink.training.host_process import code_digest
+from wethink.training.host_process import STOP, code_digest
+from wethink.training.stopping import passed_on
 
 SSH = (
     "ssh",
@@ -106,7 +107,13 @@ def launch_on_hosts(stage: str, scratch: Path, launch: Launch, environment: dict
         for number in range(len(hosts))
     ]
     with _started(hosts, jobs) as children:
-        code, failed = _first_end(children, time.monotonic() + launch.deadline_minutes * 60)
+
+        def stop() -> None:
+            for child in children:
+                _send(child, STOP + b"\n")
+
+        with passed_on(stop):
+            code, failed = _first_end(children, time.monotonic() + launch.deadline_minutes * 60)
     if failed is None:
         raise subprocess.TimeoutExpired(command, launch.deadline_minutes * 60)
     if code == UNREACHABLE:

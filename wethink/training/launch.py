@@ -10,9 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wethink.common.errors import DISK_FULL, FAILURE, UserError
+from wethink.common.errors import AGAIN, DISK_FULL, FAILURE, UserError
 from wethink.common.jsonl import read_json
 from wethink.config.launch import Launch
+from wethink.training.stopping import passed_on
 
 MEETING = "WETHINK_MEETING"  # variable: the file through which the ranks of one machine rendezvous
 
@@ -49,7 +50,7 @@ def launch_ranks(stage: str, scratch: Path, launch: Launch) -> None:
         raise UserError(
             f"a rank of stage '{stage}' ended with code {code}; its last log lines are above. "
             "Starting the stage again goes on from its last checkpoint.",
-            exit_code=75,  # EX_TEMPFAIL: worth a retry
+            exit_code=AGAIN,
         )
 
 
@@ -61,8 +62,14 @@ def _launch_here(stage: str, scratch: Path, launch: Launch, environment: dict[st
     meeting = tempfile.mkdtemp(prefix="wethink-ranks-")
     environment = environment | {MEETING: f"{meeting}/store"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as child:
+
+        def stop() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)  # the launcher blocks it
+
         try:
-            return child.wait(timeout=launch.deadline_minutes * 60)
+            with passed_on(stop):
+                return child.wait(timeout=launch.deadline_minutes * 60)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)  # no process of the group may outlive this stage

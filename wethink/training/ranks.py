@@ -10,9 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import UserError
+from wethink.common.processes import is_terminated
 from wethink.config.launch import Launch
 from wethink.training.cpp_extensions import EXTENSIONS
 from wethink.training.launch import MEETING, free_port
+from wethink.training.stopping import listen
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +44,7 @@ def join(launch: Launch) -> Ranks:
     """
     import torch
 
+    listen()
     # DeepSpeed calls collectives by names that PyTorch 2.13 has renamed; a user cannot act on the warning.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     if launch.device == "cuda" and not torch.cuda.is_available():
@@ -143,6 +146,11 @@ def all_sum(value: "torch.Tensor") -> "torch.Tensor":
 def all_max(value: int, ranks: Ranks) -> int:
     """Return the largest of one number per rank."""
     return max(int(found) for found in gather_objects(value, ranks))
+
+
+def stop_requested(ranks: Ranks) -> bool:
+    """Return on every rank whether SIGTERM has come to any of them; a collective call."""
+    return bool(all_max(int(is_terminated()), ranks))
 
 
 def cost_clock(ranks: Ranks) -> float:

@@ -28,7 +28,8 @@ from wethink.training.checkpoints import (
     write_curves,
 )
 from wethink.training.engine import build_engine, forwards_must_match, learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import Ranks, all_sum, cost_clock, join, seed_step
+from wethink.training.ranks import Ranks, all_sum, cost_clock, join, seed_step, stop_requested
+from wethink.training.stopping import stopped
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,11 @@ def train(
                 "cost_seconds": round(float(sums[1]), 4),  # over all ranks
             }
             append_log(scratch, line)
-        if (step + 1) % optim.save_steps == 0 and step + 1 < optim.max_steps:
+        stop, more = stop_requested(ranks), step + 1 < optim.max_steps
+        if more and (stop or (step + 1) % optim.save_steps == 0):
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
+        if more and stop:
+            raise stopped(title, step + 1, optim.max_steps)
     state = policy_state(engine)
     if ranks.first:
         write_curves(scratch, run.out)
