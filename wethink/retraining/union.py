@@ -25,7 +25,7 @@ from wethink.config.launch import Launch
 from wethink.config.retraining import Retrain
 from wethink.data.duplicates.signatures import signature
 from wethink.data.image_shards import Shards
-from wethink.data.image_store import ImageSet
+from wethink.data.image_store import PICTURES, ImageSet
 from wethink.data.schema import held_out_items, row_images
 from wethink.retraining.known_images import (
     SIGNATURES,
@@ -110,7 +110,7 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def _copy_shards(source: Path, target: Path, first: int) -> int:
-    """Copy shards under new numbers from `first`; return the next free number.
+    """Copy shards under new numbers from `first`, and what stands beside them; return the next free number.
 
     Shards are hard links where the file system allows it.
     """
@@ -124,6 +124,8 @@ def _copy_shards(source: Path, target: Path, first: int) -> int:
         except OSError:
             shutil.copyfile(path, place)
         number += 1
+    if (source / PICTURES).is_file():
+        write_jsonl(target / PICTURES, read_jsonl(source / PICTURES))
     return number
 
 
