@@ -105,7 +105,9 @@ def test_every_row_of_base_is_in_one_sample_or_counted_as_too_long(tmp_path: Pat
     assert sorted(question.strip() for question in asked) == sorted(problem.strip() for problem in fitting)
     assert overlong == len(rows) - len(fitting) == 2
     assert max(len(sample.later) for sample in samples) == (0 if tagged else 3)
-    assert _own_samples(_undescribed([{"image": picture}], rows[:8]), made, images, config, params.rewards.format, 0) == ([], 0)  # type: ignore[arg-type]
+    assert _own_samples(
+        _undescribed([{"image": picture}], rows[:8]), made, images, config, params.rewards.format, 0
+    ) == ([], 0)  # type: ignore[arg-type]
 
 
 def test_words_that_a_vocabulary_lacks_are_counted_with_the_answers_that_hold_one() -> None:

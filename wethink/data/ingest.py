@@ -202,8 +202,8 @@ def _stored(
 def _tell_roles(source: Source, reading: Reading) -> None:
     """Print which columns of a table are read as what."""
     for table, roles in list(reading.roles.items())[:3]:
-        rows = "rows are read" if roles.has_rows else "no rows are read"
-        say(f"ingest {source.name}: {table}: {roles.shown()}; {rows}.")
+        rows = roles.lack() if source.rows else "its rows are not read (rows: false)"
+        say(f"ingest {source.name}: {table}: {roles.shown()}; {rows or 'rows are read'}.")
 
 
 def _note(found: Found, source: Source, image: str | None, fault: str, outcomes: Outcomes) -> None:
