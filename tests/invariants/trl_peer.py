@@ -4,8 +4,9 @@
 
 FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: settings by name,
 each with prompts, completions, options, reward components, their weights, log-probs and ε. Only sampling is replaced,
-and ε where a setting has another than TRL's: tokenising, images, rewards, advantages, log-probs, loss and backward pass
-are TRL's. Each gradient is written to `<name>.safetensors`, with the log-probs of the completions.
+ε where a setting has another than TRL's, and the None at which TRL stops where a batch mixes prompts about images and
+about none: tokenising, images, rewards, advantages, log-probs, loss and backward pass are TRL's. Each gradient is
+written to `<name>.safetensors`, with the log-probs of the completions.
 """
 
 import json
@@ -39,6 +40,11 @@ class Given(GRPOTrainer):  # type: ignore[misc]
         group = len(self.given["completions"][0])
         assert asked == [ids for ids in self.given["prompt_ids"] for _ in range(group)], "another prompt than ours"
         return _flat(self.given["completions"]), _flat(self.given["logps"])
+
+    def _tokenize_prompts(self, prompts: Any) -> Any:
+        ids, images, fields = super()._tokenize_prompts(prompts)
+        # TRL 1.16 has None for a prompt about no image, which its processor refuses beside prompts about some.
+        return ids, images and [shown or [] for shown in images], fields
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         outputs = super()._generate_and_score_completions(inputs)

@@ -41,6 +41,16 @@ def test_a_source_without_pretrain_images_gives_the_rows_of_half_of_its_scenes()
     assert 70 < len(scenes) < 130 and sum(row["source"] == "mine" for row in chosen) == 2 * len(scenes)
 
 
+@pytest.mark.parametrize("scenes", [1, 2, 400])
+def test_about_half_of_a_sources_rows_teach_base_however_few_its_scenes(scenes: int) -> None:
+    for name in "abcdefgh":
+        rows = [
+            {"source": "mine", "split": "train", "scene": f"{name} {n % scenes}", "id": f"{name} {n}"}
+            for n in range(400)
+        ]
+        assert 90 < len(taught(rows)) < 310  # type: ignore[arg-type]
+
+
 def test_base_and_sft_run_on_own_rows_alone(tmp_path: Path) -> None:
     params = load_params(ROOT / "profiles" / "tiny.yaml")
     images = source(tmp_path, pairs(24, 0))

@@ -150,20 +150,26 @@ def _turn(row: Row) -> tuple[str, str]:
 def taught(rows: Sequence[Row], described: Collection[str] = ()) -> list[Row]:
     """Choose the rows on whose answers the tiny model is pre-trained: those of the split pretrain.
 
-    Of a source without that split, as rows of the user's own have none, the rows of half of its scenes are taken. SFT
-    and GRPO train on all its rows, these among them; held-out scenes are in neither.
+    Of a source without that split, as rows of the user's own have none, the rows of half of its scenes are taken, or
+    half of its rows if its scenes are too large for that. SFT and GRPO train on all its rows, these among them;
+    held-out scenes are in neither.
 
     Args:
         rows: all validated rows.
         described: sources with descriptions of pretrain images.
     """
     split = {row["source"] for row in rows if row["split"] == "pretrain"} | set(described)
-    return [
-        row
-        for row in rows
-        if row["split"] == "pretrain"
-        or (row["split"] == "train" and row["source"] not in split and zlib.crc32(row["scene"].encode()) % 2)
-    ]
+    own: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["split"] == "train" and row["source"] not in split:
+            own.setdefault(row["source"], []).append(row)
+    chosen = set[str]()
+    for mine in own.values():
+        half = [row["id"] for row in mine if zlib.crc32(row["scene"].encode()) % 2]
+        if not 1 <= 4 * len(half) / len(mine) <= 3:  # rows about several images may join most images into one scene
+            half = [row["id"] for row in mine if zlib.crc32(row["id"].encode()) % 2]
+        chosen.update(half)
+    return [row for row in rows if row["split"] == "pretrain" or row["id"] in chosen]
 
 
 def _undescribed(descriptions: Sequence[Record], answers: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
