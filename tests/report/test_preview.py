@@ -11,9 +11,12 @@ from tasks import ROOT
 from tests.data.tables.test_sources_with_rows import jsonl_of, pictures
 from tests.support.browser import opened
 from wethink.common.errors import UserError
-from wethink.common.jsonl import read_json
-from wethink.config.data import Columns, Source
+from wethink.common.jsonl import read_json, read_jsonl
+from wethink.common.stage_run import StageRun
+from wethink.config.data import Columns, Ingest, Source
 from wethink.config.params import Params, load_params
+from wethink.data.image_store import GIVEN_ROWS, ImageSet
+from wethink.data.ingest import ingest
 from wethink.report.preview import lines, preview
 
 
@@ -62,6 +65,24 @@ def test_too_few_rows_and_held_out_pictures_are_told_before_a_run(table: Path, t
     assert "about 2 to evaluate by, and fewer than 30 measure little: raise `reporting`" in held
     none = source.model_copy(update={"reporting": 0.0})
     assert not any("held out" in note for note in preview(params_of(none), tmp_path, tmp_path)["notes"])
+
+
+def test_rows_that_held_out_scenes_take_with_them_are_not_counted_as_left(table: Path, tmp_path: Path) -> None:
+    """As `ingest` draws the lots: a source of a few scenes may lose far more, or fewer, rows than its share."""
+    source = Source(name="mine", kind="dataset", path=str(table), reporting=0.5)
+    params = params_of(source)
+    few = params.validate_.model_copy(update={"min_rows": 41})
+    params = params.model_copy(update={"validate_": few})
+    found = preview(params, tmp_path, tmp_path)
+    config = Ingest(sources=(source,), max_pixels=10**6, max_file_mb=5, shard_images=100)
+    for name in ("out", "scratch"):
+        (tmp_path / name).mkdir()
+    ingest(drawn=tmp_path, run=StageRun(config, out=tmp_path / "out", scratch=tmp_path / "scratch", seed=params.seed))
+    train = {record.id for record in ImageSet(tmp_path / "out").records if record.split == "train"}
+    given = read_jsonl(tmp_path / "out" / GIVEN_ROWS)
+    left = sum(row["image"] in train and not row.get("fault") for row in given)
+    assert 0 < left < 41
+    assert any(f"About {left} of the 41 rows are left to train on" in note for note in found["notes"])
 
 
 def test_an_animation_and_a_table_in_the_projects_folder_are_told(tmp_path: Path, monkeypatch: Any) -> None:

@@ -13,7 +13,8 @@ from wethink.common.jsonl import Record, write_json
 from wethink.config.data import Source
 from wethink.config.params import Params
 from wethink.data.linked import linked
-from wethink.data.schema import row_images
+from wethink.data.photo_clusters import HELD_OUT, placed_text
+from wethink.data.schema import TRAINING_SPLITS, row_images
 from wethink.data.tables.files import TEXT_SUFFIXES
 from wethink.evaluation.summary import FEW
 from wethink.report.preview_reading import SEVERAL, SHOWN, Read, read_file, read_source
@@ -155,6 +156,12 @@ def _notes(params: Params, read: Sequence[Read], rows: Sequence[Record], divided
             f"{len(kept):,} rows can be used, fewer than validate.min_rows ({params.validate_.min_rows:,}): `validate` "
             "would stop. Bring more rows, or lower the limit to try the pipeline out."
         )
+    elif kept and not writes and (left := _left_to_train(params, kept)) < params.validate_.min_rows:
+        notes.append(
+            f"About {left:,} of the {len(kept):,} rows are left to train on when whole scenes are held out, fewer than "
+            f"validate.min_rows ({params.validate_.min_rows:,}): `validate` would stop. Bring more rows, or lower the "
+            "limit to try the pipeline out."
+        )
     if several := sum("alternatives" in row for row in kept):
         notes.append(
             f"{several:,} rows have several different answers: any of them is right, and those that repeat are votes "
@@ -181,6 +188,18 @@ def _notes(params: Params, read: Sequence[Read], rows: Sequence[Record], divided
             "columns of their questions and answers, or set synthesize.annotator to endpoints or rows."
         )
     return notes
+
+
+def _left_to_train(params: Params, kept: Sequence[Record]) -> int:
+    """Count the rows that are not held out, by the lots that `ingest` draws; it joins near-duplicates as well."""
+    shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in params.ingest.sources}
+    together = linked(row_images(row) for row in kept if len(row_images(row)) > 1)
+    lots = [
+        placed_text(together.get(row["scene"], row["scene"]), shares.get(row["source"], {}), params.seed)
+        for row in kept
+        if row["split"] in TRAINING_SPLITS
+    ]
+    return lots.count("train")
 
 
 def _held_out(source: Source, one: Read) -> str:
