@@ -52,7 +52,7 @@ TRL_EPSILON = 1e-4  # beside the std
 RATIOS = (0.9, 1.1)  # the mean ratio of rollouts that are a little off policy
 CLIPPED = (0.05, 0.5)  # the share of tokens that are clipped away
 PYTHON = ROOT / ".venv-trl/bin/python"
-LOGPS = "log-probs"  # of the completions under TRL's policy, beside its gradients
+SCORED = ("log-probs", "ids", "mask")  # of the completions under TRL's policy and of its rows, beside its gradients
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def theirs(family: Family) -> dict[str, dict[str, np.ndarray]]:
         assert ended.returncode == 0, ended.stderr[-3000:]
         found = {s.name: load_file(folder / f"{i}.safetensors") for i, s in enumerate(SETTINGS)}
     for name, gradient in found.items():
-        assert gradient.keys() - {LOGPS} == dict(model.named_parameters()).keys(), (
+        assert gradient.keys() - set(SCORED) == dict(model.named_parameters()).keys(), (
             f"{name}: TRL's tensors are not the policy's"
         )
     return found
@@ -290,21 +290,29 @@ def off_policy(config: Grpo, groups: list[Group], now: torch.Tensor, sampled: to
 
 def as_trl(mutant: str, family: Family, setting: Setting) -> dict[str, float]:
     expected = dict(theirs(family)[setting.name])
-    logps = expected.pop(LOGPS)  # [S, C]
+    scored = [expected.pop(name) for name in SCORED]
     with planted_defect(named(setting.defects, mutant)):
         ((found, figures),) = in_world(1, ours, family, setting)
     distance = furthest(found, expected)
     hold(distance <= BOUND, f"off by {distance:.1e}")
     if setting.mixed and not mutant:
-        given = rollouts(family, setting.temperature, mixed=True)
-        lengths = [len(completion) for group in given.completions for completion in group]
-        scored = np.concatenate([row[:length] for row, length in zip(logps, lengths, strict=True)])  # [N]
-        figures["log_probs"] = float(np.abs(scored - given.now.numpy()).max())
+        figures["log_probs"] = log_probs_apart(family, *scored)
         hold(figures["log_probs"] <= BOUND, f"log-probs are off by {figures['log_probs']:.1e}")
     if setting.ratios and not mutant:
         assert RATIOS[0] < figures["mean_ratio"] < RATIOS[1], f"lopsided: the mean ratio is {figures['mean_ratio']:.2f}"
         assert CLIPPED[0] < figures["clipped"] < CLIPPED[1], f"lopsided: {figures['clipped']:.1%} are clipped away"
     return {"distance": distance} | figures
+
+
+def log_probs_apart(family: Family, logps: np.ndarray, ids: np.ndarray, mask: np.ndarray) -> float:
+    """The largest distance of a token's log-prob from TRL's: [S, C], of rows [S, L] in an order of its own."""
+    given, made = rollouts(family, 1.0, mixed=True), policy(family=family)[1]
+    asked = [prompt.ids.tolist() for prompt in prompts_of(given.rows, made) for _ in range(GROUP)]
+    said = [completion for group in given.completions for completion in group]
+    ours = given.now.split([len(completion) for completion in said])
+    known = {(*a, *s): now.numpy() for a, s, now in zip(asked, said, ours, strict=True)}
+    rows = [(known[tuple(row[real == 1].tolist())], theirs) for row, real, theirs in zip(ids, mask, logps, strict=True)]
+    return max(float(np.abs(now - theirs[: len(now)]).max()) for now, theirs in rows)
 
 
 def _law(family: Family, setting: Setting) -> Law:

@@ -6,7 +6,7 @@ FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, an
 each with prompts, completions, options, reward components, their weights, log-probs and ε. Only sampling is replaced,
 ε where a setting has another than TRL's, and the None at which TRL stops where a batch mixes prompts about images and
 about none: tokenising, images, rewards, advantages, log-probs, loss and backward pass are TRL's. Each gradient is
-written to `<name>.safetensors`, with the log-probs of the completions.
+written to `<name>.safetensors`, with the `log-probs` of the completions [S, C] and `ids` and `mask` of the rows [S, L].
 """
 
 import json
@@ -53,10 +53,10 @@ class Given(GRPOTrainer):  # type: ignore[misc]
             outputs["old_per_token_logps"] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return outputs
 
-    def _get_per_token_logps_and_entropies(self, model: Any, *given: Any, **named: Any) -> Any:
-        found = super()._get_per_token_logps_and_entropies(model, *given, **named)
-        if torch.is_grad_enabled():
-            self.logps = found[0].detach().clone()
+    def _get_per_token_logps_and_entropies(self, model: Any, ids: Any, mask: Any, *given: Any, **named: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(model, ids, mask, *given, **named)
+        if torch.is_grad_enabled():  # of the policy; TRL has shuffled the rows
+            self.scored = {"log-probs": found[0].detach().clone(), "ids": ids.clone(), "mask": mask.clone()}
         return found
 
 
@@ -131,7 +131,7 @@ def gradient(folder: Path, given: dict[str, Any]) -> dict[str, torch.Tensor]:
         trainer.use_vllm = not given["ratios"]  # the correction for a sampler that differs is TRL's for vLLM only
         with mock.patch.object(GRPOTrainer, SCORES, with_epsilon(getattr(GRPOTrainer, SCORES), given["epsilon"])):
             trainer.train()
-    return clock.found | {"log-probs": trainer.logps}
+    return clock.found | trainer.scored
 
 
 def main(folder: Path) -> None:
