@@ -70,19 +70,21 @@ def test_too_few_rows_and_held_out_pictures_are_told_before_a_run(table: Path, t
 def test_rows_that_held_out_scenes_take_with_them_are_not_counted_as_left(table: Path, tmp_path: Path) -> None:
     """As `ingest` draws the lots: a source of a few scenes may lose far more, or fewer, rows than its share."""
     source = Source(name="mine", kind="dataset", path=str(table), reporting=0.5)
-    params = params_of(source)
-    few = params.validate_.model_copy(update={"min_rows": 41})
-    params = params.model_copy(update={"validate_": few})
-    found = preview(params, tmp_path, tmp_path)
     config = Ingest(sources=(source,), max_pixels=10**6, max_file_mb=5, shard_images=100)
-    for name in ("out", "scratch"):
-        (tmp_path / name).mkdir()
-    ingest(drawn=tmp_path, run=StageRun(config, out=tmp_path / "out", scratch=tmp_path / "scratch", seed=params.seed))
-    train = {record.id for record in ImageSet(tmp_path / "out").records if record.split == "train"}
-    given = read_jsonl(tmp_path / "out" / GIVEN_ROWS)
-    left = sum(row["image"] in train and not row.get("fault") for row in given)
-    assert 0 < left < 41
-    assert any(f"About {left} of the 41 rows are left to train on" in note for note in found["notes"])
+    params, told = params_of(source), 0
+    rules = params.validate_.model_copy(update={"min_rows": 41})
+    for seed in range(6):
+        home = tmp_path / str(seed)
+        for name in ("out", "scratch"):
+            (home / name).mkdir(parents=True)
+        ingest(drawn=home, run=StageRun(config, out=home / "out", scratch=home / "scratch", seed=seed))
+        train = {record.id for record in ImageSet(home / "out").records if record.split == "train"}
+        left = sum(row["image"] in train and not row.get("fault") for row in read_jsonl(home / "out" / GIVEN_ROWS))
+        notes = preview(params.model_copy(update={"validate_": rules, "seed": seed}), home, home)["notes"]
+        said = any(f"About {left} of the 41 rows are left to train on" in note for note in notes)
+        assert said == (left < 41), (seed, left, notes)
+        told += said
+    assert told
 
 
 def test_an_animation_and_a_table_in_the_projects_folder_are_told(tmp_path: Path, monkeypatch: Any) -> None:
