@@ -28,10 +28,13 @@ EVERY = 10.0  # seconds between polls of the registry
 
 
 def command(folder: Path, launch: Launch, port: int) -> list[str]:
-    """Build vLLM's command for a checkpoint, with the settings of training's sampler."""
+    """Build vLLM's command for a checkpoint, with the settings of training's sampler.
+
+    A prompt may have as many images as its context holds: rows have no other limit.
+    """
     own = ["--model", str(folder), "--served-model-name", MODEL, "--host", HOST, "--port", str(port)]
     own += ["--max-model-len", str(_context(folder, launch)), "--generation-config", "vllm", "--seed", "0"]
-    own += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0})]
+    own += ["--limit-mm-per-prompt", json.dumps({"video": 0})]  # images: vLLM's own limit, 999
     if launch.device == "cuda":
         own += ["--gpu-memory-utilization", str(launch.vllm_memory)]
     else:

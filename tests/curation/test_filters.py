@@ -7,6 +7,8 @@ import re
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
+from unittest import mock
 
 import pytest
 from PIL import Image, ImageEnhance
@@ -181,6 +183,11 @@ def benchmark(path: Path, *rows: dict) -> Path:
     return path
 
 
+def near(stored: ImageSet, **pictures: str) -> Any:
+    """Images that are near-duplicates of others."""
+    return mock.patch.object(stored, "pictures", return_value=stored.pictures() | pictures)
+
+
 def base64_of(image: Image.Image) -> str:
     return base64.b64encode(encoded(image)).decode()
 
@@ -196,8 +203,9 @@ def test_a_benchmark_picture_drops_every_row_about_it_and_about_what_shows_the_s
         {"index": "4", "image": "9", "question": "Which picture?", "answer": "none"},
         {"index": "5", "image": base64_of(photo(13))[:200], "question": "Torn?", "answer": "yes"},
     )
-    rows = [row(0, "i2"), row(1, "i2"), row(2, "i3", scene="i2"), row(3, "i4"), row(4, "i5")]
-    found = curate(rows, stored, OFF.model_copy(update={"benchmarks": (str(path),), "max_unreadable": 0.5}), 0)
+    rows = [row(0, "i2"), row(1, "i2"), row(2, "i3"), row(3, "i4", scene="i2"), row(4, "i5")]
+    with near(stored, i3="i2"):
+        found = curate(rows, stored, OFF.model_copy(update={"benchmarks": (str(path),), "max_unreadable": 0.5}), 0)
     assert [kept["id"] for kept in found.kept] == ["r3", "r4"]
     assert found.reasons == {"contaminated": 3} and found.dropped[0]["reason"] == "contaminated: bench.tsv"
     [said] = found.benchmarks
@@ -342,12 +350,16 @@ def test_a_question_asked_twice_of_one_picture_or_its_near_duplicate_stays_once(
         row(0, "i0"),
         row(0, "i0", id="again", problem="how many boats can be seen, near pier number 0"),
         row(0, "i1"),
-        row(0, "i1", id="another answer", scene="i0", answer="7"),
+        row(0, "i1", id="another answer", answer="7"),
     ]
-    rows[2] |= {"id": "near", "scene": "i0"}
+    rows[2] |= {"id": "near"}
     rows.append(row(0, "i2", id="other picture"))
-    found = curate(rows, stored, OFF, 0)
-    assert [left["id"] for left in found.kept] == ["r0", "another answer", "other picture"]
+    rows.append(row(0, "i3", id="joined to r0 by a row about both", scene="i0"))
+    with near(stored, i1="i0"):
+        found = curate(rows, stored, OFF, 0)
+    assert [left["id"] for left in found.kept] == [
+        "r0", "another answer", "other picture", "joined to r0 by a row about both",
+    ]  # fmt: skip
     assert {gone["id"]: gone["reason"] for gone in found.dropped} == dict.fromkeys(
         ("again", "near"), "asked before: row r0"
     )

@@ -13,7 +13,7 @@ import pytest
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
-from wethink.config.data import Draw
+from wethink.config.data import Draw, Source
 from wethink.data.drawn import SOURCES, charts
 from wethink.data.drawn.draw import draw, split_of
 from wethink.data.drawn.palette import COLOURS
@@ -39,6 +39,25 @@ def drawn_into(out: Path, config: Draw = CONFIG, seed: int = 0) -> Path:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     return drawn_into(tmp_path_factory.mktemp("draw") / "drawn")
+
+
+def test_only_ingested_sources_are_drawn_and_each_as_if_all_were(drawn, tmp_path: Path) -> None:
+    def only(name: str, *sources: Source) -> Path:
+        out = tmp_path / name
+        out.mkdir()
+        draw(run=StageRun(CONFIG, out=out, scratch=out, seed=0), sources=sources)
+        return out
+
+    mine = Source(name="scenes", kind="folder", path="photos")  # a name is drawn only if its kind is
+    part = only("part", Source(name="charts", kind="drawn"), mine)
+    assert [path.stem for path in (part / "images").iterdir()] == ["charts"]
+    for name in ("images/charts.parquet", "truth/charts.jsonl"):
+        assert (part / name).read_bytes() == (drawn / name).read_bytes()
+    of_charts = [item for item in read_jsonl(drawn / "items/reporting.jsonl") if item["source"] == "charts"]
+    assert list(read_jsonl(part / "items/reporting.jsonl")) == of_charts
+    none = only("none", mine)
+    assert read_json(none / "metrics.json")["images"] == {} and not list((none / "images").iterdir())
+    assert list(read_jsonl(none / "items/reporting.jsonl")) == []
 
 
 def truths(drawn):

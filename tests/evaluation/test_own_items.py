@@ -216,3 +216,11 @@ def test_an_item_about_several_images_is_shown_as_many_of_another_scene_and_one_
     items = [about(0, "a"), about(1, "b"), about(2, "c", "d"), about(3, "e", "f"), about(4), about(5, *"ghijk")]
     swapped = {"0": ("b",), "1": ("a",), "2": ("e", "f"), "3": ("c", "d")}  # no other item is about five
     assert shuffled(items, 0) == swapped
+
+
+def test_items_that_a_control_cannot_ask_are_counted_beside_it() -> None:
+    every = records("mine", 0.5)
+    asked = [r for r in every if not (r["pixels"] == "blank" and r["id"] in ("mine0", "mine1"))]  # about no image
+    found = summarise(asked, 50, 0, frozenset({"mine"}))["grpo"]
+    assert found["blank"]["left_out"] == 2 and found["blank"]["n"] == 18
+    assert "left_out" not in summarise(every, 50, 0, frozenset({"mine"}))["grpo"]["blank"], "as ever"

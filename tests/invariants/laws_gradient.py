@@ -31,14 +31,14 @@ def same_gradient_mixed(mutant: str, *, stage: int, shares: list[int]) -> None:
     """Micro-batches of one group: some have no image, on one rank while another's have."""
     whole = mixed_reference()
     # Without the tower's pass for nothing a rank with text alone has no gradient of the tower, or hangs at ZeRO-3.
-    with planted(mutant, "wethink.rl.update.pack", _one_picture_for_all):
+    with planted(mutant, "wethink.rl.update.pack", one_picture_for_all):
         found = in_world(len(shares), gradient, launch(stage, FOLDER), settings(2), shares, groups(mixed=True))
     for rank, ours in enumerate(found):
         distance = furthest(ours, whole)
         hold(distance <= FP32, f"rank {rank} is off by {distance:.1e}, more than {FP32:.1e}")
 
 
-def _one_picture_for_all(prompts: Any, *given: Any, **named: Any) -> Any:
+def one_picture_for_all(prompts: Any, *given: Any, **named: Any) -> Any:
     """Pack prompts with the defect that every place shows the row's first picture of that size."""
     changed = []
     for prompt in prompts:

@@ -11,14 +11,15 @@ from tests.invariants.invariant import Law, hold, planted
 from tests.invariants.workshop import ROOT, build, rank
 from tests.invariants.worlds import end, in_world, start_world
 from wethink.common.jsonl import read_jsonl
+from wethink.config.training import Family
 from wethink.training import checkpoints
 
 STEPS, KILL_AFTER = 6, 3
 
 
 @cache
-def workshop(mixed: bool) -> Path:
-    return build(Path(tempfile.mkdtemp(prefix="resume-")), mixed=mixed)
+def workshop(mixed: bool, family: Family) -> Path:
+    return build(Path(tempfile.mkdtemp(prefix="resume-")), mixed=mixed, family=family)
 
 
 def settings(stage: str, zero: int) -> dict[str, Any]:
@@ -39,8 +40,10 @@ def published(scratch: Path) -> dict[str, Any]:
     return timed | {"log": lines, "rollouts": rollouts.read_bytes() if rollouts.exists() else b""}
 
 
-def survives(mutant: str, *, stage: str, zero: int, world: int = 1, mixed: bool = False) -> None:
-    folder, home, given = workshop(mixed), Path(tempfile.mkdtemp(prefix="scratch-")), settings(stage, zero)
+def survives(
+    mutant: str, *, stage: str, zero: int, world: int = 1, mixed: bool = False, family: Family = "qwen2_5_vl"
+) -> None:
+    folder, home, given = workshop(mixed, family), Path(tempfile.mkdtemp(prefix="scratch-")), settings(stage, zero)
     try:
         in_world(world, rank, folder, stage, home / "whole", given)
         children = start_world(world, rank, folder, stage, home / "killed", given, folder=home)
@@ -90,4 +93,12 @@ LAWS += [
     )
     for stage in ("sft", "grpo")
     for zero, world in ((0, 1), (3, 2))
+]
+LAWS += [
+    Law(
+        f"6 steps = 3 + kill -9 + 3, 0 to 5 images a row: {stage} at ZeRO-0, 1 rank (qwen3_5)",
+        partial(survives, stage=stage, zero=0, mixed=True, family="qwen3_5"),
+        "the optimizer's state is not restored",
+    )
+    for stage in ("sft", "grpo")
 ]

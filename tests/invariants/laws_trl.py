@@ -32,12 +32,14 @@ from tests.invariants.defects import (
 )
 from tests.invariants.gradients import descent, furthest, launch, settings
 from tests.invariants.invariant import Law, hold
-from tests.invariants.trl_rollouts import GROUP, LIMIT, PROMPTS, groups_of, prompts_of, rewards_of, rollouts
+from tests.invariants.laws_gradient import one_picture_for_all
+from tests.invariants.trl_rollouts import GROUP, LIMIT, groups_of, prompts_of, rewards_of, rollouts
 from tests.invariants.worlds import in_world
 from tests.support.miniature import NoiseImages, policy
 from wethink.common.paths import ROOT
 from wethink.config.grpo import Grpo
 from wethink.config.training import Family
+from wethink.data.schema import problem_parts, row_images
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.policy import save_policy
 from wethink.rewards import hybrid
@@ -50,6 +52,7 @@ TRL_EPSILON = 1e-4  # beside the std
 RATIOS = (0.9, 1.1)  # the mean ratio of rollouts that are a little off policy
 CLIPPED = (0.05, 0.5)  # the share of tokens that are clipped away
 PYTHON = ROOT / ".venv-trl/bin/python"
+SCORED = ("log-probs", "ids", "mask")  # of the completions under TRL's policy and of its rows, beside its gradients
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Setting:
     defects: tuple[Defect, ...]
     ratios: bool = True  # the recorded log-probs are the policy's before the update; else an engine's, to be corrected
     clip: tuple[float, float] = (0.2, 0.28)
+    mixed: bool = False  # prompts about 0, 1, 2 and 5 images; log-probs are compared, too
     fine: bool = False  # rewards that spread so little that ε beside the std shows, and TRL's code with the product's ε
 
     @property
@@ -93,12 +97,20 @@ def _swapped(scorer: hybrid.Scorer, *given: Any) -> hybrid.Scored:
 SWAPPED = Defect("the weights of accuracy and format are swapped", "wethink.rewards.hybrid.Scorer._total", _swapped)
 UNCLIPPED = Defect("nothing is clipped", "wethink.rl.objective.surrogate", _unclipped)
 UNCORRECTED = Defect("no correction", "wethink.rl.objective.correction", lambda old, *_, **__: torch.ones_like(old))
+ONE_PICTURE = Defect("each place shows the row's first picture", "wethink.rl.update.pack", one_picture_for_all)
 SETTINGS = (
     Setting(
         "token mean, group std, truncated ones masked",
         {"loss_type": "dapo", "beta": 0.0, "mask_truncated_completions": True},
         {"loss_agg_mode": "token-mean", "scale_rewards": "group", "mask_truncated_completions": True},
         (POPULATION_STD, *NOT_THE_GROUPS, SWAPPED),
+    ),
+    Setting(
+        "rows with 0, 1, 2 and 5 images in one batch",
+        {"loss_type": "dapo", "beta": 0.0},
+        {"loss_agg_mode": "token-mean", "scale_rewards": "group"},
+        (ONE_PICTURE, OTHER_GROUP),
+        mixed=True,
     ),
     Setting(
         "token mean, group std, the product's own ε",
@@ -181,8 +193,12 @@ def other_policy(family: Family) -> Any:
 
 def for_trl(setting: Setting, family: Family) -> dict[str, Any]:
     """TRL's inputs for one setting: its options, and the reward components with the product's weights."""
-    given, rewards = rollouts(family, setting.temperature), rewards_of(setting.fine)
+    given, rewards = rollouts(family, setting.temperature, setting.mixed), rewards_of(setting.fine)
     return {
+        "problems": [problem_parts(row["problem"], len(row_images(row))) for row in given.rows],
+        "images": [[f"{image}.png" for image in row_images(row)] for row in given.rows],
+        "prompt_ids": [prompt.ids.tolist() for prompt in prompts_of(given.rows, policy(family=family)[1])],
+        "completions": given.completions,
         "options": setting.trl | {"epsilon": setting.clip[0], "epsilon_high": setting.clip[1]},
         "ratios": setting.ratios,
         "epsilon": setting.epsilon,
@@ -196,21 +212,17 @@ def for_trl(setting: Setting, family: Family) -> dict[str, Any]:
 def theirs(family: Family) -> dict[str, dict[str, np.ndarray]]:
     """TRL's gradients for all settings, from one process."""
     assert PYTHON.exists(), ".venv-trl is missing; `make .venv-trl/.installed` builds it"
-    given, (model, made) = rollouts(family, 1.0), policy(family=family)
+    model, made = policy(family=family)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save_policy(model, None, made, folder / "policy", "policy")
         save_policy(other_policy(family), None, made, folder / "reference", "reference")
-        for i, row in enumerate(given.rows):
-            NoiseImages().open(row["image"]).save(folder / f"{i}.png")
         what = {
-            "problems": [row["problem"] for row in given.rows],
-            "images": [f"{i}.png" for i in range(PROMPTS)],
-            "prompt_ids": [prompt.ids.tolist() for prompt in prompts_of(given.rows, made)],
-            "completions": given.completions,
             "limit": LIMIT,
             "settings": {str(i): for_trl(setting, family) for i, setting in enumerate(SETTINGS)},
         }
+        for name in {name for given in what["settings"].values() for names in given["images"] for name in names}:
+            NoiseImages().open(name.removesuffix(".png")).save(folder / name)
         (folder / "rollouts.json").write_text(json.dumps(what))
         ended = subprocess.run(
             [str(PYTHON), "-m", "tests.invariants.trl_peer", str(folder)],
@@ -223,7 +235,9 @@ def theirs(family: Family) -> dict[str, dict[str, np.ndarray]]:
         assert ended.returncode == 0, ended.stderr[-3000:]
         found = {s.name: load_file(folder / f"{i}.safetensors") for i, s in enumerate(SETTINGS)}
     for name, gradient in found.items():
-        assert gradient.keys() == dict(model.named_parameters()).keys(), f"{name}: TRL's tensors are not the policy's"
+        assert gradient.keys() - set(SCORED) == dict(model.named_parameters()).keys(), (
+            f"{name}: TRL's tensors are not the policy's"
+        )
     return found
 
 
@@ -236,7 +250,7 @@ def config_of(setting: Setting) -> Grpo:
 
 def advantages(family: Family, setting: Setting) -> list[Group]:
     """The groups as the trainer's own functions make them: scores → totals → advantages."""
-    given = rollouts(family, setting.temperature)
+    given = rollouts(family, setting.temperature, setting.mixed)
     groups, ranks = groups_of(given, family, setting.fine), join(launch(0, FOLDER))
     with mock.patch.object(objective, "EPSILON", objective.EPSILON if setting.fine else TRL_EPSILON):
         groups = assign_advantages(groups, config_of(setting), rewards_of(setting.fine), ranks)
@@ -250,7 +264,8 @@ def ours(family: Family, setting: Setting) -> tuple[dict[str, np.ndarray], dict[
     sampled = [torch.tensor([logp for c in group.completions for logp in c.logps]) for group in groups]
     old = {(group.row["id"], group.place): logps for group, logps in zip(groups, sampled, strict=True)}
     reference = CompletionLogProbs(other_policy(family), []) if config.kl_coef else None
-    figures = off_policy(config, groups, rollouts(family, setting.temperature).now, torch.cat(sampled))
+    now = rollouts(family, setting.temperature, setting.mixed).now
+    figures = off_policy(config, groups, now, torch.cat(sampled))
     gradient = descent(
         CompletionLogProbs(model, []), made, launch(0, FOLDER), config, groups, reference,
         old if setting.ratios else None,
@@ -274,15 +289,30 @@ def off_policy(config: Grpo, groups: list[Group], now: torch.Tensor, sampled: to
 
 
 def as_trl(mutant: str, family: Family, setting: Setting) -> dict[str, float]:
-    expected = theirs(family)[setting.name]
+    expected = dict(theirs(family)[setting.name])
+    scored = [expected.pop(name) for name in SCORED]
     with planted_defect(named(setting.defects, mutant)):
         ((found, figures),) = in_world(1, ours, family, setting)
     distance = furthest(found, expected)
     hold(distance <= BOUND, f"off by {distance:.1e}")
+    if setting.mixed and not mutant:
+        figures["log_probs"] = log_probs_apart(family, *scored)
+        hold(figures["log_probs"] <= BOUND, f"log-probs are off by {figures['log_probs']:.1e}")
     if setting.ratios and not mutant:
         assert RATIOS[0] < figures["mean_ratio"] < RATIOS[1], f"lopsided: the mean ratio is {figures['mean_ratio']:.2f}"
         assert CLIPPED[0] < figures["clipped"] < CLIPPED[1], f"lopsided: {figures['clipped']:.1%} are clipped away"
     return {"distance": distance} | figures
+
+
+def log_probs_apart(family: Family, logps: np.ndarray, ids: np.ndarray, mask: np.ndarray) -> float:
+    """The largest distance of a token's log-prob from TRL's: [S, C], of rows [S, L] in an order of its own."""
+    given, made = rollouts(family, 1.0, mixed=True), policy(family=family)[1]
+    asked = [prompt.ids.tolist() for prompt in prompts_of(given.rows, made) for _ in range(GROUP)]
+    said = [completion for group in given.completions for completion in group]
+    ours = given.now.split([len(completion) for completion in said])
+    known = {(*a, *s): now.numpy() for a, s, now in zip(asked, said, ours, strict=True)}
+    rows = [(known[tuple(row[real == 1].tolist())], theirs) for row, real, theirs in zip(ids, mask, logps, strict=True)]
+    return max(float(np.abs(now - theirs[: len(now)]).max()) for now, theirs in rows)
 
 
 def _law(family: Family, setting: Setting) -> Law:

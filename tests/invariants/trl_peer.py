@@ -2,10 +2,11 @@
 
     .venv-trl/bin/python -m tests.invariants.trl_peer FOLDER
 
-FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: prompts and
-completions, and settings by name, each with options, reward components, their weights, log-probs and ε. Only sampling
-is replaced, and ε where a setting has another than TRL's: tokenising, images, rewards, advantages, log-probs, loss and
-backward pass are TRL's. Each gradient is written to `<name>.safetensors`.
+FOLDER has `policy/` and `reference/` (plain Transformers folders), pictures, and `rollouts.json`: settings by name,
+each with prompts, completions, options, reward components, their weights, log-probs and ε. Only sampling is replaced,
+ε where a setting has another than TRL's, and the None at which TRL stops where a batch mixes prompts about images and
+about none: tokenising, images, rewards, advantages, log-probs, loss and backward pass are TRL's. Each gradient is
+written to `<name>.safetensors`, with the `log-probs` of the completions [S, C] and `ids` and `mask` of the rows [S, L].
 """
 
 import json
@@ -40,12 +41,23 @@ class Given(GRPOTrainer):  # type: ignore[misc]
         assert asked == [ids for ids in self.given["prompt_ids"] for _ in range(group)], "another prompt than ours"
         return _flat(self.given["completions"]), _flat(self.given["logps"])
 
+    def _tokenize_prompts(self, prompts: Any) -> Any:
+        ids, images, fields = super()._tokenize_prompts(prompts)
+        # TRL 1.16 has None for a prompt about no image, which its processor refuses beside prompts about some.
+        return ids, images and [shown or [] for shown in images], fields
+
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         outputs = super()._generate_and_score_completions(inputs)
         if self.ratios:
             rows = [torch.tensor(logps) for logps in _flat(self.given["logps"])]
             outputs["old_per_token_logps"] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return outputs
+
+    def _get_per_token_logps_and_entropies(self, model: Any, ids: Any, mask: Any, *given: Any, **named: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(model, ids, mask, *given, **named)
+        if torch.is_grad_enabled():  # of the policy; TRL has shuffled the rows
+            self.scored = {"log-probs": found[0].detach().clone(), "ids": ids.clone(), "mask": mask.clone()}
+        return found
 
 
 class Gradient(TrainerCallback):  # type: ignore[misc]
@@ -59,6 +71,11 @@ class Gradient(TrainerCallback):  # type: ignore[misc]
 
 def _flat(groups: list[list[Any]]) -> list[Any]:
     return [entry for group in groups for entry in group]
+
+
+def _part(part: str | None) -> dict[str, str]:
+    """Return a text, or the place of an image (None), as a part of a message."""
+    return {"type": "image"} if part is None else {"type": "text", "text": part}
 
 
 def rewards(given: dict[str, Any]) -> list[Any]:
@@ -89,10 +106,10 @@ def gradient(folder: Path, given: dict[str, Any]) -> dict[str, torch.Tensor]:
     processor.image_processor = AutoImageProcessor.from_pretrained(folder / "policy", backend="pil")
     rows = [
         {
-            "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}],
-            "image": Image.open(folder / image),
+            "prompt": [{"role": "user", "content": [_part(part) for part in problem]}],
+            "images": [Image.open(folder / image) for image in images],
         }
-        for problem, image in zip(given["problems"], given["images"], strict=True)
+        for problem, images in zip(given["problems"], given["images"], strict=True)
     ]
     group, clock = len(given["completions"][0]), Gradient()
     with tempfile.TemporaryDirectory() as out:
@@ -114,7 +131,7 @@ def gradient(folder: Path, given: dict[str, Any]) -> dict[str, torch.Tensor]:
         trainer.use_vllm = not given["ratios"]  # the correction for a sampler that differs is TRL's for vLLM only
         with mock.patch.object(GRPOTrainer, SCORES, with_epsilon(getattr(GRPOTrainer, SCORES), given["epsilon"])):
             trainer.train()
-    return clock.found
+    return clock.found | trainer.scored
 
 
 def main(folder: Path) -> None:

@@ -8,12 +8,12 @@ from unittest import mock
 import numpy as np
 import torch
 
-from tests.support.miniature import TEXT, NoiseImages, policy
+from tests.support.miniature import MIXED, TEXT, NoiseImages, policy
 from wethink.common.paths import ROOT
 from wethink.config.params import load_params
 from wethink.config.rewards import Rewards
 from wethink.config.training import Family
-from wethink.data.schema import row_images
+from wethink.data.schema import image_keys, row_images
 from wethink.generation.in_process import Completion
 from wethink.models.batching import Prompt, encode_prompts, pack
 from wethink.models.logprobs import CompletionLogProbs
@@ -56,8 +56,11 @@ def _response(rng: np.random.Generator, quality: str, route: str) -> str:
 
 
 @cache
-def rollouts(family: Family, temperature: float) -> Rollouts:
-    """Responses of unequal length and quality, some without their stop token, with log-probs at this temperature."""
+def rollouts(family: Family, temperature: float, mixed: bool = False) -> Rollouts:
+    """Responses of unequal length and quality, some without their stop token, with log-probs at this temperature.
+
+    Prompts are about one image each; mixed ones about 0, 1, 2 and 5, the two in places of the question.
+    """
     model, made = policy(family=family)
     words = TEXT.split()
     rows = [
@@ -71,6 +74,11 @@ def rollouts(family: Family, temperature: float) -> Rollouts:
         }
         for i in range(PROMPTS)
     ]
+    if mixed:
+        for i, row in enumerate(rows):
+            del row["image"]
+            row |= image_keys(MIXED[i % len(MIXED)])
+        rows[2]["problem"] += " <image> or <image>"
     rng = np.random.default_rng(1)
     while True:  # until the groups differ from each other as they must
         texts = [[_response(rng, rng.choice(QUALITIES), row["reward"]) for _ in range(GROUP)] for row in rows]

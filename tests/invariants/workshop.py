@@ -22,6 +22,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json, write_jsonl
 from wethink.config.params import load_params, parse_params
 from wethink.config.response_format import ResponseFormat
+from wethink.config.training import Family
 from wethink.dag.runner import run_rank
 from wethink.data.image_store import SCHEMA
 from wethink.data.schema import image_keys
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SFT_STEPS, GRPO_STEPS = 12, 6
 
 
-def build(folder: Path, form: ResponseFormat = DEFAULT, mixed: bool = False) -> Path:
+def build(folder: Path, form: ResponseFormat = DEFAULT, mixed: bool = False, family: Family = "qwen2_5_vl") -> Path:
     """Drawn images, rows and a miniature base policy that writes the format and guesses answers.
 
     Rows are about one image each; mixed ones about 0, 1, 2 and 5, some placed in the question.
@@ -79,7 +80,7 @@ def build(folder: Path, form: ResponseFormat = DEFAULT, mixed: bool = False) -> 
             del row["image"]
             row |= image_keys(shown) | {"problem": row["problem"] + " or <image>" * len(shown) * (i // 8 % 2)}
     write_jsonl(folder / "data/valid/rows.jsonl", rows)
-    (state, made), (model, _) = taught(form), policy(form=form)
+    (state, made), (model, _) = taught(form, family), policy(form=form, family=family)
     model.load_state_dict(state)
     for name in ("base", "sft"):
         save_policy(model, None, made, folder / "models" / name, "card")

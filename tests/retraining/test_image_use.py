@@ -12,6 +12,7 @@ from wethink.config.params import load_params
 from wethink.config.retraining import Promotion
 from wethink.report.decision import decision_page
 from wethink.retraining import promotion_gate, promotion_rules
+from wethink.retraining.image_use import image_use
 from wethink.retraining.promotion_gate import Decision, decide
 from wethink.retraining.promotion_rules import RULES
 
@@ -28,6 +29,7 @@ def items(golds: list[str], source: str, per_scene: int = 3, **fields: Any) -> l
             "id": f"{source}-{n}",
             "scene": f"{source}-{n // per_scene}",
             "source": source,
+            "image": f"{source}-{n}",
             "kind": f"imported {fields.get('category', 'FIB')}",
             "category": "FIB",
             "reward": "rule",
@@ -243,3 +245,18 @@ def test_the_page_shows_the_controls_above_all_else_and_warns_where_nobody_looke
     for unread in ("nobody checked, 9 rows only a judge can check", "it could read none of 7 rows, 9 rows only a …"):
         assert "has checked the rows" in decision_page(found, {"label check": unread})
     assert "has checked the rows" not in decision_page(found, {"label check": "reader contradicted 3 of 600 rows"})
+
+
+def test_items_about_none_are_in_no_control_and_those_without_another_like_them_are_not_swapped() -> None:
+    """`evaluate` asks neither; a control that lacks an item which it could have is refused."""
+    five, none = (items(["yes"] * 3, "easy", images=images) for images in (list("abcde"), []))
+    for name, part in (("five", five), ("none", none)):
+        part[:] = [item | {"id": f"{name}-{n}", "scene": name} for n, item in enumerate(part)]
+    about = [*NEW, *five, *none]
+    true, blank = asked(chance(0.9), about, "true", 3), asked(chance(0.1), [*NEW, *five], "blank", 3)
+    swapped = asked(chance(0.1), NEW, "shuffled", 3)
+    part = [item["id"] for item in about]
+    found = image_use("new", part, {}, [*true, *blank, *swapped], RULE, 0)
+    assert found.items == len(about) and found.not_swapped == len(five) + len(none)
+    with pytest.raises(UserError, match="no answer to the blank image of 1 new items"):
+        image_use("new", part, {}, [*true, *blank[1:], *swapped], RULE, 0)

@@ -210,3 +210,19 @@ def test_a_reader_that_is_refused_to_everybody_stops_the_check_and_marks_no_row_
         synthesize, launch = behind(url, tmp_path, params)
         with pytest.raises(UserError, match=rf"{sentence} .*HTTP {status}: “not today”"):
             check_labels([row], images, tmp_path, LabelCheck(), synthesize, params.rewards, launch, 0)
+
+
+def test_rows_about_several_images_or_none_are_not_sampled_and_counted(
+    tmp_path: Path, drawn: tuple[Path, list[Record]], params: Params
+) -> None:
+    """The reader is shown one image: rows that it cannot read must not stop a source as unreadable."""
+    home, rows = drawn
+    given = [row | {"image": row["image_path"].removesuffix(".png")} for row in dosed(rows, Dose(), 3)[:40]]
+    known = [row | {"id": f"r{n}", "scene": row["image"], "source": "digits"} for n, row in enumerate(given)]
+    others = [
+        known[0] | {"id": f"o{n}", "images": [row["image"] for row in known[:2]] if n % 2 else []} for n in range(40)
+    ]
+    more = (home / "bare/source", LabelCheck(rows=100), params.synthesize, params.rewards, params.launch, 0)
+    whole, mixed = (check_labels(part, ImageSet(home / "images"), *more) for part in (known, [*others, *known]))
+    assert mixed == whole | {"unshown": 40} and whole["rows"] > 10  # one of each scene
+    assert "40 rows about several images or none were not sampled" in sentence(mixed)

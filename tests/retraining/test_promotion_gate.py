@@ -50,6 +50,7 @@ def answers(seed: int, **chance: float) -> list[dict[str, Any]]:
                 {
                     "id": f"{source}-{scene}-{question}",
                     "scene": f"{source}-{scene}",
+                    "image": f"{source}-{scene}",
                     "source": source,
                     "category": category,
                     "reward": "rule",

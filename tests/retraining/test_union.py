@@ -311,3 +311,38 @@ def test_a_champion_without_its_data_is_told_before_anything_runs(decided: tuple
     shutil.rmtree("datasets")
     with pytest.raises(UserError, match="dataset is not at"):
         retraining.champion()
+
+
+def test_a_row_about_several_images_has_one_role_and_a_known_text_is_not_asked_again(
+    tmp_path: Path, params: Params, old: Path
+) -> None:
+    """A question about no image that was learned from may not become an item, nor the other way round."""
+    import shutil
+
+    source, before = tmp_path / "source", tmp_path / "before"
+    shutil.copytree(old, before)
+    (source / "images").mkdir(parents=True)
+    names = [f"pair {n}" for n in range(24)]
+    for name in names:
+        (source / "images" / f"{name}.png").write_bytes(picture(name))
+    given: list[dict[str, Any]] = [
+        {"image": [f"{a}.png", f"{b}.png"]} for a, b in zip(names[::2], names[1::2], strict=True)
+    ]
+    given += [{"question": f"what is {n} + 1 ?", "image": None} for n in range(20)]
+    write_jsonl(source / "rows.jsonl", [{"question": "which ?", "answer": "2"} | row for row in given])
+    for name in ("images", "rows", "union", "scratch"):
+        (tmp_path / name).mkdir()
+    images_of(source, tmp_path / "images", params, tmp_path / "scratch")
+    rows_of(source, tmp_path / "images", tmp_path / "rows", params, tmp_path / "scratch")
+    brought = [*read_jsonl(tmp_path / "rows/rows.jsonl"), *read_jsonl(tmp_path / "rows/items.jsonl")]
+    known = next(row for row in brought if row.get("images") == [])
+    write_jsonl(before / "rows/rows.jsonl", [*read_jsonl(before / "rows/rows.jsonl"), known | {"id": "known"}])
+    made = united(tmp_path, params, before)
+    (path,) = (made / "items").iterdir()
+    splits = {record.id: record.split for record in ImageSet(made / "images").records}
+    rows, items = list(read_jsonl(made / "rows/rows.jsonl")), list(read_jsonl(path))
+    assert {splits[image] for item in items for image in item.get("images", ())} == {path.stem}
+    assert {splits[image] for row in rows for image in row.get("images", ())} == {"train"}
+    assert sum(record["scene"] == known["scene"] for record in [*rows, *items]) == 1
+    counts = read_json(made / "metrics.json")
+    assert sum(counts[name]["dropped_with_known_image"] for name in ("rows", "items")) == 1

@@ -61,6 +61,18 @@ def test_what_the_probe_holds_out_shares_no_scene_with_what_is_trained_on() -> N
     assert not {scene[row["image"]] for row in kept} & {scene[row["image"]] for row in held}
 
 
+def test_the_probe_holds_out_rows_about_several_images_and_about_none_as_whole_scenes() -> None:
+    records = [SimpleNamespace(id=f"i{i}", cluster=f"c{i}") for i in range(4)]
+    rows = [{"id": "one", "image": "i0"}, {"id": "both", "images": ["i0", "i1"]}, {"id": "other", "image": "i2"}]
+    rows += [{"id": f"text {n}", "images": [], "scene": f"text {n // 2}"} for n in range(4)]
+    seen = set()
+    for seed in range(12):
+        kept, held = hold_out(rows, SimpleNamespace(records=records), 1, seed)  # type: ignore[arg-type]
+        assert len(kept) + len(held) == len(rows)
+        seen.add(tuple(row["id"] for row in held))
+    assert seen == {("one", "both"), ("other",), ("text 0", "text 1"), ("text 2", "text 3")}
+
+
 def log(rewards: list[float], probes: list[float]) -> list[dict[str, Any]]:
     return [
         {"step": step + 1, "reward": reward, "probe": probes[step // 2] if step % 2 else 0.9}

@@ -3,7 +3,7 @@
 from typing import Any
 
 Records = list[dict[str, Any]]
-ITEM = {"reward": "rule", "problem": "how many ?", "category": "FIB", "pixels": "true"}
+ITEM = {"reward": "rule", "problem": "how many ?", "category": "FIB", "pixels": "true", "image": "a picture"}
 
 
 def answered(records: Records) -> Records:

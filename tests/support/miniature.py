@@ -78,12 +78,12 @@ def mixed_prompts(made: Processor, count: int = 4) -> list[Prompt]:
 
 
 @cache
-def taught(form: ResponseFormat = DEFAULT) -> tuple[dict[str, torch.Tensor], Processor]:
+def taught(form: ResponseFormat = DEFAULT, family: Family = "qwen2_5_vl") -> tuple[dict[str, torch.Tensor], Processor]:
     """Weights of a policy that writes the format most of the time and guesses the answer: GRPO has what to learn."""
     from wethink.models.batching import collate
     from wethink.models.logprobs import CompletionLogProbs
 
-    model, made = policy(form=form)
+    model, made = policy(form=form, family=family)
     scorer, rng = CompletionLogProbs(model, made.banned), np.random.default_rng(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     asked = prompts(made, 12)

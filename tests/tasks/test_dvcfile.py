@@ -64,6 +64,10 @@ def test_after_a_run_dvc_is_clean_and_one_changed_parameter_touches_only_what_de
     assert dvc_status.changed_stages() == {"grpo", "evaluate", "report"}
     set_param("launch", "threads", 2)
     assert dvc_status.changed_stages() == {"grpo", "evaluate", "report"}
+    sources = load_yaml(Path("params.yaml"))["ingest"]["sources"]
+    set_param("ingest", "sources", sources[:1])  # `draw` draws what is ingested
+    assert dvc_status.changed_stages() == set(STAGES)
+    set_param("ingest", "sources", sources)
 
     before = {name: Path("pids", name).stat().st_mtime_ns for name in STAGES}
     dvc("exp", "run", "-S", "grpo.optim.lr=0.0005")

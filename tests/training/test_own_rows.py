@@ -9,10 +9,11 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.params import load_params
-from wethink.models.policy import load_processor
-from wethink.models.tiny import build_tokenizer, words
+from wethink.models.chat_prompts import chat_template
+from wethink.models.policy import Processor, load_processor
+from wethink.models.tiny import build_image_processor, build_tokenizer, words
 from wethink.models.vocabulary import unknown
-from wethink.training.base_policy import base, taught
+from wethink.training.base_policy import _own_samples, _undescribed, base, taught
 from wethink.training.sft import sft
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,16 @@ def test_a_source_without_pretrain_images_gives_the_rows_of_half_of_its_scenes()
     assert "train" not in {row["id"] for row in chosen} and "pretrain" in {row["id"] for row in chosen}
     scenes = {row["scene"] for row in chosen if row["source"] == "mine"}
     assert 70 < len(scenes) < 130 and sum(row["source"] == "mine" for row in chosen) == 2 * len(scenes)
+
+
+@pytest.mark.parametrize("scenes", [1, 2, 400])
+def test_about_half_of_a_sources_rows_teach_base_however_few_its_scenes(scenes: int) -> None:
+    for name in "abcdefgh":
+        rows = [
+            {"source": "mine", "split": "train", "scene": f"{name} {n % scenes}", "id": f"{name} {n}"}
+            for n in range(400)
+        ]
+        assert 90 < len(taught(rows)) < 310  # type: ignore[arg-type]
 
 
 def test_base_and_sft_run_on_own_rows_alone(tmp_path: Path) -> None:
@@ -66,6 +77,8 @@ def test_base_and_sft_run_on_own_rows_alone(tmp_path: Path) -> None:
     )
     processor = load_processor(out)
     assert unknown(processor, list(read_jsonl(rows / "rows.jsonl"))).share == 0  # type: ignore[arg-type]
+    metrics = read_json(out / "metrics.json")
+    assert metrics["dropped_overlong"] == 0 < metrics["rows"] <= len(list(read_jsonl(rows / "rows.jsonl")))
     stage = StageRun(params.sft, folders["sft"] / "out", folders["sft"] / "scratch", 0)
     given = {
         "images": images.folder,
@@ -80,6 +93,31 @@ def test_base_and_sft_run_on_own_rows_alone(tmp_path: Path) -> None:
     assert sft(**given, start="base")["samples"] == 0
     weights = [(folder / "model.safetensors").read_bytes() for folder in (out, folders["sft"] / "out")]
     assert weights[0] == weights[1] and read_json(folders["sft"] / "out" / "metrics.json")["steps"] == 0
+
+
+@pytest.mark.parametrize("tagged", [0.0, 1.0])
+def test_every_row_of_base_is_in_one_sample_or_counted_as_too_long(tmp_path: Path, tagged: float) -> None:
+    """Rows about one image share a sample as far as they fit; one that is too long takes no other with it."""
+    params = load_params(ROOT / "profiles" / "tiny.yaml")
+    images = source(tmp_path, pairs(2, 0))
+    picture = images.records[0].id
+    made = Processor(build_tokenizer(words(["what is red ?"]), with_spelling=True), build_image_processor(56))
+    made.tokenizer.chat_template = chat_template("think then answer", params.rewards.format)
+    problems = [f"what is red ? {n}" for n in range(6)] + ["red " * 300, "red " * 300, "red " * 600, "what is red ?"]
+    row = {"answer": "red", "category": "FIB", "image": picture}
+    rows = [row | {"id": f"{n}", "problem": problem} for n, problem in enumerate(problems)]
+    rows += [row | {"id": f"text {n}", "problem": f"red ? {n}", "images": []} for n in range(3)]
+    rows += [row | {"id": "five", "problem": "red ?", "images": [record.id for record in images.records] * 60}]
+    config = params.base.model_copy(update={"tagged_share": tagged})
+    samples, overlong = _own_samples(_undescribed([], rows), made, images, config, params.rewards.format, 0)  # type: ignore[arg-type]
+    asked = [question for s in samples for question in (s.problem, *(problem for problem, _ in s.later))]
+    fitting = [r["problem"] for r in rows if r["id"] not in ("8", "five")]
+    assert sorted(question.strip() for question in asked) == sorted(problem.strip() for problem in fitting)
+    assert overlong == len(rows) - len(fitting) == 2
+    assert max(len(sample.later) for sample in samples) == (0 if tagged else 3)
+    assert _own_samples(
+        _undescribed([{"image": picture}], rows[:8]), made, images, config, params.rewards.format, 0
+    ) == ([], 0)  # type: ignore[arg-type]
 
 
 def test_words_that_a_vocabulary_lacks_are_counted_with_the_answers_that_hold_one() -> None:

@@ -40,6 +40,8 @@ def dispatch(args: argparse.Namespace) -> None:
         made = suite(Path("data/drawn"), Path("data/valid"), Path("data/images"))
         for name, about in made["tables"].items():
             print(f"{HOME / name}: {about['items']} items about {about['scenes']} scenes")
+        if left := made.get("left_out"):
+            print(f"left out: {left:,} items about no image, which a table of VLMEvalKit cannot hold")
         print(f"version {made['version']}")
     elif args.command == "leaderboard":
         from wethink.report.leaderboard import write_leaderboard

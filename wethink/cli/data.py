@@ -103,7 +103,7 @@ def _gallery(args: argparse.Namespace) -> None:
     counts = gallery(Path("data/images"), Path("data/rows"), Path("data/valid"), args.out)
     print(f"{counts['rows']:,} rows about {counts['images']:,} images: open {args.out / 'index.html'}")
     if counts["without_image"]:
-        print(f"not shown: {counts['without_image']:,} rows whose image was not ingested")
+        print(f"{counts['without_image']:,} of them stand apart: about no image, or about one that was not ingested")
 
 
 def _open(args: argparse.Namespace) -> None:

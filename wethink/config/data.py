@@ -8,7 +8,7 @@ from wethink.config.base import Count, Positive, Section, Share
 
 
 class Draw(Section):
-    """Default image sources. Counts are images over all sources, in equal shares."""
+    """Default image sources; those that are ingested are drawn. Counts are images over all of them, in equal shares."""
 
     sources: tuple[Literal["scenes", "charts", "digits"], ...]
     image_size: Positive  # pixels, square; a multiple of 28 (patch 14 × merge 2)

@@ -27,7 +27,7 @@ class Probe(Section):
     """Held-out accuracy during training, compared with the starting policy's. every = 0: off."""
 
     every: Count  # steps between probes
-    images: Positive  # their rows are never trained on
+    images: Positive  # clusters of images, and questions about none; their rows are never trained on
     patience: Count  # stop after this many consecutive probes below the start while the reward rises; 0 = never
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from wethink.data.schema import Row, row_images
 from wethink.rewards.rules.options import options
@@ -52,19 +53,23 @@ def answers(answer: str, listed: dict[str, str]) -> set[tuple[str, ...]]:
     return given | ({words(listed[letter])} if letter in listed else set())
 
 
-def duplicates(rows: Iterable[Row]) -> dict[str, str]:
-    """Map each duplicate row to the first row with the same `scene`, question and answer.
+def duplicates(rows: Iterable[Row], pictures: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Map each duplicate row to the first row with the same pictures, question and answer.
 
-    Near-duplicate pictures have the same `scene`. A row with another answer is no duplicate: the pictures may differ
-    after all, or one of the answers is wrong, and neither can be known here.
+    A row with another answer is no duplicate: the pictures may differ after all, or one of the answers is wrong, and
+    neither can be known here.
+
+    Args:
+        rows: rows of any sources.
+        pictures: image → its near-duplicates' common name (`ImageSet.pictures`); a row's `scene` may hold several.
     """
     first: dict[tuple[str, ...], str] = {}
     found = {}
     for row in rows:
-        shown = row_images(row)  # one scene may have rows about different sets of its images
+        shown = row_images(row)
         key = (
-            row["scene"],
-            *(shown if len(shown) > 1 else ()),
+            *(pictures.get(image, image if len(shown) > 1 else row["scene"]) for image in shown),
+            *(() if shown else (row["scene"],)),
             _exact(row["problem"]),
             _answer(row["answer"], options(row["problem"])),
         )

@@ -17,7 +17,7 @@ from wethink.config.curation import Curation
 from wethink.curation import duplicate_questions
 from wethink.curation.contamination import Benchmark, collection, contaminated
 from wethink.data.image_store import ImageSet
-from wethink.data.schema import Row
+from wethink.data.schema import Row, row_images
 
 ASKED_BEFORE = "asked before"  # reason of a repeated row
 REASONING = "reasoning"  # in every question, so no ability to balance
@@ -45,7 +45,7 @@ def curate(rows: Sequence[Row], images: ImageSet, config: Curation, seed: int) -
     """
     benchmarks: list[Record] = []
     filters: list[Callable[[Sequence[Row]], dict[str, str]]] = [
-        _repeated,
+        lambda left: _repeated(left, images),
         lambda left: _tested(left, images, config, benchmarks),
         lambda left: _unfit(left, config),
         lambda left: balance(left, config.caps.model_dump(), seed),
@@ -58,24 +58,27 @@ def curate(rows: Sequence[Row], images: ImageSet, config: Curation, seed: int) -
     return Curated(left, [row | {"reason": reasons[row["id"]]} for row in rows if row["id"] in reasons], benchmarks)
 
 
-def _repeated(rows: Sequence[Row]) -> dict[str, str]:
-    return {row: f"{ASKED_BEFORE}: row {first}" for row, first in duplicate_questions.duplicates(rows).items()}
+def _repeated(rows: Sequence[Row], images: ImageSet) -> dict[str, str]:
+    found = duplicate_questions.duplicates(rows, images.pictures())
+    return {row: f"{ASKED_BEFORE}: row {first}" for row, first in found.items()}
 
 
 def _tested(rows: Sequence[Row], images: ImageSet, config: Curation, benchmarks: list[Record]) -> dict[str, str]:
     """Find rows about a benchmark's pictures or with its questions; append its record.
 
-    Rows of the same scene (near-duplicate pictures) are included.
+    Rows about near-duplicates of these pictures are included.
     """
     if not config.benchmarks:
         return {}
     ours = collection(rows, images)
     dropped: dict[str, str] = {}
+    pictures = images.pictures()
     for path in map(Path, config.benchmarks):
         found = contaminated(ours, path)
         _report_unchecked(found, config.max_unreadable)
-        scenes = {row["scene"] for image in found.images for row in ours.rows[image]}
-        hits = {row["id"] for row in rows if row["scene"] in scenes} | found.questions
+        shown = {pictures[image] for image in found.images}
+        hits = {row["id"] for row in rows if not shown.isdisjoint(pictures[image] for image in row_images(row))}
+        hits |= found.questions
         dropped |= {row: f"contaminated: {path.name}" for row in sorted(hits) if row not in dropped}
         benchmarks.append(found.as_record() | {"rows_dropped": len(hits)})
     return dropped

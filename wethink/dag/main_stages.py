@@ -8,7 +8,12 @@ from wethink.dag.stage import Stage
 
 STAGES: dict[str, Stage] = {
     "draw": Stage(
-        "make the default image sources and the split", "wethink.data.drawn.draw:draw", "draw", {}, "data/drawn"
+        "make the default image sources and the split",
+        "wethink.data.drawn.draw:draw",
+        "draw",
+        {},
+        "data/drawn",
+        also=("ingest.sources",),
     ),
     "ingest": Stage(
         "image sources → content-addressed shards",

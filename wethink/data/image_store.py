@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from wethink.common.errors import UserError
+from wethink.common.jsonl import read_jsonl
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One stored image without its bytes.
 
-    `cluster` is the unit of splits and of confidence intervals.
+    `cluster` is the unit of splits and of confidence intervals: near-duplicates, and the images of one row.
     """
 
     id: str  # sha256 of the stored bytes
@@ -45,6 +46,7 @@ SCHEMA = pa.schema(
 )
 GIVEN_ROWS = "given_rows.jsonl"  # rows that sources bring, each with its image's id
 NAMES = "names.jsonl"  # further names of images, beside their origins
+PICTURES = "pictures.jsonl"  # near-duplicate clusters of images whose `cluster` also holds other pictures
 _FIELDS = [field.name for field in fields(ImageRecord)]
 _CACHE_BYTES = 256 * 2**20  # holds a small collection whole; bounds memory for a large one
 _Group = tuple[Path, int]  # shard, number of the row group in it
@@ -92,6 +94,12 @@ class ImageSet:
 
     def __contains__(self, image: object) -> bool:
         return image in self._groups
+
+    def pictures(self) -> dict[str, str]:
+        """Map each image to its near-duplicates' common name; unlike `cluster`, it joins no images of one row."""
+        path = self.folder / PICTURES
+        joined = {line["image"]: str(line["picture"]) for line in read_jsonl(path)} if path.is_file() else {}
+        return {record.id: joined.get(record.id, record.cluster) for record in self.records}
 
     def bytes(self, image: str) -> bytes:
         """Return the stored file (PNG, JPEG or WebP).

@@ -26,7 +26,7 @@ from wethink.data.given_rows import GivenRows
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_readers import Found, Reading, candidates
 from wethink.data.image_shards import Shards, Spool
-from wethink.data.image_store import GIVEN_ROWS, NAMES, ImageRecord
+from wethink.data.image_store import GIVEN_ROWS, NAMES, PICTURES, ImageRecord
 from wethink.data.linked import linked
 from wethink.data.photo_clusters import HELD_OUT, Photo, clusters, placed, placed_text
 from wethink.data.schema import SPLITS
@@ -73,7 +73,8 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
     with Spool(run.scratch) as waiting:
         for index, source in enumerate(config.sources):
             _read(source, f"params.yaml, ingest.sources[{index}]", drawn, config, outcomes, shards, waiting)
-        of = _joined(_clusters(outcomes, waiting.open, config), outcomes.given.rows)
+        near = _clusters(outcomes, waiting.open, config)
+        of = _joined(near, outcomes.given.rows)
         shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in config.sources}
         for image, change in placed(outcomes.photos, of, shares, seed).items():
             if isinstance(change, str):
@@ -89,7 +90,8 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
             row["split"] = row["split"] or placed_text(row["scene"], shares[row["source"]], seed)
     write_jsonl(out / "quarantine.jsonl", outcomes.quarantine)
     write_jsonl(out / "repaired.jsonl", outcomes.repaired)
-    for name, lines in ((GIVEN_ROWS, outcomes.given.rows), (NAMES, outcomes.names)):
+    pictures = _pictures(near, of, outcomes)
+    for name, lines in ((GIVEN_ROWS, outcomes.given.rows), (NAMES, outcomes.names), (PICTURES, pictures)):
         if lines:
             write_jsonl(out / name, lines)
     _tell(outcomes.quarantine, outcomes.repaired)
@@ -200,8 +202,8 @@ def _stored(
 def _tell_roles(source: Source, reading: Reading) -> None:
     """Print which columns of a table are read as what."""
     for table, roles in list(reading.roles.items())[:3]:
-        rows = "rows are read" if roles.has_rows else "no rows are read"
-        say(f"ingest {source.name}: {table}: {roles.shown()}; {rows}.")
+        rows = roles.lack() if source.rows else "its rows are not read (rows: false)"
+        say(f"ingest {source.name}: {table}: {roles.shown()}; {rows or 'rows are read'}.")
 
 
 def _note(found: Found, source: Source, image: str | None, fault: str, outcomes: Outcomes) -> None:
@@ -251,6 +253,18 @@ def _joined(of: dict[str, str], rows: list[Record]) -> dict[str, str]:
     together = [[of[image] for image in row["images"] if image in of] for row in rows if len(row.get("images", ())) > 1]
     joined = linked(names for names in together if names)
     return {image: joined.get(cluster, cluster) for image, cluster in of.items()}
+
+
+def _pictures(near: dict[str, str], of: dict[str, str], outcomes: Outcomes) -> list[Record]:
+    """List the near-duplicate clusters of the images that rows joined with others; tell how many there are."""
+    joined = {of[image] for image, cluster in near.items() if of[image] != cluster}
+    found = [{"image": image, "picture": near[image]} for image in outcomes.stored if of.get(image) in joined]
+    if found:
+        say(
+            f"ingest: rows about several images join {len(found):,} of {len(outcomes.stored):,} images into "
+            f"{len(joined):,} scene{'s' * (len(joined) != 1)}, each held out or trained on as a whole."
+        )
+    return found
 
 
 def _refuse_leak(found: Found, source: Source, first: ImageRecord, key: str) -> None:

@@ -145,6 +145,9 @@ def _group(records: list[Record], resamples: int, seed: int) -> dict[str, Any]:
             for setting in ("sampled", "blank", "shuffled"):
                 if chosen := settings.get((name, setting)):
                     group[name][setting] = _accuracy(chosen, resamples, seed)
+            blank = settings.get((name, "blank"))
+            if blank and len(blank) < len(greedy):
+                group[name]["blank"]["left_out"] = len(greedy) - len(blank)  # about no image
             if swapped := settings.get((name, "shuffled")):
                 group[name]["shuffled"]["left_out"] = len(greedy) - len(swapped)  # no other image in their source
     for after, before in (("sft", "base"), ("grpo", "sft")):

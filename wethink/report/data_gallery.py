@@ -22,6 +22,7 @@ from wethink.report.examples import picture
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 CHUNK = 40  # images
+TEXTS = 20  # rows without an image that are shown together
 THUMBNAIL = 400  # pixels of the longer side
 FACETS = ("source", "category", "ability", "decision", "reason")
 
@@ -36,15 +37,15 @@ def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
         out: a folder, which is replaced.
 
     Returns:
-        Counts: `images` shown, `rows` shown (one about several images at each), and `without_image`, the rows whose
-        image was not ingested or that are about none.
+        Counts: `images` shown, `rows` shown (one about several images at each), and `without_image`, those of them that
+        stand apart, by source, since they are about none or their image was not ingested.
 
     Raises:
         UserError: there are no rows.
     """
     stored = ImageSet(images)
-    entries = _entries(rows, valid)
-    if not entries:
+    entries, texts = _entries(rows, valid, stored)
+    if not entries and not texts:
         raise UserError(f"{rows} has no rows; run `python -m wethink synthesize` first.")
     described = {record["image"]: record for record in _optional(rows / "descriptions.jsonl")}
     ordered = [record for record in stored.records if record.id in entries]
@@ -52,23 +53,24 @@ def gallery(images: Path, rows: Path, valid: Path, out: Path) -> dict[str, int]:
     staged = out.with_name(f".{out.name}.publishing")
     shutil.rmtree(staged, ignore_errors=True)
     (staged / "data").mkdir(parents=True)
-    for number, start in enumerate(track(range(0, len(ordered), CHUNK), "gallery", -(-len(ordered) // CHUNK))):
-        shown = [
+    shown = [(record.source, entries[record.id]) for record in ordered] + texts
+    for number, start in enumerate(track(range(0, len(shown), CHUNK), "gallery", -(-len(shown) // CHUNK))):
+        chunk = [
             _shown(record, stored.bytes(record.id), described.get(record.id, {}), entries[record.id])
             for record in ordered[start : start + CHUNK]
         ]
-        _script(staged / "data" / f"chunk-{number:05d}.js", f"gallery.chunk({number}, %s);", shown)
-    index = _index([(record.source, entries[record.id]) for record in ordered])
+        chunk += [_without_image(*shown[place]) for place in range(start, min(start + CHUNK, len(shown)))[len(chunk) :]]
+        _script(staged / "data" / f"chunk-{number:05d}.js", f"gallery.chunk({number}, %s);", chunk)
+    index = _index(shown) | {"pictures": len(ordered)}
     _script(staged / "data" / "index.js", "gallery.start(%s);", index)
     (staged / "index.html").write_text(_page(), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     staged.rename(out)
-    shown_rows = len(index["rows"]["image"])
     return {
         "images": len(ordered),
-        "rows": shown_rows,
-        "without_image": sum(len(mine) for image, mine in entries.items() if image not in stored),
+        "rows": len(index["rows"]["image"]),
+        "without_image": sum(len(mine) for _, mine in texts),
     }
 
 
@@ -76,18 +78,38 @@ def _optional(path: Path) -> Iterator[Record]:
     return read_jsonl(path) if path.is_file() else iter(())
 
 
-def _entries(rows: Path, valid: Path) -> dict[str, list[Record]]:
-    """Map each image to its rows, each with its decision and the reason; '' to those about none."""
+def _entries(
+    rows: Path, valid: Path, stored: ImageSet
+) -> tuple[dict[str, list[Record]], list[tuple[str, list[Record]]]]:
+    """Map each stored image to its rows, each with its decision and the reason.
+
+    Returns:
+        That, and the rows without a stored image, by source, at most `TEXTS` together.
+    """
     after = {row["id"]: ("quarantined", "; ".join(row["reasons"])) for row in _optional(valid / "quarantine.jsonl")} | {
         row["id"]: ("curated", row["reason"]) for row in _optional(valid / "curated.jsonl")
     }
     found: dict[str, list[Record]] = {}
+    texts: dict[str, list[Record]] = {}
     for name, decision in (("rows", "kept"), ("rejected", "rejected"), ("failed", "failed")):
         for row in _optional(rows / f"{name}.jsonl"):
             verdict, reason = after.get(row["id"], (decision, row.get("reason") or ""))
-            for image in dict.fromkeys(row_images(row)) or ("",):  # a row stands beside each of its images
-                found.setdefault(image, []).append(row | {"decision": verdict, "reason": reason})
-    return {image: sorted(mine, key=lambda row: str(row["id"])) for image, mine in found.items()}
+            decided = row | {"decision": verdict, "reason": reason}
+            there = [image for image in dict.fromkeys(row_images(row)) if image in stored]
+            for image in there:  # a row stands beside each of its images
+                found.setdefault(image, []).append(decided)
+            if not there:
+                texts.setdefault(_text(row.get("source")), []).append(decided)
+    apart = [
+        (source, mine[start : start + TEXTS])
+        for source, mine in sorted((source, _by_id(mine)) for source, mine in texts.items())
+        for start in range(0, len(mine), TEXTS)
+    ]
+    return {image: _by_id(mine) for image, mine in found.items()}, apart
+
+
+def _by_id(rows: Sequence[Record]) -> list[Record]:
+    return sorted(rows, key=lambda row: str(row["id"]))
 
 
 def _shown(record: ImageRecord, data: bytes, described: Record, rows: Sequence[Record]) -> Record:
@@ -110,6 +132,12 @@ def _shown(record: ImageRecord, data: bytes, described: Record, rows: Sequence[R
         "text": _text(described.get("text")),
         "rows": [_row(row) for row in rows],
     }
+
+
+def _without_image(source: str, rows: Sequence[Record]) -> Record:
+    """Build the entry of rows without an image."""
+    empty = dict.fromkeys(("id", "split", "origin", "thumb", "coarse", "text"), "")
+    return empty | {"source": source, "turns": [], "pixelated": False, "rows": [_row(row) for row in rows]}
 
 
 def _row(row: Record) -> Record:

@@ -4,53 +4,28 @@ Images are opened but not decoded, so that thousands take seconds; `ingest` find
 held-out shares are not computed: an image is shown in the split that its table gives, or in `train`.
 """
 
-import base64
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import wrap
 
-from PIL import Image
-
 from wethink.common.jsonl import Record, write_json
-from wethink.common.progress import track
 from wethink.config.data import Source
 from wethink.config.params import Params
-from wethink.data.given_rows import GivenRows
-from wethink.data.image_decoding import Unusable, accept, check_shape
-from wethink.data.image_readers import Found, candidates
-from wethink.data.image_store import ImageRecord
-from wethink.data.schema import SPLITS, row_images
+from wethink.data.linked import linked
+from wethink.data.photo_clusters import HELD_OUT, placed_text
+from wethink.data.schema import TRAINING_SPLITS, row_images
 from wethink.data.tables.files import TEXT_SUFFIXES
 from wethink.evaluation.summary import FEW
+from wethink.report.preview_reading import SEVERAL, SHOWN, Read, read_file, read_source
 from wethink.report.render import render
-from wethink.synthesis.import_rows import Declared, declared, import_given, import_rows, rows_table
+from wethink.synthesis.import_rows import declared, import_given, rows_table
 from wethink.synthesis.paths import divide_paths
 from wethink.synthesis.pipeline import has_path
 from wethink.synthesis.rejections import reasons, remedy
 
-SHOWN = 10  # rows of a source
-THUMBNAIL = 160  # pixels of the longer side
 TEXT_CHARS = 300
-
-
-@dataclass
-class _Read:
-    """One source as far as it was read."""
-
-    name: str
-    kind: str
-    path: str
-    columns: dict[str, str] = field(default_factory=dict)  # table → its columns by role
-    images_dropped: Counter[str] = field(default_factory=Counter)
-    records: list[ImageRecord] = field(default_factory=list)
-    names: list[Record] = field(default_factory=list)
-    given: GivenRows = field(default_factory=GivenRows)
-    thumbnails: dict[str, str] = field(default_factory=dict)
-    note: str = ""
+NO_ANSWER = ("nan", "null", "n/a", "<na>", "nat")  # as programs write a gap
 
 
 def preview(params: Params, drawn: Path, out: Path) -> Record:
@@ -69,18 +44,19 @@ def preview(params: Params, drawn: Path, out: Path) -> Record:
     """
     own = declared(params.rewards.functions)
     read = [
-        _read(source, f"params.yaml, ingest.sources[{i}]", params) for i, source in enumerate(params.ingest.sources)
+        read_source(source, f"params.yaml, ingest.sources[{i}]", params)
+        for i, source in enumerate(params.ingest.sources)
     ]
     rows = {one.name: import_given(one.given.rows, one.records, own) for one in read}
     if params.synthesize.rows is not None:
-        rows[Path(params.synthesize.rows).name] = _of_file(params, read, own)
+        rows[Path(params.synthesize.rows).name] = read_file(params, read, own)
     every = [row for part in rows.values() for row in part]
     divided = divide_paths(every, lambda image: has_path(image, params.synthesize.path_share, params.seed))
     thumbnails = {image: data for one in read for image, data in one.thumbnails.items()}
     sources = [_summary(one, rows[one.name], thumbnails) for one in read]
     if params.synthesize.rows is not None:
         path = Path(params.synthesize.rows)
-        file = _Read(path.name, "rows", str(path), {path.name: rows_table(path, params.synthesize.columns)[1].shown()})
+        file = Read(path.name, "rows", str(path), {path.name: rows_table(path, params.synthesize.columns)[1].shown()})
         sources.append(_summary(file, rows[path.name], thumbnails))
     found: Record = {"sources": sources, "totals": _totals(every), "notes": _notes(params, read, every, divided)}
     write_json(out / "preview.json", {**found, "sources": [_without_pictures(source) for source in sources]})
@@ -88,78 +64,7 @@ def preview(params: Params, drawn: Path, out: Path) -> Record:
     return found
 
 
-def _read(source: Source, key: str, params: Params) -> _Read:
-    """Read one source; a drawn one is counted by its configuration."""
-    one = _Read(source.name, source.kind, source.path or "")
-    if source.path is None:
-        one.note = "drawn by the `draw` stage; its rows are written by the annotator"
-        return one
-    reading = candidates(source, Path(), key, params.ingest.max_file_mb)
-    one.columns = {table: roles.shown() for table, roles in reading.roles.items()}
-    if any(not roles.has_rows for roles in reading.roles.values()) and source.rows:
-        one.note = "no columns look like question and answer: only the images are read (name them in `columns`)"
-    if not reading.roles:
-        one.note = "a folder of pictures; rows come from synthesize.rows or from an annotator"
-    for found in track(reading.found, f"preview {source.name}", reading.steps):
-        _look(found, source, params, one)
-    return one
-
-
-def _look(found: Found, source: Source, params: Params, one: _Read) -> None:
-    image, fault = None, ""
-    if found.read is None:
-        one.given.add(replace(found, split=found.split or "train"), source.name, None, fault)
-        return
-    try:
-        data = found.read()
-        image = hashlib.sha256(data).hexdigest()
-        if (found.split or "train") not in SPLITS:
-            raise Unusable(f"unknown split: '{found.split}' is none of {', '.join(SPLITS)}")
-        if len(one.thumbnails) < SHOWN and image not in one.thumbnails:
-            data = accept(data, params.ingest.max_pixels, source.animated == "first").data
-            one.thumbnails[image] = _thumbnail(data)
-        width, height = _size(data, params.ingest.max_pixels, source.animated == "first")
-        record = ImageRecord(image, source.name, found.split or "train", image, width, height, found.origin)
-        one.records.append(record)
-        names = (*found.names, *found.again)
-        one.names += [{"image": image, "source": source.name, "name": name} for name in names]
-    except Unusable as reason:
-        image, fault = None, str(reason).split(":")[0]
-        one.images_dropped[str(reason).split(":")[0]] += 1
-    one.given.add(found, source.name, image, fault)
-
-
-def _size(data: bytes, max_pixels: int, first_frame: bool) -> tuple[int, int]:
-    """Read an image's header; one that cannot be read is decoded as `ingest` does, which may repair it.
-
-    Raises:
-        Unusable: `ingest` would refuse it.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            check_shape(opened, first_frame)
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        found = accept(data, max_pixels, first_frame)
-        return found.width, found.height
-
-
-def _thumbnail(data: bytes) -> str:
-    with Image.open(io.BytesIO(data)) as opened:
-        small = opened.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    small.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _of_file(params: Params, read: Sequence[_Read], own: Declared) -> list[Record]:
-    records = [record for one in read for record in one.records]
-    names = [name for one in read for name in one.names]
-    return import_rows(Path(str(params.synthesize.rows)), records, names, params.synthesize.columns, own)
-
-
-def _summary(one: _Read, rows: list[Record], thumbnails: dict[str, str]) -> Record:
+def _summary(one: Read, rows: list[Record], thumbnails: dict[str, str]) -> Record:
     kept = [row for row in rows if row["reason"] is None]
     first = _varied(kept, thumbnails)
     return {
@@ -182,14 +87,20 @@ def _pictures(row: Record, thumbnails: Mapping[str, str]) -> list[str]:
 
 
 def _varied(rows: Sequence[Record], thumbnails: Mapping[str, str]) -> list[Record]:
-    """Choose rows to show: those with a thumbnail first, and of each image one after the other."""
+    """Choose rows to show: some about several images and some about none, the others of each image in turn.
+
+    Rows whose images all have a thumbnail come first.
+    """
     turns: Counter[str] = Counter()
-    ranked: list[tuple[bool, int, int]] = []
-    for row in rows:
-        shown = " ".join(row_images(row))
-        turns[shown] += 1
-        ranked.append((not _pictures(row, thumbnails), turns[shown], len(ranked)))
-    return [rows[place] for _, _, place in sorted(ranked)[:SHOWN]]
+    ranked: dict[int, list[tuple[bool, int, int]]] = {0: [], 1: [], 2: []}  # about none, one, several
+    for place, row in enumerate(rows):
+        images = row_images(row)
+        turns[" ".join(images)] += 1
+        lacks = len(_pictures(row, thumbnails)) < len(images)
+        ranked[min(2, len(images))].append((lacks, turns[" ".join(images)], place))
+    others = [place for kind in (2, 0) for _, _, place in sorted(ranked[kind])[:SEVERAL]]
+    singles = [place for _, _, place in sorted(ranked[1])[: SHOWN - len(others)]]
+    return [rows[place] for place in (*singles, *others)]
 
 
 def _totals(rows: Sequence[Record]) -> Record:
@@ -199,6 +110,8 @@ def _totals(rows: Sequence[Record]) -> Record:
         "rows": len(rows),
         "kept": len(kept),
         "with_path": sum(bool(row["refined_cot"]) for row in kept),
+        "about_several": sum(len(row_images(row)) > 1 for row in kept),
+        "about_none": sum(not row_images(row) for row in kept),
         "categories": dict(Counter(row["category"] for row in kept).most_common()),
         "rewards": dict(Counter(row["reward"] for row in kept).most_common()),
         "answers": dict(answers.most_common(5)),
@@ -208,14 +121,15 @@ def _totals(rows: Sequence[Record]) -> Record:
 
 def _shown(row: Record) -> Record:
     keys = ("problem", "answer", "category", "reward", "refined_cot", "image_path")
-    return {key: row[key][:TEXT_CHARS] for key in keys} | {"line": row["provenance"]["line"]}
+    shown = {"images": len(row_images(row)), "line": row["provenance"]["line"]}
+    return {key: row[key][:TEXT_CHARS] for key in keys} | shown
 
 
 def _without_pictures(source: Record) -> Record:
     return source | {"shown": [{k: v for k, v in row.items() if k != "pictures"} for row in source["shown"]]}
 
 
-def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divided: str | None) -> list[str]:
+def _notes(params: Params, read: Sequence[Read], rows: Sequence[Record], divided: str | None) -> list[str]:
     """Collect what a person should know before a run."""
     notes = [f"{divided}."] if divided else []
     kept = [row for row in rows if row["reason"] is None]
@@ -242,10 +156,21 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
             f"{len(kept):,} rows can be used, fewer than validate.min_rows ({params.validate_.min_rows:,}): `validate` "
             "would stop. Bring more rows, or lower the limit to try the pipeline out."
         )
+    elif kept and not writes and (left := _left_to_train(params, kept)) < params.validate_.min_rows:
+        notes.append(
+            f"About {left:,} of the {len(kept):,} rows are left to train on when whole scenes are held out, fewer than "
+            f"validate.min_rows ({params.validate_.min_rows:,}): `validate` would stop. Bring more rows, or lower the "
+            "limit to try the pipeline out."
+        )
     if several := sum("alternatives" in row for row in kept):
         notes.append(
             f"{several:,} rows have several different answers: any of them is right, and those that repeat are votes "
             "(docs/rewards.md)."
+        )
+    if absent := sum(row["answer"].casefold() in NO_ANSWER for row in kept):
+        notes.append(
+            f"{absent:,} rows have an answer such as 'nan', 'null' or 'N/A', which is read as that word: leave the "
+            "cell empty where there is no answer."
         )
     notes += [
         f"{one.path} lies in the project's own folder, so a picture that changes later is not noticed: put the table "
@@ -256,16 +181,42 @@ def _notes(params: Params, read: Sequence[_Read], rows: Sequence[Record], divide
     notes += [note for source, one in zip(params.ingest.sources, read, strict=True) if (note := _held_out(source, one))]
     if writes:
         notes.append(f"The annotator '{params.synthesize.annotator}' writes rows about: {', '.join(writes)}.")
+    photos = [one.name for one in read if one.name in writes and one.kind != "drawn"]
+    if photos and params.synthesize.annotator == "embedded":
+        notes.append(
+            f"That annotator reads drawn images only, so `synthesize` would stop at: {', '.join(photos)}. Name the "
+            "columns of their questions and answers, or set synthesize.annotator to endpoints or rows."
+        )
     return notes
 
 
-def _held_out(source: Source, one: _Read) -> str:
+def _left_to_train(params: Params, kept: Sequence[Record]) -> int:
+    """Count the rows that are not held out, by the lots that `ingest` draws; it joins near-duplicates as well."""
+    shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in params.ingest.sources}
+    together = linked(row_images(row) for row in kept if len(row_images(row)) > 1)
+    lots = [
+        placed_text(together.get(row["scene"], row["scene"]), shares.get(row["source"], {}), params.seed)
+        for row in kept
+        if row["split"] in TRAINING_SPLITS
+    ]
+    return lots.count("train")
+
+
+def _held_out(source: Source, one: Read) -> str:
     """Tell how much of a source is held out, and whether that is enough to measure it; `draw` splits its own."""
     if source.kind == "drawn" or not (share := source.tuning + source.reporting):
         return ""
     note = f"About {share:.0%} of the scenes of '{source.name}' are held out; their rows become items."
-    given = sum(record.split == "reporting" for record in one.records)
-    expected = given or round(source.reporting * len({record.id for record in one.records}))
+    together = linked(row["images"] for row in one.given.rows if len(row.get("images", ())) > 1 and all(row["images"]))
+    scenes = {together.get(record.id, record.id): record.split for record in one.records}
+    texts = {row["scene"]: row["split"] for row in one.given.rows if row.get("images") == []}
+    given = sum(split == "reporting" for split in (*scenes.values(), *texts.values()))
+    expected = given or round(source.reporting * (len(scenes) + len(texts)))
+    if joined := len(together) - len(set(together.values())):
+        note += (
+            f" Images of one row are of one scene: rows about several join {len(together):,} images into "
+            f"{len(together) - joined:,}."
+        )
     if expected < FEW:
         note += (
             f" That is about {expected} to evaluate by, and fewer than {FEW} measure little: raise `reporting` of the "
@@ -285,11 +236,17 @@ def lines(found: Record, out: Path, width: int = 80, height: int = 24) -> list[s
         images += [f"not usable: {dropped}"] if dropped else []
         if source["rows"]:
             kinds = ", ".join(f"{count:,} {name}" for name, count in source["categories"].items())
+            kinds += f"; {source['about_several']:,} about several images" if source["about_several"] else ""
+            kinds += f"; {source['about_none']:,} about none" if source["about_none"] else ""
             images += [
                 f"{source['kept']:,} of {source['rows']:,} rows ({kinds or 'none'}; {source['with_path']:,} with path)"
             ]
         head += [f"  {'; '.join(images)}"] if images else []
         head += [f"  dropped: {d['count']:,} {d['reason']} - {d['remedy']}" for d in source["dropped"][:2]]
+        if others := source["dropped"][2:]:
+            head += [
+                f"  dropped: {sum(d['count'] for d in others):,} for {len(others)} other reasons (the page has them)"
+            ]
         head += [f"  {source['note']}"] if source["note"] else []
     head = [line for text in head for line in wrap(text, width, subsequent_indent="    ")]
     where = f"page: {out / 'preview.html'} (or `wethink open`); figures: {out / 'preview.json'}"
@@ -297,8 +254,12 @@ def lines(found: Record, out: Path, width: int = 80, height: int = 24) -> list[s
     room = max(0, height - len(head) - len(tail) - 1)
     with_rows = [source for source in found["sources"] if source["shown"]]
     rows = [
-        f"  {row['image_path'][-24:]:<24} {' '.join(row['problem'].split())} -> {row['answer']}"[:width]
+        f"  {_named(row):<24} {' '.join(row['problem'].split())} -> {row['answer']}"[:width]
         for source in with_rows
         for row in source["shown"][: max(1, room // max(1, len(with_rows)))]
     ]
     return [*head, *rows[:room], *tail]
+
+
+def _named(row: Record) -> str:
+    return str(row["image_path"][-24:]) if row["images"] == 1 else f"({row['images'] or 'no'} images)"

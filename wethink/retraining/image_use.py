@@ -16,6 +16,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id
 from wethink.common.statistics import bootstrap_means
 from wethink.config.retraining import Promotion
+from wethink.data.schema import row_images
 from wethink.evaluation.answers import best_constant, distance, shares
 from wethink.evaluation.summary import VERDICTS
 from wethink.retraining.promotion_rules import Change, Comparison, FrequentAnswer, ImageUse
@@ -43,13 +44,15 @@ def image_use(
     """
     true = _of(challenger, "true")
     asked = [true[item] for item in sorted(items)]
-    one_scene = _with_one_scene(list(true.values()))
+    alone = _with_one_scene(list(true.values()))
     constant = best_constant(asked)
     controls: dict[str, dict[str, float | None]] = {}
     for name, pixels in CONTROLS.items():
         given = _of(challenger, pixels)
         lacking = [
-            r["id"] for r in asked if r["id"] not in given and not (name == "swapped" and r["source"] in one_scene)
+            r["id"]
+            for r in asked
+            if r["id"] not in given and row_images(r) and not (name == "swapped" and _like(r) in alone)
         ]
         if lacking:
             raise UserError(
@@ -112,12 +115,17 @@ def _frequent_answers(part: str, asked: Sequence[Record], champion: ById, config
     return found
 
 
-def _with_one_scene(records: Sequence[Record]) -> set[str]:
-    """Return the sources whose items show one scene only."""
-    scenes: dict[str, set[str]] = defaultdict(set)
+def _with_one_scene(records: Sequence[Record]) -> set[tuple[str, int]]:
+    """Return the kinds of items (`_like`) that show one scene only: there is no other to swap with."""
+    scenes: dict[tuple[str, int], set[str]] = defaultdict(set)
     for record in records:
-        scenes[record["source"]].add(record["scene"])
-    return {source for source, found in scenes.items() if len(found) == 1}
+        scenes[_like(record)].add(record["scene"])
+    return {like for like, found in scenes.items() if len(found) == 1}
+
+
+def _like(record: Record) -> tuple[str, int]:
+    """Return an item's source and number of images: it is shown those of another item like it."""
+    return record["source"], len(row_images(record))
 
 
 def _of(records: Sequence[Record], pixels: str) -> dict[str, Record]:

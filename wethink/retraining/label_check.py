@@ -51,14 +51,16 @@ def check_labels(
     """Check a sample of rows against the reader's answers.
 
     Returns `reader` (None: no member of the team can see the images), `rows` (the sample), `unknown` (rows of the
-    sample without a verdict), `judge_only` (rows outside it that no rule can check), `contradicted`, and as `share`
-    the contradicted share of the known rows with its Wilson interval.
+    sample without a verdict), `judge_only` (rows outside it that no rule can check), `contradicted`, as `share` the
+    contradicted share of the known rows with its Wilson interval, and `unshown`, if there are any: the other rows
+    outside the sample, about several images or none, since the reader is shown one.
 
     Raises:
         UserError: the lower end of the interval is above `max_contradicted`, a reader has no verdict on a larger share
             of the sample than `max_unknown`, or an endpoint cannot be used.
     """
-    checkable = [row for row in rows if row["reward"] == "rule"]
+    ruled = [row for row in rows if row["reward"] == "rule"]
+    checkable = [row for row in ruled if len(row_images(row)) == 1]
     chosen = draw(checkable, config.rows, seed)
     reader, readings = _read(chosen, images, source, synthesize, rewards, launch, seed)
     outcomes = [
@@ -67,7 +69,8 @@ def check_labels(
     ]
     contradicted, known = outcomes.count("wrong"), len(outcomes) - outcomes.count("unknown")
     found: dict[str, Any] = {"reader": reader, "rows": len(chosen), "unknown": len(chosen) - known}
-    found |= {"contradicted": contradicted, "judge_only": len(rows) - len(checkable), "share": None}
+    found |= {"contradicted": contradicted, "judge_only": len(rows) - len(ruled), "share": None}
+    found |= {"unshown": len(ruled) - len(checkable)} if len(ruled) > len(checkable) else {}
     if known:
         low, high = wilson(contradicted / known, known)
         found["share"] = {"value": round(contradicted / known, 6), "low": round(low, 6), "high": round(high, 6)}
@@ -93,7 +96,9 @@ def sentence(found: Record) -> str:
         said = f"{found['reader']} contradicted {found['contradicted']} of {known} rows "
         said += f"({share['value']:.0%}, [{share['low']:.0%}, {share['high']:.0%}]), "
         said += f"{found['unknown']} of {found['rows']} have no verdict"
-    return said + (f", {found['judge_only']} rows only a judge can check" if found["judge_only"] else "")
+    said += f", {found['judge_only']} rows only a judge can check" if found["judge_only"] else ""
+    unshown = found.get("unshown")
+    return said + (f", {unshown} rows about several images or none were not sampled" if unshown else "")
 
 
 def _refusal(
@@ -128,11 +133,6 @@ def _read(
     seed: int,
 ) -> tuple[str | None, Readings]:
     """Return the reader's name and readings; (None, all None) without a reader."""
-    if any(len(row_images(row)) != 1 for row in rows):  # a reader looks at one image: it cannot tell of other rows
-        alone = [row for row in rows if len(row_images(row)) == 1]
-        name, found = _read(alone, images, source, config, rewards, launch, seed)
-        told = iter(found)
-        return name, [next(told) if len(row_images(row)) == 1 else None for row in rows]
     if rows and config.annotator == "endpoints":
         work = AnnotationJob(images, [], config, rewards, seed, launch)
         return work.team().adjudicator.model, asyncio.run(_ask(rows, work))

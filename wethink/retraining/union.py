@@ -25,7 +25,7 @@ from wethink.config.launch import Launch
 from wethink.config.retraining import Retrain
 from wethink.data.duplicates.signatures import signature
 from wethink.data.image_shards import Shards
-from wethink.data.image_store import ImageSet
+from wethink.data.image_store import PICTURES, ImageSet
 from wethink.data.schema import held_out_items, row_images
 from wethink.retraining.known_images import (
     SIGNATURES,
@@ -75,8 +75,11 @@ def merge_datasets(
     shards = _copy_shards(old / "images", out / "images", 0)
     (scratch / "new").mkdir(exist_ok=True)
     writer = Shards(scratch / "new", ingest.shard_images)
-    for record in fresh:
-        split = evaluate.split if is_held_out(record.cluster, config.held_out) else "train"
+    found = {name: list(read_jsonl(rows / f"{name}.jsonl")) for name in ("rows", "items")}
+    role = {image: name for name, records in found.items() for record in records for image in row_images(record)}
+    for record in fresh:  # a row about several images has one role for all of them
+        of = role.get(record.id) or ("items" if is_held_out(record.cluster, config.held_out) else "rows")
+        split = evaluate.split if of == "items" else "train"
         writer.add(replace(record, split=split), arrived.bytes(record.id))
     writer.close()
     _copy_shards(scratch / "new", out / "images", shards)
@@ -84,12 +87,18 @@ def merge_datasets(
     _copy(old / "rows", out / "rows", ("rows.jsonl", "descriptions.jsonl"))
     _copy(old / "items", out / "items", (f"{evaluate.split}.jsonl",))
     counts: dict[str, Any] = {"images": len(fresh), "known_images": len(arrived) - len(fresh), "near": len(shown)}
-    for name, path in (("rows", out / "rows/rows.jsonl"), ("items", out / "items" / f"{evaluate.split}.jsonl")):
-        earlier = list(read_jsonl(path))
-        found = list(read_jsonl(rows / f"{name}.jsonl"))
-        added = [record for record in found if new.issuperset(row_images(record))]
-        write_jsonl(path, [*earlier, *added])
-        counts[name] = {"old": len(earlier), "new": len(added), "dropped_with_known_image": len(found) - len(added)}
+    paths = {"rows": out / "rows/rows.jsonl", "items": out / "items" / f"{evaluate.split}.jsonl"}
+    earlier = {name: list(read_jsonl(path)) for name, path in paths.items()}
+    texts = {record["scene"] for records in earlier.values() for record in records if not row_images(record)}
+    for name, path in paths.items():
+        added = [
+            record
+            for record in found[name]
+            if new.issuperset(row_images(record)) and (row_images(record) or record["scene"] not in texts)
+        ]
+        write_jsonl(path, [*earlier[name], *added])
+        dropped = len(found[name]) - len(added)  # a question about no image is known by its words
+        counts[name] = {"old": len(earlier[name]), "new": len(added), "dropped_with_known_image": dropped}
     arrival = read_json(rows / "source.json")
     write_json(out / "sources.json", read_json(old / "sources.json") | {arrival["name"]: arrival["content"]})
     write_jsonl(out / "near.jsonl", ({"image": image, "shows": known} for image, known in sorted(shown.items())))
@@ -110,7 +119,7 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def _copy_shards(source: Path, target: Path, first: int) -> int:
-    """Copy shards under new numbers from `first`; return the next free number.
+    """Copy shards under new numbers from `first`, and what stands beside them; return the next free number.
 
     Shards are hard links where the file system allows it.
     """
@@ -124,6 +133,8 @@ def _copy_shards(source: Path, target: Path, first: int) -> int:
         except OSError:
             shutil.copyfile(path, place)
         number += 1
+    if (source / PICTURES).is_file():
+        write_jsonl(target / PICTURES, read_jsonl(source / PICTURES))
     return number
 
 

@@ -52,17 +52,17 @@ def _without_alternatives(row: Row) -> Record:
 
 
 def hold_out(rows: Sequence[Row], images: ImageSet, clusters: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows by image cluster into training rows and probe rows.
+    """Split rows by what they show into training rows and probe rows.
 
-    `clusters` near-duplicate clusters of images, chosen by `seed`, go to the probe; those of one row count as one. Rows
-    without images are trained on.
+    `clusters` near-duplicate clusters of images, chosen by `seed`, go to the probe; those of one row count as one. A
+    question about no image counts as a cluster, its `scene`.
     """
     cluster = {record.id: record.cluster for record in images.records}
-    shown = [[cluster[image] for image in row_images(row)] for row in rows]
+    shown = [[cluster[image] for image in row_images(row)] or [row["scene"]] for row in rows]
     of = linked(shown)
     there = sorted(set(of.values()), key=lambda name: sha256(f"{seed} {name}".encode()).digest())
     held = set(there[:clusters])
-    are_held = [bool(names) and of[names[0]] in held for names in shown]
+    are_held = [of[names[0]] in held for names in shown]
     return (
         [row for row, is_held in zip(rows, are_held, strict=True) if not is_held],
         [row for row, is_held in zip(rows, are_held, strict=True) if is_held],

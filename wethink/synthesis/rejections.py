@@ -10,7 +10,8 @@ REMEDIES = {  # the beginning of a reason → what to do
     "in columns.image",
     "image_path names several images": "put the source's name before the path, as in SOURCE/PATH",
     "image_path leaves": "paths must stay below the source's folder",
-    "its image cannot be used: missing": "write each image as its path below the table's folder",
+    "its image cannot be used: missing": "write each image as its path below the table's folder, several of them as a "
+    "JSON list",
     "its image cannot be used: animated": "`animated: first` at the source takes the first frame or page",
     "its image cannot be used": "data/images/quarantine.jsonl names each; mend the images or their paths",
     "one of its images": "data/rows/rejected.jsonl names the image; mend it or its path, or leave it out of the row",

@@ -7,12 +7,13 @@ earn rewards. With rows of the user's own, the vocabulary spells the words that 
 """
 
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, read_jsonl, write_json
+from wethink.common.progress import say
 from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.response_format import ResponseFormat
@@ -20,6 +21,7 @@ from wethink.config.training import Base
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import IMAGE, Row, read_rows, row_images
 from wethink.rewards.format import marks, render
+from wethink.training.ranks import join
 from wethink.training.supervised import Sample, tokenize, train
 
 if TYPE_CHECKING:
@@ -77,18 +79,25 @@ def base(*, images: Path, rows: Path, format: ResponseFormat, launch: Launch, ru
     model = build_model(config.tiny, tokenizer, seed)
     use_fast_paths(model)
     samples = [*_samples(descriptions, answers, wordings, config, format, seed)]
-    samples += _own_samples(descriptions, answers, processor, ImageSet(images), config, format, seed)
+    undescribed = _undescribed(descriptions, answers)
+    own, overlong = _own_samples(undescribed, processor, ImageSet(images), config, format, seed)
+    samples += own
     if not samples:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all questions are too long for the tiny model's context; shorten them."
         )
+    metrics = {"samples": len(samples), "steps": config.optim.max_steps, "vocabulary": len(tokenizer)}
+    if undescribed:  # rows = those learned + dropped_overlong
+        metrics |= {"rows": sum(map(len, undescribed.values())), "dropped_overlong": overlong}
+    if overlong and join(launch).first:
+        say(
+            f"base: {overlong:,} of {metrics['rows']:,} rows are too long, with their images, for the tiny model's "
+            f"context of {CONTEXT} tokens and are left out."
+        )
     card = model_card("base", config.model, format)
     if train(model, processor, samples, ImageSet(images), config.optim, launch, run, "base", card):
-        write_json(
-            out / "metrics.json",
-            {"samples": len(samples), "steps": config.optim.max_steps, "vocabulary": len(tokenizer)},
-        )
-    return {"samples": len(samples)}
+        write_json(out / "metrics.json", metrics)
+    return metrics
 
 
 def _samples(
@@ -141,54 +150,83 @@ def _turn(row: Row) -> tuple[str, str]:
 def taught(rows: Sequence[Row], described: Collection[str] = ()) -> list[Row]:
     """Choose the rows on whose answers the tiny model is pre-trained: those of the split pretrain.
 
-    Of a source without that split, as rows of the user's own have none, the rows of half of its scenes are taken. SFT
-    and GRPO train on all its rows, these among them; held-out scenes are in neither.
+    Of a source without that split, as rows of the user's own have none, the rows of half of its scenes are taken, or
+    half of its rows if its scenes are too large for that. SFT and GRPO train on all its rows, these among them;
+    held-out scenes are in neither.
 
     Args:
         rows: all validated rows.
         described: sources with descriptions of pretrain images.
     """
     split = {row["source"] for row in rows if row["split"] == "pretrain"} | set(described)
-    return [
-        row
-        for row in rows
-        if row["split"] == "pretrain"
-        or (row["split"] == "train" and row["source"] not in split and zlib.crc32(row["scene"].encode()) % 2)
-    ]
+    own: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["split"] == "train" and row["source"] not in split:
+            own.setdefault(row["source"], []).append(row)
+    chosen = set[str]()
+    for mine in own.values():
+        half = [row["id"] for row in mine if zlib.crc32(row["scene"].encode()) % 2]
+        if not 1 <= 4 * len(half) / len(mine) <= 3:  # rows about several images may join most images into one scene
+            half = [row["id"] for row in mine if zlib.crc32(row["id"].encode()) % 2]
+        chosen.update(half)
+    return [row for row in rows if row["split"] == "pretrain" or row["id"] in chosen]
+
+
+def _undescribed(descriptions: Sequence[Record], answers: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Group the rows that `_samples` leaves by their images: those without a description."""
+    described = {(record["image"],) for record in descriptions}
+    return {images: rows for images, rows in _by_images(answers).items() if images not in described}
 
 
 def _own_samples(
-    descriptions: list[Record],
-    answers: list[Row],
+    undescribed: Mapping[tuple[str, ...], Sequence[Row]],
     processor: "Processor",
     images: ImageSet,
     config: Base,
     form: ResponseFormat,
     seed: int,
-) -> Iterator[Sample]:
-    """Yield samples of images without a description: up to `TURNS` questions with their answers in each.
+) -> tuple[list[Sample], int]:
+    """Build samples of images without a description: up to `TURNS` questions with their answers in each.
 
-    A `tagged_share` answers with the system prompt and in tags. Samples that exceed the context are left out.
+    A `tagged_share` has one question and answers it with the system prompt and in tags. A sample has as many of its
+    turns as fit into the context.
+
+    Returns:
+        The samples, each row in one of them, and the number of rows left out because they exceed the context alone.
     """
     from wethink.models.context_length import image_tokens
 
-    described = {record["image"] for record in descriptions}
     sizes = {record.id: (record.width, record.height) for record in images.records}
-    for images_of, rows in _by_images(answers).items():
-        if len(images_of) == 1 and images_of[0] in described:
-            continue
-        room = CONTEXT - FRAME - sum(image_tokens(*sizes[image], processor) for image in images_of)
-        turns = TURNS if images_of else 1  # text-only rows have nothing in common
-        for start in range(0, len(rows), turns):
-            first, *others = rows[start : start + turns]
-            if zlib.crc32(f"{seed} form {first['id']}".encode()) / 2**32 < config.tagged_share:
-                answer = render(f"it looks like {first['answer']}", first["answer"], form)
-                sample = Sample(first["problem"], images_of, answer)
+    samples, overlong = list[Sample](), 0
+    for shown, rows in undescribed.items():
+        room = CONTEXT - FRAME - sum(image_tokens(*sizes[image], processor) for image in shown)
+        left = list(rows)
+        while left:
+            first = left[0]
+            is_tagged = zlib.crc32(f"{seed} form {first['id']}".encode()) / 2**32 < config.tagged_share
+            most = 1 if is_tagged or not shown else TURNS  # text-only rows have nothing in common
+            tried = (_sample(left[:turns], is_tagged, form) for turns in range(min(most, len(left)), 0, -1))
+            fitting = next((sample for sample in tried if _length(sample, processor) <= room), None)
+            if fitting is None:
+                overlong += 1
             else:
-                later = tuple(map(_turn, others))
-                sample = Sample(first["problem"], images_of, first["answer"], system="", later=later)
-            if len(processor.text_ids(sample.problem)) + len(tokenize(sample, processor)[0]) <= room:
-                yield sample
+                samples.append(fitting)
+            left = left[1 + (len(fitting.later) if fitting else 0) :]
+    return samples, overlong
+
+
+def _sample(rows: Sequence[Row], is_tagged: bool, form: ResponseFormat) -> Sample:
+    """Build the sample of a row, with later rows about the same images as its later turns."""
+    first, *others = rows
+    shown, answer = row_images(first), first["answer"]
+    if is_tagged:
+        return Sample(first["problem"], shown, render(f"it looks like {answer}", answer, form))
+    return Sample(first["problem"], shown, answer, system="", later=tuple(map(_turn, others)))
+
+
+def _length(sample: Sample, processor: "Processor") -> int:
+    """Count the text tokens of a sample but for the template's."""
+    return len(processor.text_ids(sample.problem)) + len(tokenize(sample, processor)[0])
 
 
 def _resolve(config: Base, form: ResponseFormat, out: Path) -> dict[str, Any]:

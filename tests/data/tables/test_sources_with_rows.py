@@ -228,6 +228,21 @@ def test_rows_of_one_table_have_an_image_a_list_of_several_or_none(tmp_path: Pat
     assert len({row["id"] for row in rows}) == 5 and {row["source"] for row in rows} == {"mine"}
 
 
+def test_images_of_one_row_are_of_one_scene_and_stay_different_pictures(tmp_path: Path) -> None:
+    home = tmp_path / "mixed"
+    home.mkdir()
+    for n in range(4):
+        (home / f"{n}.png").write_bytes(encoded(photo(n)))
+    rows = [{"image": names, "question": "which ?", "answer": "x"} for names in ("0.png", ["0.png", "1.png"], "2.png")]
+    (home / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    images = read_images(tmp_path, home / "qa.jsonl", "dataset")
+    clusters, pictures = {record.id: record.cluster for record in images.records}, images.pictures()
+    (first,), pair, (other,) = map(row_images, rows_of(images))
+    assert first in pair and len({clusters[image] for image in pair}) == 1 != len({clusters[first], clusters[other]})
+    assert len(set(pictures.values())) == len(images) == 3
+    assert {line["image"] for line in read_jsonl(images.folder / "pictures.jsonl")} == set(pair)
+
+
 def test_places_in_a_question_stay_where_they_are_and_those_before_it_are_removed(tmp_path: Path) -> None:
     pair = {"image": ["0.png", "1.png"]}
     rows, _ = mixed(
@@ -257,10 +272,12 @@ def test_an_image_that_fails_in_a_row_of_three_costs_the_row_and_not_the_other_i
 
 def test_a_text_only_row_that_asks_about_the_image_is_refused_and_others_are_not(tmp_path: Path) -> None:
     asks = ["What is in the image?", "In this figure, which is larger?", "Read the chart shown.", "See figure 2: why?"]
+    asks += ["Which animal is shown?", "Describe what you see.", "According to the graph, how many?", "图中有几个人?"]
     fine = ["What is 2 + 2?", "Which graph has an Euler path?", "What does a photographer do?"]
+    fine += ["What is the image of 3 under f(x) = 2x?", "What is the degree of the graph K5?"]
     rows, _ = mixed(tmp_path, {}, *({"image": None, "question": question} for question in (*asks, *fine)))
     expected = "asks about an image, and has none"
-    assert [row["reason"] for row in rows] == [None, *[expected] * 4, *[None] * 3] and remedy(expected)
+    assert [row["reason"] for row in rows] == [None, *[expected] * 8, *[None] * 5] and remedy(expected)
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

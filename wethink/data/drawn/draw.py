@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,9 +19,9 @@ from PIL import Image
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, write_json, write_jsonl
-from wethink.common.progress import track
+from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
-from wethink.config.data import Draw
+from wethink.config.data import Draw, Source
 from wethink.data.drawn import SOURCES
 from wethink.data.drawn.contact_sheet import contact_sheet
 from wethink.data.schema import SPLITS
@@ -38,10 +38,15 @@ class Drawing:
     png: bytes
 
 
-def draw(*, run: StageRun[Draw]) -> dict[str, Any]:
+def draw(*, run: StageRun[Draw], sources: Sequence[Source] | None = None) -> dict[str, Any]:
     """Write `data/drawn` (docs/data.md) and return its metrics.
 
-    The output is a pure function of `config` and `seed`.
+    The output is a pure function of `config`, `seed` and the names of the drawn `sources`. An image does not depend on
+    which other sources are drawn.
+
+    Args:
+        run: the stage's settings and folders.
+        sources: those that are ingested (ingest.sources); the others are not drawn. None: all are.
 
     Raises:
         UserError: an image size off the token grid, or more images asked for than a source has distinct scenes.
@@ -56,7 +61,10 @@ def draw(*, run: StageRun[Draw]) -> dict[str, Any]:
     images: dict[str, dict[str, int]] = {}
     items: dict[str, list[Record]] = {split: [] for split in HELD_OUT}
     samples: dict[str, list[Drawing]] = {}
-    for name in config.sources:
+    used = [name for name in config.sources if sources is None or name in _drawn(sources)]
+    if left := len(config.sources) - len(used):
+        say(f"draw: {left} of {len(config.sources)} sources are not drawn, since ingest.sources does not name them.")
+    for name in used:
         total = sum(_share(config, split, name) for split in SPLITS)
         drawings = list(track(_drawings(name, config, seed), f"draw {name}", total))
         write_jsonl(out / "truth" / f"{name}.jsonl", (drawing.record for drawing in drawings))
@@ -68,9 +76,10 @@ def draw(*, run: StageRun[Draw]) -> dict[str, Any]:
         samples[name] = [d for d in drawings if d.record["split"] in ("train", "pretrain")][-8:] or drawings[:8]
     for split, asked in items.items():
         write_jsonl(out / "items" / f"{split}.jsonl", asked)
-    contact_sheet(
-        [(name, [(d.png, questions_about(d.record, 1, seed)[0]) for d in chosen]) for name, chosen in samples.items()]
-    ).save(out / "preview.png")
+    if samples:
+        contact_sheet(
+            [(name, [(d.png, questions_about(d.record, 1, seed)[0]) for d in drawn]) for name, drawn in samples.items()]
+        ).save(out / "preview.png")
     metrics = {
         "images": images,
         "distinct_scenes": sum(sum(counts.values()) for counts in images.values()),
@@ -78,6 +87,10 @@ def draw(*, run: StageRun[Draw]) -> dict[str, Any]:
     }
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _drawn(sources: Sequence[Source]) -> set[str]:
+    return {source.name for source in sources if source.kind == "drawn"}
 
 
 def split_of(seed: int, content: str) -> str:

@@ -42,6 +42,7 @@ class Roles:
     columns: dict[str, str] = field(default_factory=dict)
     letters: tuple[str, ...] = ()  # option columns A, B, …
     guessed: frozenset[str] = frozenset()
+    others: tuple[str, ...] = ()  # columns without a role
 
     @property
     def has_rows(self) -> bool:
@@ -52,6 +53,20 @@ class Roles:
     def is_strict(self) -> bool:
         """Whether an unknown category is a fault: it was named, or stands beside a reward as in released rows."""
         return "category" in self.columns and ("category" not in self.guessed or "reward" in self.columns)
+
+    def lack(self) -> str:
+        """Tell which role of rows no column has, so that only images are read; empty if there are rows.
+
+        >>> Roles({"image": "photo", "answer": "label"}, others=("text",)).lack()
+        'no column looks like the question, so only the images are read; name one in columns.question (others: text)'
+        """
+        missing = [] if self.has_rows else [role for role in ("question", "answer") if role not in self.columns]
+        named = " and ".join(f"columns.{role}" for role in missing)
+        left = f" (others: {', '.join(self.others)})" if self.others else ""
+        what = " or the ".join(missing)
+        return (
+            f"no column looks like the {what}, so only the images are read; name one in {named}{left}" if what else ""
+        )
 
     def shown(self) -> str:
         """Return the roles as a text for people.
@@ -105,7 +120,8 @@ def resolve(named: Columns, there: Sequence[str], pictures: Collection[str], key
     letters = tuple(letter for letter in string.ascii_uppercase if letter in there)
     letters = letters if letters[:2] == ("A", "B") and "options" not in found else ()
     order = [role for role in NAMES if role in found]
-    roles = Roles({role: found[role] for role in order}, letters, frozenset(guessed))
+    left = tuple(column for column in free if column not in (*PLACE, *letters) and column not in found.values())
+    roles = Roles({role: found[role] for role in order}, letters, frozenset(guessed), left)
     asked = [role for role in TEXT_ROLES if role in configured]
     if asked and not roles.has_rows:
         missing = "answer" if asked[0] == "question" else "question"

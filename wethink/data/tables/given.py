@@ -23,9 +23,13 @@ from wethink.data.tables.listed_texts import listed
 
 ASKS_ABOUT_NONE = "asks about an image, and has none"
 _NOUNS = r"(?:images?|pictures?|photos?|photographs?|figures?|diagrams?|screenshots?|illustrations?|drawings?)"
-_ASKS = re.compile(
-    rf"\b(?:this|the|these|following|above|below|shown|given|each)\s+(?:\w+\s+)?{_NOUNS}\b"
-    rf"|\b(?:chart|graph|plot|table)s?\s+(?:shown|above|below)\b|\b{_NOUNS}\s+(?:shown|above|below|\d+)\b",
+_PLOTS = r"(?:chart|graph|plot|table|map)s?"
+_ASKS = re.compile(  # English and Chinese
+    rf"\b(?:this|the|these|following|above|below|shown|given|each)\s+(?:\w+\s+)?{_NOUNS}\b(?!\s+of\s+\S+\s+under\b)"
+    rf"|\b{_PLOTS}\s+(?:shown|above|below)\b|\b{_NOUNS}\s+(?:shown|above|below|\d+)\b"
+    rf"|\b(?:according to|based on|does|do)\s+(?:the|this|these)\s+{_PLOTS}\b"
+    r"|\b(?:is|are)\s+(?:shown|depicted|pictured)(?:\s+here)?\s*[?.]|\bwhat (?:do |can )?you (?:can )?see\b"
+    r"|图中|图片|如图|[上下]图|照片",
     re.IGNORECASE,
 )
 

@@ -25,9 +25,10 @@ LETTERS = ("A", "B", "C", "D")
 
 
 def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home: Path = HOME) -> dict[str, Any]:
-    """Write `WeThink_<source>.tsv` for every source; return the newest version. Items without images are left out.
+    """Write `WeThink_<source>.tsv` for every source; return the newest version.
 
-    A version is added to `versions.json` if any table has changed.
+    A version is added to `versions.json` if any table has changed. VLMEvalKit's tables of images have no row without
+    one, so items without images are left out; the version has their number as `left_out`.
 
     Raises:
         UserError: there are no items, or an item's image is not among the ingested ones.
@@ -48,8 +49,10 @@ def suite(drawn: Path, valid: Path, images: Path, split: str = "reporting", home
             "scenes": len({item["scene"] for item in mine}),
         }
     versions: list[dict[str, Any]] = read_json(home / VERSIONS) if (home / VERSIONS).exists() else []
-    if not versions or versions[-1]["tables"] != tables:
-        versions.append({"version": len(versions) + 1, "split": split, "tables": tables})
+    left = len(every) - len(items)
+    if not versions or versions[-1]["tables"] != tables or versions[-1].get("left_out", 0) != left:
+        made = {"version": len(versions) + 1, "split": split, "tables": tables}
+        versions.append(made | ({"left_out": left} if left else {}))
         write_json(home / VERSIONS, versions)
     newest: dict[str, Any] = versions[-1]
     return newest

@@ -103,8 +103,10 @@ const gallery = (() => {
     const mine = ++drawing, some = images.length > 0;
     $("main").hidden = !some;
     $("none").hidden = some;
+    const pictures = images.filter((image) => image < index.pictures).length, apart = place >= pictures;
+    const [at, of] = apart ? [place - pictures, images.length - pictures] : [place, pictures];
     $("count").textContent = some
-      ? `image ${(place + 1).toLocaleString("en")} of ${images.length.toLocaleString("en")} · ${filter.rows.toLocaleString("en")} of ${index.rows.image.length.toLocaleString("en")} rows`
+      ? `${apart ? "without image, page" : "image"} ${(at + 1).toLocaleString("en")} of ${of.toLocaleString("en")} · ${filter.rows.toLocaleString("en")} of ${index.rows.image.length.toLocaleString("en")} rows`
       : "no rows";
     strip();
     if (!some) return;
@@ -125,6 +127,7 @@ const gallery = (() => {
   }
 
   function thumbnail(found, alt) {
+    if (!found.thumb) return make("span", "meta", "no image");
     const node = make("img", found.pixelated ? "pixelated" : "");
     node.alt = alt;
     if (found.thumb.startsWith("data:image/")) node.src = found.thumb;
@@ -132,6 +135,7 @@ const gallery = (() => {
   }
 
   function picture(found) {
+    if (!found.thumb) return [make("p", "meta", `${found.source} · rows about no image, or whose image was not ingested`)];
     const parts = [thumbnail(found, `image ${found.id.slice(0, 12)} of ${found.source}`),
       make("p", "meta", `${found.source} · ${found.split} · ${found.width} × ${found.height} · ${found.origin}`)];
     if (found.coarse) parts.push(make("h2", "", "Coarse description"), make("p", "text", found.coarse));
@@ -166,7 +170,7 @@ const gallery = (() => {
     const from = Math.max(0, Math.min(place - NEARBY, images.length - 2 * NEARBY - 1));
     $("strip").replaceChildren(...images.slice(from, from + 2 * NEARBY + 1).map((image, offset) => {
       const button = make("button");
-      button.setAttribute("aria-label", `image ${from + offset + 1}`);
+      button.setAttribute("aria-label", image < index.pictures ? `image ${from + offset + 1}` : "rows without image");
       if (from + offset === place) button.setAttribute("aria-current", "true");
       button.onclick = () => go(from + offset);
       entry(image).then((found) => { if (found) button.replaceChildren(thumbnail(found, "")); });
