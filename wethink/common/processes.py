@@ -1,4 +1,4 @@
-"""Process trees: ending with the parent, and memory."""
+"""Process trees: ending with the parent, and memory; threads of a process."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive; set by the process that starts it
+THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 GROUPS: set[int] = set()  # process groups started by this process; they must not outlive it
 
 
