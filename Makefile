@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks \
   peers fuzz vllm-check vllm-synthesis kit-agreement bench bench-ahead synth-bench gpu-check quality contamination \
-  duplicates image compose-check ablations gate flywheel up down
+  duplicates image compose-check ablations gate flywheel up down scale
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -131,6 +131,10 @@ contamination: .venv/.installed ## how well the benchmark filter finds pictures 
 # ARGS: folders of further photos; easy-vqa is downloaded once.
 duplicates: .venv/.installed ## near-duplicates: found, merged by mistake, seconds → reports/duplicates.json
 	@$(BIN)/python -m benchmarks.data_quality.duplicates $(ARGS)
+
+# ARGS="--images 1000,10000" without the largest collection; docs/scale.md has the table.
+scale: .venv/.installed ## seconds, memory and bytes read of the data stages at 1,000 to 100,000 images → reports/scale.json
+	@$(BIN)/python -m benchmarks.speed.scale $(ARGS)
 
 # ARGS="--budget short" trains a third as long; ARGS="--budget smoke" proves the mechanics. Resumable.
 ablations: .venv/.installed ## the paper's ablations in miniature, for three seeds → reports/ablations.json

@@ -21,7 +21,7 @@ from benchmarks.data_quality.duplicate_pairs import (
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data import ingest as ingestion
-from wethink.data.duplicates import neighbours
+from wethink.data.duplicates import comparison, neighbours
 from wethink.data.duplicates.clusters import representatives
 from wethink.data.duplicates.comparison import same_picture
 from wethink.data.duplicates.neighbours import NEIGHBOURS, Neighbours, candidate_pairs
@@ -142,6 +142,17 @@ def test_a_copy_among_many_is_the_nearest(monkeypatch: pytest.MonkeyPatch) -> No
     index = Neighbours(stacked([signature(picture) for picture in pictures]))
     for number in range(0, 300, 30):
         assert number in index.nearest(signature(encoded(pictures[number], "JPEG", 60))[None])[:, 1]
+
+
+def test_threads_and_sizes_of_batches_change_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled = [pair for kind in ("drawings", "documents") for pair in SOURCES[kind](0, 14)]
+    pictures = [picture for pair in labelled for picture in (pair.one, pair.other)]
+    side = (stacked([signature(picture) for picture in pictures]), pictures.__getitem__)
+    pairs = np.arange(len(pictures)).reshape(-1, 2)
+    at_once = comparison.confirmed(pairs, side, side)
+    for name, size in (("BATCH", 3), ("OPENED", 2), ("PIXELS", 1), ("THREADS", 4)):
+        monkeypatch.setattr(comparison, name, size)
+    assert (comparison.confirmed(pairs, side, side) == at_once).all() and 10 < at_once.sum() < 18
 
 
 def test_an_empty_collection_has_no_neighbours() -> None:

@@ -11,6 +11,8 @@ from PIL import Image
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.data import image_shards
+from wethink.data.duplicates import signatures
+from wethink.data.duplicates.signatures import BYTES, SIGNATURES, load_signatures, save_signatures, signature
 from wethink.data.image_shards import Shards, Spool
 from wethink.data.image_store import ImageRecord, ImageSet
 from wethink.data.ingest import ingest
@@ -44,7 +46,32 @@ def shards_of(out: Path, sources: tuple[Source, ...]) -> dict[str, bytes]:
     out.mkdir()
     config = Ingest(sources=sources, max_pixels=10**6, max_file_mb=5, shard_images=4)
     ingest(drawn=out, run=StageRun(config, out=out, scratch=out, seed=0))
-    return {path.name: path.read_bytes() for path in out.glob("*.parquet")}
+    return {path.name: path.read_bytes() for path in out.glob("shard-*.parquet")}
+
+
+def test_a_photo_is_decoded_once_and_its_signature_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(9):
+        picture(number).save(tmp_path / "photos" / f"{number}.png")
+    opened: list[int] = []
+    as_it_is = Image.open
+    monkeypatch.setattr(Image, "open", lambda *given, **options: opened.append(1) or as_it_is(*given, **options))
+    shards_of(tmp_path / "out", (Source(name="photos", kind="folder", path=str(tmp_path / "photos")),))
+    assert len(opened) == 9, "none is like another, so the search opens none again"
+    monkeypatch.undo()
+    stored, kept = ImageSet(tmp_path / "out"), load_signatures(tmp_path / "out" / SIGNATURES)
+    assert list(kept) == [record.id for record in stored.records]
+    assert all((kept[image] == signature(stored.open(image))).all() for image in kept)
+
+
+def test_signatures_are_written_and_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "GROUP", 4)
+    table, names = np.random.default_rng(0).integers(0, 256, (11, BYTES), dtype=np.uint8), [f"p{n}" for n in range(11)]
+    save_signatures(tmp_path / SIGNATURES, names, table)
+    found = load_signatures(tmp_path / SIGNATURES)
+    assert list(found) == names and (np.stack(list(found.values())) == table).all()
+    pq.write_table(pa.table({"id": ["a"], "signature": pa.array([b"12"], pa.binary(2))}), tmp_path / "other size")
+    assert load_signatures(tmp_path / "other size") == load_signatures(tmp_path / "no file") == {}
 
 
 def test_each_image_is_written_to_the_shards_once(
@@ -77,6 +104,7 @@ def test_a_spool_on_disk_gives_the_same_bytes_and_leaves_no_file(
         "metrics.json",
         "quarantine.jsonl",
         "repaired.jsonl",
+        "signatures.parquet",
     }
 
 

@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Columns, Ingest, Source
+from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
 
@@ -203,6 +206,20 @@ def test_a_large_image_is_scaled_down_keeping_its_aspect(tmp_path):
     assert raw.size == (100, 50)
 
 
+def test_every_thread_refuses_a_decompression_bomb_and_the_filters_of_warnings_stay():
+    before = list(warnings.filters)
+
+    def refused(number):
+        try:
+            return accept(png_header_only(10_000, 10_000) if number % 2 else encoded(photo(number)), 10**6) and ""
+        except Unusable as reason:
+            return str(reason).split(":")[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(refused, range(400))) == ["", "decompression bomb"] * 200
+    assert warnings.filters == before
+
+
 def test_exact_duplicates_are_counted_and_the_first_is_kept(tmp_path):
     first = folder(tmp_path / "photos", {"a.png": encoded(photo()), "b.png": encoded(photo())})
     second = parquet(tmp_path / "set.parquet", [encoded(photo()), encoded(photo(1))])
@@ -215,7 +232,7 @@ def test_the_same_sources_give_the_same_bytes_in_shards_of_the_asked_size(tmp_pa
     source = folder(tmp_path / "photos", {f"{i}.png": encoded(photo(i)) for i in range(5)})
     _, first, _ = run(tmp_path, source, shard_images=2)
     _, second, _ = run(tmp_path, source, shard_images=2)
-    shards = sorted(path.name for path in first.folder.glob("*.parquet"))
+    shards = sorted(path.name for path in first.folder.glob("shard-*.parquet"))
     assert shards == ["shard-00000.parquet", "shard-00001.parquet", "shard-00002.parquet"]
     assert all((first.folder / s).read_bytes() == (second.folder / s).read_bytes() for s in shards)
     assert [record.origin for record in first.records] == [f"{i}.png" for i in range(5)]

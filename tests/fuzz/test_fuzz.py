@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from PIL import Image
 
 from tasks import ROOT
 from tests.fuzz import __main__ as fuzz
@@ -62,7 +63,7 @@ def test_a_decoder_that_states_another_size_is_caught(tmp_path: Path, monkeypatc
 
     def careless(data: bytes, pixels: int, first: bool) -> Accepted:
         accepted = whole(data, pixels, first)
-        return Accepted(accepted.data, accepted.height, accepted.width)
+        return Accepted(accepted.data, accepted.image.transpose(Image.Transpose.ROTATE_90))
 
     monkeypatch.setattr(readers, "accept", careless)
     assert "lost" in found("pictures", tmp_path, 40)

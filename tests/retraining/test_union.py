@@ -1,11 +1,13 @@
 """A new source: only what is new is read, every row counts once, nothing held out is learned from, one decision."""
 
+import hashlib
 import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tasks import ROOT
 from tests.retraining.test_new_source import images_of, rows_of
@@ -17,7 +19,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.params import Params, load_params
 from wethink.dag.publishing import write_manifest
 from wethink.data.duplicates import clusters
-from wethink.data.duplicates.signatures import signature
+from wethink.data.duplicates.signatures import SIGNATURES, load_signatures, signature
 from wethink.data.image_store import ImageSet
 from wethink.retraining import known_images, union
 from wethink.retraining.known_images import is_held_out
@@ -77,8 +79,6 @@ def united(folder: Path, params: Params, old: Path) -> Path:
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
     """What a first retrain adds to: eight images of `noise`, the first two of them held out."""
-    import hashlib
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -208,15 +208,39 @@ def test_a_known_picture_in_another_coat_is_neither_learned_from_nor_asked(
 def test_what_was_signed_once_is_not_read_again(
     made: Path, old: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = known_images.load_signatures(made / known_images.SIGNATURES)
+    kept = load_signatures(made / SIGNATURES)
     assert set(kept) == {record.id for record in ImageSet(made / "images").records}
     counted: list[int] = []
     monkeypatch.setattr(known_images, "signature", lambda image: counted.append(1) or signature(image))
-    again = known_images.signed(ImageSet(made / "images"), {})
+    again = known_images.signed(ImageSet(made / "images"))
     assert len(counted) == len(kept) and all((kept[image] == again[image]).all() for image in kept)
     counted.clear()
     run(tmp_path, params, ["later 1", "later 2", "later 3"], made)
     assert not counted, "the union keeps the signatures of all its images"
+
+
+def test_a_source_that_lands_decodes_its_own_pictures_alone_and_each_once(
+    made: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    as_it_is, load = Image.open, union.load_signatures
+
+    def counted(file: Any, *rest: Any, **options: Any) -> Image.Image:
+        opened.append(hashlib.sha256(file.getvalue()).hexdigest())
+        return as_it_is(file, *rest, **options)
+
+    monkeypatch.setattr(Image, "open", counted)
+    known = {record.id for record in ImageSet(made / "images").records}
+    later = [f"later {n}" for n in range(5)]
+    for name in ("as it is", "mutant"):
+        if name == "mutant":  # the signatures of the known pictures are not kept
+            monkeypatch.setattr(union, "load_signatures", lambda path: load(path) if "images" in str(path) else {})
+        opened.clear()
+        source = run(tmp_path / name, params, later, made).parent
+        own = {record.id for record in ImageSet(source / "images").records}
+        assert len(own) == len(later) and own.isdisjoint(known)
+        assert sorted(image for image in opened if image in own) == sorted(own), "each new picture once"
+        assert len([image for image in opened if image in known]) == (len(known) if name == "mutant" else 0)
 
 
 def test_what_is_known_is_not_clustered_again(

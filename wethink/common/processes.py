@@ -1,4 +1,4 @@
-"""Process trees: ending with the parent, SIGTERM, and memory."""
+"""Process trees: ending with the parent, SIGTERM, memory and threads."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 OWNERS = "WETHINK_OWNERS"  # pids that a stage must not outlive; set by the process that starts it
+THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 GROUPS: set[int] = set()  # process groups started by this process; they must not outlive it
 STOPPING_S = 600.0  # for a training stage to save after SIGTERM, when its owners have ended by the same signal
 _terminated = False

@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 import warnings
 from dataclasses import dataclass
 
@@ -46,12 +47,49 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Accepted:
-    """Bytes to store, with the image's size in pixels and what was repaired for it."""
+    """Bytes to store, their pixels as RGB, and what was repaired for them."""
 
     data: bytes
-    width: int
-    height: int
+    image: Image.Image
     repairs: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Return the width in pixels."""
+        return self.image.width
+
+    @property
+    def height(self) -> int:
+        """Return the height in pixels."""
+        return self.image.height
+
+
+class _Warnings:
+    """Filters of warnings while images are decoded.
+
+    They belong to the process, not to a thread: the first thread inside sets them, the last one resets them.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")  # faulty metadata is harmless: pixels alone are kept
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_WARNINGS = _Warnings()
 
 
 def accept(data: bytes, max_pixels: int, first_frame: bool = False) -> Accepted:
@@ -68,9 +106,7 @@ def accept(data: bytes, max_pixels: int, first_frame: bool = False) -> Accepted:
     """
     if not data:
         raise Unusable("empty file: it has no bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # faulty metadata is harmless: pixels alone are kept
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with _WARNINGS:
         try:
             return _accept(data, max_pixels, first_frame, (END,) if lacks_end(data) else ())
         except (Unusable, MemoryError):
@@ -146,7 +182,7 @@ def _accept(data: bytes, max_pixels: int, first_frame: bool, repairs: tuple[str,
     clear = "transparency" in image.info
     small = image.width * image.height <= max_pixels
     if image.format in KEPT and image.mode == "RGB" and turn == 1 and small and not deep and not clear and not repairs:
-        return Accepted(data, image.width, image.height)
+        return Accepted(data, image)
     pixels, remark = to_rgb(image, lambda: _open(data)[0])
     repairs += (remark,) if remark else ()
     if turn in _TURNS:
@@ -157,8 +193,9 @@ def _accept(data: bytes, max_pixels: int, first_frame: bool, repairs: tuple[str,
         pixels = pixels.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     # From pixels alone, so that no colour profile or other metadata of the source file is copied.
-    Image.frombytes("RGB", pixels.size, pixels.tobytes()).save(buffer, "PNG")
-    return Accepted(buffer.getvalue(), pixels.width, pixels.height, repairs)
+    pixels = Image.frombytes("RGB", pixels.size, pixels.tobytes())
+    pixels.save(buffer, "PNG")
+    return Accepted(buffer.getvalue(), pixels, repairs)
 
 
 def check_shape(image: ImageFile.ImageFile, first_frame: bool) -> int:

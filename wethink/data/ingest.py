@@ -6,9 +6,9 @@ A configured source may lie anywhere; paths inside its data must stay within the
 """
 
 import hashlib
-import io
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from PIL import Image
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, write_json, write_jsonl
+from wethink.common.processes import THREADS
 from wethink.common.progress import say, track
 from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
-from wethink.data.duplicates.signatures import BYTES, signature
+from wethink.data.duplicates.signatures import BYTES, SIGNATURES, Signatures, save_signatures, signature
 from wethink.data.given_rows import GivenRows
 from wethink.data.image_decoding import Unusable, accept
 from wethink.data.image_readers import Found, Reading, candidates
@@ -42,6 +43,17 @@ class Tally:
     quarantined: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)  # of the stored and duplicates, by repair
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An image to store, decoded once: its id, bytes, size in pixels and repairs, and its signature if it is wanted."""
+
+    id: str
+    data: bytes
+    size: tuple[int, int]
+    repairs: tuple[str, ...]
+    signature: bytes
 
 
 @dataclass
@@ -85,6 +97,7 @@ def ingest(*, drawn: Path, run: StageRun[Ingest]) -> dict[str, Any]:
             if image in waiting:
                 shards.add(record, waiting.bytes(image))
     shards.close()
+    _keep_signatures(outcomes, config, out)
     for row in outcomes.given.rows:
         if row.get("images") == []:
             row["split"] = row["split"] or placed_text(row["scene"], shares[row["source"]], seed)
@@ -124,14 +137,14 @@ def _read(
         _tell_roles(source, reading)
     rows = outcomes.given.rows
     before = len(rows)
-    for found in track(reading.found, f"ingest {source.name}", reading.steps):
+    for found, ready in track(_ahead(reading.found, source, config), f"ingest {source.name}", reading.steps):
         image, fault = None, ""
         if found.read is None:
             outcomes.given.add(found, source.name, None, fault)
             continue
         tally.found += 1 + len(found.again)
         try:
-            image = _stored(found, found.read(), source, key, config, outcomes, shards, waiting)
+            image = _stored(found, ready.result(), source, key, outcomes, shards, waiting)
             tally.duplicates += len(found.again)
         except Unusable as reason:
             fault = str(reason).split(":")[0]
@@ -154,12 +167,42 @@ def _read(
         )
 
 
+def _ahead(candidates: Iterable[Found], source: Source, config: Ingest) -> Iterator[tuple[Found, "Future[Ready]"]]:
+    """Yield the candidates in order, while threads read and decode the next few."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque[tuple[Found, Future[Ready]]] = deque()
+        for found in candidates:
+            waiting.append((found, pool.submit(_ready, found, source, config)))
+            if len(waiting) > 2 * THREADS:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _ready(found: Found, source: Source, config: Ingest) -> Ready:
+    """Read and decode an image.
+
+    Raises:
+        Unusable: it cannot be used.
+    """
+    data = found.read() if found.read is not None else b""
+    if found.split is not None and found.split not in SPLITS:
+        raise Unusable(f"unknown split: '{found.split}' is none of {', '.join(SPLITS)}")
+    accepted = accept(data, config.max_pixels, source.animated == "first")
+    wanted = config.near_duplicates and found.cluster is None
+    return Ready(
+        id=hashlib.sha256(accepted.data).hexdigest(),
+        data=accepted.data,
+        size=accepted.image.size,
+        repairs=accepted.repairs,
+        signature=signature(accepted.image).tobytes() if wanted else b"",
+    )
+
+
 def _stored(
     found: Found,
-    data: bytes,
+    ready: Ready,
     source: Source,
     key: str,
-    config: Ingest,
     outcomes: Outcomes,
     shards: Shards,
     waiting: Spool,
@@ -167,34 +210,26 @@ def _stored(
     """Store an image, unless it is there already; return its id.
 
     Raises:
-        Unusable: it cannot be used.
         UserError: as `ingest`.
     """
-    tally, split = outcomes.tallies[source.name], found.split or "train"
-    if split not in SPLITS:
-        raise Unusable(f"unknown split: '{split}' is none of {', '.join(SPLITS)}")
-    accepted = accept(data, config.max_pixels, source.animated == "first")
-    if accepted.repairs:
-        tally.repaired.update(accepted.repairs)
-        repairs = list(accepted.repairs)
+    tally, image = outcomes.tallies[source.name], ready.id
+    if ready.repairs:
+        tally.repaired.update(ready.repairs)
+        repairs = list(ready.repairs)
         outcomes.repaired.append({"source": source.name, "origin": found.origin, "repairs": repairs})
-    image = hashlib.sha256(accepted.data).hexdigest()
     if image in outcomes.stored:
         _refuse_leak(found, source, outcomes.stored[image], key)
         tally.duplicates += 1
         return image
-    size = (accepted.width, accepted.height)
-    record = ImageRecord(image, source.name, split, found.cluster or image, *size, found.origin)
+    record = ImageRecord(image, source.name, found.split or "train", found.cluster or image, *ready.size, found.origin)
     outcomes.stored[image] = record
     if found.cluster is None:
         outcomes.photos.append(Photo(record, given=found.split is not None))
-        if config.near_duplicates:
-            with Image.open(io.BytesIO(accepted.data)) as opened:
-                outcomes.signatures += signature(opened).tobytes()
+        outcomes.signatures += ready.signature
     if outcomes.photos:
-        waiting.add(image, accepted.data)
+        waiting.add(image, ready.data)
     else:
-        shards.add(record, accepted.data)
+        shards.add(record, ready.data)
     tally.stored += 1
     return image
 
@@ -237,8 +272,7 @@ def _clusters(outcomes: Outcomes, open_image: Callable[[str], Image.Image], conf
     photos = outcomes.photos
     if not config.near_duplicates:
         return {photo.record.id: photo.record.id for photo in photos}
-    table = np.frombuffer(outcomes.signatures, np.uint8).reshape(-1, BYTES)
-    of = clusters(photos, table, open_image)
+    of = clusters(photos, _table(outcomes), open_image)
     different = len(set(of.values()))
     if different < len(photos):
         say(
@@ -246,6 +280,19 @@ def _clusters(outcomes: Outcomes, open_image: Callable[[str], Image.Image], conf
             "near-duplicates and share another's cluster (ingest.near_duplicates: false compares nothing)."
         )
     return of
+
+
+def _keep_signatures(outcomes: Outcomes, config: Ingest, out: Path) -> None:
+    """Write the signatures of the stored photos, which a retrain reads instead of the photos."""
+    kept = [place for place, photo in enumerate(outcomes.photos) if photo.record.id in outcomes.stored]
+    if config.near_duplicates and kept:
+        ids = [outcomes.photos[place].record.id for place in kept]
+        save_signatures(out / SIGNATURES, ids, _table(outcomes)[kept])
+
+
+def _table(outcomes: Outcomes) -> Signatures:
+    """Return the signatures of the photos, `[photos, BYTES]`."""
+    return np.frombuffer(outcomes.signatures, np.uint8).reshape(-1, BYTES)
 
 
 def _joined(of: dict[str, str], rows: list[Record]) -> dict[str, str]:

@@ -8,20 +8,15 @@ read.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from wethink.common.progress import track
 from wethink.data.duplicates.comparison import confirmed
 from wethink.data.duplicates.neighbours import Neighbours
-from wethink.data.duplicates.signatures import BYTES, Signatures, signature, stacked
+from wethink.data.duplicates.signatures import SIGNATURES, Signatures, load_signatures, signature, stacked
 from wethink.data.image_store import ImageRecord, ImageSet
 
-SIGNATURES = "signatures.parquet"
 Signed = dict[str, Signatures]  # image → [BYTES]
 LABEL = "known images"
 
@@ -34,32 +29,12 @@ def is_held_out(cluster: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(f"held out {cluster}".encode()).digest()[:8]) / 2**64 < share
 
 
-def signed(images: ImageSet, known: Mapping[str, Signatures]) -> Signed:
-    """Return the signatures of all images; reuse those in `known`."""
-    missing = [record.id for record in images.records if record.id not in known]
+def signed(images: ImageSet, known: Mapping[str, Signatures] | None = None) -> Signed:
+    """Return the signatures of all images; compute those only that are neither in `known` nor beside the images."""
+    there = {**load_signatures(images.folder / SIGNATURES), **(known or {})}
+    missing = [record.id for record in images.records if record.id not in there]
     new = {image: signature(images.open(image)) for image in track(missing, "signatures", len(missing))}
-    return {record.id: known[record.id] if record.id in known else new[record.id] for record in images.records}
-
-
-def save_signatures(path: Path, found: Mapping[str, Signatures]) -> None:
-    """Write `signatures.parquet`: image, and its signature."""
-    values = pa.array([value.tobytes() for value in found.values()], pa.binary(BYTES))
-    table = pa.table({"id": pa.array(list(found), pa.string()), "signature": values})
-    pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
-
-
-def load_signatures(path: Path) -> Signed:
-    """Read the signatures that `save_signatures` wrote.
-
-    Returns {} if there is no file, or one of another size of signatures.
-    """
-    if not path.is_file():
-        return {}
-    table = pq.read_table(path)
-    if table.schema.field("signature").type != pa.binary(BYTES):
-        return {}
-    values = (np.frombuffer(value.as_py(), np.uint8) for value in table["signature"])
-    return dict(zip(table["id"].to_pylist(), values, strict=True))
+    return {record.id: there[record.id] if record.id in there else new[record.id] for record in images.records}
 
 
 def shown_already(

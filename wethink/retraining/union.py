@@ -11,6 +11,7 @@ training and no training image is evaluated. The union's validation removes benc
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,11 @@ from wethink.config.data import Ingest
 from wethink.config.evaluation import Evaluate
 from wethink.config.launch import Launch
 from wethink.config.retraining import Retrain
-from wethink.data.duplicates.signatures import signature
+from wethink.data.duplicates.signatures import SIGNATURES, Signatures, load_signatures, save_signatures, stacked
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import PICTURES, ImageSet
 from wethink.data.schema import held_out_items, row_images
-from wethink.retraining.known_images import (
-    SIGNATURES,
-    is_held_out,
-    load_signatures,
-    save_signatures,
-    shown_already,
-    signed,
-)
+from wethink.retraining.known_images import is_held_out, shown_already, signed
 
 
 def snapshot_main_run(
@@ -48,7 +42,7 @@ def snapshot_main_run(
     names = sorted({record.source for record in ImageSet(images).records})
     write_jsonl(out / "items" / f"{config.split}.jsonl", held_out_items((drawn, rows), config.split, names))
     write_json(out / "sources.json", dict.fromkeys(names, "main job"))
-    save_signatures(out / SIGNATURES, signed(ImageSet(out / "images"), {}))
+    _save(out, signed(ImageSet(images)))
     metrics = {"rows": _lines(out / "rows/rows.jsonl"), "items": _lines(out / "items" / f"{config.split}.jsonl")}
     write_json(out / "metrics.json", metrics)
     return metrics
@@ -64,9 +58,8 @@ def merge_datasets(
     """
     config, out, scratch = run.config, run.out, run.scratch
     before, arrived = ImageSet(old / "images"), ImageSet(images)
-    there = signed(before, load_signatures(old / SIGNATURES))
+    there, signatures = signed(before, load_signatures(old / SIGNATURES)), signed(arrived)
     unknown = [record for record in arrived.records if record.id not in before]
-    signatures = {record.id: signature(arrived.open(record.id)) for record in unknown}
     shown = shown_already(unknown, signatures, arrived.open, there, before.open) if ingest.near_duplicates else {}
     fresh = [record for record in unknown if record.id not in shown]
     new = {record.id for record in fresh}
@@ -102,7 +95,7 @@ def merge_datasets(
     arrival = read_json(rows / "source.json")
     write_json(out / "sources.json", read_json(old / "sources.json") | {arrival["name"]: arrival["content"]})
     write_jsonl(out / "near.jsonl", ({"image": image, "shows": known} for image, known in sorted(shown.items())))
-    save_signatures(out / SIGNATURES, there | {image: signatures[image] for image in signatures if image in new})
+    _save(out, there | {record.id: signatures[record.id] for record in fresh})
     if shown:
         say(
             f"union: {len(shown):,} of {len(arrived):,} images of '{config.source}' are near-duplicates of known ones, "
@@ -110,6 +103,10 @@ def merge_datasets(
         )
     write_json(out / "metrics.json", counts)
     return counts
+
+
+def _save(out: Path, signatures: Mapping[str, Signatures]) -> None:
+    save_signatures(out / SIGNATURES, list(signatures), stacked(list(signatures.values())))
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:

@@ -108,8 +108,7 @@ def largest_difference(one: Floats, other: Floats, frames: Floats) -> tuple[Floa
     covariance = _mean(moved * other, inside) - mean * wanted
     gain = np.clip(covariance / (spread + 1e-6), *GAIN)
     moved = moved * gain + np.clip(wanted - gain * mean, -OFFSET, OFFSET)
-    change = (wanted - mean).reshape(-1, channels)
-    hue = np.abs(change - change.mean(axis=1, keepdims=True)).max(axis=1)
+    hue = _hue(wanted - mean, channels)
     apart = moved - other
     apart = _by_picture(apart * apart, channels)
     bright = [_by_picture(planes, channels) for planes in (moved, other)]
@@ -123,6 +122,13 @@ def largest_difference(one: Floats, other: Floats, frames: Floats) -> tuple[Floa
         axis=(1, 2)
     )
     return ratio, hue
+
+
+def hue_difference(one: Floats, other: Floats, frames: Floats) -> Floats:
+    """Return the difference in hue alone, as `largest_difference` does."""
+    channels = len(one) // len(frames)
+    moved, inside = warp(one, np.repeat(frames, channels, axis=0))
+    return _hue(_mean(other, inside) - _mean(moved, inside), channels)
 
 
 def calm_share(bright: Floats) -> npt.NDArray[np.float64]:
@@ -143,6 +149,13 @@ def _averaging(side: int) -> Floats:
     starts = np.arange(0, side - WINDOW + 1, STRIDE)[:, None]
     pixels = np.arange(side)
     return ((pixels >= starts) & (pixels < starts + WINDOW)).astype(np.float32) / WINDOW
+
+
+def _hue(change: Floats, channels: int) -> Floats:
+    """Return how much a channel's mean changes more than that of the others, `[n]`."""
+    change = change.reshape(-1, channels)
+    hue: Floats = np.abs(change - change.mean(axis=1, keepdims=True)).max(axis=1)
+    return hue
 
 
 def _windows(planes: Floats) -> Floats:

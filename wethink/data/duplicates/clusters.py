@@ -7,6 +7,7 @@ differences joins nothing: a cluster is as wide as the comparison itself (Gonzal
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from wethink.data.duplicates.comparison import confirmed
@@ -27,11 +28,11 @@ def representatives(
         order: the indices, in the order in which pictures may become representatives.
     """
     same: list[set[int]] = [set() for _ in order]
-    compared: set[tuple[int, int]] = set()
+    compared = np.zeros(0, np.int64)  # a pair's smaller index times n, plus the larger
     pairs = candidate_pairs(signatures, f"{LABEL}: neighbours") if len(signatures) > 1 else np.zeros((0, 2), np.int64)
     leaders = list(range(len(order)))
     while len(pairs):
-        compared |= set(map(tuple, pairs.tolist()))
+        compared = np.concatenate([compared, _keys(pairs, len(order))])
         side = (signatures, open_image)
         for a, b in pairs[confirmed(pairs, side, side, LABEL)].tolist():
             same[a].add(b)
@@ -54,7 +55,7 @@ def _stars(same: Sequence[set[int]], order: Sequence[int]) -> list[int]:
 
 
 def _further(
-    signatures: Signatures, same: Sequence[set[int]], leaders: Sequence[int], compared: set[tuple[int, int]]
+    signatures: Signatures, same: Sequence[set[int]], leaders: Sequence[int], compared: npt.NDArray[np.int64]
 ) -> Pairs:
     """Return pairs that the neighbours left out because a picture has more copies than neighbours.
 
@@ -68,4 +69,10 @@ def _further(
     if len(crowded) > 1:
         found = crowded[candidate_pairs(signatures[crowded], f"{LABEL}: crowded clusters")]
         wanted |= set(map(tuple, found.tolist()))
-    return np.array(sorted(wanted - compared), np.int64).reshape(-1, 2)
+    pairs = np.array(sorted(wanted), np.int64).reshape(-1, 2)
+    return pairs[~np.isin(_keys(pairs, len(same)), compared)]
+
+
+def _keys(pairs: Pairs, pictures: int) -> npt.NDArray[np.int64]:
+    """Return a number for each pair, `[pairs]`."""
+    return pairs[:, 0] * pictures + pairs[:, 1]

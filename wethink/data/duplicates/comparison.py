@@ -5,31 +5,50 @@ Candidates are compared by their signatures first, many at once, and then at up 
 circle for a square, one bar of a chart, one line of a page. A difference of a letter or two is below the resolution.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from threadpoolctl import ThreadpoolController
 
+from wethink.common.processes import THREADS
 from wethink.common.progress import track
-from wethink.data.duplicates.alignment import WHOLE, align, blurred, calm_share, halved, largest_difference
+from wethink.data.duplicates.alignment import (
+    WHOLE,
+    align,
+    blurred,
+    calm_share,
+    halved,
+    hue_difference,
+    largest_difference,
+)
 from wethink.data.duplicates.neighbours import Pairs
-from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, brightness, signature
+from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, brightness, colours, signature
 
 # Chosen on the tuning half of `make duplicates`.
-COARSE = 1.0  # largest difference of signatures that is worth a second comparison
+COARSE = 1.0  # largest difference at half a signature's side that is worth a comparison at the whole side
+LIKELY = 0.8  # largest difference of signatures that is worth a comparison of pixels; of the same pictures at most 0.7
 SAME, SAME_FLAT = 0.8, 0.4  # largest difference of the same picture: photos, flat pictures
 CALM = 0.4  # of the pixels: a picture with more of them without gradient is flat
+ROUGH_HUE, ROUGH_CROP = 0.05, 0.045  # the same by signatures; of the same pictures at most 0.024 and 0.024
+CLOSE = 0.2  # difference at half the side below which an alignment that is no crop yet is worth another look
 SIDES = (32, 48, 64, 96, 128, 192)  # pixels, of the second comparison; none is larger than the smaller picture
 CUT, SLACK = 0.075, 0.02  # of flat pictures: largest crop of a side; error of alignment (1 % of a side)
 HUE = 0.025  # of flat pictures: largest change of a channel's mean beyond that of the others
 ASPECTS = 1.2  # largest ratio of two pictures' proportions
-BATCH = 256  # pairs of signatures at once
-OPENED = 128  # pictures kept for the second comparison, of 0.9 MB at most
+BATCH = 64  # pairs of signatures at once: a megabyte a plane, which a core keeps close
+OPENED = 64  # pairs whose pictures are open at once in a thread, of 0.9 MB at most each
+PIXELS = 2**17  # of the pictures that are compared at once
 TILE = 2048  # pictures, of which pairs are compared one after another
 Open = Callable[[int], Image.Image]
+T = TypeVar("T")
 
 
 class Prepared:
@@ -41,7 +60,6 @@ class Prepared:
             image = image.resize((2 * SIDES[-1], 2 * SIDES[-1]), Image.Resampling.BOX, reducing_gap=2.0)
         self._image = image.convert("RGB")
         self._colours: dict[int, Floats] = {}
-        self._bright: dict[int, Floats] = {}
 
     def colours(self, side: int) -> Floats:
         """Return the blurred channels, `[3, side, side]`."""
@@ -50,80 +68,86 @@ class Prepared:
             self._colours[side] = blurred(small.transpose(2, 0, 1) / 255)
         return self._colours[side]
 
-    def bright(self, side: int) -> Floats:
-        """Return the blurred brightness, `[1, side, side]`."""
-        if side not in self._bright:
-            self._bright[side] = np.tensordot(LUMINANCE, self.colours(side), 1)[None]
-        return self._bright[side]
 
-
-def coarse_frames(one: Signatures, other: Signatures) -> tuple[Floats, Floats]:
+def coarse_frames(one: Signatures, other: Signatures) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Align pictures by their signatures.
 
     Returns:
-        The frames, [n, 4], and the largest differences, [n].
+        The frames, [n, 4], and whether a comparison of pixels is worth it, [n].
     """
     ours, theirs = blurred(brightness(one)), blurred(brightness(other))
     small = blurred(halved(ours)), blurred(halved(theirs))
     frames = align(small[0], small[1], np.tile(np.array(WHOLE, np.float32), (len(one), 1)), 6)
     apart, _ = largest_difference(small[0], small[1], frames)
-    near = np.flatnonzero(apart <= COARSE)
+    # Pixels have smaller gradients than a signature, so what is flat by signature is flat.
+    is_flat = np.maximum(calm_share(ours), calm_share(theirs)) > CALM
+    hue = hue_difference(colours(one), colours(other), frames)
+    is_crop = are_crops(frames, ROUGH_CROP) | (apart <= CLOSE)
+    likely = (apart <= COARSE) & ~(is_flat & ((hue > ROUGH_HUE) | ~is_crop))
+    near = np.flatnonzero(likely)
     if len(near):
         ours, theirs = ours[near], theirs[near]
         frames[near] = align(ours, theirs, frames[near], 2)
-        apart[near], _ = largest_difference(ours, theirs, frames[near])
-    return frames, apart
+        apart, _ = largest_difference(ours, theirs, frames[near])
+        likely[near] = (apart <= LIKELY) & ~(is_flat[near] & ~are_crops(frames[near], ROUGH_CROP))
+    return frames, likely
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Of two aligned pictures: the largest of a window, of hue, the frame `[4]`, and whether either is flat."""
+class Aligned:
+    """Two pictures, the frame of the first in the second by their signatures, [4], and their place among the pairs."""
 
-    largest: float
-    hue: float
+    one: Prepared
+    other: Prepared
     frame: Floats
-    flat: bool
+    place: int
+
+    @property
+    def side(self) -> int:
+        """Return the side at which they are compared, in pixels."""
+        smaller = min(max(self.one.size), max(self.other.size))
+        return max((side for side in SIDES if side <= smaller * 1.05), default=SIDES[0])
+
+    @property
+    def have_one_shape(self) -> bool:
+        """Return whether the proportions are about the same."""
+        shapes = sorted(size[0] / size[1] for size in (self.one.size, self.other.size))
+        return shapes[1] <= ASPECTS * shapes[0]
 
 
-def fine_difference(one: Prepared, other: Prepared, frame: Floats) -> Difference:
-    """Align two pictures and return their difference.
+def are_same(aligned: Sequence[Aligned], side: int, flat: float) -> npt.NDArray[np.bool_]:
+    """Return which candidates are the same picture, `[n]`.
 
     Args:
-        one: a picture.
-        other: another.
-        frame: their alignment by signatures, [1, 4].
+        aligned: [n], pairs of one side.
+        side: the side, in pixels.
+        flat: largest difference of flat pictures.
     """
-    smaller = min(max(one.size), max(other.size))
-    side = max((side for side in SIDES if side <= smaller * 1.05), default=SIDES[0])
-    bright = one.bright(side), other.bright(side)
+    colours = [
+        np.concatenate(planes)
+        for planes in zip(*((a.one.colours(side), a.other.colours(side)) for a in aligned), strict=True)
+    ]
+    bright = [(LUMINANCE @ planes.reshape(-1, 3, side * side)).reshape(-1, side, side) for planes in colours]
+    frames = np.stack([pair.frame for pair in aligned])
     if side > 64:
-        frame = align(halved(bright[0]), halved(bright[1]), frame, 2)
-    frame = align(*bright, frame, 2 if side > 64 else 4)
-    largest, hue = largest_difference(one.colours(side), other.colours(side), frame)
-    flat = max(calm_share(plane)[0] for plane in bright) > CALM
-    return Difference(float(largest[0]), float(hue[0]), frame[0], bool(flat))
+        frames = align(halved(bright[0]), halved(bright[1]), frames, 2)
+    frames = align(bright[0], bright[1], frames, 2 if side > 64 else 4)
+    largest, hue = largest_difference(colours[0], colours[1], frames)
+    is_flat = np.maximum(*map(calm_share, bright)) > CALM
+    alike_flat = (largest <= flat) & (hue <= HUE) & are_crops(frames)
+    return np.where(is_flat, alike_flat, largest <= SAME)
 
 
-def is_same(one: Prepared, other: Prepared, frame: Floats, flat: float) -> bool:
-    """Return whether two candidates, aligned by their signatures, are the same picture."""
-    shapes = sorted((one.size[0] / one.size[1], other.size[0] / other.size[1]))
-    if shapes[1] > ASPECTS * shapes[0]:
-        return False
-    apart = fine_difference(one, other, frame)
-    if apart.flat:
-        return apart.largest <= flat and apart.hue <= HUE and is_crop(apart.frame)
-    return apart.largest <= SAME
-
-
-def is_crop(frame: Floats) -> bool:
-    """Return whether one picture lies within the other along each side, and is hardly smaller.
+def are_crops(frames: Floats, slack: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Return whether one picture of each pair lies within the other along each side, and is hardly smaller, `[n]`.
 
     On a plain ground a shape that was moved looks like another part of the same drawing; but a part of the same size
     that shows something else at its edge is no crop.
     """
-    scale = frame[0::2]
-    cut, shift = 1 - np.minimum(scale, 1 / scale), np.abs(frame[1::2]) / np.maximum(scale, 1)  # of the larger picture
-    return bool((cut <= CUT).all() and (shift <= cut + SLACK).all())
+    scale, shift = frames[:, 0::2], np.abs(frames[:, 1::2])
+    cut, moved = 1 - np.minimum(scale, 1 / scale), shift / np.maximum(scale, 1)  # of the larger picture
+    inside: npt.NDArray[np.bool_] = np.all((cut <= CUT + slack) & (moved <= cut + SLACK + slack), axis=1)
+    return inside
 
 
 def same_picture(one: Image.Image, other: Image.Image) -> bool:
@@ -153,22 +177,74 @@ def confirmed(
     """
     same, swapped = np.zeros(len(pairs), dtype=bool), np.zeros(len(pairs), dtype=bool)
     frames = np.zeros((len(pairs), 4), np.float32)
-    for start in _tracked(range(0, len(pairs), BATCH), label, "alignment"):
-        block = pairs[start : start + BATCH]
-        one, other = ours[0][block[:, 0]], theirs[0][block[:, 1]]
+
+    def coarse(start: int) -> None:
+        block = slice(start, start + BATCH)
+        one, other = ours[0][pairs[block, 0]], theirs[0][pairs[block, 1]]
         later = _is_later(one, other)
-        found, apart = coarse_frames(np.where(later, other, one), np.where(later, one, other))
-        frames[start : start + BATCH], same[start : start + BATCH] = found, apart <= COARSE
-        swapped[start : start + BATCH] = later[:, 0]
-    opened = [lru_cache(OPENED)(lambda place, side=side: Prepared(side[1](place))) for side in (ours, theirs)]
-    likely = np.flatnonzero(same)
-    # Pictures that were stored together are opened together, as a read from the store returns many of them.
-    tiles, places = pairs[likely] // TILE, pairs[likely]
-    likely = likely[np.lexsort((places[:, 1], places[:, 0], tiles[:, 1], tiles[:, 0]))]
-    for place in _tracked(likely.tolist(), label, "pixels"):
-        two = [prepared(int(index)) for prepared, index in zip(opened, pairs[place], strict=True)]
-        first, second = two[::-1] if swapped[place] else two
-        same[place] = is_same(first, second, frames[place : place + 1], flat)
+        frames[block], same[block] = coarse_frames(np.where(later, other, one), np.where(later, one, other))
+        swapped[block] = later[:, 0]
+
+    with _threads(len(pairs) > BATCH) as run:
+        starts = range(0, len(pairs), BATCH)
+        for _ in _tracked(run(coarse, starts), len(starts), label, "alignment"):
+            pass
+        likely = np.flatnonzero(same)
+        # Pictures that were stored together are opened together, as a read from the store returns many of them.
+        tiles, places = pairs[likely] // TILE, pairs[likely]
+        likely = likely[np.lexsort((places[:, 1], places[:, 0], tiles[:, 1], tiles[:, 0]))]
+        chunks = [likely[start : start + OPENED] for start in range(0, len(likely), OPENED)]
+        fine = partial(_confirmed_by_pixels, pairs, (ours[1], theirs[1]), frames, swapped, flat)
+        for chunk, found in _tracked(zip(chunks, run(fine, chunks), strict=True), len(chunks), label, "pixels"):
+            same[chunk] = found
+    return same
+
+
+@contextmanager
+def _threads(many: bool) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a `map` over threads, or the plain one where there is little to do.
+
+    NumPy and Pillow release the interpreter's lock, so threads use every core. BLAS has one thread meanwhile, as its
+    own would only wait for these.
+    """
+    if not many:
+        yield map
+        return
+    with ThreadPoolExecutor(THREADS) as pool, _libraries().limit(limits=1, user_api="blas"):
+        yield pool.map
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _confirmed_by_pixels(
+    pairs: Pairs,
+    opens: tuple[Open, Open],
+    frames: Floats,
+    swapped: npt.NDArray[np.bool_],
+    flat: float,
+    chunk: npt.NDArray[np.int64],
+) -> npt.NDArray[np.bool_]:
+    """Open the pictures of some candidates, each once, and return which candidates are the same, `[chunk]`."""
+    opened: dict[tuple[Open, int], Prepared] = {}
+    by_side: dict[int, list[Aligned]] = defaultdict(list)
+    for number, place in enumerate(chunk.tolist()):
+        for key in zip(opens, pairs[place].tolist(), strict=True):
+            if key not in opened:
+                opened[key] = Prepared(key[0](key[1]))
+        one, other = (opened[key] for key in zip(opens, pairs[place].tolist(), strict=True))
+        if swapped[place]:
+            one, other = other, one
+        pair = Aligned(one, other, frames[place], number)
+        if pair.have_one_shape:
+            by_side[pair.side].append(pair)
+    same = np.zeros(len(chunk), dtype=bool)
+    for side, aligned in by_side.items():
+        step = max(1, PIXELS // side**2)
+        for few in (aligned[start : start + step] for start in range(0, len(aligned), step)):
+            same[[pair.place for pair in few]] = are_same(few, side, flat)
     return same
 
 
@@ -182,5 +258,5 @@ def _is_later(one: Signatures, other: Signatures) -> npt.NDArray[np.bool_]:
     return later
 
 
-def _tracked(places: Sequence[int], label: str | None, phase: str) -> Iterable[int]:
-    return track(places, f"{label}: {phase}", len(places)) if label else places
+def _tracked(steps: Iterable[T], count: int, label: str | None, phase: str) -> Iterable[T]:
+    return track(steps, f"{label}: {phase}", count) if label else steps

@@ -7,9 +7,12 @@ several small crops (`VIEWS`).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 from scipy.fft import dct
 
@@ -18,6 +21,8 @@ Floats = npt.NDArray[np.floating]  # float32
 Frame = tuple[float, float, float, float]  # left, top, right, bottom as shares of the picture
 
 SIDE, COLOUR_SIDE = 64, 16  # pixels
+SIGNATURES = "signatures.parquet"  # in a folder of images, of those that were compared
+GROUP = 4096  # signatures read or written at once
 BYTES = SIDE**2 + 2 * COLOUR_SIDE**2
 # Whole, and 4 % off two sides that meet: a crop of up to 5 % at any sides is near one of them.
 VIEWS: tuple[Frame, ...] = ((0, 0, 1, 1), *((x, y, x + 0.96, y + 0.96) for x in (0.0, 0.04) for y in (0.0, 0.04)))
@@ -41,9 +46,56 @@ def stacked(signatures: Sequence[Signatures]) -> Signatures:
     return np.stack(signatures) if signatures else np.zeros((0, BYTES), np.uint8)
 
 
+def save_signatures(path: Path, ids: Sequence[str], signatures: Signatures) -> None:
+    """Write the signatures of pictures.
+
+    Args:
+        path: the Parquet file, of the columns id and signature.
+        ids: the pictures.
+        signatures: [n, BYTES], of the pictures.
+    """
+    values = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(BYTES), len(ids), [None, pa.py_buffer(np.ascontiguousarray(signatures))]
+    )
+    table = pa.table({"id": pa.array(ids, pa.string()), "signature": values})
+    options = {"use_dictionary": False, "write_statistics": False, "row_group_size": GROUP}
+    pq.write_table(table, path, compression="zstd", **options)
+
+
+def load_signatures(path: Path) -> dict[str, Signatures]:
+    """Read the signatures of pictures, `[BYTES]` each.
+
+    Returns {} if there is no file, or one of another size of signatures.
+    """
+    if not path.is_file():
+        return {}
+    with pq.ParquetFile(path) as file:
+        if file.schema_arrow.field("signature").type != pa.binary(BYTES):
+            return {}
+        found: dict[str, Signatures] = {}
+        for batch in file.iter_batches(GROUP, use_threads=False):
+            first = batch["signature"].offset * BYTES
+            values = np.frombuffer(batch["signature"].buffers()[1], np.uint8)[first : first + len(batch) * BYTES]
+            found |= zip(batch["id"].to_pylist(), values.reshape(-1, BYTES), strict=True)
+    return found
+
+
 def brightness(signatures: Signatures) -> Floats:
     """Return the brightness from 0 to 1, `[n, SIDE, SIDE]`."""
     return signatures[:, : SIDE**2].reshape(-1, SIDE, SIDE).astype(np.float32) / 255
+
+
+def colours(signatures: Signatures) -> Floats:
+    """Return red, green and blue from about 0 to 1, `[n · 3, COLOUR_SIDE, COLOUR_SIDE]`."""
+    step = SIDE // COLOUR_SIDE
+    bright = brightness(signatures).reshape(-1, COLOUR_SIDE, step, COLOUR_SIDE, step).mean(axis=(2, 4))
+    beyond = (
+        signatures[:, SIDE**2 :].reshape(-1, 2, COLOUR_SIDE, COLOUR_SIDE).astype(np.float32) * (2 / 255) - 256 / 255
+    )
+    red, blue = bright + beyond[:, 0], bright + beyond[:, 1]
+    green = (bright - LUMINANCE[0] * red - LUMINANCE[2] * blue) / LUMINANCE[1]
+    planes: Floats = np.stack([red, green, blue], axis=1).reshape(-1, COLOUR_SIDE, COLOUR_SIDE)
+    return planes
 
 
 def embed(signatures: Signatures, view: Frame = VIEWS[0]) -> Floats:
