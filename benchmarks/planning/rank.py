@@ -119,14 +119,14 @@ def grpo(case: Case, folder: Path, mark: Marks) -> None:
     ranks = join(launch)
     policies = load_policies(start, load_model(start), processor, config, launch, ranks)
     gathered = load_model(start) if zero_stage(launch) == 3 else None
-    sampler = InProcess(processor, config, ranks.device)
+    sampler = InProcess(processor, ranks.device, tokens=config.optim.max_token_len_per_gpu)
     for step in range(case.steps):
         mark("sync")
         sampler.sync(sampling_policy(policies.engine, gathered), step)
         mark("sample")
         rows = rows_of(case.batch, case.words, step * case.batch)[ranks.rank :: ranks.world]
         scorer = Scorer(params.rewards)
-        groups = generate_rollouts(sampler, processor, rows, Pictures(case.image), config, scorer, step, 0)
+        groups = generate_rollouts(sampler, rows, Pictures(case.image), config, scorer, step, 0)
         drawn = torch.from_numpy(np.random.default_rng(step).normal(size=(len(groups), case.group))).float()
         groups = [
             replace(g, advantages=a, has_signal=True, place=i)  # random weights earn no reward

@@ -17,7 +17,14 @@ from wethink.rewards.hybrid import Scorer
 
 
 def warm_start(
-    *, images: Path, rows: Path, start: Path, format: ResponseFormat, retrain: Retrain, launch: Launch, run: StageRun[Sft]
+    *,
+    images: Path,
+    rows: Path,
+    start: Path,
+    format: ResponseFormat,
+    retrain: Retrain,
+    launch: Launch,
+    run: StageRun[Sft],
 ) -> dict[str, Any]:
     """Train SFT from `start` on the union's reasoning paths, old and new, for `retrain.sft_steps` steps.
 

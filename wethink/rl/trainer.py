@@ -58,6 +58,7 @@ class Draw:
 
     rows: list[Row]
     groups: list[Group]
+    cursor: int  # of the prompts, before they were drawn
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,16 @@ def grpo(
             seed_step(run.seed, step, state.ranks)
             rollouts = collect_rollouts(state, step, early)
             sampled = time.perf_counter()
+            cursor = state.prompts.cursor
             rows = draw(state) if samples_ahead(config, step) else []
             following = beside.submit(sample, state, rows, step + 1) if rows else None
             updated = update(state, rollouts, step)
-            early = Draw(rows, following.result()) if following else None
+            early = Draw(rows, following.result(), cursor) if following else None
             learned = time.perf_counter()
             sync(state, step)
             probe(state, step)
             log(state, rollouts, updated, step, (clock, sampled, learned), cost)
-            checkpoint(state, step)
+            checkpoint(state, step, early)
     state.sampler.close()
     return publish(state, run.out, dropped)
 
@@ -237,8 +239,10 @@ def _speed(tokens: int, begun: float, sampled: float, learned: float) -> dict[st
     }
 
 
-def checkpoint(run: GrpoRun, step: int) -> None:
+def checkpoint(run: GrpoRun, step: int, early: Draw | None) -> None:
     """Save the policy with the best probe, and a checkpoint every `save_steps` or before a stop.
+
+    Rollouts that were sampled `early` are lost by a stop: their prompts are asked again, of the saved policy.
 
     Raises:
         UserError: SIGTERM has come; the step is saved.
@@ -248,7 +252,7 @@ def checkpoint(run: GrpoRun, step: int) -> None:
         _save_best(engine, run, step + 1)
     stop, more = stop_requested(run.ranks), step + 1 < config.optim.max_steps
     if more and (stop or (step + 1) % config.optim.save_steps == 0):
-        keep, cursor = config.optim.save_total_limit, run.prompts.cursor
+        keep, cursor = config.optim.save_total_limit, early.cursor if early else run.prompts.cursor
         save_state(engine, run.scratch, step + 1, run.ranks, run.identity, keep, cursor)
     if more and stop:
         raise stopped("grpo", step + 1, config.optim.max_steps)
