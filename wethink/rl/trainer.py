@@ -96,10 +96,10 @@ def grpo(
             rollouts = collect_rollouts(state, step, early)
             sampled = time.perf_counter()
             cursor = state.prompts.cursor
-            rows = draw(state) if samples_ahead(config, step) else []
-            following = beside.submit(sample, state, rows, step + 1) if rows else None
+            ahead = draw(state) if samples_ahead(config, step) else []
+            following = beside.submit(sample, state, ahead, step + 1) if ahead else None
             updated = update(state, rollouts, step)
-            early = Draw(rows, following.result(), cursor) if following else None
+            early = Draw(ahead, following.result(), cursor) if following else None
             learned = time.perf_counter()
             sync(state, step)
             probe(state, step)
