@@ -128,6 +128,7 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
         UserError: too many steps in a row had no finite gradient.
     """
     config = run.config
+    run.gpu.learn()
     policies = compute_old_logprobs(run.policies, rollouts.trained, config, run.ranks)
     stats, norm, non_finite = list[dict[str, float]](), 0.0, 0
     for part in split_by_update(rollouts.trained, config.steps_per_generation, rollouts.places):
@@ -147,6 +148,7 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
 def sync(run: GrpoRun, step: int) -> Any:
     """Copy the updated weights to the sampler and return the policy it samples from."""
     policy = sampling_policy(run.policies.engine, run.gathered)
+    run.gpu.sample()
     run.sampler.sync(policy, step + 1)
     return policy
 

@@ -195,7 +195,7 @@ def _resolve(config: Base, form: ResponseFormat, out: Path) -> dict[str, Any]:
     from wethink.models.chat_prompts import chat_template, system_prompt
     from wethink.models.policy import load_model, load_processor, model_card, save_policy
 
-    model = load_model(config.model, config.revision)
+    model = load_model(config.model, config.revision, dtype=None)  # published as it is
     processor = load_processor(config.model, config.revision)
     processor.tokenizer.chat_template = chat_template(system_prompt(form), form)
     card = model_card("base", config.model, form) + f"\nThat template replaces the one of `{config.model}`.\n"

@@ -87,6 +87,10 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     if config.get("zero_optimization", {}).get("offload_optimizer") and not optimizer.get("torch_adam"):
         prepare_extension("cpu_adam", launch.deadline_minutes)
     shape_trainable(module, optim)
+    if zero_stage(launch) == 3:  # weight by weight: no rank's GPU ever holds all of them
+        for parameter in module.parameters():  # not buffers: positions turn by angles that bf16 would round
+            parameter.data = parameter.data.to(precision(launch))
+        deepspeed.zero.Init(module=module, config_dict_or_path=config)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
         engine, *_ = deepspeed.initialize(model=module, model_parameters=trainable, config=config)

@@ -85,7 +85,7 @@ def train(
     """
     scratch, seed, ranks = run.scratch, run.seed, _join(optim, launch, title)
     who = identity(model, optim, launch)
-    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
+    engine = build_engine(CompletionLogProbs(model, processor.banned), optim, launch)
     done, _ = restore_state(engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
@@ -170,7 +170,7 @@ def _backward(
         )
         written, learned = zip(*(completion for _, completion in part), strict=True)
         batch = pack(prompts, written, learned=learned)
-        logps, _ = engine(batch.to(ranks.device))
+        logps, _ = engine(batch.to(ranks.device), entropy=False)
         loss = -logps.sum() / tokens
         engine.backward(loss * ranks.world)
         total += loss.detach()
