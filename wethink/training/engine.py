@@ -185,6 +185,14 @@ def policy_state(engine: Any) -> "dict[str, Tensor] | None":
     A collective call: all ranks must make it. None if the engine's module already is the plain policy (ZeRO up to 2, no
     adapters).
     """
+    from wethink.models.lora import merge
+
+    raw = raw_state(engine)
+    return None if raw is None else merge(engine.module.model, raw)
+
+
+def raw_state(engine: Any) -> "dict[str, Tensor] | None":
+    """Gather the policy's weights, adapters apart, as `policy_state` does."""
     import deepspeed
 
     sharded = engine.zero_optimization_stage() == 3
@@ -198,9 +206,7 @@ def policy_state(engine: Any) -> "dict[str, Tensor] | None":
         seen |= {id(p) for p in own.values()}  # tied weights once
         with deepspeed.zero.GatheredParameters(list(own.values()), enabled=sharded and bool(own)):
             raw |= {name: p.detach().cpu().clone() for name, p in own.items()}
-    from wethink.models.lora import merge
-
-    return merge(policy, raw)
+    return raw
 
 
 def adam_state(engine: Any) -> "Iterator[tuple[str, Tensor]]":

@@ -126,7 +126,7 @@ def sft(
         "dropped_unwritable": len(chosen) - len(writable),
     }
     card = model_card("sft", str(base), format)
-    if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card):
+    if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card, config.share_images):
         write_json(run.out / "metrics.json", metrics)
     return metrics
 
