@@ -46,7 +46,7 @@ Lines = dict[str, str]  # what an engine wrote, by name
 
 def untied(folder: Path, out: Path) -> Path:
     """Copy a checkpoint with a head of its own, which vLLM reloads on a CPU (docs/hardware.md)."""
-    model = load_model(folder, dtype="auto")
+    model = load_model(folder, dtype=None)
     save_file(save_config(model, dict(model.named_parameters()), out, untie=True), out / "model.safetensors")
     save_processor(load_processor(folder), out)
     return out
@@ -183,7 +183,7 @@ def settings(engine: str, url: str) -> Params:
 
 def near_ties(url: str, count: int) -> dict[str, Any]:
     """Compare greedy token ids of held-out items, and log-probs of sampled tokens."""
-    model, made = load_model(Path("models/grpo"), dtype="auto").eval(), load_processor(Path("models/grpo"))
+    model, made = load_model(Path("models/grpo"), dtype=None).eval(), load_processor(Path("models/grpo"))
     images, tokens = ImageSet(Path("data/images")), settings("vllm", url).evaluate.max_new_tokens
     items = list(read_items(Path("data/drawn/items/reporting.jsonl")))[:count]
     asked = [Asked(item["problem"], row_images(item), item["id"]) for item in items]

@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.speed.workload import GRPO, REPEATS, SFT_BATCH, SFT_WORDS, picture, question
 from wethink.common.jsonl import Record, read_jsonl
+from wethink.common.stage_run import StageRun
 from wethink.config.params import load_params
 from wethink.config.training import Optim
 from wethink.generation.responses import Asked, Decoding, encode
@@ -185,9 +186,8 @@ def side(folder: Path) -> dict[str, Callable[..., Any]]:
         optim = OPTIM.model_copy(update={"train_batch_size": SFT_BATCH, "max_token_len_per_gpu": None})
         with tempfile.TemporaryDirectory() as temporary:
             scratch = Path(temporary)
-            train(
-                load_model(folder / "model"), stock, samples, images, optim, launch, scratch, scratch, 0, "sft", "card"
-            )
+            run = StageRun[object](None, scratch, scratch, 0)
+            train(load_model(folder / "model"), stock, samples, images, optim, launch, run, "sft", "card")
             return {"seconds": [line["cost_seconds"] for line in read_jsonl(scratch / "metrics.jsonl")][1:]}
 
     base = GRPO[0]

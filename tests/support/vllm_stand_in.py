@@ -51,7 +51,7 @@ class StandIn:
         self.pushes += 1
         if self.sampler is None or not self.is_stale:
             self.sampler = InProcess(load_processor(folder), torch.device("cpu"))
-            self.sampler.sync(load_model(folder, dtype="auto"), 0)
+            self.sampler.sync(load_model(folder, dtype=None), 0)
         return {"results": [None]}
 
     def complete(self, body: Any) -> Any:

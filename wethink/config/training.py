@@ -8,11 +8,12 @@ from wethink.config.base import Positive, Section, Share
 
 
 class Lora(Section):
-    """LoRA adapters on every linear layer of the language model; vision tower and head are frozen."""
+    """LoRA adapters on every linear layer of the language model, optionally of the vision tower; the head is frozen."""
 
     rank: Positive
     alpha: Positive
     dropout: Share = 0.0
+    vision: bool = False  # adapters on the vision tower's linear layers, too
 
 
 class Optim(Section):
@@ -92,3 +93,4 @@ class Sft(Section):
     optim: Optim
     paths: Literal["refined", "raw", "answers"] = "refined"  # training target; 'raw' and 'answers' are ablations
     sources: tuple[str, ...] | None = None  # image sources to learn from; None: all
+    share_images: bool = False  # rows about one image learn in one step, behind one copy of it

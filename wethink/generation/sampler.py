@@ -139,7 +139,7 @@ def published(
     if launch.device == "cpu":
         torch.set_num_threads(launch.threads)
     device = torch.device("cuda", index) if launch.device == "cuda" else torch.device("cpu")
-    model, processor = load_model(folder, dtype="auto").to(device).eval(), load_processor(folder)
+    model, processor = load_model(folder, dtype=None).to(device).eval(), load_processor(folder)
     with (
         tempfile.TemporaryDirectory(prefix="weights-", dir=WORK if WORK.is_dir() else None) as scratch,
         closing(open_sampler(engine, processor, launch, Path(scratch), device, images, rows)) as sampler,

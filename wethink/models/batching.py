@@ -233,6 +233,36 @@ def pack(
     )
 
 
+def share_prefix(
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[int]],
+    learned: Sequence[Sequence[bool]],
+    image_token: int,
+) -> tuple[Prompt, list[list[int]], list[list[bool]]] | None:
+    """Turn questions about the same pictures into one prompt, up to where they differ, and its continuations.
+
+    Returns:
+        The prompt, and per question the rest of it with its completion, and the loss mask; None if the questions
+        differ before a text token that follows the last picture, whose position the rest counts on from.
+    """
+    first = prompts[0]
+    same = min(len(prompt.ids) for prompt in prompts) - 1  # at least one token is left to each
+    for prompt in prompts[1:]:
+        differs = np.flatnonzero(first.ids[:same] != prompt.ids[:same])
+        same = int(differs[0]) if len(differs) else same
+    tail = first.positions[:, same - 1] if same else np.zeros(3)
+    counts_on = all((prompt.positions[:, same] == tail + 1).all() for prompt in prompts) and len(set(tail)) == 1
+    is_after = not any((prompt.ids[same:] == image_token).any() for prompt in prompts)
+    if not (same and counts_on and is_after) or len({tuple(p.name for p in x.pictures) for x in prompts}) > 1:
+        return None
+    rest = [prompt.ids[same:].tolist() for prompt in prompts]
+    return (
+        Prompt(first.ids[:same], first.positions[:, :same], first.pictures),
+        [[*asked, *written] for asked, written in zip(rest, completions, strict=True)],
+        [[*([False] * len(asked)), *flags] for asked, flags in zip(rest, learned, strict=True)],
+    )
+
+
 def pack_prompts(prompts: Sequence[Prompt]) -> Packed:
     """Pack prompts for sampling.
 

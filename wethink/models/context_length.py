@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wethink.common.errors import UserError
+from wethink.common.progress import say
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row, row_images
 from wethink.models.policy import Processor
@@ -26,8 +27,7 @@ def drop_overlong(
     Raises:
         UserError: a row's image is not in `images`.
     """
-    context = int(model.config.get_text_config().max_position_embeddings)
-    limit = min(context, limit or context)
+    limit = context_of(model, limit)
     sizes = {record.id: (record.width, record.height) for record in images.records}
     smallest = (1, processor.image_processor.merge_size, processor.image_processor.merge_size)
     frames: dict[int, int] = {}  # number of images → tokens of the template around them
@@ -48,6 +48,36 @@ def drop_overlong(
         if fits or taken + sum(len(processor.text_ids(text)) for text in texts) <= limit:
             kept.append(row)
     return kept
+
+
+def context_of(model: Any, limit: int | None = None) -> int:
+    """Return the tokens of the model's context, or a smaller `limit`."""
+    context = int(model.config.get_text_config().max_position_embeddings)
+    return min(context, limit or context)
+
+
+def tell_overlong(
+    dropped: Sequence[Row], images: ImageSet, processor: Processor, stage: str, context: int, room: int, key: str
+) -> None:
+    """Print, before training, how many rows are left out for their length and which setting would keep them.
+
+    Args:
+        context: tokens of a prompt and its completion; `key` is the setting that bounds them.
+        room: tokens of it that are kept for the completion.
+    """
+    if not dropped:
+        return
+    sizes = {record.id: (record.width, record.height) for record in images.records}
+    shown = [sum(image_tokens(*sizes[image], processor) for image in row_images(row)) for row in dropped]
+    told = f"{stage}: {len(dropped)} questions are left out: with {room} tokens for the answer they exceed {context}"
+    if alone := sum(tokens + room >= context for tokens in shown):
+        side = processor.image_processor.patch_size * processor.image_processor.merge_size
+        told += (
+            f", {alone} of them by their images alone (up to {max(shown)} tokens of {side} × {side} pixels each). "
+            f"A picture of {max(0, context - room) // 2 * side**2:,} pixels takes half of what is left: set "
+            "ingest.max_pixels to that"
+        )
+    say(f"{told}, or raise {key}." if alone else f"{told}; raise {key} to keep them.")
 
 
 def image_tokens(width: int, height: int, processor: Processor) -> int:

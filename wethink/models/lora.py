@@ -1,32 +1,75 @@
-"""LoRA adapters (arXiv 2106.09685, PEFT) in the language model, merged at publication.
+"""LoRA adapters (arXiv 2106.09685, PEFT) in the language model, published merged and as PEFT's adapter.
 
-The vision tower and the head get none: vLLM cannot serve adapters there, and EasyR1 excludes them too.
+The head gets none, and the vision tower only on demand: vLLM serves merged weights, but no adapter of the tower, and
+EasyR1 excludes it too.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from wethink.config.training import Lora
 from wethink.models.families.known import FAMILIES
+from wethink.models.policy import Processor, save_policy
 
 
 def add_adapters(model: nn.Module, lora: Lora) -> None:
-    """Add adapters to every linear layer of the language model, in place.
+    """Add adapters to every linear layer of the language model, and with `lora.vision` of the tower, in place.
 
     All other parameters are frozen. Module names and classes stay (the policy is not wrapped); a new adapter changes no
     output.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import inject_adapter_in_model
 
-    targets = FAMILIES[str(cast(Any, model).config.model_type)].lora_targets(model)
-    inject_adapter_in_model(
-        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets), model
-    )
+    inject_adapter_in_model(_peft_config(model, lora), model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+
+
+def _peft_config(model: nn.Module, lora: Lora) -> Any:
+    from peft import LoraConfig
+
+    targets = FAMILIES[str(cast(Any, model).config.model_type)].lora_targets(model)
+    if lora.vision:
+        targets += [
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and "visual" in name.split(".")
+        ]
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
+
+
+def save_trained(
+    model: nn.Module, raw: dict[str, Tensor] | None, lora: Lora | None, processor: Processor, folder: Path, card: str
+) -> None:
+    """Write the policy with its adapters merged, and the adapters by themselves to `folder/adapter`.
+
+    `raw` as in `merge`; None: the model's own weights, without adapters.
+    """
+    save_policy(model, merge(model, raw) if raw else None, processor, folder, card)
+    if lora and raw:
+        save_adapter(model, raw, lora, folder / "adapter")
+
+
+def save_adapter(model: nn.Module, raw: Mapping[str, Tensor], lora: Lora, folder: Path) -> None:
+    """Write the adapters as PEFT loads them onto the checkpoint that training began from; `raw` as in `merge`."""
+    from safetensors.torch import save_file
+
+    config, found = _peft_config(model, lora), dict[str, Tensor]()
+    for name, layer in model.named_modules():
+        if is_adapted(layer):
+            (adapter,) = layer.scaling
+            for letter in "AB":
+                key = f"base_model.model.{name}.lora_{letter}.weight"
+                found[key] = raw[f"{name}.lora_{letter}.{adapter}.weight"].detach().cpu().contiguous()
+    config.base_model_name_or_path, config.inference_mode = str(cast(Any, model).config._name_or_path), True
+    config.target_modules = sorted({key.removeprefix("base_model.model.").rpartition(".lora_")[0] for key in found})
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(folder)
+    save_file(found, folder / "adapter_model.safetensors", {"format": "pt"})
 
 
 def adapters(model: nn.Module) -> list[Any]:

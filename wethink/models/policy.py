@@ -126,12 +126,11 @@ def load_processor(folder: Path | str, revision: str | None = None) -> Processor
     )
 
 
-def load_model(
-    folder: Path | str, revision: str | None = None, dtype: torch.dtype | Literal["auto"] = torch.float32
-) -> nn.Module:
+def load_model(folder: Path | str, revision: str | None = None, dtype: torch.dtype | None = torch.float32) -> nn.Module:
     """Load weights from a folder or hub id (safetensors only), fast paths enabled.
 
-    `dtype` "auto" is the precision in which they are stored.
+    In the checkpoint's own precision (`dtype=None`, or the same) they are the mapped file: all processes of a machine
+    hold them once, until one writes to them.
 
     Raises:
         UserError: there is no such folder and no such model in the local hub cache; its model type is not in
@@ -154,7 +153,7 @@ def load_model(
         model, found = AutoModelForImageTextToText.from_pretrained(
             folder,
             revision=revision,
-            dtype=dtype,
+            dtype=dtype or "auto",
             use_safetensors=True,
             attn_implementation="sdpa",
             output_loading_info=True,

@@ -20,8 +20,9 @@ from wethink.data.image_store import ImageSet
 from wethink.data.linked import linked
 from wethink.data.schema import Row, read_rows, row_images, split_train_rows
 from wethink.models.batching import epoch_order
-from wethink.models.context_length import drop_overlong
+from wethink.models.context_length import context_of, drop_overlong, tell_overlong
 from wethink.models.policy import Processor
+from wethink.training.ranks import is_first_rank
 
 
 def answer_rows(rows: Path) -> list[Row]:
@@ -157,6 +158,12 @@ def training_rows(
     limit = launch.vllm_context if config.sampler == "vllm" else None
     prompts = drop_overlong(found, images, processor, model, config.max_completion_length, limit=limit)
     dropped = len(found) - len(prompts)
+    if is_first_rank():
+        kept = {row["id"] for row in prompts}
+        left_out = [row for row in found if row["id"] not in kept]
+        key = "launch.vllm_context" if limit else "the context, with another base.model,"
+        context = context_of(model, limit)
+        tell_overlong(left_out, images, processor, "grpo", context, config.max_completion_length, key)
     if not prompts:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all {dropped} questions are too long for the model's context with "

@@ -18,6 +18,7 @@ from wethink.models.policy import Processor, check_template, load_model, load_pr
 from wethink.models.vocabulary import tell_unknown
 from wethink.rewards.hybrid import Scorer
 from wethink.rl.best_prompts import best_rows
+from wethink.rl.gpu_sharing import GpuSharing
 from wethink.rl.heldout_probe import accuracy
 from wethink.rl.logprob_check import self_test
 from wethink.rl.prompt_dataset import PassRates, Prompts, training_rows
@@ -44,6 +45,7 @@ class GrpoRun:
     images: ImageSet
     processor: Processor
     policies: Policies
+    gpu: GpuSharing
     sampler: Sampler
     gathered: torch.nn.Module | None  # ZeRO-3, or sampling ahead: a whole copy of the weights to sample from
     identity: dict[str, Any]  # stored with checkpoints; a different model or optimizer cannot resume them
@@ -75,13 +77,15 @@ def prepare(
             another response format.
     """
     config, scratch, seed = stage.config, stage.scratch, stage.seed
-    model, processor = load_model(start), load_processor(start)
+    model, processor = load_model(start, dtype=precision(launch)), load_processor(start)
     check_template(processor, scorer.rewards.format, start)
     prompts, probe_rows, dropped = training_rows(rows, images, model, processor, config, launch, seed)
     ranks, who = join(launch), identity(model, config.optim, launch)
     if ranks.first:
         tell_unknown(processor, prompts, "grpo")
-    policies = load_policies(start, model, processor, config, launch, ranks)
+    policies = load_policies(start, model, processor, config, launch)
+    beside = config.sampler == "vllm" and launch.vllm_url is None and ranks.device.type == "cuda"
+    gpu = GpuSharing(policies.reference, ranks.device, is_shared=beside)
     # ZeRO-3 shards the weights: sampling then needs a whole copy, since ranks sample completions of unequal length.
     # So does sampling ahead in this process: the policy learns at the same time.
     copied = zero_stage(launch) == 3 or (config.max_staleness > 0 and config.sampler == "in_process")
@@ -100,6 +104,7 @@ def prepare(
         tokens=budget, colocated=True, first=ranks.first, meet=barrier,
     )  # fmt: skip
     policy = sampling_policy(policies.engine, gathered)
+    gpu.sample()
     sampler.sync(policy, done)
     self_test(sampler, policy, prompts, images, config, ranks)
     prompts = best_rows(prompts, sampler, images, config, scorer, scratch, seed, ranks)
@@ -107,25 +112,21 @@ def prepare(
     history = read_log(scratch, "metrics.jsonl")
     run = GrpoRun(
         config=config, scorer=scorer, seed=seed, scratch=scratch, start=start, ranks=ranks, images=images,
-        processor=processor, policies=policies, sampler=sampler, gathered=gathered, identity=who, rows=prompts,
+        processor=processor, policies=policies, gpu=gpu, sampler=sampler, gathered=gathered, identity=who, rows=prompts,
         probe_rows=probe_rows, probe_start=begun, prompts=Prompts(prompts, seed, cursor), pass_rates=rates,
         history=history, probe=next((line["probe"] for line in reversed(history) if probe_rows), begun),
     )  # fmt: skip
     return run, done, dropped
 
 
-def load_policies(
-    start: Path, model: Any, processor: Processor, config: Grpo, launch: Launch, ranks: Ranks
-) -> Policies:
+def load_policies(start: Path, model: Any, processor: Processor, config: Grpo, launch: Launch) -> Policies:
     """Build the engine around the policy; load a frozen reference if KL needs one."""
     # With LoRA the starting policy is the trained one without its adapters; otherwise KL needs a copy of it.
     copied = config.kl_coef > 0 and config.optim.lora is None
+    engine = build_engine(CompletionLogProbs(model, processor.banned), config.optim, launch)
     reference = None
-    if copied:
-        reference = CompletionLogProbs(load_model(start, dtype=precision(launch)), processor.banned).to(ranks.device)
-    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), config.optim, launch)
-    if reference is not None:  # the engine's precision, so that KL is 0 before the first update
-        reference.to(next(engine.module.parameters()).dtype)
+    if copied:  # in the engine's precision, so that KL is 0 before the first update; buffers stay in fp32 on both sides
+        reference = CompletionLogProbs(load_model(start, dtype=precision(launch)), processor.banned)
     return Policies(engine, reference, processor)
 
 

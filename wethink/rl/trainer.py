@@ -5,6 +5,7 @@ sampled tokens and gradients depend on (seed, step, row) only, not on the number
 """
 
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from wethink.config.grpo import Grpo
 from wethink.config.launch import Launch
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row
+from wethink.models.lora import save_trained
 from wethink.models.policy import load_model, model_card, save_policy
 from wethink.rewards.hybrid import Scorer
 from wethink.rewards.unknown_rate import unknown_alarm, unknown_rates
@@ -35,7 +37,7 @@ from wethink.training.checkpoints import (
     save_state,
     write_curves,
 )
-from wethink.training.engine import learning_rate, optimizer_step, policy_state
+from wethink.training.engine import learning_rate, optimizer_step, raw_state
 from wethink.training.ranks import cost_clock, gather_objects, seed_step, stop_requested
 from wethink.training.stopping import stopped
 
@@ -168,6 +170,7 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
         UserError: too many steps in a row had no finite gradient.
     """
     config = run.config
+    run.gpu.learn()
     policies = compute_old_logprobs(run.policies, rollouts.trained, config, run.ranks)
     stats, norm, non_finite = list[dict[str, float]](), 0.0, 0
     for part in split_by_update(rollouts.trained, config.steps_per_generation, rollouts.places):
@@ -186,7 +189,9 @@ def update(run: GrpoRun, rollouts: Rollouts, step: int) -> Update:
 
 def sync(run: GrpoRun, step: int) -> None:
     """Copy the updated weights to the sampler."""
-    run.sampler.sync(sampling_policy(run.policies.engine, run.gathered), step + 1)
+    policy = sampling_policy(run.policies.engine, run.gathered)
+    run.gpu.sample()
+    run.sampler.sync(policy, step + 1)
 
 
 def probe(run: GrpoRun, step: int) -> None:
@@ -272,7 +277,7 @@ def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:
     }
     if run.probe_rows:
         metrics |= {"probe_rows": len(run.probe_rows), "probe_start": run.probe_start, "probe_end": run.probe}
-    state, card = policy_state(engine), model_card("grpo", str(run.start), run.scorer.rewards.format)
+    raw, card = raw_state(engine), model_card("grpo", str(run.start), run.scorer.rewards.format)
     if not run.ranks.first:
         return metrics
     write_curves(scratch, out)
@@ -281,10 +286,12 @@ def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:
     if len(run.history) < config.optim.max_steps:
         best = best_step(run.history, run.probe_start, config.probe.every)
         metrics |= {"stopped_at": len(run.history), "published_step": best}
-        policy = load_model(scratch / f"best-{best}" if best else run.start)
-        save_policy(policy, None, run.processor, out, card)
+        found = scratch / f"best-{best}" if best else run.start
+        save_policy(load_model(found, dtype=None), None, run.processor, out, card)
+        if best and (found / "adapter").exists():
+            shutil.copytree(found / "adapter", out / "adapter")
     else:
-        save_policy(engine.module.model, state, run.processor, out, card)
+        save_trained(engine.module.model, raw, config.optim.lora, run.processor, out, card)
     write_json(out / "metrics.json", metrics)
     return metrics
 
@@ -301,10 +308,10 @@ def stop_on_unverifiable_rewards(history: Sequence[Record]) -> None:
 
 
 def _save_best(engine: Any, run: GrpoRun, step: int) -> None:
-    state, scratch = policy_state(engine), run.scratch
+    raw, scratch = raw_state(engine), run.scratch
     if run.ranks.first:
         for old in scratch.glob("best-*"):
             replace_folder(old, scratch / "old")
         card = model_card("grpo", str(run.start), run.scorer.rewards.format)
-        save_policy(engine.module.model, state, run.processor, scratch / "new", card)
+        save_trained(engine.module.model, raw, run.config.optim.lora, run.processor, scratch / "new", card)
         replace_folder(scratch / "new", scratch / f"best-{step}")

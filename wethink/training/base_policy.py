@@ -233,7 +233,7 @@ def _resolve(config: Base, form: ResponseFormat, out: Path) -> dict[str, Any]:
     from wethink.models.chat_prompts import chat_template, system_prompt
     from wethink.models.policy import load_model, load_processor, model_card, save_policy
 
-    model = load_model(config.model, config.revision, "auto")
+    model = load_model(config.model, config.revision, dtype=None)  # published as it is
     processor = load_processor(config.model, config.revision)
     own = processor.tokenizer.chat_template
     if isinstance(own, dict):  # several by name

@@ -8,6 +8,7 @@ import contextlib
 import math
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from wethink.training.ranks import all_sum
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, as PyTorch and DeepSpeed name them
 MUON_MOMENTUM = 0.95  # the value of Muon's author and of later recipes
 
 
@@ -87,6 +89,10 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     if config.get("zero_optimization", {}).get("offload_optimizer") and not optimizer.get("torch_adam"):
         prepare_extension("cpu_adam", launch.deadline_minutes)
     shape_trainable(module, optim)
+    if zero_stage(launch) == 3:  # weight by weight: no rank's GPU ever holds all of them
+        for parameter in module.parameters():  # not buffers: positions turn by angles that bf16 would round
+            parameter.data = parameter.data.to(precision(launch))
+        deepspeed.zero.Init(module=module, config_dict_or_path=config)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
         engine, *_ = deepspeed.initialize(model=module, model_parameters=trainable, config=config)
@@ -179,6 +185,14 @@ def policy_state(engine: Any) -> "dict[str, Tensor] | None":
     A collective call: all ranks must make it. None if the engine's module already is the plain policy (ZeRO up to 2, no
     adapters).
     """
+    from wethink.models.lora import merge
+
+    raw = raw_state(engine)
+    return None if raw is None else merge(engine.module.model, raw)
+
+
+def raw_state(engine: Any) -> "dict[str, Tensor] | None":
+    """Gather the policy's weights, adapters apart, as `policy_state` does."""
     import deepspeed
 
     sharded = engine.zero_optimization_stage() == 3
@@ -192,6 +206,71 @@ def policy_state(engine: Any) -> "dict[str, Tensor] | None":
         seen |= {id(p) for p in own.values()}  # tied weights once
         with deepspeed.zero.GatheredParameters(list(own.values()), enabled=sharded and bool(own)):
             raw |= {name: p.detach().cpu().clone() for name, p in own.items()}
-    from wethink.models.lora import merge
+    return raw
 
-    return merge(policy, raw)
+
+def adam_state(engine: Any) -> "Iterator[tuple[str, Tensor]]":
+    """Yield every trained tensor and its moments, whole and in fp32, under names that no ZeRO stage or world changes.
+
+    A collective call: all ranks must take every item. Before the first update there are no moments.
+    """
+    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+    whole, moments = engine.zero_optimization_stage() == 0, MOMENTS if adam_step(engine) else ()
+    for name, p in _trained(engine):
+        yield f"weight/{name}", p.detach() if whole else safe_get_full_fp32_param(p)
+        for key in moments:
+            state = engine.optimizer.state[p][key] if whole else safe_get_full_optimizer_state(p, key)
+            yield f"{key}/{name}", state
+
+
+def adam_step(engine: Any) -> int:
+    """Return how many updates Adam has made."""
+    states = _adam(engine)[0].state.values()
+    return next((int(state["step"]) for state in states if "step" in state), 0)
+
+
+def load_adam_state(engine: Any, read: "Callable[[str], Tensor]", step: int) -> None:
+    """Set what `adam_state` yielded, perhaps of another world and ZeRO stage; a collective call.
+
+    Args:
+        read: returns a tensor by its name.
+        step: Adam's count of updates.
+    """
+    import deepspeed
+    import torch
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+    stage, (adam, flat) = engine.zero_optimization_stage(), _adam(engine)
+    for tensor in flat if step else ():  # PyTorch and DeepSpeed make these at the first update
+        count = torch.tensor(float(step), device=tensor.device if adam.defaults.get("fused") else "cpu")
+        adam.state[tensor] = {key: torch.zeros_like(tensor) for key in MOMENTS}
+        adam.state[tensor]["step"] = count if isinstance(adam, torch.optim.Adam) else step
+    if step and stage in (1, 2):
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
+    for name, p in _trained(engine):
+        weight = read(f"weight/{name}")
+        with torch.no_grad(), deepspeed.zero.GatheredParameters([p], modifier_rank=0, enabled=stage == 3):
+            if stage < 3 or engine.global_rank == 0:
+                p.copy_(weight)
+        if stage:
+            safe_set_full_fp32_param(p, weight.to(engine.device))
+        for key in MOMENTS if step else ():
+            value = read(f"{key}/{name}").to(engine.device)
+            if stage:
+                safe_set_full_optimizer_state(p, value, key)
+            else:
+                adam.state[p][key].copy_(value)
+
+
+def _trained(engine: Any) -> "list[tuple[str, nn.Parameter]]":
+    return [(name, p) for name, p in engine.module.named_parameters() if p.requires_grad]
+
+
+def _adam(engine: Any) -> "tuple[Any, list[Tensor]]":
+    """Return the optimizer that holds the states, and the tensors that it updates: ZeRO's flat shares."""
+    stage, optimizer = engine.zero_optimization_stage(), engine.optimizer
+    if stage == 0:
+        return optimizer, [p for _, p in _trained(engine)]
+    flat = optimizer.fp32_partitioned_groups_flat if stage == 3 else optimizer.single_partition_of_fp32_groups
+    return optimizer.optimizer, list(flat)

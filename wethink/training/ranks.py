@@ -36,6 +36,11 @@ class Ranks:
         return self.rank == 0
 
 
+def is_first_rank() -> bool:
+    """Tell whether this is rank 0, also before `join`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join(launch: Launch) -> Ranks:
     """Join the launcher's process group, or form a group of one.
 

@@ -15,11 +15,12 @@ from wethink.config.response_format import ResponseFormat
 from wethink.config.training import Sft
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Row, read_rows, row_images, split_train_rows
-from wethink.models.context_length import drop_overlong
+from wethink.models.context_length import context_of, drop_overlong, tell_overlong
 from wethink.models.policy import check_template, load_model, load_processor, model_card
 from wethink.models.vocabulary import tell_unknown
 from wethink.rewards.format import Unwritable, render
-from wethink.training.ranks import join
+from wethink.training.engine import precision
+from wethink.training.ranks import is_first_rank, join
 from wethink.training.supervised import Sample, train
 
 
@@ -96,7 +97,7 @@ def sft(
             "answers (synthesize.write_paths: true; docs/synthesis.md), or raise synthesize.path_share above 0 if an "
             "annotator writes them."
         )
-    model, processor, dataset = load_model(base), load_processor(base), ImageSet(images)
+    model, processor, dataset = load_model(base, dtype=precision(launch)), load_processor(base), ImageSet(images)
     if join(launch).first:
         tell_unknown(processor, chosen, "sft")
     check_template(processor, format, base)
@@ -108,6 +109,11 @@ def sft(
             f"'{format.kind}'; choose another rewards.format."
         )
     kept = drop_overlong(writable, dataset, processor, model, 1, written)  # 1: the stop token
+    if is_first_rank():
+        ids = {row["id"] for row in kept}
+        left_out = [row for row in writable if row["id"] not in ids]
+        key = "the context, with another base.model,"
+        tell_overlong(left_out, dataset, processor, "sft", context_of(model), 1, key)
     if not kept:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all {len(writable)} paths are too long for the model's context; shorten them."
@@ -120,7 +126,7 @@ def sft(
         "dropped_unwritable": len(chosen) - len(writable),
     }
     card = model_card("sft", str(base), format)
-    if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card):
+    if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card, config.share_images):
         write_json(run.out / "metrics.json", metrics)
     return metrics
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,9 +15,10 @@ from wethink.common.progress import track
 from wethink.common.stage_run import StageRun
 from wethink.config.launch import Launch
 from wethink.config.training import Optim
-from wethink.models.batching import Images, dummy_batch, encode_prompts, epoch_order, pack
+from wethink.models.batching import Images, Packed, dummy_batch, encode_prompts, epoch_order, pack, share_prefix
 from wethink.models.logprobs import CompletionLogProbs
-from wethink.models.policy import Processor, save_policy
+from wethink.models.lora import save_trained
+from wethink.models.policy import Processor
 from wethink.training.checkpoints import (
     append_log,
     identity,
@@ -27,8 +28,8 @@ from wethink.training.checkpoints import (
     save_state,
     write_curves,
 )
-from wethink.training.engine import build_engine, forwards_must_match, learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import Ranks, all_sum, cost_clock, join, seed_step, stop_requested
+from wethink.training.engine import build_engine, forwards_must_match, learning_rate, optimizer_step, raw_state
+from wethink.training.ranks import Ranks, all_max, all_sum, cost_clock, join, seed_step, stop_requested
 from wethink.training.stopping import stopped
 
 
@@ -72,8 +73,12 @@ def train(
     run: StageRun[object],
     title: str,
     card: str,
+    share_images: bool = False,
 ) -> bool:
     """Fine-tune on completions and publish the policy; return True on rank 0.
+
+    With `share_images`, samples about one image follow each other in the data order, and those of a micro-batch are
+    learned behind one copy of the image and of the words before their questions: the same gradient for less work.
 
     The loss is −Σ log π(completion) / (completion tokens of the step). The denominator counts the tokens of all ranks
     and micro-batches of one optimizer step (pains P12), so the gradient depends neither on the number of processes nor
@@ -85,16 +90,16 @@ def train(
     """
     scratch, seed, ranks = run.scratch, run.seed, _join(optim, launch, title)
     who = identity(model, optim, launch)
-    engine = build_engine(CompletionLogProbs(model.to(ranks.device), processor.banned), optim, launch)
+    engine = build_engine(CompletionLogProbs(model, processor.banned), optim, launch)
     done, _ = restore_state(engine, scratch, ranks, who)
     if ranks.first:
         rewind_log(scratch, done)
-    skipped, order = 0, islice(epoch_order(len(samples), seed), done * optim.train_batch_size, None)
+    skipped, order = 0, islice(_order(samples, seed, share_images), done * optim.train_batch_size, None)
     for step in track(range(done, optim.max_steps), title, optim.max_steps, done, quiet=not ranks.first):
         start, cost = time.perf_counter(), cost_clock(ranks)
         seed_step(seed, step, ranks)
         chosen = [samples[i] for i in islice(order, optim.train_batch_size)]
-        loss, tokens = _backward(engine, processor, images, chosen, optim, ranks)
+        loss, tokens = _backward(engine, processor, images, chosen, optim, ranks, share_images)
         norm = optimizer_step(engine, optim, step)
         broken = not math.isfinite(norm)
         skipped = skipped + 1 if broken else 0
@@ -119,10 +124,10 @@ def train(
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
         if more and stop:
             raise stopped(title, step + 1, optim.max_steps)
-    state = policy_state(engine)
+    raw = raw_state(engine)
     if ranks.first:
         write_curves(scratch, run.out)
-        save_policy(model, state, processor, run.out, card)
+        save_trained(model, raw, optim.lora, processor, run.out, card)
     return ranks.first
 
 
@@ -141,6 +146,23 @@ def _join(optim: Optim, launch: Launch, title: str) -> Ranks:
     return ranks
 
 
+def _order(samples: Sequence[Sample], seed: int, share_images: bool) -> Iterator[int]:
+    """Yield sample indices without end: each epoch is a permutation, of samples or of whole images with theirs."""
+    if not share_images:
+        yield from epoch_order(len(samples), seed)
+    about: dict[object, list[int]] = {}
+    for i, sample in enumerate(samples):
+        about.setdefault(_shown(sample) if sample.images else i, []).append(i)
+    groups = list(about.values())
+    for group in epoch_order(len(groups), seed):
+        yield from groups[group]
+
+
+def _shown(sample: Sample) -> tuple[tuple[str, ...], str | None]:
+    """Return what samples must have in common to share a prefix."""
+    return sample.images, sample.system
+
+
 def _backward(
     engine: Any,
     processor: Processor,
@@ -148,6 +170,7 @@ def _backward(
     chosen: Sequence[Sample],
     optim: Optim,
     ranks: Ranks,
+    share_images: bool,
 ) -> tuple[torch.Tensor, int]:
     """Accumulate the gradients of one step from this rank's part of its samples.
 
@@ -156,27 +179,62 @@ def _backward(
     """
     completions = [tokenize(sample, processor) for sample in chosen]
     tokens = sum(sum(learned) for _, learned in completions)
-    mine = list(zip(chosen, completions, strict=True))[ranks.rank :: ranks.world]
+    everything = list(zip(chosen, completions, strict=True))
+    if share_images:  # neighbours in the order stay on one rank
+        cuts = [len(everything) * rank // ranks.world for rank in range(ranks.world + 1)]
+        mine = everything[cuts[ranks.rank] : cuts[ranks.rank + 1]]
+    else:
+        mine = everything[ranks.rank :: ranks.world]
+    parts = [
+        part
+        for begin in range(0, len(mine), optim.micro_batch_size)
+        for part in _parts(mine[begin : begin + optim.micro_batch_size], share_images)
+    ]
+    # Rank 0 has the most passes of whole micro-batches. Compare now: later, a collective would block on the last
+    # reduction of a rank that is ahead.
+    most = all_max(len(parts), ranks) if forwards_must_match(engine) else len(parts)
     total = torch.zeros((), device=ranks.device)
-    for begin in range(0, len(mine), optim.micro_batch_size):
-        part = mine[begin : begin + optim.micro_batch_size]
-        rows = [sample for sample, _ in part]
-        prompts = encode_prompts(
-            [row.problem for row in rows],
-            [row.images for row in rows],
-            images,
-            processor,
-            [row.system for row in rows],
-        )
-        written, learned = zip(*(completion for _, completion in part), strict=True)
-        batch = pack(prompts, written, learned=learned)
-        logps, _ = engine(batch.to(ranks.device))
+    for part, group in parts:
+        batch = _packed(part, group, images, processor)
+        logps, _ = engine(batch.to(ranks.device), entropy=False)
         loss = -logps.sum() / tokens
         engine.backward(loss * ranks.world)
         total += loss.detach()
-    if forwards_must_match(engine):
-        # Rank 0 has the most passes. Compute their number here: a collective would block on its last reduction.
-        most, passes = (-(-len(part) // optim.micro_batch_size) for part in (chosen[:: ranks.world], mine))
-        for _ in range(most - passes):
-            engine.backward(engine(dummy_batch(processor).to(ranks.device))[0].sum() * 0.0)
+    for _ in range(most - len(parts)):
+        engine.backward(engine(dummy_batch(processor).to(ranks.device))[0].sum() * 0.0)
     return total, tokens
+
+
+Learned = tuple[Sample, tuple[list[int], list[bool]]]  # a sample, its completion and loss mask
+
+
+def _parts(rows: Sequence[Learned], share_images: bool) -> Iterator[tuple[list[Learned], int]]:
+    """Split a micro-batch by the number of rows behind one prefix: a pass has equally many behind each.
+
+    Yields the rows, those of one prefix behind each other, and that number.
+    """
+    if not share_images:
+        yield list(rows), 1
+        return
+    about: dict[object, list[Learned]] = {}
+    for i, row in enumerate(rows):
+        about.setdefault(_shown(row[0]) if row[0].images else i, []).append(row)
+    for size in sorted({len(group) for group in about.values()}):
+        yield [row for group in about.values() if len(group) == size for row in group], size
+
+
+def _packed(part: Sequence[Learned], group: int, images: Images, processor: Processor) -> Packed:
+    """Pack the rows of a pass, `group` of them behind each prefix."""
+    rows = [sample for sample, _ in part]
+    prompts = encode_prompts(
+        [row.problem for row in rows], [row.images for row in rows], images, processor, [row.system for row in rows]
+    )
+    written, learned = zip(*(completion for _, completion in part), strict=True)
+    if group > 1:
+        places = range(0, len(part), group)
+        token = processor.image_token_id
+        shared = [share_prefix(*(x[i : i + group] for x in (prompts, written, learned)), token) for i in places]
+        if all(shared):
+            trunks, rests, flags = zip(*(found for found in shared if found), strict=True)
+            return pack(trunks, [r for found in rests for r in found], group, [f for found in flags for f in found])
+    return pack(prompts, written, learned=learned)
