@@ -83,7 +83,7 @@ def test_a_config_that_cannot_be_planned_ends_in_one_sentence(case: str, tmp_pat
 
 
 def test_an_unknown_hub_id_says_how_to_give_a_config() -> None:
-    with pytest.raises(UserError, match="--model config.json"):
+    with pytest.raises(UserError, match=r"--model config\.json"):
         read_config(BASE.model_copy(update={"model": "nobody/no-such-model"}))
 
 

@@ -14,8 +14,11 @@ PRODUCTS = 0.65  # of a GPU's peak FLOP/s that large matrix products reach; with
 STREAMS = 0.8  # of a GPU's bandwidth that element-wise kernels reach
 KERNEL = {True: 12e-6, False: 8e-6}  # s of Python and launch a kernel, on a CPU (measured) and a GPU (an estimate)
 KERNELS = 40  # of a decoder layer's forward pass; its backward pass has about twice as many
-MOVED = 2.6  # bytes that a forward pass moves for each byte that it saves, measured; a backward pass twice as many
-SCORED = 60  # bytes a logit that scoring moves forward and backward
+# Bytes that a forward pass moves for each byte that it saves, on a CPU (measured) and a GPU (an estimate from the
+# element-wise operations of a layer); a backward pass twice as many.
+MOVED = {True: 1.0, False: 2.6}
+SCORED = {True: 140, False: 60}  # bytes a logit that scoring moves forward and backward, likewise
+SAMPLED = {True: 90, False: 56}  # bytes a logit of a sampled token, likewise
 ADAM_MOVED = 110  # bytes a weight that clipping and Adam move, measured
 DISK = 1.5e9  # bytes/s of writing a checkpoint (an estimate for a local NVMe disk)
 CACHED = 8e9  # bytes/s at which all servers of a host read it back together (an estimate)
@@ -99,7 +102,8 @@ def learning(s: Setup) -> float:
     )
     saved = work.tokens * layers(s, spread(s))[0]
     patches = work.prompts * work.patches * tower(s)[0]
-    moved = MOVED * (3 + again) * saved + MOVED * vision * patches + SCORED * work.scored * shape.vocabulary
+    cpu = s.device.is_cpu
+    moved = MOVED[cpu] * ((3 + again) * saved + vision * patches) + SCORED[cpu] * work.scored * shape.vocabulary
     return flops / rate(s) + moved / bandwidth(s) + launches(s) * (3 + again)
 
 
@@ -119,7 +123,7 @@ def reference(s: Setup) -> float:
     o, work, shape = operations(s), s.work, s.shape
     flops = o.language + o.adapters + o.mixing + o.head + o.vision
     saved = work.tokens * layers(s, spread(s))[0] + work.prompts * work.patches * tower(s)[0]
-    moved = MOVED * saved + SCORED / 2 * work.scored * shape.vocabulary
+    moved = MOVED[s.device.is_cpu] * saved + SCORED[s.device.is_cpu] / 2 * work.scored * shape.vocabulary
     return work.references * (flops / rate(s) + moved / bandwidth(s) + launches(s))
 
 
@@ -153,7 +157,7 @@ def sampling(s: Setup) -> float:
     rows, trunk = work.prompts * work.group, work.prompts * work.prompt
     read = 2.0 * counts.language * trunk + work.prompts * work.prompt**2 * 2 * shape.query * shape.attending + o.vision
     saved = trunk * layers(s, 1.0)[0] + work.prompts * work.patches * tower(s)[0]
-    seconds = read / rate(s) + MOVED * saved / bandwidth(s) + launches(s)
+    seconds = read / rate(s) + MOVED[s.device.is_cpu] * saved / bandwidth(s) + launches(s)
     batches = 1.0 if s.sampler.startswith("vllm") else max(1.0, work.prompts / work.groups_a_pass)
     width = 4 if s.width == 4 else 2
     model = width * (counts.language + counts.adapters + counts.head)
@@ -166,7 +170,7 @@ def sampling(s: Setup) -> float:
         tail = model / bandwidth(s) + DECODE
         steps = work.completion * (step + DECODE) + max(0.0, work.longest_completion - work.completion) * tail
     else:
-        draw = rows / batches * shape.vocabulary * 2 * 28 / bandwidth(s)
+        draw = rows / batches * shape.vocabulary * SAMPLED[s.device.is_cpu] / bandwidth(s)
         steps = batches * work.completion * (step + draw + KERNELS * shape.layers * KERNEL[s.device.is_cpu])
     return seconds + steps
 
