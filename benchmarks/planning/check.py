@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks.planning.check [N …]
 
 Every run is the product's own training code on a model with random weights, in one process a rank with one thread.
-Memory is the peak PSS of a rank; time is processor seconds of a step, so that a busy machine counts less. The numbers
-choose runs (see cases.py); by default all run. Goals: memory within 15 %, time within 30 %.
+Memory is the peak of a rank (anonymous pages and its share of files); time is processor seconds of a step, so that a
+busy machine counts less. The numbers choose runs (see cases.py); by default all run; `--replan` plans kept runs again.
+Goals: memory within 15 %, time within 30 %.
 """
 
 import os
@@ -22,7 +23,7 @@ from benchmarks.planning.cases import CASES, Case
 from benchmarks.planning.measure import Measured, measure
 from benchmarks.planning.published import Published, compare
 from wethink.common.jsonl import read_json, write_json
-from wethink.training.planning.devices import Device, calibrate
+from wethink.training.planning.devices import GLOO, Device, calibrate
 from wethink.training.planning.memory import total
 from wethink.training.planning.plan import Model, StagePlan, plan_stage
 from wethink.training.planning.work import Lengths, patches_of
@@ -119,7 +120,17 @@ def replan() -> None:
     for found in read_json(OUT)["runs"]:
         case = next(case for case in CASES if case.name == found["name"])
         measured = Measured(found["phases_measured"], found["parts_measured"], **found["as_measured"])
-        again = row(case, measured, Device("cpu", 2.5e10, 1e9, link=1e9, source="kept", is_cpu=True, **found["core"]))
+        core = Device(
+            "cpu",
+            2.5e10,
+            1e9,
+            bandwidth=found["core"]["bandwidth"],
+            fp32=found["core"]["fp32"],
+            link=GLOO,
+            source="",
+            is_cpu=True,
+        )
+        again = row(case, measured, core)
         keep(again)
         print(line(again))
     tables()
