@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks.planning.check [N …]
 
 Every run is the product's own training code on a model with random weights, in one process a rank with one thread.
-Memory is the peak PSS of a rank; time is processor seconds of a step, so that a busy machine counts less. The numbers
-choose runs (see cases.py); by default all run. Goals: memory within 15 %, time within 30 %.
+Memory is the peak of a rank (anonymous pages and its share of files); time is processor seconds of a step, so that a
+busy machine counts less. The numbers choose runs (see cases.py); by default all run; `--replan` plans kept runs again.
+Goals: memory within 15 %, time within 30 %.
 """
 
 import os
@@ -13,15 +14,16 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARAL
 os.environ |= {"DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.planning import rank
 from benchmarks.planning.cases import CASES, Case
 from benchmarks.planning.measure import Measured, measure
-from benchmarks.planning.published import compare
+from benchmarks.planning.published import Published, compare
 from wethink.common.jsonl import read_json, write_json
-from wethink.training.planning.devices import Device, calibrate
+from wethink.training.planning.devices import GLOO, Device, calibrate
 from wethink.training.planning.memory import total
 from wethink.training.planning.plan import Model, StagePlan, plan_stage
 from wethink.training.planning.work import Lengths, patches_of
@@ -74,6 +76,8 @@ def row(case: Case, measured: Measured, core: Device) -> dict[str, Any]:
             }
             for part, names in STEP.items()
         },
+        "phases_measured": measured.memory,
+        "parts_measured": {part: round(value, 4) for part, value in measured.seconds.items()},
         "core": {"fp32": round(core.fp32), "bandwidth": round(core.bandwidth)},
         "as_measured": {"prompt": measured.prompt, "config": measured.config},
     }
@@ -93,30 +97,71 @@ def _against(found: dict[str, Any], goal: float) -> str:
     return f"{found['distance']:+.0%}{missed}"
 
 
+@cache
+def published() -> list[Published]:
+    return compare()
+
+
+def keep(found: dict[str, Any]) -> None:
+    """Add a run to the file, in the place of an earlier one of its name."""
+    kept = {run["name"]: run for run in (read_json(OUT)["runs"] if OUT.exists() else [])} | {found["name"]: found}
+    write(list(kept.values()), with_published=False)
+
+
+def write(runs: list[dict[str, Any]], with_published: bool = True) -> None:
+    order = {case.name: place for place, case in enumerate(CASES)}
+    others = [vars(other) | {"distance": round(other.distance, 3)} for other in (published() if with_published else [])]
+    runs = sorted((run for run in runs if run["name"] in order), key=lambda run: order[run["name"]])
+    write_json(OUT, {"goals": {"memory": MEMORY, "seconds": TIME}, "runs": runs, "published": others})
+
+
+def replan() -> None:
+    """Plan the measured runs again, as after a change of a formula, and print the tables."""
+    for found in read_json(OUT)["runs"]:
+        case = next(case for case in CASES if case.name == found["name"])
+        measured = Measured(found["phases_measured"], found["parts_measured"], **found["as_measured"])
+        core = Device(
+            "cpu",
+            2.5e10,
+            1e9,
+            bandwidth=found["core"]["bandwidth"],
+            fp32=found["core"]["fp32"],
+            link=GLOO,
+            source="",
+            is_cpu=True,
+        )
+        again = row(case, measured, core)
+        keep(again)
+        print(line(again))
+    tables()
+
+
 def main() -> None:
-    """Measure the chosen cases, print the tables, and write them."""
+    """Measure the chosen cases, print the tables, and write them; `--replan` measures none."""
+    if sys.argv[1:] == ["--replan"]:
+        replan()
+        return
     chosen = [CASES[int(number)] for number in sys.argv[1:]] or list(CASES)
     rank.import_everything()
-    kept = {found["name"]: found for found in (read_json(OUT)["runs"] if OUT.exists() else [])}
     print("| run | M parameters | ranks | tokens a pass | MB planned | MB measured | | s planned | s measured | |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for case in chosen:
         core = calibrate()
-        found = row(case, measure(case, Path(".wethink/planning")), core)
-        kept[case.name] = found
+        found = row(case, measure(case, Path(".wethink/planning") / str(os.getpid())), core)
+        keep(found)
         print(line(found), flush=True)
-        runs = [kept[known.name] for known in CASES if known.name in kept]
-        write_json(OUT, {"goals": {"memory": MEMORY, "seconds": TIME}, "runs": runs, "published": []})
-    published = compare()
+    tables()
+
+
+def tables() -> None:
+    """Print the published figures beside their plans, and write them."""
     print("\n| published | source | theirs | planned | distance | |\n|---|---|---|---|---|---|")
-    for other in published:
+    for other in published():
         print(
             f"| {other.what} | {other.source} | {other.theirs:g} {other.unit} | {other.planned:.3g} {other.unit} "
             f"| {other.distance:+.0%} | {other.note} |"
         )
-    runs = [kept[known.name] for known in CASES if known.name in kept]
-    others = [vars(other) | {"distance": round(other.distance, 3)} for other in published]
-    write_json(OUT, {"goals": {"memory": MEMORY, "seconds": TIME}, "runs": runs, "published": others})
+    write(read_json(OUT)["runs"])
     print(f"written: {OUT}")
 
 

@@ -1,8 +1,7 @@
-"""Measurement of a run's memory per rank (PSS, by phase) and processor time per step."""
+"""Measurement of a run's memory per rank (by phase) and processor time per step."""
 
 import json
 import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -28,19 +27,24 @@ class Measured:
     config: dict[str, Any]  # of the model
 
 
-def pss(pid: int) -> int:
-    """Return a process's proportional set size, bytes; 0 if it has ended."""
+def resident(pid: int) -> int:
+    """Return a process's anonymous pages and its share (PSS) of mapped files, bytes; 0 if it has ended.
+
+    A forked rank shares the imports' pages with its parent; one that a launcher starts has them for itself. So they
+    count whole.
+    """
+    found = 0
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
+            name, size, *_ = line.split()
+            found += int(size) * 1024 if name in ("Anonymous:", "Pss_File:") else 0
+    return found
 
 
 def measure(case: Case, home: Path) -> Measured:
     """Build the case's model, train it on `case.ranks` forked processes and watch them.
 
-    Call `rank.import_everything` first. Of the memory that the ranks share with this process, each is charged its part.
+    Call `rank.import_everything` first.
 
     Raises:
         RuntimeError: a rank failed; its last lines are in the message.
@@ -58,9 +62,8 @@ def measure(case: Case, home: Path) -> Measured:
     samples: list[list[tuple[float, int]]] = [[] for _ in children]
     try:
         while any(child.is_alive() for child in children) and not any(child.exitcode for child in children):
-            shared = pss(os.getpid()) // case.ranks
             for child, seen in zip(children, samples, strict=True):
-                seen.append((time.time(), pss(child.pid or 0) + shared))
+                seen.append((time.time(), resident(child.pid or 0)))
             time.sleep(PAUSE)
     finally:
         for child in children:

@@ -92,7 +92,7 @@ def sft(case: Case, folder: Path, mark: Marks) -> None:
         mock.patch.object(supervised, "write_curves", lambda *_: None),  # publishing is no part of a step
         mock.patch.object(supervised, "save_policy", lambda *_: None),
     ):
-        (folder / "scratch").mkdir()
+        (folder / "scratch").mkdir(exist_ok=True)
         run = StageRun(params.sft, folder / "out", folder / "scratch", 0)
         model = load_model(folder / "model")
         train(model, processor, samples, Pictures(case.image), params.sft.optim, params.launch, run, "sft", "")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
-from wethink.config.params import load_params
+from wethink.config.params import Params, load_params
 
 OUT = Path("reports/plan.json")
 
@@ -37,9 +37,9 @@ def plan(args: argparse.Namespace) -> None:
     """
     from wethink.common.jsonl import write_json
     from wethink.config.profiles import profile_params
-    from wethink.training.planning.advice import suggest
+    from wethink.training.planning.advice import Suggestion, suggest
     from wethink.training.planning.devices import GIB, device_named
-    from wethink.training.planning.plan import model_of, placed, plan_stage
+    from wethink.training.planning.plan import StagePlan, model_of, placed, plan_stage
     from wethink.training.planning.table import as_json, as_text
     from wethink.training.planning.work import Lengths, Stage, assumptions
 
@@ -54,15 +54,13 @@ def plan(args: argparse.Namespace) -> None:
     lengths = Lengths(args.text, args.completion, args.longest, _pixels(args.image), args.images)
     limit = args.host_memory and args.host_memory * GIB
     stages: tuple[Stage, ...] = (args.stage,) if args.stage else ("sft", "grpo")
-    plans = [plan_stage(params, model, device, stage, lengths, limit) for stage in stages]
-    advice = {
-        found.stage: suggest(
-            params,
-            found.stage,
-            lambda other, stage=found.stage: plan_stage(other, model, device, stage, lengths, limit),
-        )
-        for found in plans
-        if not found.fits
+
+    def planned(params: Params, stage: Stage) -> StagePlan:
+        return plan_stage(params, model, device, stage, lengths, limit)
+
+    plans = [planned(params, stage) for stage in stages]
+    advice: dict[str, list[Suggestion]] = {
+        found.stage: suggest(params, found.stage, planned) for found in plans if not found.fits
     }
     written = as_json(plans, advice, device, lengths, args.price)
     write_json(OUT, written)

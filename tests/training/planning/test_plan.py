@@ -101,17 +101,17 @@ def test_what_is_suggested_fits(stage: Stage) -> None:
     small = replace(H100, memory=0.97 * wide.peak)
     given = params(stage)
 
-    def replan(other: Params) -> StagePlan:
-        return plan_stage(other, MODEL, small, stage, USUAL)
+    def replan(other: Params, which: Stage) -> StagePlan:
+        return plan_stage(other, MODEL, small, which, USUAL)
 
-    assert not replan(given).fits and "learn" in " ".join(replan(given).problems)
+    assert not replan(given, stage).fits and "learn" in " ".join(replan(given, stage).problems)
     found = suggest(given, stage, replan)
     assert found and all(suggestion.peak <= small.memory for suggestion in found)
 
 
 def test_a_model_that_no_setting_fits_is_said_to_fit_nowhere() -> None:
     tiny = replace(H100, memory=1e6)
-    assert suggest(params(), "grpo", lambda other: plan_stage(other, MODEL, tiny, "grpo", USUAL)) == []
+    assert suggest(params(), "grpo", lambda other, stage: plan_stage(other, MODEL, tiny, stage, USUAL)) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -28,14 +28,14 @@ class Suggestion:
     hours: float
 
 
-def suggest(params: Params, stage: Stage, replan: Callable[[Params], StagePlan]) -> list[Suggestion]:
+def suggest(params: Params, stage: Stage, replan: Callable[[Params, Stage], StagePlan]) -> list[Suggestion]:
     """Return single settings that make the stage fit, or, if none does, the shortest list that was found.
 
     Settings that change no result (how things are computed) come before those that do.
     """
     single = []
     for change in changes(params, stage):
-        if (found := replan(change.params)).fits:
+        if (found := replan(change.params, stage)).fits:
             single.append(Suggestion((change.setting,), found.peak, found.hours))
     if single:
         return single
@@ -43,7 +43,7 @@ def suggest(params: Params, stage: Stage, replan: Callable[[Params], StagePlan])
     tried = 0
     while tried < len(list(changes(params, stage))):
         change = list(changes(params, stage))[tried]
-        before, after = replan(params), replan(change.params)
+        before, after = replan(params, stage), replan(change.params, stage)
         if after.peak < before.peak or len(after.problems) < len(before.problems):
             taken.append(change.setting)
             params, tried = change.params, 0
@@ -91,7 +91,7 @@ def changes(params: Params, stage: Stage) -> Iterator[Change]:
 def _files(current: Path) -> list[Path]:
     """Return the DeepSpeed files beside the current one that hold less on a rank, with the same precision."""
     kind = current.stem.rpartition("_")[2]
-    names = (f"zero2_{kind}", f"zero3_{kind}", f"zero2_offload_{kind}", f"zero3_offload_{kind}")
+    names: tuple[str, ...] = (f"zero2_{kind}", f"zero3_{kind}", f"zero2_offload_{kind}", f"zero3_offload_{kind}")
     names = names[names.index(current.stem) + 1 :] if current.stem in names else names
     return [path for name in names if (path := current.with_name(f"{name}.json")).is_file()]
 

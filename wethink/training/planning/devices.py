@@ -1,5 +1,6 @@
 """Devices that a plan can be made for: memory, peak rates and bandwidths from data sheets, or a measured CPU core."""
 
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -20,8 +21,6 @@ class Device:
     link: float  # bytes/s between two devices of one host, one direction
     source: str
     is_cpu: bool = False
-    # Share of the peak that real kernels reach. Of a CPU the measured rate is already that of real kernels.
-    efficiency: float = 1.0
 
 
 # Data sheets: memory in GB, dense bf16 and fp32 TFLOP/s, GB/s of memory, GB/s of a link in one direction.
@@ -38,7 +37,7 @@ _SHEETS = {
     "rtx3090": (24, 71, 35.6, 936, 32, "NVIDIA GA102 architecture white paper"),
 }
 USABLE = 0.98  # of a GPU's nominal GiB: the driver keeps the rest (79.1 of 80 GiB on an H100)
-EFFICIENCY = 0.4  # of peak FLOP/s in training: 0.35 to 0.5 is usual (PaLM, arXiv 2204.02311, and MFU tables since)
+GLOO = 3e8  # bytes/s, in processor time, that a rank sends to another through gloo on loopback, measured
 
 
 def device_named(name: str) -> Device:
@@ -53,9 +52,7 @@ def device_named(name: str) -> Device:
         raise UserError(f"--device: there is no '{name}' in the table; known are: cpu, {', '.join(_SHEETS)}.")
     memory, bf16, fp32, bandwidth, link, source = _SHEETS[name]
     nominal = memory * (GIB if memory != 141 else 1e9)
-    return Device(
-        name, USABLE * nominal, bf16 * 1e12, fp32 * 1e12, bandwidth * 1e9, link * 1e9, source, efficiency=EFFICIENCY
-    )
+    return Device(name, USABLE * nominal, bf16 * 1e12, fp32 * 1e12, bandwidth * 1e9, link * 1e9, source)
 
 
 def calibrate(seconds: float = 0.4) -> Device:
@@ -71,34 +68,35 @@ def calibrate(seconds: float = 0.4) -> Device:
     finally:
         torch.set_num_threads(threads)
     memory = float(psutil.virtual_memory().total)
-    return Device("cpu", memory, bf16, fp32, bandwidth, bandwidth / 2, "measured on one core of this machine", True)
+    return Device("cpu", memory, bf16, fp32, bandwidth, GLOO, "measured on one core of this machine", True)
 
 
 def _product_rate(dtype: "object", seconds: float) -> float:
-    """Return the best FLOP/s of a product [512, 512] × [512, 1536], a shape of small models' layers."""
+    """Return the FLOP/s of a product [512, 512] × [512, 1536], a shape of small models' layers."""
     import torch
 
     left = torch.randn(512, 512).to(dtype)  # type: ignore[call-overload]
     right = torch.randn(512, 1536).to(dtype)  # type: ignore[call-overload]
     left @ right
-    return 2.0 * 512 * 512 * 1536 / _best(lambda: left @ right, seconds)
+    return 2.0 * 512 * 512 * 1536 / _median(lambda: left @ right, seconds)
 
 
 def _copy_rate(seconds: float) -> float:
-    """Return the bytes/s of an element-wise product that is read and written in memory (64 MiB)."""
+    """Return the bytes/s, read and written, of an element-wise product that allocates its result (64 MiB).
+
+    Training allocates anew, and the first write to a page costs several times the copy itself.
+    """
     import torch
 
-    values, out = torch.ones(2**24), torch.empty(2**24)
-    torch.mul(values, 2.0, out=out)
-    return 2 * 2**26 / _best(lambda: torch.mul(values, 2.0, out=out), seconds)
+    values = torch.ones(2**24)
+    return 2 * 2**26 / _median(lambda: values * 2.0, seconds)
 
 
-def _best(work: "object", seconds: float) -> float:
-    """Return the least processor seconds of a call, over calls of `seconds` together."""
-    least, spent = float("inf"), 0.0
-    while spent < seconds:
+def _median(work: "object", seconds: float) -> float:
+    """Return the median processor seconds of a call, over calls of `seconds` together: as a step meets the machine."""
+    took: list[float] = []
+    while sum(took) < seconds:
         begun = time.process_time()
         work()  # type: ignore[operator]
-        took = time.process_time() - begun
-        least, spent = min(least, took), spent + max(took, 1e-6)
-    return least
+        took.append(max(time.process_time() - begun, 1e-6))
+    return statistics.median(took)

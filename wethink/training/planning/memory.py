@@ -19,7 +19,7 @@ PHASES = ("load", "learn", "sample")
 ADAM = 8  # bytes of Adam's two moments, fp32
 BUCKET = 500_000_000  # elements: DeepSpeed's reduce_bucket_size and stage 3's max_live_parameters are 5e8 and 1e9
 LIVE = 1_000_000_000
-PROCESS = 0.62e9  # interpreter and libraries of a rank on a CPU, measured (make plan-check)
+PROCESS = 0.48e9  # interpreter and libraries of a rank on a CPU, measured (make plan-check)
 CONTEXT = 1.5 * GIB  # CUDA context, NCCL, cuBLAS and flex attention's kernels of a rank (an estimate)
 ASLEEP = 1.5 * GIB  # what a sleeping vLLM server keeps on its GPU: context and graphs (an estimate)
 SCORES = 5.3  # copies of a chunk's fp32 logits alive at once while it is scored (`CompletionLogProbs._score`)
@@ -91,12 +91,21 @@ def weights(s: Setup) -> float:
 
 
 def gradients(s: Setup) -> float:
-    """Return b · M; from ZeRO-2 on b · M / R. Buckets of reduction come on top (twice where it overlaps)."""
-    whole = s.width * s.counts.learned
-    buckets = s.width * min(s.bucket, s.counts.learned) * (2 if s.overlap else 1) if s.stage >= 1 and s.ranks > 1 else 0
+    """Return b · M; from ZeRO-2 on b · M / R, on the host if the optimizer is offloaded."""
     if s.stage == 2 and s.offload_optimizer:
-        return buckets
-    return (whole if s.stage < 2 else whole / s.ranks) + buckets
+        return 0.0
+    return s.width * s.counts.learned / (1 if s.stage < 2 else s.ranks)
+
+
+def buckets(s: Setup) -> float:
+    """Return ZeRO's buffers of `reduce_bucket_size`, two with `overlap_comm` up to stage 2 (`setup_buckets`).
+
+    A GPU allocates them whole, however small the model; on a CPU only pages that are written count.
+    """
+    if s.stage == 0:
+        return 0.0
+    elements = min(s.bucket, s.counts.learned) if s.device.is_cpu else s.bucket
+    return s.width * elements * (2 if s.overlap and s.stage < 3 else 1)
 
 
 def optimizer(s: Setup) -> float:
@@ -250,9 +259,8 @@ def rank_memory(s: Setup) -> dict[str, dict[str, float]]:
         own["weights to sample from"] = float(s.width * s.counts.total)
     asleep = ASLEEP if s.sampler == "vllm" and not cpu else 0.0
     busy = activations(s)
-    step = {"gradients": gradients(s), **busy}
-    if update(s) > sum(busy.values()):
-        step = {"gradients": gradients(s), "update": update(s)}
+    step = {"gradients": gradients(s), "reduce buckets": buckets(s)}
+    step |= {"update": update(s)} if update(s) > sum(busy.values()) else busy
     phases = {"load": load(s, own), "learn": own | step | ({"vLLM, asleep": asleep} if asleep else {})}
     if sampling:
         phases["sample"] = own | sampler(s)

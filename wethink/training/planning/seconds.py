@@ -12,18 +12,22 @@ from wethink.training.planning.work import Work
 PARTS = ("images", "sampling", "sync", "reference", "learning", "update")
 PRODUCTS = 0.65  # of a GPU's peak FLOP/s that large matrix products reach; with the traffic below MFU is about 0.4
 STREAMS = 0.8  # of a GPU's bandwidth that element-wise kernels reach
-KERNEL = {True: 12e-6, False: 8e-6}  # s of Python and launch a kernel, on a CPU (measured) and a GPU (an estimate)
+KERNEL = {True: 25e-6, False: 8e-6}  # s of Python and launch a kernel, on a CPU (measured) and a GPU (an estimate)
 KERNELS = 40  # of a decoder layer's forward pass; its backward pass has about twice as many
-MOVED = 2.6  # bytes that a forward pass moves for each byte that it saves, measured; a backward pass twice as many
-SCORED = 60  # bytes a logit that scoring moves forward and backward
-ADAM_MOVED = 110  # bytes a weight that clipping and Adam move, measured
+# Bytes that a forward pass moves for each byte that it saves, on a CPU (measured) and a GPU (an estimate from the
+# element-wise operations of a layer); a backward pass twice as many.
+MOVED = {True: 1.5, False: 2.6}
+SCORED = {True: 140, False: 60}  # bytes a logit that scoring moves forward and backward, likewise
+SAMPLED = {True: 90, False: 56}  # bytes a logit of a sampled token, likewise
+TENSOR = {True: 6e-4, False: 5e-5}  # s a tensor and update that DeepSpeed spends in Python (GPU: a guess)
+ADAM_MOVED = 60  # bytes a weight that clipping and Adam move
 DISK = 1.5e9  # bytes/s of writing a checkpoint (an estimate for a local NVMe disk)
 CACHED = 8e9  # bytes/s at which all servers of a host read it back together (an estimate)
 WAKE = 2.0  # s in which a vLLM server wakes, resets its caches and sleeps again (an estimate)
 DECODE = 3e-3  # s of scheduling and sampling of a vLLM step beside its model (an estimate)
 PIXELS = 0.065e-6  # s a pixel of Qwen's image processor on one CPU core, measured (docs/training.md)
 PNG = 0.2e-6  # s a pixel of encoding for vLLM, on 8 threads of a rank
-SLOW = 0.5  # of a CPU core's rate that products of few rows (decoding) reach
+SLOW = 0.25  # of a CPU core's rate that products of few rows (decoding) reach
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,22 @@ def learning(s: Setup) -> float:
     )
     saved = work.tokens * layers(s, spread(s))[0]
     patches = work.prompts * work.patches * tower(s)[0]
-    moved = MOVED * (3 + again) * saved + MOVED * vision * patches + SCORED * work.scored * shape.vocabulary
-    return flops / rate(s) + moved / bandwidth(s) + launches(s) * (3 + again)
+    cpu = s.device.is_cpu
+    moved = MOVED[cpu] * ((3 + again) * saved + vision * patches) + SCORED[cpu] * work.scored * shape.vocabulary
+    moved += gradients_moved(s) * work_passes(work)
+    sent = reduced(s) * work_passes(work) if s.stage >= 2 else 0.0
+    return flops / rate(s) + moved / bandwidth(s) + sent / s.device.link + launches(s) * (3 + again)
+
+
+def gradients_moved(s: Setup) -> float:
+    """Bytes that a pass moves for gradients: written, copied to ZeRO's bucket, from ZeRO-2 on copied to a partition."""
+    copies = 2 + (2 if s.stage >= 1 else 0) + (1 if s.stage >= 2 else 0)
+    return float(copies * s.width * s.counts.learned)
+
+
+def reduced(s: Setup) -> float:
+    """Bytes that a rank sends to reduce all gradients once (ring all-reduce)."""
+    return 2.0 * s.width * s.counts.learned * (s.ranks - 1) / s.ranks
 
 
 def launches(s: Setup) -> float:
@@ -119,7 +137,7 @@ def reference(s: Setup) -> float:
     o, work, shape = operations(s), s.work, s.shape
     flops = o.language + o.adapters + o.mixing + o.head + o.vision
     saved = work.tokens * layers(s, spread(s))[0] + work.prompts * work.patches * tower(s)[0]
-    moved = MOVED * saved + SCORED / 2 * work.scored * shape.vocabulary
+    moved = MOVED[s.device.is_cpu] * saved + SCORED[s.device.is_cpu] / 2 * work.scored * shape.vocabulary
     return work.references * (flops / rate(s) + moved / bandwidth(s) + launches(s))
 
 
@@ -128,11 +146,13 @@ def optimizing(s: Setup) -> float:
     work = s.work
     share = s.counts.learned / (s.ranks if s.stage else 1)
     stream = 20e9 if s.offload_optimizer and not s.device.is_cpu else bandwidth(s)
-    moved = 2.0 * s.width * s.counts.learned * (s.ranks - 1) / s.ranks / s.device.link
+    sent = (reduced(s) if s.stage < 2 else 0.0) + (reduced(s) / 2 if 1 <= s.stage < 3 else 0.0)  # weights come back
     if s.stage == 3:  # weights are gathered forward, backward, and with checkpointing once more
         gathers = (2 + s.checkpointing) * work_passes(work) * s.width * s.counts.total
-        moved += gathers * (s.ranks - 1) / s.ranks / s.device.link
-    return work.updates * ADAM_MOVED * share / stream + moved
+        sent += gathers * (s.ranks - 1) / s.ranks
+    return (
+        work.updates * (ADAM_MOVED * share / stream + s.counts.tensors * TENSOR[s.device.is_cpu]) + sent / s.device.link
+    )
 
 
 def images(s: Setup) -> float:
@@ -153,7 +173,7 @@ def sampling(s: Setup) -> float:
     rows, trunk = work.prompts * work.group, work.prompts * work.prompt
     read = 2.0 * counts.language * trunk + work.prompts * work.prompt**2 * 2 * shape.query * shape.attending + o.vision
     saved = trunk * layers(s, 1.0)[0] + work.prompts * work.patches * tower(s)[0]
-    seconds = read / rate(s) + MOVED * saved / bandwidth(s) + launches(s)
+    seconds = read / rate(s) + MOVED[s.device.is_cpu] * saved / bandwidth(s) + launches(s)
     batches = 1.0 if s.sampler.startswith("vllm") else max(1.0, work.prompts / work.groups_a_pass)
     width = 4 if s.width == 4 else 2
     model = width * (counts.language + counts.adapters + counts.head)
@@ -166,7 +186,7 @@ def sampling(s: Setup) -> float:
         tail = model / bandwidth(s) + DECODE
         steps = work.completion * (step + DECODE) + max(0.0, work.longest_completion - work.completion) * tail
     else:
-        draw = rows / batches * shape.vocabulary * 2 * 28 / bandwidth(s)
+        draw = rows / batches * shape.vocabulary * SAMPLED[s.device.is_cpu] / bandwidth(s)
         steps = batches * work.completion * (step + draw + KERNELS * shape.layers * KERNEL[s.device.is_cpu])
     return seconds + steps
 
