@@ -29,6 +29,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.params import Params, load_params
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import read_items, row_images
+from wethink.generation import vllm_connection
 from wethink.generation.agreement import TEMPERATURE, differences
 from wethink.generation.responses import Asked, Decoding, encode
 from wethink.generation.sampler import published
@@ -39,6 +40,7 @@ from wethink.rewards.hybrid import Scorer
 from wethink.training.launch import free_port
 from wethink.training.ranks import join
 
+vllm_connection.START_SECONDS = 3600.0  # on a busy machine, too
 TIE = 1e-3  # difference of log-probs
 COLD = 0.01  # the lowest temperature that vLLM takes as it is
 Lines = dict[str, str]  # what an engine wrote, by name

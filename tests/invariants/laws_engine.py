@@ -156,6 +156,7 @@ def a_server_that_runs_already(mutant: str) -> None:
         command = [str(ROOT / ".venv-vllm/bin/python"), "-P", str(ROOT / "wethink/generation/vllm_server.py")]
         command += ["--model", str(folder), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
         command += ["--max-model-len", "256", "--enforce-eager", "--chat-template-content-format", "openai"]
+        command += vllm_connection.WHOLE_PROMPTS
         command += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0})]
         if not mutant:
             command += ["--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"]
@@ -163,6 +164,7 @@ def a_server_that_runs_already(mutant: str) -> None:
             "VLLM_SERVER_DEV_MODE": "1",
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
         }
         with open(os.devnull, "w") as null:
             server = subprocess.Popen(
@@ -173,7 +175,8 @@ def a_server_that_runs_already(mutant: str) -> None:
                 for push in range(1, 4):
                     move(model, push)
                     sampler.sync(model, push)
-                    hold(off(sampler, model, push) <= BOUND, f"push {push}: log-probs of another policy")
+                    found = off(sampler, model, push)
+                    hold(found <= BOUND, f"push {push}: largest |Δlogp| {found:.1e}")
         except UserError as refusal:
             raise Broken(str(refusal)) if "but training needs" in str(refusal) else refusal from None
         finally:
