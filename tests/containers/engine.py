@@ -5,6 +5,7 @@ network of this machine. Its images stay in `.wethink/docker`, for the next chec
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -99,17 +100,26 @@ def engine() -> Iterator[Engine]:
         raise UserError(
             "no docker engine answers; start it, or be root with dockerd installed (Debian: apt install docker.io)."
         )
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / "dockerd.lock").open("w") as lock:  # two engines would share their images and hang
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _own_engine(found) as own:
+            yield own
+
+
+@contextlib.contextmanager
+def _own_engine(found: Engine) -> Iterator[Engine]:
+    """Run an engine for the block; nothing of it is left but its images."""
     folder = Path(tempfile.mkdtemp(prefix="wt-docker-"))  # a socket's path must be short
     address = f"unix://{folder}/socket"
     HOME.mkdir(parents=True, exist_ok=True)
-    LOGS.mkdir(parents=True, exist_ok=True)
     command = ["dockerd", "--data-root", str(HOME), "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
     command += ["--host", address, "--bridge=none", "--iptables=false", "--ip-forward=false"]
     command += ["--cgroup-parent", f"/{GROUP}", "--log-level", "warn"]
     with (LOGS / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        own = Engine(client, own=True, environment=dict(found.environment) | {"DOCKER_HOST": address})
+        own = Engine(found.client, own=True, environment=dict(found.environment) | {"DOCKER_HOST": address})
         deadline = time.monotonic() + 120
         while own.ended("info").returncode:
             if daemon.poll() is not None or time.monotonic() > deadline:
