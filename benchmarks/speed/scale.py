@@ -35,7 +35,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.data import Ingest, Source
 from wethink.config.params import load_params
 from wethink.curation.validate import validate
-from wethink.data.duplicates.signatures import signature
+from wethink.data.duplicates.signatures import SIGNATURES, save_signatures, signature
 from wethink.data.image_shards import Spool
 from wethink.data.image_store import ImageSet
 from wethink.data.ingest import ingest
@@ -75,6 +75,7 @@ def stored(folder: Path, out: Path, near_duplicates: bool, scratch: Path) -> Rec
 def rows(home: Path) -> None:
     """Write a row for each stored image, as `synthesize` does."""
     (home / "rows").mkdir(exist_ok=True)
+    records = ImageSet(home / "images").records
     made = (
         {
             "id": f"{number:08}",
@@ -93,11 +94,11 @@ def rows(home: Path) -> None:
             "provenance": {"annotator": "rows"},
             "decisions": {},
         }
-        for number, record in enumerate(ImageSet(home / "images").records)
+        for number, record in enumerate(records)
     )
     write_jsonl(home / "rows/rows.jsonl", made)
     write_jsonl(home / "rows/descriptions.jsonl", [])
-    write_json(home / "rows/metrics.json", {})
+    write_json(home / "rows/metrics.json", {"candidates": len(records), "rejected": {}, "kept": len(records)})
 
 
 def step_ingest(home: Path) -> Record:
@@ -114,8 +115,6 @@ def step_duplicates(home: Path) -> Record:
             table += signature(spool.open(record.id)).tobytes()
         signatures = np.frombuffer(table, np.uint8).reshape(len(images), -1)
         of = clusters([Photo(record, given=False) for record in images.records], signatures, spool.open)
-    from wethink.data.duplicates.signatures import SIGNATURES, save_signatures
-
     save_signatures(home / "images" / SIGNATURES, list(of), signatures)
     return {"clusters": len(set(of.values()))}
 
@@ -150,8 +149,8 @@ def step_validate(home: Path) -> Record:
 
 
 def step_export(home: Path) -> Record:
-    valid = home / "valid" if (home / "valid/rows.jsonl").is_file() else home / "rows"
-    return {"rows": export_dataset(home / "images", home / "rows", valid, home / "exported", "scale", {})["rows"]}
+    exported = export_dataset(home / "images", home / "rows", home / "valid", home / "exported", "scale", {})
+    return {"rows": exported["rows"]}
 
 
 STEPS: dict[str, Callable[[Path], Record]] = {
@@ -204,7 +203,7 @@ def series(images: int, steps: list[str]) -> list[Record]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", default="1000,10000,100000")
-    parser.add_argument("--steps", default=",".join(STEPS), help="ingest must be the first")
+    parser.add_argument("--steps", default=",".join(STEPS), help="ingest first; export after validate")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
