@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks peers fuzz vllm-check \
+.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check slurm-check synth-chaos attacks peers fuzz vllm-check \
   vllm-synthesis kit-agreement bench synth-bench gpu-check quality contamination duplicates \
   ablations gate flywheel up down
 
@@ -66,6 +66,9 @@ chaos: .venv/.installed ## kill -9 in the middle of every stage: same bytes in t
 
 hosts-check: .venv/.installed ## two hosts of this machine's own (root, sshd): same weights, and no rank left after faults
 	@$(BIN)/python -m tests.hosts
+
+slurm-check: .venv/.installed ## a Slurm of two nodes of this machine's own (root, slurm-wlm, munge): same weights, no rank left → reports/slurm.json
+	@$(BIN)/python -m tests.slurm
 
 synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty models: nothing paid for twice?
 	@$(BIN)/python -m benchmarks.crash_safety.synthesis

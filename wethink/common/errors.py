@@ -27,6 +27,7 @@ def _shortened(text: str, limit: int) -> str:
 
 FAILURE = "failure.json"  # in scratch: a rank's error for its launcher, which otherwise sees only exit codes
 TRY_AGAIN_LATER = 69  # EX_UNAVAILABLE: an endpoint stayed busy or down; retry after a pause
+STOPPED = 143  # 128 + SIGTERM: the ranks have saved a checkpoint and ended, since Slurm told them to
 DISK_FULL = 74  # EX_IOERR: a rank's exit code when it cannot write FAILURE
 
 

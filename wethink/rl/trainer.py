@@ -34,7 +34,7 @@ from wethink.training.checkpoints import (
     write_curves,
 )
 from wethink.training.engine import learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import cost_clock, gather_objects, seed_step
+from wethink.training.ranks import all_max, cost_clock, end_after, gather_objects, seed_step, told_to_end
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,20 @@ def _speed(tokens: int, begun: float, sampled: float, learned: float) -> dict[st
 
 
 def checkpoint(run: GrpoRun, step: int) -> None:
-    """Save the policy with the best probe, and a checkpoint every `save_steps`."""
+    """Save the policy with the best probe, and a checkpoint every `save_steps` or when a rank was told to end.
+
+    Raises:
+        UserError: a rank was told to end; the checkpoint is saved.
+    """
     config, engine = run.config, run.policies.engine
     if run.probe_rows and best_step(run.history, run.probe_start, config.probe.every) == step + 1:
         _save_best(engine, run, step + 1)
-    if (step + 1) % config.optim.save_steps == 0 and step + 1 < config.optim.max_steps:
+    ends = bool(all_max(int(told_to_end()), run.ranks))
+    if ((step + 1) % config.optim.save_steps == 0 or ends) and step + 1 < config.optim.max_steps:
         keep, cursor = config.optim.save_total_limit, run.prompts.cursor
         save_state(engine, run.scratch, step + 1, run.ranks, run.identity, keep, cursor)
+        if ends:
+            end_after(step + 1)
 
 
 def publish(run: GrpoRun, out: Path, dropped: int) -> dict[str, Any]:

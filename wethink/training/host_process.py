@@ -1,8 +1,8 @@
 """Far side of a launch over several hosts: it runs one command and ends it when the stage's side falls silent.
 
-`hosts.py` starts `python -m wethink.training.host_process` on each host, over ssh. Standard input is JSON lines: first
-the job, then an empty line a second for as long as the stage lives. Its end, or silence, ends the command: no signal
-crosses ssh, and a stage that is killed cannot send one.
+`hosts.py` starts `python -m wethink.training.host_process` on each host over ssh, `slurm.py` for each rank by srun.
+Standard input is JSON lines: first the job, then an empty line a second for as long as the stage lives. Its end, or
+silence, ends the command: no signal crosses ssh, and a stage that is killed cannot send one.
 """
 
 import contextlib
@@ -25,9 +25,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def main() -> int:
     job = json.loads(sys.stdin.buffer.readline())
     os.environ.update(job["environment"])
+    os.environ.update({name: os.environ[other] for name, other in job.get("copied", {}).items()})
     if "command" not in job:
         print(json.dumps(facts(job)), flush=True)
         return 0
+    if "copied" in job:  # Slurm sends SIGTERM to every process of a step: the rank ends, after it has saved
+        signal.signal(signal.SIGTERM, lambda *_: None)
     with subprocess.Popen(job["command"], stdin=subprocess.DEVNULL, start_new_session=True) as child:
         try:
             return wait(child)
@@ -54,7 +57,8 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
     found = {
         "python": sys.version.split()[0],
         "code": code_digest(),
-        "commit": _commit(),
+        "commit": commit(),
+        "node": os.environ.get("SLURMD_NODENAME", ""),
         "sees": Path(job["nonce"]).is_file() and Path(job["nonce"]).read_text() == job["text"],
         "slots": os.cpu_count() or 1,
         "time": time.time(),
@@ -79,7 +83,8 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit of the package's checkout, with `-dirty` where files differ from it."""
     git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty"]
     with contextlib.suppress(OSError):
         return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"

@@ -2,23 +2,27 @@
 
 import atexit
 import os
+import signal
 import socket
+import threading
 import time
 import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from wethink.common.errors import UserError
+from wethink.common.errors import STOPPED, UserError
 from wethink.config.launch import Launch
 from wethink.training.cpp_extensions import EXTENSIONS
 from wethink.training.launch import MEETING, free_port
+from wethink.training.slurm import SAVE_ON_TERM
 
 if TYPE_CHECKING:
     import torch
 
 PATIENCE = timedelta(minutes=45)  # timeout of collectives: longer than the longest request (30 minutes, to vLLM)
 MEETING_PATIENCE = timedelta(minutes=5)  # for all hosts to come to the ranks' meeting
+_TOLD_TO_END = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ def join(launch: Launch) -> Ranks:
             f"launch.processes is {launch.processes} but this machine has {torch.cuda.device_count()} GPUs; lower it, "
             "or name a hostfile (launch.hostfile) for several machines."
         )
+    if SAVE_ON_TERM in os.environ:
+        signal.signal(signal.SIGTERM, lambda *_: _TOLD_TO_END.set())
     os.environ.setdefault("DS_ACCELERATOR", launch.device)
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(EXTENSIONS.resolve()))
     launched = "RANK" in os.environ
@@ -94,7 +100,7 @@ def _meet(backend: str, launched: bool, launch: Launch) -> None:
 
     store: Store | None = None
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    far = launched and launch.hostfile is not None
+    far = launched and (launch.hostfile is not None or SAVE_ON_TERM in os.environ)
     address = _own_address(os.environ["MASTER_ADDR"]) if far else "127.0.0.1"
     interfaces = psutil.net_if_addrs().items()
     own = [name for name, found in interfaces if any(one.address == address for one in found)]
@@ -160,6 +166,24 @@ def gather_objects(value: Any, ranks: Ranks) -> list[Any]:
     found: list[Any] = [None] * ranks.world
     torch.distributed.all_gather_object(found, value)
     return found
+
+
+def told_to_end() -> bool:
+    """Return whether this rank has got SIGTERM, where that means: save and end."""
+    return _TOLD_TO_END.is_set()
+
+
+def end_after(step: int) -> None:
+    """End this rank after all have saved a checkpoint; call it on all ranks.
+
+    Raises:
+        UserError: always.
+    """
+    barrier()
+    raise UserError(
+        f"told to end (SIGTERM): the checkpoint after step {step} is saved, and the next start goes on from it.",
+        exit_code=STOPPED,
+    )
 
 
 def barrier() -> None:

@@ -28,7 +28,7 @@ from wethink.training.checkpoints import (
     write_curves,
 )
 from wethink.training.engine import build_engine, forwards_must_match, learning_rate, optimizer_step, policy_state
-from wethink.training.ranks import Ranks, all_sum, cost_clock, join, seed_step
+from wethink.training.ranks import Ranks, all_sum, cost_clock, end_after, join, seed_step, told_to_end
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def train(
         skipped = skipped + 1 if broken else 0
         if broken:
             note_skipped(scratch, step + 1, [" ".join((*s.images, s.problem)) for s in chosen], optim, ranks, skipped)
-        sums = torch.stack([loss, loss.new_tensor(cost_clock(ranks) - cost)])
+        sums = torch.stack([loss, loss.new_tensor(cost_clock(ranks) - cost), loss.new_tensor(float(told_to_end()))])
         all_sum(sums)
         if ranks.first:
             line = {
@@ -113,8 +113,11 @@ def train(
                 "cost_seconds": round(float(sums[1]), 4),  # over all ranks
             }
             append_log(scratch, line)
-        if (step + 1) % optim.save_steps == 0 and step + 1 < optim.max_steps:
+        ends = bool(sums[2])  # where a rank was told to
+        if ((step + 1) % optim.save_steps == 0 or ends) and step + 1 < optim.max_steps:
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
+            if ends:
+                end_after(step + 1)
     state = policy_state(engine)
     if ranks.first:
         write_curves(scratch, run.out)
