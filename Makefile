@@ -67,8 +67,9 @@ chaos: .venv/.installed ## kill -9 in the middle of every stage: same bytes in t
 hosts-check: .venv/.installed ## two hosts of this machine's own (root, sshd): same weights, and no rank left after faults
 	@$(BIN)/python -m tests.hosts
 
+# ARGS="preempted array" for some of its checks.
 slurm-check: .venv/.installed ## a Slurm of two nodes of this machine's own (root, slurm-wlm, munge): same weights, no rank left → reports/slurm.json
-	@$(BIN)/python -m tests.slurm
+	@$(BIN)/python -m tests.slurm $(ARGS)
 
 synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty models: nothing paid for twice?
 	@$(BIN)/python -m benchmarks.crash_safety.synthesis

@@ -4,6 +4,7 @@ The smoke profile's `base`, `sft` and `grpo` on two nodes with a rank each, besi
 cluster does to a job: scancel, pre-emption, the time limit, a lost rank; nodes that do not fit; a job array; the DAG.
 """
 
+import argparse
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,17 @@ from tests.slurm.cluster import ENDED, Cluster, cluster, missing
 SCRIPT = "infra/slurm/wethink.sbatch"
 STEPS = 120  # of the `base` with faults
 SAVE = 50  # so that a checkpoint after another step is one that a signal has asked for
+CHECKS = (
+    *("weights", "refusals", "lost_rank", "lost_stage", "full_disk", "cancelled", "preempted", "before_the_limit"),
+    *("array", "dag"),
+)
 NO_SSH = "#!/bin/sh\necho 'ssh was called' >&2\nexit 255\n"
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.slurm", description=__doc__)
+    parser.add_argument("checks", nargs="*", default=[], metavar="CHECK", help=f"of {', '.join(CHECKS)} (default: all)")
+    names = parser.parse_args().checks or CHECKS
     if lacks := missing():
         print(f"slurm-check is skipped: {lacks}.")
         return 0
@@ -38,7 +47,7 @@ def main() -> int:
         folder = project(home)
         (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
         with cluster(home / "cluster") as running:
-            found = Checks(running, folder, home).run()
+            found = Checks(running, folder, home).run(names)
             used = inside_seconds(running)
     except KeyboardInterrupt:
         print("\nslurm-check: stopped; nothing of it is left.", file=sys.stderr)
@@ -80,22 +89,19 @@ class Checks:
             (home / "no-ssh" / name).chmod(0o755)
         self.environment = {"PATH": f"{home}/no-ssh:{os.environ['PATH']}"}
 
-    def run(self) -> dict[str, Any]:
-        self.weights()
+    def run(self, names: Sequence[str]) -> dict[str, Any]:
+        if "weights" in names:
+            self.weights()
         place(self.folder, processes=2, max_steps=STEPS, save_steps=SAVE)
         wethink(self.folder, {}, "base")
         self.whole = weights(self.folder, "base")
         place(self.folder, max_steps=STEPS, save_steps=SAVE)
-        self.refusals()
-        self.lost_rank()
-        self.lost_stage()
-        self.full_disk()
-        self.cancelled()
-        self.preempted()
-        self.before_the_limit()
-        place(self.folder, max_steps=12, save_steps=4)
-        self.array()
-        self.dag()
+        for name in names:
+            if name not in ("weights", "dag"):
+                getattr(self, name)()
+        if "dag" in names:
+            place(self.folder, max_steps=12, save_steps=4)
+            self.dag()
         return self.found
 
     def tell(self, name: str, value: Any) -> None:
