@@ -69,7 +69,7 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
         found["slots"] = torch.cuda.device_count()
     with contextlib.suppress(OSError):
         found["master"] = socket.gethostbyname(job["first"])
-    with contextlib.suppress(OSError), socket.socket() as probe:
+    with contextlib.suppress(OSError, KeyError), socket.socket() as probe:  # KeyError: the name means nothing here
         probe.bind((found["master"], 0))  # on the first host only; the others do not own this address
         found["port"] = probe.getsockname()[1]
     return found

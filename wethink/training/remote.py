@@ -148,7 +148,7 @@ def agreed(
             print(
                 f"the clock of host {host.name} is off by {ahead:+,.0f} s; times in its logs are, too.", file=sys.stderr
             )
-    masters = {str(found.get("master")) for found in answers}
+    masters = {str(found.get("master", "unknown")) for found in answers}
     master = str(answers[0].get("master"))
     if len(masters) > 1 or "port" not in answers[0] or (master.startswith("127.") and not _all_local(hosts, first)):
         raise UserError(

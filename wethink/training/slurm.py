@@ -137,7 +137,7 @@ def _answers(job: Job, names: Sequence[str], order: dict[str, Any], environment:
             ) from None
     found, said = _by_node(out), errors.decode(errors="replace")
     if failed := FAILED_TASK.search(said):
-        why = [line for line in said.splitlines() if failed["node"] in line or not line.startswith("srun: ")]
+        why = [line for line in said.splitlines() if not line.startswith("srun: ")] or [failed["said"]]
         raise UserError(
             f"host {failed['node']} of Slurm job {job.id} cannot run `{sys.executable} -m wethink` in {Path.cwd()} "
             f"({_last(chr(10).join(why))}); it needs the same environment at the same path, and the project's folder "
