@@ -7,7 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from wethink.common.errors import FAILURE, UserError
+from wethink.common.errors import FAILURE, STOPPED, UserError
 from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.common.stage_run import StageRun
@@ -199,6 +199,11 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
         else:
             work(**arguments(stage, params), run=run)
     except Exception as error:
+        if stage.ranks:
+            from wethink.training.ranks import told_to_end
+
+            if told_to_end() and getattr(error, "exit_code", 0) != STOPPED:  # its helpers got the signal, too
+                error = UserError("told to end (SIGTERM); the next start goes on from the last checkpoint.", STOPPED)
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
         if isinstance(error, UserError):

@@ -5,6 +5,7 @@ A step needs no ssh, has this process's environment, and ends with its job. One 
 not every cluster has, and leaves ranks without their numbers.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -180,8 +181,9 @@ def put_back(job: Job) -> None:
 def _pass_on(stream: IO[bytes], tail: list[bytes]) -> None:
     """Copy srun's standard error, with that of the ranks, to this process's, and keep its end."""
     while block := os.read(stream.fileno(), 65536):
-        sys.stderr.buffer.write(block)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # a closed terminal; srun must still find a reader
+            sys.stderr.buffer.write(block)
+            sys.stderr.flush()
         tail.append(block)
         del tail[:-200]
 
