@@ -117,7 +117,7 @@ class Checks:
         path = self.folder / f"slurm-{job}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def ended(self, job: str, *states: str, limit: float = 400) -> str:
+    def ended(self, job: str, *states: str, limit: float = 1800) -> str:
         state = self.cluster.await_state(job, *(states or ENDED), limit=limit)
         if state not in ("COMPLETED", "CANCELLED"):
             print(self.log(job)[-1500:], file=sys.stderr)
@@ -266,7 +266,7 @@ class Checks:
         for name in ("data", "models", "reports"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         begin = time.monotonic()
-        state = self.ended(self.submit("flows.pipeline"), limit=900)
+        state = self.ended(self.submit("flows.pipeline"), limit=3600)
         self.tell("the whole DAG in a job on two nodes: seconds", self._since(begin))
         self.tell("... makes the page", state == "COMPLETED" and (self.folder / "reports/index.html").exists())
         logs = [self.folder / f".wethink/logs/{stage}.log" for stage in ("base", "sft", "grpo")]

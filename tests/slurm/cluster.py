@@ -42,7 +42,8 @@ PreemptMode=REQUEUE
 KillWait=10
 ReturnToService=2
 MinJobAge=3600
-SlurmdTimeout=60
+SlurmdTimeout=3600
+InactiveLimit=0
 NodeName=n[1-2] CPUs=2 RealMemory=1000
 PartitionName=low Nodes=ALL Default=YES State=UP PriorityTier=1 GraceTime=120 MaxTime=60
 PartitionName=high Nodes=ALL State=UP PriorityTier=10 MaxTime=60

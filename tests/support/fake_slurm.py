@@ -1,6 +1,7 @@
 """Slurm's commands as small programs on PATH: srun starts its tasks here, on nodes that are only names.
 
-`install` writes srun, scontrol, squeue and scancel. `FAKE_STATE` is the job's state; `calls` beside them has each call.
+`install` writes srun, scontrol, squeue and scancel. `FAKE_STATE` is the job's state, `FAKE_STEPS` its steps; the file
+`calls` beside them has each call.
 """
 
 import os
@@ -16,6 +17,7 @@ SHELL = """#!/bin/sh
 echo "{name} $*" >> {folder}/calls
 case "{name} $*" in
   "scontrol show hostnames "*) seq --format n%.0f "$SLURM_JOB_NUM_NODES";;
+  *--steps*) printf "17.batch\\n$FAKE_STEPS";;
   squeue*) echo "${{FAKE_STATE:-RUNNING}}";;
 esac
 """
@@ -58,6 +60,7 @@ def srun(arguments: list[str]) -> int:
         environment = os.environ | {name: str(value) for name, value in about.items()}
         folder = os.environ.get(f"FAKE_CWD_N{node + 1}")
         tasks.append(subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=folder))
+    signal.signal(signal.SIGTERM, lambda *_: [task.kill() for task in tasks] and sys.exit(143))
     threading.Thread(target=_broadcast, args=(tasks,), daemon=True).start()
     codes: dict[int, int] = {}
     while len(codes) < count:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,9 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.invariants.workshop import ROOT, build, stage
+from tasks import ROOT
 from tests.support import fake_slurm
-from tests.training.test_hosts import ranks, started
 from wethink.common.errors import STOPPED, UserError
 from wethink.common.jsonl import read_json
 from wethink.config.launch import Launch
@@ -178,9 +178,74 @@ def test_only_a_running_job_that_asks_for_it_is_queued_again(
     assert ("scontrol requeue 17" in calls.read_text()) == queued
 
 
+@pytest.fixture
+def submitted(calls: Path, tmp_path: Path) -> Path:
+    """A project's folder whose Python writes its arguments down and lives as long as `run` is there."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / "params.yaml").touch()
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(
+        '#!/bin/sh\necho "$@" $WETHINK_REQUEUE > arguments; while [ -e run ]; do sleep 0.1; done; exit 7\n'
+    )
+    python.chmod(0o755)
+    return tmp_path
+
+
+def script(folder: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    command = ["bash", str(ROOT / "infra/slurm/wethink.sbatch"), *arguments]
+    environment = dict(os.environ) | environment
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_script_runs_a_module_with_the_number_of_the_task_and_ends_with_its_code(submitted: Path) -> None:
+    child = script(submitted, "wethink", "synthesize", "--fill", "%a/8", SLURM_ARRAY_TASK_ID="3")
+    assert child.communicate(timeout=30) == (None, "") and child.returncode == 7
+    assert (submitted / "arguments").read_text() == "-m wethink synthesize --fill 3/8 1\n"
+
+
+@pytest.mark.parametrize(("steps", "call"), [("17.0", "scancel --signal=TERM 17"), ("", "scontrol requeue 17")])
+def test_before_the_time_limit_the_script_tells_the_ranks_or_queues_the_job(
+    submitted: Path, calls: Path, steps: str, call: str
+) -> None:
+    (submitted / "run").touch()
+    child = script(submitted, "flows.pipeline", FAKE_STEPS=steps)
+    while not (submitted / "arguments").exists():
+        time.sleep(0.05)
+    child.send_signal(signal.SIGUSR1)
+    while call not in calls.read_text():
+        assert child.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert child.poll() is None, "the signal has ended the script"
+    (submitted / "run").unlink()
+    assert child.wait(timeout=30) == 7
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("SLURM_JOB_ID", "no Slurm job; submit it"),
+        ("params.yaml", "is not the project's folder"),
+        (".venv", "missing on"),
+    ],
+)
+def test_what_the_script_lacks_is_told(
+    submitted: Path, monkeypatch: pytest.MonkeyPatch, missing: str, said: str
+) -> None:
+    if missing == "SLURM_JOB_ID":
+        monkeypatch.delenv(missing)
+    else:
+        (submitted / missing).rename(submitted / "elsewhere")
+    child = script(submitted, "flows.pipeline")
+    assert said in child.communicate(timeout=30)[1] and child.returncode == 2
+
+
 def test_ranks_that_are_told_to_end_save_and_the_next_start_ends_with_the_same_bytes(
     calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.invariants.workshop import build, stage
+    from tests.training.test_hosts import ranks, started
+
     folder = build(tmp_path / "workshop")
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
     monkeypatch.setenv("WETHINK_REQUEUE", "1")
