@@ -4,6 +4,7 @@ Linux, root and Debian's `iproute2` are needed, and `openssh-server` for hosts w
 files, as hosts of a cluster share a network folder.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -54,7 +55,7 @@ def missing(
     if os.geteuid() != 0:
         return "root is needed to make network namespaces"
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    lacking = [name for name in ("ip", "unshare", "nsenter", *programs) if not shutil.which(name, path=path)]
+    lacking = [name for name in ("ip", "unshare", "nsenter", "setpriv", *programs) if not shutil.which(name, path=path)]
     if lacking:
         return f"{', '.join(lacking)} missing: apt-get install iproute2 util-linux {packages}"
     probe = subprocess.run(["unshare", "--net", "--uts", "--mount", "true"], capture_output=True, text=True)
@@ -82,6 +83,9 @@ def hosts(
         _write_ssh(folder, addresses)
     started: list[subprocess.Popen[bytes]] = []
     pids: dict[str, int] = {}
+    lock = os.open(f"/run/{bridge}.lock", os.O_CREAT | os.O_WRONLY)  # one run at a time has these names
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _remove_links(names, bridge)  # of a run that was killed
     try:
         run("ip", "link", "add", bridge, "type", "bridge")
         run("ip", "addr", "add", f"{network}.1/24", "dev", bridge)
@@ -98,9 +102,15 @@ def hosts(
         for child in started:
             child.kill()
             child.wait()
-        for name in names:
-            subprocess.run(["ip", "netns", "del", f"wt-{name}"], capture_output=True)
-        subprocess.run(["ip", "link", "del", bridge], capture_output=True)
+        _remove_links(names, bridge)
+        os.close(lock)
+
+
+def _remove_links(names: tuple[str, ...], bridge: str) -> None:
+    for name in names:
+        subprocess.run(["ip", "netns", "del", f"wt-{name}"], capture_output=True)
+        subprocess.run(["ip", "link", "del", f"wt-v{name}"], capture_output=True)
+    subprocess.run(["ip", "link", "del", bridge], capture_output=True)
 
 
 def _write_ssh(folder: Path, addresses: dict[str, str]) -> None:
@@ -126,7 +136,9 @@ def _host(folder: Path, name: str, address: str, bridge: str, ssh: bool) -> "sub
     run("ip", "-n", space, "link", "set", "lo", "up")
     services = SERVICES.format(folder=folder, name=name) if ssh else "true"
     script = START.format(folder=folder, name=name, services=services)
-    command = ["ip", "netns", "exec", space, "unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc"]
+    # They end with this process, even if it is killed.
+    command = ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", space]
+    command += ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return subprocess.Popen([*command, "bash", "-c", script])
 
 
