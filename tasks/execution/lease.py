@@ -57,8 +57,6 @@ def lease(name: str, params: Params, seconds: float = SECONDS) -> Iterator[None]
         )
         try:
             stack.enter_context(held)
-        except TimeoutError:
-            get_run_logger().warning(
-                "%s: another machine has run it for %g minutes; it is run here, too", name, minutes
-            )
+        except (TimeoutError, ConcurrencySlotAcquisitionError) as error:
+            get_run_logger().warning("%s: no lease after %g minutes (%s); it is run here, too", name, minutes, error)
         yield
