@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks \
   peers fuzz vllm-check vllm-synthesis kit-agreement bench bench-ahead synth-bench gpu-check quality contamination \
-  duplicates image compose-check ablations gate flywheel up down scale
+  duplicates image compose-check ablations gate flywheel up down scale slurm-check
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
@@ -73,6 +73,9 @@ image: .venv/.installed ## build the image of the last commit with both builders
 
 compose-check: .venv/.installed ## the stack in containers decides on a source that lands → reports/compose-check.json
 	@$(BIN)/python -m tests.containers.compose
+# ARGS="preempted array" for some of its checks.
+slurm-check: .venv/.installed ## a Slurm of two nodes of this machine's own (root, slurm-wlm, munge): same weights, no rank left → reports/slurm.json
+	@$(BIN)/python -m tests.slurm $(ARGS)
 
 synth-chaos: .venv/.installed ## kill -9 twenty times in a synthesis by faulty models: nothing paid for twice?
 	@$(BIN)/python -m benchmarks.crash_safety.synthesis

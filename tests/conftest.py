@@ -47,8 +47,8 @@ def work(*, run, **rest):
     if wish == "die once" and not (scratch / "tried").exists():
         (scratch / "tried").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    if wish == "sleep":
-        time.sleep(60)
+    if wish.startswith("sleep"):
+        time.sleep(float(wish.removeprefix("sleep") or 60))
     if stage.out.startswith("models/"):
         steps = [{"step": step, "loss": 1 / step, "reward": 0.1, "accuracy": 0.2, "length": 9.0} for step in (1, 2, 3)]
         (scratch / "metrics.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in steps))

@@ -4,6 +4,7 @@ Prefect moves names and paths, never data, and caches nothing: DVC's hashes deci
 already done, for this door as for the others. A second cache would disagree one day.
 """
 
+import contextlib
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from tasks.execution.lease import lease
 from tasks.processes import child_process, retries
 from tasks.tracking import mlflow_runs
 from tasks.versioning import commits, dvc_status, dvcfile
@@ -75,9 +77,15 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
     if name not in plan.changed:
         mlflow_runs.catch_up(name, plan.experiment)
         return unchanged
-    log = WORK / "logs" / f"{name}.log"
-    before, content = _stamp(run_record(name)), dvc_status.out_md5(name)
     LISTENER.get()(StageEvent(name, "Running"))
+    with lease(name, load_params()) if plan.shared else contextlib.nullcontext():
+        return _run(name, plan, unchanged)
+
+
+def _run(name: str, plan: Plan, unchanged: State[str]) -> State[str]:
+    """Run `dvc repro` of a stage, and share what it has made."""
+    out, log = STAGES[name].out, WORK / "logs" / f"{name}.log"
+    before, content = _stamp(run_record(name)), dvc_status.out_md5(name)
     with mlflow_runs.follow(name, plan.experiment) as watch:
         ended = child_process.run(dvc_status.repro(name, plan.shared), log, plan.deadline_minutes * 60, watch)
     if ended.late:

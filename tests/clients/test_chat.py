@@ -235,6 +235,28 @@ def test_a_file_that_is_no_store_gives_a_sentence(tmp_path: Path) -> None:
         ResponseStore(tmp_path / "a.sqlite")
 
 
+def test_the_stores_of_two_machines_are_one_after_a_merge_and_nothing_counts_twice(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.sqlite", tmp_path / "other.sqlite"
+    for path, text in ((one, "a"), (other, "b")):
+        with ResponseStore(path) as store:
+            store.put(Answer(text, "stop"), Call("both", "r", "e", "m", "answered", 1.0, cost=1.0))
+            store.put(Answer(text, "stop", "hm"), Call(f"only {text}", "r", "e", "m", "answered", 1.0, cost=2.0))
+            store.failed(Call(f"only {text}", "r", "e", "m", "timeout", 1.0))
+    with ResponseStore(one) as store:
+        assert store.merge(other) == {"answers": 1, "calls": 3, "kept": 1}
+        assert store.merge(other) == {"answers": 0, "calls": 0, "kept": 1} == store.merge(other)
+        assert store.get("both") == Answer("a", "stop") and store.get("only b") == Answer("b", "stop", "hm")
+        assert store.spent() == 6.0 == sum(line["cost"] for line in store.ledger())
+        assert sum(line["calls"] for line in store.ledger()) == 6
+        assert store.merge(one) == {"answers": 0, "calls": 0, "kept": 0}
+        with pytest.raises(UserError, match="does not exist"):
+            store.merge(tmp_path / "none.sqlite")
+        other.write_text("no store " * 100)
+        with pytest.raises(UserError, match="cannot be opened as a response store"):
+            store.merge(other)
+        assert store.spent() == 6.0
+
+
 def test_results_come_in_order_and_no_more_than_a_window_is_begun() -> None:
     begun = done = most = 0
 

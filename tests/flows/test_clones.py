@@ -1,5 +1,6 @@
 """What another clone gets by git and DVC's remote: all of the data, nothing to reproduce, and what was run before."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,14 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 
 from flows import pipeline as main_job
 from tasks import ROOT
+from tasks.execution.lease import limit_of
 from tasks.versioning import commits, dvc_status
 from wethink.common.errors import UserError
+from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
 
 
@@ -88,6 +92,52 @@ def test_machines_that_share_a_version_run_each_stage_once_and_the_last_commits_
     assert ended.is_completed(), ended.message
     assert ran(one) == before, "what the other machine has run was run again"
     assert git(one, "show", "data/one:dvc.lock") == committed
+
+
+ONE_STAGE = """
+from prefect import flow
+from tasks.execution.stage import Plan, draw
+
+@flow
+def shared():
+    return draw(Plan(frozenset({"draw"}), 10.0, "wethink", shared=True))
+
+print(shared(return_state=True).message)
+"""
+
+
+def test_of_two_machines_that_start_a_stage_at_the_same_moment_one_runs_it_and_the_other_fetches_it(
+    project: Path, prefect_server: None
+) -> None:
+    run(project, "dvc", "remote", "add", "--default", "store", str(project.parent / f"{project.name}-remote"))
+    git(project, "commit", "--quiet", "--all", "--message", "a remote")
+    branch = git(project, "branch", "--show-current").strip()
+    machines = [clone(project, name, branch) for name in ("one", "other")]
+    children = []
+    for folder in machines:
+        (folder / "orders").mkdir()
+        (folder / "orders/draw").write_text("sleep 5", encoding="utf-8")
+        environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+        command = [sys.executable, "-c", ONE_STAGE]
+        children.append(
+            subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        )
+    said = [child.communicate(timeout=300)[0].decode() for child in children]
+    assert [child.returncode for child in children] == [0, 0], said
+    ran = [(folder / "pids/draw").exists() for folder in machines]
+    assert sorted(ran) == [False, True], said
+    assert "another machine has run it" in said[ran.index(False)]
+    locks = [(folder / "dvc.lock").read_bytes() for folder in machines]
+    assert locks[0] == locks[1] and all((folder / STAGES["draw"].out).exists() for folder in machines)
+
+
+def test_a_lease_is_of_the_same_code_parameters_and_inputs(project: Path) -> None:
+    params = load_params()
+    first = limit_of("ingest", params)
+    assert first == limit_of("ingest", params)
+    others = [limit_of("draw", params), limit_of("ingest", params.model_copy(update={"seed": 1}))]
+    Path("dvc.lock").write_text(json.dumps({"stages": {"draw": {"outs": [{"path": "data/drawn", "md5": "x"}]}}}))
+    assert first not in (*others, limit_of("ingest", params))
 
 
 def test_what_nobody_else_could_get_is_refused_before_the_work(

@@ -16,8 +16,8 @@ from tests.invariants.workshop import ROOT, build, rank
 from tests.invariants.worlds import end, in_world, start_world
 from tests.support.miniature import policy, taught
 from wethink.common.jsonl import read_jsonl
-from wethink.config.training import Family
 from wethink.config.launch import Launch
+from wethink.config.training import Family
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.rl.update import Policies, accumulate_gradients
 from wethink.training import checkpoints

@@ -144,10 +144,10 @@ class Server:
 
 
 async def run(options: argparse.Namespace) -> None:
-    server = await asyncio.start_server(Server(options).serve, "127.0.0.1", options.port, limit=2**26)
+    server = await asyncio.start_server(Server(options).serve, options.host, options.port, limit=2**26)
     port = server.sockets[0].getsockname()[1]
     staged = options.address.with_suffix(".tmp")
-    staged.write_text(f"http://127.0.0.1:{port}", encoding="utf-8")
+    staged.write_text(f"http://{options.host}:{port}", encoding="utf-8")
     os.replace(staged, options.address)
     parent = os.getppid()
     while os.getppid() == parent:  # it ends with whoever started it
@@ -178,6 +178,7 @@ def stats(address: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.support.chat_server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--address", type=Path, required=True, help="file that will hold the address")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests with a transport fault")

@@ -40,6 +40,8 @@ def add_commands(commands: Any) -> None:
     )
     export.add_argument("--push", metavar="OWNER/NAME", help="dataset: upload it to the hub (token: HF_TOKEN)")
     export.add_argument("--public", action="store_true", help="dataset: a pushed one may be seen by everybody")
+    stores = commands.add_parser("answers", help="take over paid responses from the stores of other machines")
+    stores.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="files as launch.answers names one")
     verdicts = commands.add_parser("score", help="a verdict for each line of problem, gold and answer or response")
     verdicts.add_argument("file", metavar="FILE", help="JSON lines; - is standard input")
     audit = commands.add_parser(
@@ -176,7 +178,19 @@ def _quality(args: argparse.Namespace) -> None:
     print(f"written: {OUT} and {OUT.with_suffix('.md')}")
 
 
+def _answers(args: argparse.Namespace) -> None:
+    from wethink.clients.response_store import ResponseStore
+
+    own = Path(load_params().launch.answers)
+    with ResponseStore(own) as store:
+        for path in args.stores:
+            new = store.merge(path)
+            also = f"; {new['kept']} known responses differ, ours stay" if new["kept"] else ""
+            print(f"{path} → {own}: {new['answers']:,} responses and {new['calls']:,} calls are new{also}")
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "answers": _answers,
     "audit": _audit,
     "export": _export,
     "gallery": _gallery,

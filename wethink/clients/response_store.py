@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ class ResponseStore:
         Raises:
             UserError: the file is no response store, or cannot be written.
         """
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
@@ -193,6 +194,42 @@ class ResponseStore:
             "GROUP BY key) USING (key) WHERE at - seconds > stored"
         )
         return int(found.fetchone()[0])
+
+    def merge(self, other: Path) -> dict[str, int]:
+        """Take over responses and ledger entries that another store has and this one has not; idempotent.
+
+        Where both have a response to a key, this one's stays.
+
+        Returns:
+            Counts: `answers` and `calls` that were new, and `kept`, keys to which the two have different responses.
+
+        Raises:
+            UserError: `other` does not exist or is no response store.
+        """
+        if not other.is_file():
+            raise UserError(f"{other} does not exist; name the file of a response store (launch.answers).")
+        if other.samefile(self._path):
+            return {"answers": 0, "calls": 0, "kept": 0}
+        with ResponseStore(other):  # it is one, of this version
+            pass
+        columns = ", ".join((*(field.name for field in fields(Call)), "at"))
+        theirs = f"(SELECT {columns} FROM other.calls EXCEPT SELECT {columns} FROM main.calls)"
+        self._base.execute("ATTACH DATABASE ? AS other", (str(other),))
+        try:
+            with self._transaction():
+                differ = "SELECT COUNT(*) FROM main.answers JOIN other.answers AS theirs USING (key) WHERE "
+                differ += "(main.answers.text, main.answers.finish) <> (theirs.text, theirs.finish)"
+                kept = int(self._base.execute(differ).fetchone()[0])
+                calls, cost = self._base.execute(f"SELECT COUNT(*), COALESCE(SUM(cost), 0) FROM {theirs}").fetchone()
+                self._base.execute(f"INSERT INTO main.calls ({columns}) SELECT * FROM {theirs}")
+                self._base.execute("UPDATE main.total SET cost = cost + ?", (cost,))
+                answers = self._base.execute(
+                    "INSERT OR IGNORE INTO main.answers (key, text, finish, thoughts) "
+                    "SELECT key, text, finish, thoughts FROM other.answers"
+                )
+            return {"answers": answers.rowcount, "calls": int(calls), "kept": kept}
+        finally:
+            self._base.execute("DETACH DATABASE other")
 
     def _add_columns(self) -> None:
         """Bring a file of an earlier version to this schema; its answers stay."""

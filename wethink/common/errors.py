@@ -28,6 +28,7 @@ def _shortened(text: str, limit: int) -> str:
 FAILURE = "failure.json"  # in scratch: a rank's error for its launcher, which otherwise sees only exit codes
 TRY_AGAIN_LATER = 69  # EX_UNAVAILABLE: an endpoint stayed busy or down; retry after a pause
 AGAIN = 75  # EX_TEMPFAIL: the same command goes on from the last checkpoint
+STOPPED = 143  # 128 + SIGTERM: of a rank that SIGTERM ended before it listened
 DISK_FULL = 74  # EX_IOERR: a rank's exit code when it cannot write FAILURE
 
 

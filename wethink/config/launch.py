@@ -35,7 +35,7 @@ class Launch(Section):
     """Machine settings; not part of any fingerprint: a change of machine does not rerun a stage."""
 
     device: Literal["cpu", "cuda"]
-    processes: Positive  # ranks on this machine, without a hostfile
+    processes: Positive  # ranks on this machine, or on each node of a Slurm job, without a hostfile
     threads: Positive  # per rank, CPU only
     hostfile: str | None = None  # DeepSpeed hostfile: several hosts, with `slots` ranks each
     deepspeed: str  # JSON file under infra/deepspeed/

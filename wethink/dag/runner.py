@@ -114,12 +114,7 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         log.unlink(missing_ok=True)
         log.symlink_to((scratch / "metrics.jsonl").resolve())
         record |= {"stage": name, "fingerprint": key}
-        if stage.ranks and (params.launch.processes > 1 or params.launch.hostfile):
-            from wethink.training.launch import launch_ranks
-
-            launch_ranks(name, scratch, params.launch)
-        else:
-            run_rank(name, scratch, params)
+        _run_ranks(name, scratch, params)
         metrics = _metrics(scratch)
         _refuse_empty(name, stage, metrics, scratch / "out")
         log.unlink()
@@ -129,6 +124,16 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         discard_scratch(name)
         record |= {"metrics": metrics}
     return metrics
+
+
+def _run_ranks(name: str, scratch: Path, params: Params) -> None:
+    """Run a stage in this process, or a training stage's ranks through their launcher."""
+    from wethink.training.launch import has_launcher, launch_ranks
+
+    if (STAGES | EXTRA_STAGES)[name].ranks and has_launcher(params.launch):
+        launch_ranks(name, scratch, params.launch)
+    else:
+        run_rank(name, scratch, params)
 
 
 def _advice(path: str) -> str:
@@ -194,6 +199,10 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
         else:
             work(**arguments(stage, params), run=run)
     except Exception as error:
+        if stage.ranks:
+            from wethink.training.stopping import interrupted
+
+            error = interrupted(name, error)
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which most stages never import
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
         if isinstance(error, UserError):

@@ -1,8 +1,9 @@
 """Far side of a launch over several hosts: it runs one command and ends it when the stage's side falls silent.
 
-`hosts.py` starts `python -m wethink.training.host_process` on each host, over ssh. Standard input is JSON lines: first
-the job, then an empty line a second for as long as the stage lives. Its end, or silence, ends the command: no signal
-crosses ssh, and a stage that is killed cannot send one. The line `stop` passes SIGTERM on to the ranks.
+`hosts.py` starts `python -m wethink.training.host_process` on each host over ssh, `slurm.py` for each rank by srun.
+Standard input is JSON lines: first the job, then an empty line a second for as long as the stage lives. Its end, or
+silence, ends the command: no signal crosses ssh, and a stage that is killed cannot send one. The line `stop` passes
+SIGTERM on to the ranks; Slurm sends it to every process of a step itself.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def main() -> int:
     job = json.loads(sys.stdin.buffer.readline())
     os.environ.update(job["environment"])
+    os.environ.update({name: os.environ[other] for name, other in job.get("copied", {}).items()})
     if "command" not in job:
         print(json.dumps(facts(job)), flush=True)
         return 0
@@ -60,7 +62,8 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
     found = {
         "python": sys.version.split()[0],
         "code": code_digest(),
-        "commit": _commit(),
+        "commit": commit(),
+        "node": os.environ.get("SLURMD_NODENAME", ""),
         "sees": Path(job["nonce"]).is_file() and Path(job["nonce"]).read_text() == job["text"],
         "slots": os.cpu_count() or 1,
         "time": time.time(),
@@ -71,7 +74,7 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
         found["slots"] = torch.cuda.device_count()
     with contextlib.suppress(OSError):
         found["master"] = socket.gethostbyname(job["first"])
-    with contextlib.suppress(OSError), socket.socket() as probe:
+    with contextlib.suppress(OSError, KeyError), socket.socket() as probe:  # KeyError: the name means nothing here
         probe.bind((found["master"], 0))  # on the first host only; the others do not own this address
         found["port"] = probe.getsockname()[1]
     return found
@@ -85,7 +88,8 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit of the package's checkout, with `-dirty` where files differ from it."""
     git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty"]
     with contextlib.suppress(OSError):
         return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"

@@ -6,23 +6,20 @@ launcher as the child of `host_process`, which ends with the stage.
 """
 
 import base64
-import contextlib
 import json
 import re
-import secrets
 import shlex
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wethink.common.errors import UserError
 from wethink.config.launch import Launch
-from wethink.training.host_process import STOP, code_digest
+from wethink.training.host_process import STOP
+from wethink.training.remote import Child, Host, agreed, first_end, send, started
 from wethink.training.stopping import passed_on
 
 SSH = (
@@ -37,22 +34,12 @@ SSH = (
     "ServerAliveCountMax=6",
 )
 ANSWER_S = 60.0  # for the answer of a host to the checks before a launch
-ENDING_S = 10.0  # for the ranks of a host to end after their stage
 UNREACHABLE = 255  # ssh's exit code of its own failures
-CLOCK_S = 60.0  # difference of clocks from which the user is told
 FORWARDED = (  # beginnings of names
     *("AWS_", "CUDA_", "DS_", "GLOO_", "HF_", "LD_LIBRARY_PATH", "MLFLOW_", "NCCL_", "OMP_", "PYTHON", "TOKENIZERS_"),
     *("TORCH", "TRANSFORMERS_", "UCX_", "VLLM_", "WANDB_", "WETHINK_"),
 )
 OF_THIS_HOST = ("WETHINK_OWNERS", "WETHINK_MEETING")  # pids and files that mean nothing elsewhere
-
-
-@dataclass(frozen=True)
-class Host:
-    """Host of a hostfile; `slots` is its number of ranks."""
-
-    name: str
-    slots: int
 
 
 def read_hostfile(path: Path) -> list[Host]:
@@ -83,11 +70,11 @@ def read_hostfile(path: Path) -> list[Host]:
     return hosts
 
 
-def launch_on_hosts(stage: str, scratch: Path, launch: Launch, environment: dict[str, str]) -> int:
+def launch_on_hosts(stage: str, scratch: Path, launch: Launch, environment: dict[str, str]) -> tuple[int, str]:
     """Run a stage's ranks on the hosts of `launch.hostfile` and wait for them.
 
     Returns:
-        The exit code: 0, or that of the first host whose ranks failed. No rank runs any more then.
+        The exit code: 0, or that of the first host whose ranks failed, and that host. No rank runs any more then.
 
     Raises:
         UserError: a check before the launch fails, or a host cannot be reached any more.
@@ -106,14 +93,14 @@ def launch_on_hosts(stage: str, scratch: Path, launch: Launch, environment: dict
         {"environment": forwarded, "command": [*command, f"--node_rank={number}", *ranks]}
         for number in range(len(hosts))
     ]
-    with _started(hosts, jobs) as children:
+    with started([_command(host) for host in hosts], jobs) as children:
 
         def stop() -> None:
             for child in children:
-                _send(child, STOP + b"\n")
+                send(child, STOP + b"\n")
 
         with passed_on(stop):
-            code, failed = _first_end(children, time.monotonic() + launch.deadline_minutes * 60)
+            code, failed = first_end(children, time.monotonic() + launch.deadline_minutes * 60)
     if failed is None:
         raise subprocess.TimeoutExpired(command, launch.deadline_minutes * 60)
     if code == UNREACHABLE:
@@ -123,7 +110,7 @@ def launch_on_hosts(stage: str, scratch: Path, launch: Launch, environment: dict
             "stage again goes on from its last checkpoint.",
             exit_code=75,
         )
-    return code
+    return code, hosts[failed].name
 
 
 def forward(environment: dict[str, str], launch: Launch) -> dict[str, str]:
@@ -137,68 +124,26 @@ def forward(environment: dict[str, str], launch: Launch) -> dict[str, str]:
 
 
 def check(hosts: Sequence[Host], scratch: Path, launch: Launch, environment: dict[str, str]) -> tuple[str, int]:
-    """Ask every host for what must be so, all at once.
-
-    Returns:
-        Address and free port of the first host, for the ranks' meeting.
+    """Ask every host for what must be so (`remote.agreed`).
 
     Raises:
-        UserError: a host does not answer, or has other code, another Python, too few devices, or another folder.
+        UserError: a host does not answer, or is not as it must be.
     """
-    nonce, text = scratch / "hosts.nonce", secrets.token_hex(16)
-    nonce.write_text(text)
-    first = hosts[0].name.rpartition("@")[2]
-    job = {"environment": environment, "nonce": str(nonce), "text": text, "device": launch.device, "first": first}
-    begin = time.time()
-    try:
-        with _started(hosts, [job] * len(hosts), answers=True) as children:
-            answers = _answers(hosts, children)
-    finally:
-        nonce.unlink()
-    here = code_digest()
-    for host, found in zip(hosts, answers, strict=True):
-        wrong = _wrong(host, found, here, launch)
-        if wrong:
-            raise UserError(f"host {host.name} of {launch.hostfile} {wrong}")
-        ahead = found["time"] - (begin + time.time()) / 2
-        if abs(ahead) > CLOCK_S:
-            print(
-                f"the clock of host {host.name} is off by {ahead:+,.0f} s; times in its logs are, too.", file=sys.stderr
-            )
-    masters = {str(found.get("master")) for found in answers}
-    master = str(answers[0].get("master"))
-    if len(masters) > 1 or "port" not in answers[0] or (master.startswith("127.") and not _all_local(hosts)):
-        raise UserError(
-            f"the hosts of {launch.hostfile} do not agree on the address of {first} ({', '.join(sorted(masters))}); "
-            "its name must mean the same address on all of them, and none that begins with 127. Mend /etc/hosts, or "
-            "put addresses into the hostfile."
-        )
-    return master, int(answers[0]["port"])
+
+    def ask(job: dict[str, Any]) -> list[dict[str, Any]]:
+        job = {"environment": environment, **job}
+        with started([_command(host) for host in hosts], [job] * len(hosts), answers=True) as children:
+            return _answers(hosts, children)
+
+    return agreed(hosts, scratch, launch, ask, str(launch.hostfile), hosts[0].name.rpartition("@")[2])
 
 
-def _wrong(host: Host, found: dict[str, Any], here: str, launch: Launch) -> str:
-    """Return what is wrong with a host's answer, as the end of a sentence, or ''."""
-    if not found["sees"]:
-        return (
-            f"does not see the scratch folder under {Path.cwd()}; the project's folder must be on storage that all "
-            "hosts share."
-        )
-    if found["code"] != here:
-        return f"has other code ({found['commit']}) than this one; check the same commit out on both."
-    if found["python"] != sys.version.split()[0]:
-        return f"has Python {found['python']}, this one {sys.version.split()[0]}; they must be the same."
-    per_slot = launch.threads if launch.device == "cpu" else 1
-    kind = "cores" if launch.device == "cpu" else "GPUs"
-    if host.slots * per_slot > found["slots"]:
-        return f"has {found['slots']} {kind}, fewer than its {host.slots} slots need ({per_slot} each); lower slots."
-    return ""
+def _command(host: Host) -> list[str]:
+    remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.quote(sys.executable)} -m wethink.training.host_process"
+    return [*SSH, host.name, remote]
 
 
-def _all_local(hosts: Sequence[Host]) -> bool:
-    return all(host.name.startswith("127.") or host.name == "localhost" for host in hosts)
-
-
-def _answers(hosts: Sequence[Host], children: "Sequence[subprocess.Popen[bytes]]") -> list[dict[str, Any]]:
+def _answers(hosts: Sequence[Host], children: Sequence[Child]) -> list[dict[str, Any]]:
     deadline = time.monotonic() + ANSWER_S
     found = []
     for host, child in zip(hosts, children, strict=True):
@@ -221,61 +166,3 @@ def _answers(hosts: Sequence[Host], children: "Sequence[subprocess.Popen[bytes]]
             )
         found.append(json.loads(out.splitlines()[-1]))
     return found
-
-
-@contextlib.contextmanager
-def _started(
-    hosts: Sequence[Host], jobs: Sequence[dict[str, Any]], answers: bool = False
-) -> "Iterator[list[subprocess.Popen[bytes]]]":
-    """Start a job on each host; at the end of the context none of them runs any more."""
-    remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.quote(sys.executable)} -m wethink.training.host_process"
-    pipe = subprocess.PIPE if answers else None
-    children: list[subprocess.Popen[bytes]] = []
-    over = threading.Event()
-    try:
-        for host, job in zip(hosts, jobs, strict=True):
-            child = subprocess.Popen(
-                [*SSH, host.name, remote], stdin=subprocess.PIPE, stdout=pipe, stderr=pipe, start_new_session=True
-            )
-            children.append(child)
-            _send(child, json.dumps(job).encode() + b"\n")
-        if not answers:
-            threading.Thread(target=_beat, args=(children, over), daemon=True).start()
-        yield children
-    finally:
-        over.set()
-        for child in children:
-            with contextlib.suppress(OSError, ValueError):
-                child.stdin.close()  # type: ignore[union-attr]
-        deadline = time.monotonic() + ENDING_S
-        for child in children:
-            try:
-                child.wait(timeout=max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-
-
-def _send(child: "subprocess.Popen[bytes]", data: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError):  # its exit code tells more
-        child.stdin.write(data)  # type: ignore[union-attr]
-        child.stdin.flush()  # type: ignore[union-attr]
-
-
-def _beat(children: "Sequence[subprocess.Popen[bytes]]", over: threading.Event) -> None:
-    while not over.wait(1.0):
-        for child in children:
-            _send(child, b"\n")
-
-
-def _first_end(children: "Sequence[subprocess.Popen[bytes]]", deadline: float) -> tuple[int, int | None]:
-    """Wait until all hosts have ended well or one has not; None: the deadline passed."""
-    while time.monotonic() < deadline:
-        codes = [child.poll() for child in children]
-        for number, code in enumerate(codes):
-            if code:
-                return code, number
-        if all(code == 0 for code in codes):
-            return 0, 0
-        time.sleep(0.1)
-    return 1, None

@@ -14,6 +14,7 @@ from wethink.common.processes import is_terminated
 from wethink.config.launch import Launch
 from wethink.training.cpp_extensions import EXTENSIONS
 from wethink.training.launch import MEETING, free_port
+from wethink.training.slurm import JOB_STEP
 from wethink.training.stopping import listen
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _meet(backend: str, launched: bool, launch: Launch) -> None:
 
     store: Store | None = None
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    far = launched and launch.hostfile is not None
+    far = launched and (launch.hostfile is not None or JOB_STEP in os.environ)
     address = _own_address(os.environ["MASTER_ADDR"]) if far else "127.0.0.1"
     interfaces = psutil.net_if_addrs().items()
     own = [name for name, found in interfaces if any(one.address == address for one in found)]

@@ -9,9 +9,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from wethink.common.errors import AGAIN, UserError
-from wethink.common.processes import note_termination
+from wethink.common.errors import AGAIN, FAILURE, UserError
+from wethink.common.jsonl import read_json
+from wethink.common.processes import is_terminated, note_termination
+
+BY_TERM = "stopped by SIGTERM"  # in the message of a stage that was
 
 
 def listen() -> None:
@@ -24,9 +28,25 @@ def listen() -> None:
 def stopped(title: str, step: int, steps: int) -> UserError:
     """Return the error that ends a stage whose step is saved."""
     return UserError(
-        f"{title}: stopped by SIGTERM after step {step} of {steps}, which is saved; the same command goes on there.",
+        f"{title}: {BY_TERM} after step {step} of {steps}, which is saved; the same command goes on there.",
         AGAIN,
     )
+
+
+def interrupted(title: str, error: Exception) -> Exception:
+    """Return the error to report: after SIGTERM any other one than that of `stopped` is its consequence.
+
+    A rank's helpers, as the process of a reward function, get the signal as well, and end before the rank does.
+    """
+    if not is_terminated() or getattr(error, "exit_code", 0) == AGAIN:
+        return error
+    return UserError(f"{title}: {BY_TERM}; the same command goes on from the last checkpoint.", AGAIN)
+
+
+def was_stopped(scratch: Path) -> bool:
+    """Return whether the ranks of this scratch folder ended since SIGTERM had come."""
+    path = scratch / FAILURE
+    return path.exists() and BY_TERM in read_json(path)["message"]
 
 
 @contextmanager
