@@ -37,7 +37,7 @@ _SHEETS = {
     "rtx3090": (24, 71, 35.6, 936, 32, "NVIDIA GA102 architecture white paper"),
 }
 USABLE = 0.98  # of a GPU's nominal GiB: the driver keeps the rest (79.1 of 80 GiB on an H100)
-GLOO = 3e8  # bytes/s, in processor time, that a rank sends to another through gloo on loopback, measured
+GLOO = 3e8  # bytes/s, in processor time, that a rank sends to another through gloo on loopback (fitted to one run)
 
 
 def device_named(name: str) -> Device:

@@ -145,7 +145,9 @@ def _tiny(base: Base) -> Any:
     family = FAMILIES[base.tiny.family]
     return AutoConfig.for_model(
         base.tiny.family,
-        text_config=family.text_config(base.tiny) | {"vocab_size": TINY_WORDS},
+        text_config=family.text_config(base.tiny)
+        | {"vocab_size": TINY_WORDS}
+        | dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0),
         vision_config=family.vision_config(base.tiny),
         tie_word_embeddings=True,
     )

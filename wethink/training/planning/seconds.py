@@ -12,9 +12,12 @@ from wethink.training.planning.work import Work
 PARTS = ("images", "sampling", "sync", "reference", "learning", "update")
 PRODUCTS = 0.65  # of a GPU's peak FLOP/s that large matrix products reach; with the traffic below MFU is about 0.4
 STREAMS = 0.8  # of a GPU's bandwidth that element-wise kernels reach
-KERNEL = {True: 25e-6, False: 8e-6}  # s of Python and launch a kernel, on a CPU (measured) and a GPU (an estimate)
+KERNEL = {
+    True: 25e-6,
+    False: 8e-6,
+}  # s of Python and launch a kernel, on a CPU (fitted to runs) and a GPU (an estimate)
 KERNELS = 40  # of a decoder layer's forward pass; its backward pass has about twice as many
-# Bytes that a forward pass moves for each byte that it saves, on a CPU (measured) and a GPU (an estimate from the
+# Bytes that a forward pass moves for each byte that it saves, on a CPU (fitted to runs) and a GPU (an estimate from the
 # element-wise operations of a layer); a backward pass twice as many.
 MOVED = {True: 1.5, False: 2.6}
 SCORED = {True: 140, False: 60}  # bytes a logit that scoring moves forward and backward, likewise
@@ -25,7 +28,7 @@ DISK = 1.5e9  # bytes/s of writing a checkpoint (an estimate for a local NVMe di
 CACHED = 8e9  # bytes/s at which all servers of a host read it back together (an estimate)
 WAKE = 2.0  # s in which a vLLM server wakes, resets its caches and sleeps again (an estimate)
 DECODE = 3e-3  # s of scheduling and sampling of a vLLM step beside its model (an estimate)
-PIXELS = 0.065e-6  # s a pixel of Qwen's image processor on one CPU core, measured (docs/training.md)
+PIXELS = 0.065e-6  # s a pixel of Qwen's image processor on one CPU core (one measurement, 1 and 4 megapixels)
 PNG = 0.2e-6  # s a pixel of encoding for vLLM, on 8 threads of a rank
 SLOW = 0.25  # of a CPU core's rate that products of few rows (decoding) reach
 

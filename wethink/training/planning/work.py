@@ -14,7 +14,7 @@ FRAME = 120  # tokens of the system prompt and the turns' headers
 PHOTO = 1024 * 768  # pixels, where no size is given
 TEXT, PATH = 80, 400  # tokens of a question and of a reasoning path with its answer, where none is given
 DRAWN_TEXT, DRAWN_PATH = 30, 40  # the same of the drawn images' rows, in whole words; their frame is in the text
-USED = 0.3  # of max_completion_length that a mean response fills: EasyR1's responses on Geometry3K, docs/planning.md
+USED = 0.3  # of max_completion_length that a mean response fills (an assumption of ours)
 
 
 @dataclass(frozen=True)
