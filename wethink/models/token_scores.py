@@ -59,7 +59,7 @@ class _TokenScores(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         logps, entropies, sums, slopes = [], [], [], []
         keeps = ctx.needs_input_grad[0] and not ctx.needs_input_grad[1]
-        for h, t in zip(hidden.split(chunk), tokens.split(chunk), strict=True):
+        for h, t in zip(torch.split(hidden, chunk), torch.split(tokens, chunk), strict=True):
             logits = _logits(h, weight, banned, temperature)  # [n, V]
             total = logits.logsumexp(-1)  # [n]
             logps.append(logits.gather(-1, t[:, None]).squeeze(-1) - total)

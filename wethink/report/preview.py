@@ -195,7 +195,7 @@ def _left_to_train(params: Params, kept: Sequence[Record]) -> int:
     shares = {source.name: {split: getattr(source, split) for split in HELD_OUT} for source in params.ingest.sources}
     together = linked(row_images(row) for row in kept if len(row_images(row)) > 1)
     lots = [
-        placed_text(together.get(row["scene"], row["scene"]), shares.get(row["source"], {}), params.seed)
+        placed_text(str(together.get(row["scene"], row["scene"])), shares.get(row["source"], {}), params.seed)
         for row in kept
         if row["split"] in TRAINING_SPLITS
     ]

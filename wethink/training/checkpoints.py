@@ -138,7 +138,8 @@ def _reader(folder: Path, opened: contextlib.ExitStack) -> Callable[[str], Tenso
     def read(name: str) -> Tensor:
         if name not in file_of:
             raise UserError(f"{folder} lacks the tensor {name}; delete its parent folder to start over.")
-        return file_of[name].get_tensor(name)
+        found: Tensor = file_of[name].get_tensor(name)
+        return found
 
     return read
 

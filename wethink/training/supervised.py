@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,17 +109,7 @@ def train(
         sums = torch.stack([loss, loss.new_tensor(cost_clock(ranks) - cost)])
         all_sum(sums)
         if ranks.first:
-            line = {
-                "step": step + 1,
-                "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
-                "lr": learning_rate(optim, step),
-                "grad_norm": 0.0 if broken else norm,
-                "tokens": tokens,
-                "skipped": int(broken),
-                "seconds": round(time.perf_counter() - start, 4),
-                "cost_seconds": round(float(sums[1]), 4),  # over all ranks
-            }
-            append_log(scratch, line)
+            _log(scratch, step, optim, float(sums[0]), norm, tokens, time.perf_counter() - start, float(sums[1]))
         stop, more = stop_requested(ranks), step + 1 < optim.max_steps
         if more and (stop or (step + 1) % optim.save_steps == 0):
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
@@ -129,6 +120,24 @@ def train(
         write_curves(scratch, run.out)
         save_trained(model, raw, optim.lora, processor, run.out, card)
     return ranks.first
+
+
+def _log(
+    scratch: Path, step: int, optim: Optim, loss: float, norm: float, tokens: int, seconds: float, cost: float
+) -> None:
+    """Append a step to the log; `cost` is its seconds over all ranks. Curves cannot hold NaN."""
+    broken = not math.isfinite(norm)
+    line = {
+        "step": step + 1,
+        "loss": loss if math.isfinite(loss) else 0.0,
+        "lr": learning_rate(optim, step),
+        "grad_norm": 0.0 if broken else norm,
+        "tokens": tokens,
+        "skipped": int(broken),
+        "seconds": round(seconds, 4),
+        "cost_seconds": round(cost, 4),
+    }
+    append_log(scratch, line)
 
 
 def _join(optim: Optim, launch: Launch, title: str) -> Ranks:
@@ -233,7 +242,8 @@ def _packed(part: Sequence[Learned], group: int, images: Images, processor: Proc
     if group > 1:
         places = range(0, len(part), group)
         token = processor.image_token_id
-        shared = [share_prefix(*(x[i : i + group] for x in (prompts, written, learned)), token) for i in places]
+        cuts = [slice(i, i + group) for i in places]
+        shared = [share_prefix(prompts[cut], written[cut], learned[cut], token) for cut in cuts]
         if all(shared):
             trunks, rests, flags = zip(*(found for found in shared if found), strict=True)
             return pack(trunks, [r for found in rests for r in found], group, [f for found in flags for f in found])
