@@ -108,17 +108,7 @@ def train(
         sums = torch.stack([loss, loss.new_tensor(cost_clock(ranks) - cost)])
         all_sum(sums)
         if ranks.first:
-            line = {
-                "step": step + 1,
-                "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
-                "lr": learning_rate(optim, step),
-                "grad_norm": 0.0 if broken else norm,
-                "tokens": tokens,
-                "skipped": int(broken),
-                "seconds": round(time.perf_counter() - start, 4),
-                "cost_seconds": round(float(sums[1]), 4),  # over all ranks
-            }
-            append_log(scratch, line)
+            append_log(scratch, _line(step, sums, optim, norm, tokens, start))
         stop, more = stop_requested(ranks), step + 1 < optim.max_steps
         if more and (stop or (step + 1) % optim.save_steps == 0):
             save_state(engine, scratch, step + 1, ranks, who, optim.save_total_limit)
@@ -129,6 +119,21 @@ def train(
         write_curves(scratch, run.out)
         save_trained(model, raw, optim.lora, processor, run.out, card)
     return ranks.first
+
+
+def _line(step: int, sums: torch.Tensor, optim: Optim, norm: float, tokens: int, start: float) -> dict[str, float]:
+    """Return the log's record of a step; `sums` are the loss and the cost over all ranks."""
+    broken = not math.isfinite(norm)
+    return {
+        "step": step + 1,
+        "loss": float(sums[0]) if math.isfinite(sums[0]) else 0.0,
+        "lr": learning_rate(optim, step),
+        "grad_norm": 0.0 if broken else norm,
+        "tokens": tokens,
+        "skipped": int(broken),
+        "seconds": round(time.perf_counter() - start, 4),
+        "cost_seconds": round(float(sums[1]), 4),
+    }
 
 
 def _join(optim: Optim, launch: Launch, title: str) -> Ranks:
