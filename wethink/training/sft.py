@@ -109,11 +109,7 @@ def sft(
             f"'{format.kind}'; choose another rewards.format."
         )
     kept = drop_overlong(writable, dataset, processor, model, 1, written)  # 1: the stop token
-    if is_first_rank():
-        ids = {row["id"] for row in kept}
-        left_out = [row for row in writable if row["id"] not in ids]
-        key = "the context, with another base.model,"
-        tell_overlong(left_out, dataset, processor, "sft", context_of(model), 1, key)
+    _tell_left_out(writable, kept, dataset, processor, model)
     if not kept:
         raise UserError(
             f"{rows / 'rows.jsonl'}: all {len(writable)} paths are too long for the model's context; shorten them."
@@ -129,6 +125,15 @@ def sft(
     if train(model, processor, samples, dataset, config.optim, launch, run, "sft", card, config.share_images):
         write_json(run.out / "metrics.json", metrics)
     return metrics
+
+
+def _tell_left_out(rows: Sequence[Row], kept: Sequence[Row], images: ImageSet, processor: Any, model: Any) -> None:
+    """Print on one rank how many rows are too long, and why."""
+    if is_first_rank():
+        ids = {row["id"] for row in kept}
+        left_out = [row for row in rows if row["id"] not in ids]
+        key = "the context, with another base.model,"
+        tell_overlong(left_out, images, processor, "sft", context_of(model), 1, key)
 
 
 def passed_on(base: Path, out: Path, format: ResponseFormat, launch: Launch, why: str) -> dict[str, Any]:
