@@ -90,7 +90,7 @@ def sft(case: Case, folder: Path, mark: Marks) -> None:
         mock.patch.object(supervised, "build_engine", build_engine),
         mock.patch.object(supervised, "optimizer_step", optimizer_step),
         mock.patch.object(supervised, "write_curves", lambda *_: None),  # publishing is no part of a step
-        mock.patch.object(supervised, "save_policy", lambda *_: None),
+        mock.patch.object(supervised, "save_trained", lambda *_: None),
     ):
         (folder / "scratch").mkdir(exist_ok=True)
         run = StageRun(params.sft, folder / "out", folder / "scratch", 0)
@@ -117,7 +117,7 @@ def grpo(case: Case, folder: Path, mark: Marks) -> None:
     stock = load_processor(start)
     processor = Endless(stock.tokenizer, stock.image_processor)
     ranks = join(launch)
-    policies = load_policies(start, load_model(start), processor, config, launch, ranks)
+    policies = load_policies(start, load_model(start), processor, config, launch)
     gathered = load_model(start) if zero_stage(launch) == 3 else None
     sampler = InProcess(processor, ranks.device, tokens=config.optim.max_token_len_per_gpu)
     for step in range(case.steps):

@@ -263,18 +263,20 @@ def rank_memory(s: Setup) -> dict[str, dict[str, float]]:
     step |= {"update": update(s)} if update(s) > sum(busy.values()) else busy
     phases = {"load": load(s, own), "learn": own | step | ({"vLLM, asleep": asleep} if asleep else {})}
     if sampling:
-        phases["sample"] = own | sampler(s)
+        parked = ("reference",) if s.sampler == "vllm" and not cpu else ()  # on the host meanwhile (`GpuSharing`)
+        phases["sample"] = {part: size for part, size in own.items() if part not in parked} | sampler(s)
     return {phase: {part: size for part, size in parts.items() if size} for phase, parts in phases.items()}
 
 
 def load(s: Setup, own: Mapping[str, float]) -> dict[str, float]:
-    """Bytes while an engine is built: fp32 weights as loaded, then flat copies beside them (`load_policies`)."""
-    fixed = {part: own[part] for part in ("process", "context", "reference") if part in own}
-    loaded = 4.0 * s.counts.total
+    """Bytes while an engine is built: weights in its precision, then flat copies beside them (`load_policies`)."""
+    kept = ("process", "reference") if s.device.is_cpu else ("context",)  # a GPU gets the reference later
+    fixed = {part: own[part] for part in kept}
+    loaded = float(s.width * s.counts.total)
     flat = s.width * s.counts.learned if s.stage in (1, 2) else 0.0
     if s.device.is_cpu:
         return fixed | {"weights": loaded, "flat copy": flat, "optimizer": 4.0 * s.counts.learned / s.ranks}
-    return fixed | {"weights": max(loaded, s.width * s.counts.total + flat)}
+    return fixed | {"weights": loaded, "flat copy": flat}
 
 
 def sampler(s: Setup) -> dict[str, float]:
@@ -300,9 +302,11 @@ def host_memory(s: Setup) -> dict[str, float]:
     if s.device.is_cpu:
         return {}
     n = s.counts.total
-    found = {"processes": s.here * PROCESS, "weights as loaded, fp32": s.here * 4.0 * n}
+    found = {"processes": s.here * PROCESS, "weights as loaded": float(s.here * s.width * n)}
     if s.offload_optimizer:
         found["optimizer"] = s.here * (optimizer(s) + s.width * s.counts.learned / s.ranks)
+    if s.reference:
+        found["reference"] = float(s.here * s.width * n)
     if s.offload_weights:
         found["weights"] = s.here * s.width * n / s.ranks
     if s.sampler == "vllm":  # level 1 of vLLM's sleep keeps its weights on the host

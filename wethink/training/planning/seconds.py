@@ -6,6 +6,7 @@ each kernel. Rates of GPUs are a share of the data sheet's peak; a CPU core's ar
 
 from dataclasses import dataclass
 
+from wethink.models.logprobs import LOGITS
 from wethink.training.planning.memory import Setup, layers, spread, tower
 from wethink.training.planning.work import Work
 
@@ -97,7 +98,7 @@ def learning(s: Setup) -> float:
     trained = s.counts.trained
     language = 3 if trained["language"] else 2  # LoRA: the input's gradient alone
     vision = 3 + again if trained["vision"] else 1
-    chunked = work.pass_scored * shape.vocabulary > 2**26
+    chunked = work.pass_scored * shape.vocabulary > LOGITS
     flops = (
         (language + again) * o.language
         + (3 + again) * (o.adapters + o.mixing)
