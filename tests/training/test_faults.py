@@ -194,21 +194,14 @@ def test_a_resume_of_another_kind_is_refused_with_the_difference_and_the_remedy(
             raise UserError("stopped here")
 
     assert told(workshop, "grpo", {}, rl__trainer__stop_on_unverifiable_rewards=stopped) == "stopped here"
-    sentence = told(workshop, "grpo", {"grpo__optim__muon_lr": 0.01})
-    assert "another kind of run (optimizer AdamW there, Muon here)" in sentence
+    world = told(workshop, "grpo", {}, world=2)
+    assert "holds a run of 1 processes, but launch.processes gives 2; set launch.processes to 1" in world
+    other = {"launch__deepspeed": str(ROOT / "infra/deepspeed/zero2_fp32.json"), "grpo__optim__muon_lr": 0.01}
+    sentence = told(workshop, "grpo", other)
+    assert "another kind of run (zero stage 1 there, 2 here; optimizer AdamW there, Muon here)" in sentence
     assert "set these back to go on, or delete that folder" in sentence
     _grow(workshop / "models/base")
     assert "another kind of run (weights " in told(workshop, "grpo", {})
-
-
-def test_a_resume_of_muon_at_another_size_and_a_checkpoint_of_an_older_version_are_refused(workshop: Path) -> None:
-    stopped = {"training__supervised__stop_requested": lambda ranks: True}
-    assert "which is saved" in told(workshop, "sft", {}, **stopped)
-    world = told(workshop, "sft", {}, world=2)
-    assert "holds a run of 1 processes at ZeRO stage 1, but launch gives 2 at stage 1" in world
-    state = workshop / "scratch/state.json"
-    write_json(state, {key: value for key, value in read_json(state).items() if key != "layout"})
-    assert "a checkpoint in the layout of an older version; finish that run with its own" in told(workshop, "sft", {})
 
 
 def _grow(folder: Path) -> None:

@@ -8,7 +8,6 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from wethink.training.ranks import all_sum
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, as PyTorch and DeepSpeed name them
 MUON_MOMENTUM = 0.95  # the value of Muon's author and of later recipes
 
 
@@ -207,70 +205,3 @@ def raw_state(engine: Any) -> "dict[str, Tensor] | None":
         with deepspeed.zero.GatheredParameters(list(own.values()), enabled=sharded and bool(own)):
             raw |= {name: p.detach().cpu().clone() for name, p in own.items()}
     return raw
-
-
-def adam_state(engine: Any) -> "Iterator[tuple[str, Tensor]]":
-    """Yield every trained tensor and its moments, whole and in fp32, under names that no ZeRO stage or world changes.
-
-    A collective call: all ranks must take every item. Before the first update there are no moments.
-    """
-    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-    whole, moments = engine.zero_optimization_stage() == 0, MOMENTS if adam_step(engine) else ()
-    for name, p in _trained(engine):
-        yield f"weight/{name}", p.detach() if whole else safe_get_full_fp32_param(p)
-        for key in moments:
-            state = engine.optimizer.state[p][key] if whole else safe_get_full_optimizer_state(p, key)
-            yield f"{key}/{name}", state
-
-
-def adam_step(engine: Any) -> int:
-    """Return how many updates Adam has made."""
-    states = _adam(engine)[0].state.values()
-    return next((int(state["step"]) for state in states if "step" in state), 0)
-
-
-def load_adam_state(engine: Any, read: "Callable[[str], Tensor]", step: int) -> None:
-    """Set what `adam_state` yielded, perhaps of another world and ZeRO stage; a collective call.
-
-    Args:
-        read: returns a tensor by its name.
-        step: Adam's count of updates.
-    """
-    import deepspeed
-    import torch
-    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
-    stage, (adam, flat) = engine.zero_optimization_stage(), _adam(engine)
-    for tensor in flat if step else ():  # PyTorch and DeepSpeed make these at the first update
-        count = torch.tensor(float(step), device=tensor.device if adam.defaults.get("fused") else "cpu")
-        adam.state[tensor] = {key: torch.zeros_like(tensor) for key in MOMENTS}
-        adam.state[tensor]["step"] = count if isinstance(adam, torch.optim.Adam) else step
-    if step and stage in (1, 2):
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
-    for name, p in _trained(engine):
-        weight = read(f"weight/{name}")
-        with torch.no_grad(), deepspeed.zero.GatheredParameters([p], modifier_rank=0, enabled=stage == 3):
-            if stage < 3 or engine.global_rank == 0:
-                p.copy_(weight)
-        if stage:
-            safe_set_full_fp32_param(p, weight.to(engine.device))
-        for key in MOMENTS if step else ():
-            value = read(f"{key}/{name}").to(engine.device)
-            if stage:
-                safe_set_full_optimizer_state(p, value, key)
-            else:
-                adam.state[p][key].copy_(value)
-
-
-def _trained(engine: Any) -> "list[tuple[str, nn.Parameter]]":
-    return [(name, p) for name, p in engine.module.named_parameters() if p.requires_grad]
-
-
-def _adam(engine: Any) -> "tuple[Any, list[Tensor]]":
-    """Return the optimizer that holds the states, and the tensors that it updates: ZeRO's flat shares."""
-    stage, optimizer = engine.zero_optimization_stage(), engine.optimizer
-    if stage == 0:
-        return optimizer, [p for _, p in _trained(engine)]
-    flat = optimizer.fp32_partitioned_groups_flat if stage == 3 else optimizer.single_partition_of_fp32_groups
-    return optimizer.optimizer, list(flat)
