@@ -105,6 +105,8 @@ def test_all_that_a_job_writes_is_on_a_volume() -> None:
     services = load("docker/compose.yaml")["services"]
     for name in ("deploy", "mlflow", "watcher", "worker", "gpu-worker"):
         assert services[name]["volumes"] == ["project:/home/wethink/project"], name
+    deploy_ = services["deploy"]["command"][-1]
+    assert "merge --abort" in deploy_  # a conflict leaves the volume as it was
 
 
 def test_the_containers_have_the_settings_of_the_local_stack() -> None:
