@@ -205,7 +205,7 @@ class Checks:
 
     def lost_stage(self) -> None:
         job = self.started()
-        inside(self.cluster.pids["n1"], "pkill", "-9", "-f", "-m wethink base")
+        inside(self.cluster.pids["n1"], "pkill", "-9", "-f", "python -m wethink base")
         seconds = self.no_rank()
         self.tell("the stage killed with -9: seconds until no rank is left", seconds)
         self.tell("... leaves no rank", seconds is not None and self.ended(job) == "FAILED")
