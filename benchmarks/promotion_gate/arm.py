@@ -26,7 +26,7 @@ from wethink.dag.runner import run_stage
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageSet
 from wethink.data.schema import Item
-from wethink.evaluation.evaluate import Job, Pixels, judge_items, run_job
+from wethink.evaluation.evaluate import Job, Pixels, judge_items, run_jobs
 from wethink.evaluation.summary import accuracy_difference
 from wethink.retraining.promotion_gate import decide
 from wethink.retraining.union import snapshot_main_run
@@ -216,7 +216,7 @@ def answered(
         asking.mkdir(parents=True, exist_ok=True)
         where.mkdir(parents=True, exist_ok=True)
         run = StageRun(params.evaluate, out=where, scratch=asking, seed=seed)
-        run_job(job, asked, Path("retrain/union/images"), params.rewards, params.launch, 0, run)
+        run_jobs([(job, asked)], Path("retrain/union/images"), params.rewards, params.launch, 0, run)
         found |= {record["id"]: record for record in read_jsonl(asking / f"{job.name}.jsonl")}
         write_jsonl(asking / f"{job.name}.jsonl", found.values())
         os.replace(asking / f"{job.name}.jsonl", kept)

@@ -117,7 +117,7 @@ def test_of_two_machines_that_start_a_stage_at_the_same_moment_one_runs_it_and_t
     for folder in machines:
         (folder / "orders").mkdir()
         (folder / "orders/draw").write_text("sleep 5", encoding="utf-8")
-        environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+        environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", ONE_STAGE]
         children.append(
             subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -168,7 +168,7 @@ def test_a_host_that_ranks_cannot_run_on_is_named_before_any_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: Host, said: str
 ) -> None:
     monkeypatch.setattr(hosts, "ANSWER_S", 3.0 if second.name == "silent" else 60.0)
-    monkeypatch.setattr(hosts, "ENDING_S", 1.0)
+    monkeypatch.setattr("wethink.training.remote.ENDING_S", 1.0)
     monkeypatch.chdir(tmp_path)
     if second.name == "other":
         monkeypatch.setenv("OTHER", str(tmp_path / "other"))

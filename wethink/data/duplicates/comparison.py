@@ -32,8 +32,8 @@ from wethink.data.duplicates.alignment import (
 from wethink.data.duplicates.neighbours import Pairs
 from wethink.data.duplicates.signatures import LUMINANCE, Floats, Signatures, brightness, colours, signature
 
-# Chosen on the tuning half of `make duplicates`, then loosened after one pair of its reporting half and two of easy-vqa had
-# been given up: that nothing is lost there is partly fitted to them.
+# Chosen on the tuning half of `make duplicates`, then loosened after one pair of its reporting half and two of easy-vqa
+# had been given up: that nothing is lost there is partly fitted to them.
 COARSE = 1.0  # largest difference at half a signature's side that is worth a comparison at the whole side
 LIKELY = 0.8  # largest difference of signatures that is worth a comparison of pixels; of the same pictures at most 0.7
 SAME, SAME_FLAT = 0.8, 0.4  # largest difference of the same picture: photos, flat pictures
