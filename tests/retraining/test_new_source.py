@@ -76,7 +76,7 @@ def test_a_source_without_rows_is_annotated_held_out_images_too_and_passes_the_s
     counts = read_json(tmp_path / "rows/metrics.json")
     assert counts["candidates"] == counts["rows"] + counts["items"] + counts["rejected"]
     rows, items = (list(read_jsonl(tmp_path / f"rows/{name}.jsonl")) for name in ("rows", "items"))
-    assert len(rows) > 15 and len(items) > 3 and not any(row["refined_cot"] for row in rows)
+    assert len(rows) > 15 and len(items) > 3 and {bool(row["refined_cot"]) for row in rows} == {True, False}
     assert not {row["scene"] for row in rows} & {item["scene"] for item in items}
     write_jsonl(tmp_path / "rows/descriptions.jsonl", [])  # a union has them
     limits = params.validate_.model_copy(update={"min_rows": 5, "max_answer_share": 1.0})

@@ -26,7 +26,8 @@ from wethink.data.schema import Row, as_item
 from wethink.retraining.known_images import is_held_out
 from wethink.retraining.label_check import check_labels, sentence
 from wethink.synthesis.import_rows import declared, import_rows
-from wethink.synthesis.paths import set_aside
+from wethink.synthesis.paths import divide_paths, set_aside
+from wethink.synthesis.pipeline import has_path
 from wethink.synthesis.rejections import unusable
 
 
@@ -57,6 +58,11 @@ def new_rows(
     imported = (source / "rows.jsonl").is_file()
     if imported:
         candidates = _imported(source, ImageSet(images), rewards)
+        if not config.sft_steps:
+            for row in candidates:
+                set_aside(row)
+        elif told := divide_paths(candidates, lambda image: has_path(image, synthesize.path_share, seed)):
+            say(f"paths of '{config.source}': {told}.")
     else:
         candidates = _annotated(source, images, scratch / "written", config, synthesize, rewards, launch, seed)
     kept = [_accepted(row) for row in candidates if row["reason"] is None]
@@ -106,13 +112,10 @@ def _refuse_unusable(source: Path, retrain: Retrain) -> None:
 
 
 def _imported(source: Path, images: ImageSet, rewards: Rewards) -> list[Record]:
-    """Import the source's rows; their paths are set aside, as GRPO learns from answers."""
+    """Import the source's rows."""
     names = images.folder / NAMES
     further = read_jsonl(names) if names.is_file() else ()
-    rows = import_rows(source / "rows.jsonl", images.records, further, own=declared(rewards.functions))
-    for row in rows:
-        set_aside(row)
-    return rows
+    return import_rows(source / "rows.jsonl", images.records, further, own=declared(rewards.functions))
 
 
 def _annotated(
@@ -127,8 +130,8 @@ def _annotated(
 ) -> list[Record]:
     """Annotate the images; return every candidate as `import_rows` does.
 
-    Held-out images are annotated, too: a model is compared with their answers. No reasoning path is requested, as GRPO
-    learns from answers. The embedded annotator reads the `truth/` folder of a drawn source.
+    Held-out images are annotated, too: a model is compared with their answers. Paths are requested for SFT only. The
+    embedded annotator reads the `truth/` folder of a drawn source.
 
     Raises:
         UserError: the configured annotator cannot write rows.
@@ -141,7 +144,7 @@ def _annotated(
             "images/, or set the annotator to 'endpoints' to have models write them (docs/synthesis.md)."
         )
     written.mkdir(parents=True, exist_ok=True)
-    asked = synthesize.model_copy(update={"path_share": 0.0})
+    asked = synthesize if config.sft_steps else synthesize.model_copy(update={"path_share": 0.0})
     write(
         images=images,
         drawn=source,
