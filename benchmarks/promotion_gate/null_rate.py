@@ -23,7 +23,7 @@ from wethink.common.stage_run import StageRun
 from wethink.config.params import Params, load_params
 from wethink.config.retraining import Promotion
 from wethink.data.schema import Item, read_items
-from wethink.evaluation.evaluate import Job, run_job
+from wethink.evaluation.evaluate import Job, run_jobs
 from wethink.retraining.alpha_spending import level
 from wethink.retraining.promotion_gate import Decision, decide
 
@@ -57,7 +57,7 @@ def _asked(job: Job, kept: Path, seed: int, items: Sequence[Item], params: Param
         where = kept.parent
         where.mkdir(parents=True, exist_ok=True)
         run = StageRun(params.evaluate, out=where, scratch=where, seed=1000 + seed)
-        run_job(job, items, Path("data/images"), params.rewards, params.launch, 0, run)
+        run_jobs([(job, items)], Path("data/images"), params.rewards, params.launch, 0, run)
         os.replace(where / f"{job.name}.jsonl", kept)
     return {record["id"]: record for record in read_jsonl(kept)}
 
