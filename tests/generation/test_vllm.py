@@ -2,11 +2,8 @@
 
 import base64
 import io
-import json
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 from PIL import Image
 
 from tests.support.miniature import NoiseImages, policy, processor, prompts
+from tests.support.vllm_stand_in import SETTINGS, served
 from wethink.common.errors import UserError
 from wethink.config.params import load_params
 from wethink.generation.responses import Asked, Decoding
@@ -22,7 +20,6 @@ from wethink.generation.vllm import Vllm
 from wethink.models.batching import encode_prompts
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {"logprobs_mode": "processed_logprobs", "generation_config": "vllm"}
 
 
 class Fake:
@@ -52,29 +49,8 @@ class Fake:
 @pytest.fixture
 def fake() -> Iterator[tuple[Fake, str]]:
     said = Fake()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.reply(None)
-
-        def do_POST(self) -> None:
-            text = self.rfile.read(int(self.headers["Content-Length"] or 0))
-            self.reply(json.loads(text) if text else None)
-
-        def reply(self, body: Any) -> None:
-            answer = json.dumps(said.answer(self.path, body)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield said, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
+    with served(said) as url:
+        yield said, url
 
 
 def sampler(url: str | None, scratch: Path, **launch: Any) -> tuple[Vllm, Any, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -83,10 +83,15 @@ class StandIn:
         return {"prompt_token_ids": prompts[0].ids.tolist(), "choices": choices}
 
 
+class Answering(Protocol):
+    """What answers requests in the place of a server."""
+
+    def answer(self, path: str, body: Any) -> Any: ...
+
+
 @contextmanager
-def serving() -> Iterator[tuple[StandIn, str]]:
-    """Yield a stand-in and its address, on loopback."""
-    said = StandIn()
+def served(said: Answering) -> Iterator[str]:
+    """Yield the address, on loopback, at which `said` answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -115,6 +120,14 @@ def serving() -> Iterator[tuple[StandIn, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield said, f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
+
+
+@contextmanager
+def serving() -> Iterator[tuple[StandIn, str]]:
+    """Yield a stand-in and its address, on loopback."""
+    said = StandIn()
+    with served(said) as url:
+        yield said, url
