@@ -12,7 +12,7 @@ from wethink.config.training import Family, Lora, Optim, Sft, TinyModel
 
 @dataclass(frozen=True)
 class Case:
-    """One training run: a model's shape, a stage, and the settings that memory and time depend on."""
+    """Training run: a model's shape, a stage, and the settings that memory and time depend on."""
 
     name: str
     stage: str  # sft or grpo

@@ -1,4 +1,4 @@
-"""One rank of a measured run: the product's own training code on a model with random weights.
+"""Rank of a measured run: the product's own training code on a model with random weights.
 
 It writes the times at which its phases begin to `phases-<rank>.jsonl`.
 """

@@ -1,4 +1,4 @@
-"""What saves memory changes no number: log-probs without logits, vision chunks of one length."""
+"""Laws that saving memory changes no number: log-probs without logits, vision chunks of one length."""
 
 import math
 from functools import partial

@@ -17,7 +17,7 @@ PLAIN = PATH | {"refined_cot": None}
 
 
 def started(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], **own: Any) -> tuple[str, Any]:
-    """Whether SFT ran or the start was passed on, and with what."""
+    """Return whether SFT ran or the start was passed on, and with what."""
     params = load_params(ROOT / "profiles/tiny.yaml")
     write_jsonl(folder / "rows.jsonl", rows)
     calls: list[tuple[str, Any]] = []

@@ -32,7 +32,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled response: token ids (any stop token included) and their log-probs."""
+    """Sampled response: token ids (any stop token included) and their log-probs."""
 
     ids: tuple[int, ...]
     logps: tuple[float, ...]

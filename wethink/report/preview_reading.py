@@ -28,7 +28,7 @@ THUMBNAIL = 160  # pixels of the longer side
 
 @dataclass
 class Read:
-    """One source as far as it was read."""
+    """Source, as far as it was read."""
 
     name: str
     kind: str

@@ -25,7 +25,7 @@ class LinearPatches:
 
 
 class ChunkedAttention:
-    """One attention call for all chunks (images or windows) of one length."""
+    """Compute the attention of all chunks (images or windows) of one length in a single call."""
 
     def forward(
         self: Any,

@@ -11,7 +11,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Device:
-    """One GPU, or one CPU core with its share of the host's memory."""
+    """GPU, or CPU core with its share of the host's memory."""
 
     name: str
     memory: float  # bytes that a process can use

@@ -28,7 +28,7 @@ DRAWN = 28  # bytes a logit of a sampled token: logits, log-probs, their double,
 
 @dataclass(frozen=True)
 class Setup:
-    """What memory and time depend on."""
+    """Settings that memory and time depend on."""
 
     shape: Shape
     counts: Counts
