@@ -200,9 +200,13 @@ def test_what_a_rank_says_and_its_exit_code_reach_the_user(folder: Path, monkeyp
     assert raised.value.exit_code == 75
 
 
+@pytest.mark.parametrize("terminated", [False, True])
 def test_a_rank_whose_peer_is_gone_says_so_and_does_not_pass_for_the_cause(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, terminated: bool
 ) -> None:
+    """Also where the launcher has sent it SIGTERM since the peer is gone."""
+    monkeypatch.setattr("wethink.common.processes._terminated", terminated)
+
     def train(**_: object) -> None:
         raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:10678.")
 

@@ -199,7 +199,8 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
         else:
             work(**arguments(stage, params), run=run)
     except Exception as error:
-        if stage.ranks:
+        lost = isinstance(error, RuntimeError) and "by peer" in str(error)  # gloo's and NCCL's when a rank is gone
+        if stage.ranks and not lost:  # launchers send SIGTERM to the ranks that are left
             from wethink.training.stopping import interrupted
 
             error = interrupted(name, error)
@@ -207,7 +208,7 @@ def run_rank(name: str, scratch: Path, params: Params) -> None:
             error = UserError(f"stage '{name}' needs more memory than this GPU has: {TOO_SMALL}")
         if isinstance(error, UserError):
             write_json(scratch / FAILURE, {"message": str(error), "exit_code": error.exit_code})
-        if isinstance(error, RuntimeError) and "by peer" in str(error):  # gloo's and NCCL's message when a rank is gone
+        if lost:
             time.sleep(PEER_FAILURE_GRACE_S)
             raise UserError("another rank has ended, and this one cannot continue alone.", exit_code=75) from None
         raise error
