@@ -38,14 +38,15 @@ seed_step = real_ranks.seed_step
 def test_after_sigterm_to_one_rank_all_save_and_go_on_to_the_same_bytes(
     workshop: Path, name: str, loop: str, world: int
 ) -> None:
-    assert told(workshop, name, NEVER, "whole", world) == ""
-    said = told(workshop, name, NEVER, "stopped", world, **{f"{loop}__seed_step": _signalled})
+    whole, cut = f"{name}-whole", f"{name}-stopped"
+    assert told(workshop, name, NEVER, whole, world) == ""
+    said = told(workshop, name, NEVER, cut, world, **{f"{loop}__seed_step": _signalled})
     assert said.startswith(f"{name}: stopped by SIGTERM after step 3 of ")
-    assert read_json(workshop / "stopped/failure.json")["exit_code"] == 75
-    assert read_json(workshop / "stopped/state.json")["step"] == 3
-    assert told(workshop, name, NEVER, "stopped", world) == ""
-    whole, ours = ((workshop / run / "out/model.safetensors").read_bytes() for run in ("whole", "stopped"))
-    assert ours == whole
+    assert read_json(workshop / cut / "failure.json")["exit_code"] == 75
+    assert read_json(workshop / cut / "state.json")["step"] == 3
+    assert told(workshop, name, NEVER, cut, world) == ""
+    undisturbed, resumed = ((workshop / run / "out/model.safetensors").read_bytes() for run in (whole, cut))
+    assert resumed == undisturbed
 
 
 def test_a_launched_stage_passes_sigterm_on_and_its_launcher_survives_it(workshop: Path) -> None:
