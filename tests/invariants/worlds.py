@@ -77,6 +77,7 @@ def _processor_seconds(children: Iterable[int]) -> float:
 def start_world(world: int, work: Callable[..., Any], *arguments: Any, folder: Path) -> list[int]:
     """Fork the ranks and return their process ids; each leaves (ok, value) in `folder/<rank>`; the value
     of one that is not ok is (traceback, whether that was no broken assertion)."""
+    assert not torch.distributed.is_initialized(), "an earlier test has left this process in a group of ranks"
     port = free_port()
     children = []
     for rank in range(world):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.invariants.worlds import in_world
 from tests.synthesis.test_given_rows import pairs, source, written
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, read_jsonl
@@ -52,6 +53,10 @@ def test_about_half_of_a_sources_rows_teach_base_however_few_its_scenes(scenes: 
 
 
 def test_base_and_sft_run_on_own_rows_alone(tmp_path: Path) -> None:
+    in_world(1, _base_and_sft, tmp_path)  # stages join a group of ranks, which this process must not keep
+
+
+def _base_and_sft(tmp_path: Path) -> None:
     params = load_params(ROOT / "profiles" / "tiny.yaml")
     images = source(tmp_path, pairs(24, 0))
     rows = tmp_path / "rows0"
