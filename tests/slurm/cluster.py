@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.hosts import namespaces
 
 NODES = ("n1", "n2")
-NETWORK = "203.0.113"  # of documentation (RFC 5737)
+NETWORK = "198.18.77"  # of tests within one network (RFC 2544): no service of the machine has such an address
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "munged")
 CONF = """
 ClusterName=wethink
