@@ -267,11 +267,3 @@ def test_without_the_format_there_is_no_answer_to_check() -> None:
 def test_an_unknown_row_has_no_total_whatever_the_response(response: str, gold: str, reward: str) -> None:
     given = scored(response, gold=gold, reward=reward)
     assert given.total is None and given.accuracy is None and given.verdict.outcome == "unknown"
-
-
-def test_scoring_is_fast() -> None:
-    responses = [f"<think>{'red circle , ' * 8}</think><answer>{number % 7}</answer>" for number in range(5000)]
-    start = time.process_time()
-    for response in responses:
-        scored(response)
-    assert len(responses) / (time.process_time() - start) > 5000  # 30,000/s on a quiet core
