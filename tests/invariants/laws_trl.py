@@ -201,6 +201,7 @@ def for_trl(setting: Setting, family: Family) -> dict[str, Any]:
         "completions": given.completions,
         "options": setting.trl | {"epsilon": setting.clip[0], "epsilon_high": setting.clip[1]},
         "ratios": setting.ratios,
+        "fp64": setting.mixed,  # in fp32 TRL's own rounding comes to the bound in the decays of recurrent layers
         "epsilon": setting.epsilon,
         "weights": [rewards.accuracy_weight, rewards.format_weight],
         "components": [[(s.accuracy, s.format) for s in g.scores] for g in groups_of(given, family, setting.fine)],

@@ -119,8 +119,9 @@ def gradient(folder: Path, given: dict[str, Any]) -> dict[str, torch.Tensor]:
             gradient_checkpointing=False, bf16=False, use_cpu=True, report_to=[], save_strategy="no",
             logging_steps=10**6, disable_tqdm=True, **given["options"],
         )  # fmt: skip
+        policy = AutoModelForImageTextToText.from_pretrained(folder / "policy", attn_implementation="sdpa")
         trainer = Given(
-            AutoModelForImageTextToText.from_pretrained(folder / "policy", attn_implementation="sdpa"),
+            policy.double() if given["fp64"] else policy,
             rewards(given), args=config, train_dataset=Dataset.from_list(rows), processing_class=processor,
             callbacks=[clock],
         )  # fmt: skip
