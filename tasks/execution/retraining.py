@@ -26,6 +26,7 @@ from tasks.versioning import commits, dvc_status, worktrees
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, read_json
 from wethink.common.paths import WORK
+from wethink.config.launch import absolute_store
 from wethink.config.params import load_params
 from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.runner import run_stage
@@ -171,8 +172,8 @@ def prepare_worktree(plan: Plan, now: Version) -> Path:
 
 
 def _own_params() -> dict[str, Any]:
-    """Return the parameter that differs from HEAD: the shared response store's path."""
-    return {"launch.answers": str(Path(load_params().launch.answers).absolute())}
+    """Return the parameter that differs from HEAD: the shared response store."""
+    return {"launch.answers": absolute_store(load_params().launch.answers)}
 
 
 @task(
