@@ -30,6 +30,7 @@ from wethink.config.launch import absolute_store
 from wethink.config.params import load_params
 from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.runner import run_stage
+from wethink.dag.shared_outputs import FOLDER as SHARED
 from wethink.dag.workspace import fingerprint, stage_lock
 from wethink.retraining.new_source import content_of
 
@@ -168,6 +169,10 @@ def prepare_worktree(plan: Plan, now: Version) -> Path:
         link = folder / "retrain" / name
         link.unlink(missing_ok=True)
         link.symlink_to(target.resolve())
+    shared = folder / SHARED  # of several machines: the steps' outputs go there, too
+    if SHARED.is_dir() and not shared.exists():
+        shared.parent.mkdir(exist_ok=True)
+        shared.symlink_to(SHARED.resolve())
     return folder
 
 

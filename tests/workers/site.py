@@ -1,9 +1,10 @@
-"""Two hosts with a clone, a DVC cache and a Prefect worker each, and the servers that they share.
+"""Hosts with a clone, a DVC cache and a Prefect worker each, and the servers that they share.
 
-The servers (Prefect over PostgreSQL, a response store in PostgreSQL, S3 by moto) run beside the hosts, on the address of
-their bridge. A project has the same path on both hosts; each host has a folder of its own mounted there.
+The servers (Prefect and MLflow's database in PostgreSQL, a response store there, too, S3 by moto) run beside the hosts,
+on the address of their bridge. A project has the same path on all hosts; each has a folder of its own mounted there.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -26,8 +27,13 @@ from tests.support.database import cluster
 ROOT = Path(__file__).resolve().parents[2]
 HUB = f"{NETWORK}.1"  # the bridge's address, where the servers listen
 HOSTS = ("h1", "h2")
+SPARE = "h3"  # in place of a host that was killed
 PROJECTS = ("pipeline", "synthesis")
+FLOWS = {"pipeline": "wethink", "synthesis": "wethink-synthesis", "retrain": "retrain"}  # deployment → its flow
+SHARED = ("checkpoints", "datasets", "steps")  # folders of .wethink that the hosts share
+BUCKET = "images"
 IDENTITY = ["-c", "user.name=check", "-c", "user.email=check@localhost", "-c", "commit.gpgsign=false"]
+PATIENCE = 3_600.0  # seconds, on a busy machine
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -58,8 +64,7 @@ class Site:
 
     def start(self, deployment: str, **parameters: Any) -> str:
         """Ask Prefect for a run of a deployment; return the run's id."""
-        flow = {"pipeline": "wethink", "synthesis": "wethink-synthesis"}[deployment]
-        found = http.ask("GET", f"{self.api}/deployments/name/{flow}/{deployment}")
+        found = http.ask("GET", f"{self.api}/deployments/name/{FLOWS[deployment]}/{deployment}")
         asked = http.ask("POST", f"{self.api}/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
         return str(asked["id"])
 
@@ -68,9 +73,9 @@ class Site:
         found = http.ask("GET", f"{self.api}/flow_runs/{run}")
         return str(found["state_type"]), str((found["state"] or {}).get("message") or "")
 
-    def ended(self, *runs: str, seconds: float = 900) -> list[str]:
+    def ended(self, *runs: str) -> list[str]:
         """Wait until the runs have ended; return their types of state."""
-        await_(lambda: all(self.state(run)[0] in ENDED for run in runs), seconds, "the runs to end")
+        await_(lambda: all(self.state(run)[0] in ENDED for run in runs), PATIENCE, "the runs to end")
         return [self.state(run)[0] for run in runs]
 
     def kill(self, host: str) -> None:
@@ -100,7 +105,7 @@ def site(home: Path) -> Iterator[Site]:
 
     home.chmod(0o755)
     with ExitStack() as stack:
-        pids = stack.enter_context(hosts(home / "hosts", HOSTS, ssh=False))
+        pids = stack.enter_context(hosts(home / "hosts", (*HOSTS, SPARE), ssh=False))
         database = stack.enter_context(cluster(f"{layout.HOST},{HUB}"))
         _admit_hosts(database)
         bucket = ThreadedMotoServer(ip_address=HUB, port=0, verbose=False)
@@ -108,12 +113,13 @@ def site(home: Path) -> Iterator[Site]:
         stack.callback(bucket.stop)
         environment = _environment(database, "http://{}:{}".format(*bucket.get_host_and_port()))
         os.environ.update({name: value for name, value in environment.items() if name.startswith("AWS_")})
-        for project in PROJECTS:
+        for project in (*PROJECTS, BUCKET):
             s3.client("s3").create_bucket(Bucket=project)
         stack.enter_context(_prefect(database, environment, home / "prefect.log"))
         url = f"postgresql://{layout.ROLE}@{HUB}:{database.ports['postgres']}/answers"
-        for host in HOSTS:
-            _mount(pids[host], home / host / "var-tmp", Path("/var/tmp"))  # DVC keeps the state of a path there
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's log of requests
+        for host, pid in pids.items():
+            _mount(pid, home / host / "var-tmp", Path("/var/tmp"))  # DVC keeps the state of a path there
         yield Site(home, pids, environment, url)
 
 
@@ -130,12 +136,14 @@ def _environment(database: Stack, bucket: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": bucket,
         "PREFECT_API_URL": f"http://{HUB}:{database.ports['prefect']}/api",
         "WETHINK_ANSWERS_PASSWORD": layout.password(database),
+        "MLFLOW_TRACKING_URI": f"postgresql+psycopg2://{layout.ROLE}@{HUB}:{database.ports['postgres']}/mlflow",
+        "PGPASSWORD": layout.password(database),  # MLflow's
     }  # fmt: skip
 
 
 def _admit_hosts(database: Stack) -> None:
     """Create the databases, and let the hosts' addresses in, with the password."""
-    for name in ("prefect", "answers"):
+    for name in ("prefect", "mlflow", "answers"):
         postgres.ask(database, f'CREATE DATABASE "{name}"')
     with (postgres.data(database) / "pg_hba.conf").open("a") as rules:
         rules.write(f"host all all {NETWORK}.0/24 scram-sha-256\n")
@@ -173,6 +181,9 @@ def install(here: Site, project: str, origin: Path) -> None:
     for host, pid in here.pids.items():
         clone(origin, here.folder(host, project))
         _mount(pid, here.folder(host, project), here.home / project)
+        for name in SHARED if project == "pipeline" else ():
+            (here.folder(host, project) / ".wethink" / name).mkdir(parents=True)
+            _mount(pid, here.home / "shared" / name, here.home / project / ".wethink" / name)
 
 
 def clone(origin: Path, folder: Path) -> None:
@@ -205,8 +216,14 @@ def deploy(here: Site, origin: Path) -> None:
     prefect = ["prefect", "--no-prompt", "deploy", "--prefect-file", "tests/workers/prefect.yaml", "--all"]
     python(here, origin, *prefect, **folders)
     python(here, origin, "tasks.orchestration.automations")
+    python(here, origin, "flows.promote", "list")  # makes MLflow's tables
     for host in HOSTS:
-        worker = ["prefect", "worker", "start", "--pool", "local", "--type", "process", "--name", host, "--limit", "1"]
-        here.spawn(host, "pipeline", here.home / f"{host}.log", *worker)
-    workers = f"{here.api}/work_pools/local/workers/filter"
-    await_(lambda: len(http.ask("POST", workers, {})) == len(HOSTS), 300, "the workers")
+        work(here, host)
+
+
+def work(here: Site, host: str) -> None:
+    """Start a host's worker, which runs one flow at a time."""
+    worker = ["prefect", "worker", "start", "--pool", "local", "--type", "process", "--name", host, "--limit", "1"]
+    here.spawn(host, "pipeline", here.home / f"{host}.log", *worker)
+    url = f"{here.api}/work_pools/local/workers/filter"
+    await_(lambda: host in [found["name"] for found in http.ask("POST", url, {})], 300, f"the worker of {host}")
