@@ -29,7 +29,7 @@ from wethink.clients.response_store import ResponseStore
 from wethink.config.params import load_yaml
 from wethink.dag.main_stages import STAGES
 
-IMAGES = 60
+IMAGES = 40
 STEPS = 200  # of `base`, so that there is a middle in which a host can be killed
 VICTIM = "base"  # the stage
 

@@ -159,7 +159,7 @@ def _prefect(database: Stack, environment: Mapping[str, str], log: Path) -> Iter
         server = subprocess.Popen([sys.executable, "-m", *command], env=own, cwd=ROOT, stdout=output, stderr=output)
     try:
         api = environment["PREFECT_API_URL"]
-        await_(lambda: server.poll() is not None or http.answers(f"{api}/ready"), 300, "Prefect's server")
+        await_(lambda: server.poll() is not None or http.answers(f"{api}/ready"), PATIENCE, "Prefect's server")
         assert server.poll() is None, log.read_text()[-3000:]
         http.ask("POST", f"{api}/work_pools/", {"name": "local", "type": "process"})
         yield
@@ -226,4 +226,4 @@ def work(here: Site, host: str) -> None:
     worker = ["prefect", "worker", "start", "--pool", "local", "--type", "process", "--name", host, "--limit", "1"]
     here.spawn(host, "pipeline", here.home / f"{host}.log", *worker)
     url = f"{here.api}/work_pools/local/workers/filter"
-    await_(lambda: host in [found["name"] for found in http.ask("POST", url, {})], 300, f"the worker of {host}")
+    await_(lambda: host in [found["name"] for found in http.ask("POST", url, {})], PATIENCE, f"the worker of {host}")
