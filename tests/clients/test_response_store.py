@@ -176,14 +176,14 @@ def test_what_two_workers_ask_at_the_same_moment_is_bought_once(
     monkeypatch.setattr(client, "FIRST_BACKOFF", 0.01)
 
     async def worker(store: ResponseStore, url: str) -> list[Answer]:
-        async with Chat({"here": endpoint(url, attempts=20, concurrency=4)}, store) as chat:
+        async with Chat({"here": endpoint(url, attempts=20, concurrency=4, deadline_seconds=300.0)}, store) as chat:
             return await asyncio.gather(*(chat.ask(request(number)) for number in range(12)))
 
     async def both(url: str) -> list[list[Answer]]:
         with ResponseStore(place("a")) as one, ResponseStore(place("a")) as other:
             return await asyncio.gather(worker(one, url), worker(other, url))
 
-    with chat_server(tmp_path, latency=0.1, faults=0.2 if claims else 0.0, stall=0.3) as url:
+    with chat_server(tmp_path, latency=0.3, faults=0.2 if claims else 0.0, stall=0.3) as url:
         one, other = asyncio.run(both(url))
         seen = stats(url)
     assert one == other and seen["distinct"] == 12
