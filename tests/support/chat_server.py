@@ -166,7 +166,7 @@ def chat_server(folder: Path, **options: object) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.support.chat_server", "--address", str(address), *given]
     with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2]) as process:
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while not address.exists():
                 assert process.poll() is None and time.monotonic() < until, "the chat server did not start"
                 time.sleep(0.02)
