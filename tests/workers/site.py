@@ -54,10 +54,13 @@ class Site:
         """Return a host's clone, as this machine sees it; on the host it is `home/project`."""
         return self.home / host / project
 
-    def spawn(self, host: str, project: str, log: Path, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a Python module in a host's clone."""
+    def spawn(
+        self, host: str, project: str, log: Path, *command: str, again: bool = False
+    ) -> "subprocess.Popen[bytes]":
+        """Start a Python module in a host's clone; with `again`, start it anew whenever it has ended."""
         enter = ["nsenter", "--target", str(self.pids[host]), "--net", "--uts", "--mount", "--pid"]
-        start = ["sh", "-c", 'cd "$0" && exec "$@"', str(self.home / project), sys.executable, "-m", *command]
+        script = 'while :; do "$@"; sleep 5; done' if again else 'exec "$@"'
+        start = ["sh", "-c", f'cd "$0" && {script}', str(self.home / project), sys.executable, "-m", *command]
         own = {"PREFECT_HOME": str(self.home / host / "prefect")}
         with log.open("ab") as output:
             return subprocess.Popen([*enter, *start], env={**self.environment, **own}, stdout=output, stderr=output)
@@ -222,8 +225,12 @@ def deploy(here: Site, origin: Path) -> None:
 
 
 def work(here: Site, host: str) -> None:
-    """Start a host's worker, which runs one flow at a time."""
+    """Start a host's worker, which runs one flow at a time.
+
+    It is started anew when it ends, as a service is: Prefect 3.8's worker with a limit ends with "already holding one
+    of this CapacityLimiter's tokens" when a run that it has was taken for lost (a machine too busy for heartbeats).
+    """
     worker = ["prefect", "worker", "start", "--pool", "local", "--type", "process", "--name", host, "--limit", "1"]
-    here.spawn(host, "pipeline", here.home / f"{host}.log", *worker)
+    here.spawn(host, "pipeline", here.home / f"{host}.log", *worker, again=True)
     url = f"{here.api}/work_pools/local/workers/filter"
     await_(lambda: host in [found["name"] for found in http.ask("POST", url, {})], PATIENCE, f"the worker of {host}")
