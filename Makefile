@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check synth-chaos attacks \
+.PHONY: help demo smoke seeds dvc.yaml clean test test-deps lint format docs laws chaos hosts-check workers-check synth-chaos attacks \
   peers fuzz vllm-check vllm-synthesis kit-agreement bench bench-ahead synth-bench gpu-check quality contamination \
   duplicates image compose-check ablations gate flywheel up down scale slurm-check
 
@@ -66,6 +66,9 @@ chaos: .venv/.installed ## kill -9 in the middle of every stage: same bytes in t
 
 hosts-check: .venv/.installed ## two hosts of this machine's own (root, sshd): same weights, and no rank left after faults
 	@$(BIN)/python -m tests.hosts
+
+workers-check: .venv/.installed .postgres ## two hosts with a Prefect worker each (root): one job, one response store → reports/workers.json
+	@$(BIN)/python -m tests.workers
 
 # ARGS="--base IMAGE", "--builder legacy", "--wheels FOLDER", "--torch-index URL". An engine is started where none answers.
 image: .venv/.installed ## build the image of the last commit with both builders, and check it → reports/image.json

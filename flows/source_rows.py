@@ -24,6 +24,7 @@ from tasks.versioning import dvc_status, worktrees
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json
 from wethink.common.paths import WORK
+from wethink.config.launch import absolute_store
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
 
@@ -64,7 +65,7 @@ def _workplace(source: str, arrived: Path) -> Path:
         "ingest.sources": [{"name": source, "kind": "folder", "path": str(images.resolve())}],
         "synthesize.annotator": "rows" if rows.is_file() else "endpoints",
         "synthesize.rows": str(rows.resolve()) if rows.is_file() else None,
-        "launch.answers": str(Path(load_params().launch.answers).resolve()),  # of this checkout, not the worktree's own
+        "launch.answers": absolute_store(load_params().launch.answers),  # of this checkout, not the worktree's own
     }
     return worktrees.checkout(WORK / "synthesize" / source, settings)
 

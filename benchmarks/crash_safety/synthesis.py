@@ -109,7 +109,7 @@ def bought(folder: Path) -> int:
     if not (folder / ".wethink/answers.sqlite").exists():
         return 0
     with ResponseStore(folder / ".wethink/answers.sqlite") as store:
-        return int(store._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+        return int(store._base.execute("SELECT COUNT(*) FROM answers")[0][0])
 
 
 def kill_once(folder: Path, victim: str, moment: random.Random, longest: float, buying: bool) -> dict[str, Any] | None:

@@ -26,9 +26,11 @@ from tasks.versioning import commits, dvc_status, worktrees
 from wethink.common.errors import UserError
 from wethink.common.jsonl import Record, content_id, read_json
 from wethink.common.paths import WORK
+from wethink.config.launch import absolute_store
 from wethink.config.params import load_params
 from wethink.dag.retraining_stages import RETRAIN
 from wethink.dag.runner import run_stage
+from wethink.dag.shared_outputs import FOLDER as SHARED
 from wethink.dag.workspace import fingerprint, stage_lock
 from wethink.retraining.new_source import content_of
 
@@ -167,12 +169,16 @@ def prepare_worktree(plan: Plan, now: Version) -> Path:
         link = folder / "retrain" / name
         link.unlink(missing_ok=True)
         link.symlink_to(target.resolve())
+    shared = folder / SHARED  # of several machines: the steps' outputs go there, too
+    if SHARED.is_dir() and not shared.exists():
+        shared.parent.mkdir(exist_ok=True)
+        shared.symlink_to(SHARED.resolve())
     return folder
 
 
 def _own_params() -> dict[str, Any]:
-    """Return the parameter that differs from HEAD: the shared response store's path."""
-    return {"launch.answers": str(Path(load_params().launch.answers).absolute())}
+    """Return the parameter that differs from HEAD: the shared response store."""
+    return {"launch.answers": absolute_store(load_params().launch.answers)}
 
 
 @task(

@@ -5,10 +5,9 @@ first keys in order are therefore a random but reproducible sample. The store ha
 provenance share the call's key.
 """
 
-from pathlib import Path
 from typing import Any
 
-from wethink.clients.response_store import ResponseStore
+from wethink.clients.response_store import ResponseStore, exists
 from wethink.config.params import load_params
 
 SAMPLE = 20
@@ -22,8 +21,8 @@ def log(client: Any, run_id: str, stage: str) -> int:
     Returns:
         The run's number of traces, at most `SAMPLE`.
     """
-    store = Path(load_params().launch.answers)
-    if stage not in STAGES_WITH_CALLS or not store.is_file():
+    store = load_params().launch.answers
+    if stage not in STAGES_WITH_CALLS or not exists(store):
         return 0
     import mlflow
 

@@ -22,7 +22,7 @@ def endpoint(url: str, **changes: Any) -> Endpoint:
     return Endpoint.model_validate({"url": f"{url}/v1", "concurrency": 8, "deadline_seconds": 20.0} | changes)
 
 
-def ask(store: Path, requests: list[Request], where: Endpoint, **options: Any) -> list[Any]:
+def ask(store: Path | str, requests: list[Request], where: Endpoint, **options: Any) -> list[Any]:
     """The answer, or the exception, of each request; all asked at once."""
 
     async def run() -> list[Any]:

@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from wethink.clients.circuit_breaker import IN_A_ROW, Breaker
 from wethink.clients.ordered import ordered_map
 from wethink.clients.refusals import Fault, retry_after
 from wethink.clients.request import Picture
-from wethink.clients.response_store import Answer, Call, ResponseStore
+from wethink.clients.response_store import Answer, ResponseStore
 from wethink.common.errors import TRY_AGAIN_LATER, UserError
 from wethink.config.launch import Endpoint
 
@@ -137,15 +134,6 @@ def test_max_cost_is_never_passed_and_the_run_stops_with_a_sentence(tmp_path: Pa
         assert store.reserve(2.0 - store.spent(), 2.0) is not None, "something is still set aside"
 
 
-def test_processes_that_share_a_store_share_the_budget_and_the_dead_hold_nothing(tmp_path: Path) -> None:
-    with ResponseStore(tmp_path / "a.sqlite") as one, ResponseStore(tmp_path / "a.sqlite") as other:
-        assert one.reserve(6.0, 10.0) is not None
-        assert other.reserve(6.0, 10.0) is None
-        dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-        one._base.execute("UPDATE promises SET pid = ?", (int(dead.stdout),))
-        assert other.reserve(6.0, 10.0) is not None
-
-
 @pytest.mark.parametrize("options", [{"key": "another"}, {"status": 403}, {"status": 500}, {"status": 400}])
 def test_a_key_is_in_no_message_no_log_and_no_file(
     options: dict[str, Any],
@@ -201,60 +189,6 @@ def test_the_key_of_a_request_has_all_that_an_answer_depends_on_and_nothing_else
     ]
     assert len({found.key for found in same}) == 1
     assert len({found.key for found in [*same, *other]}) == 1 + len(other)
-
-
-def test_an_answer_and_its_bill_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
-    """The process is killed between the two."""
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom wethink.clients.response_store import *\n"
-        "store = ResponseStore(Path(sys.argv[1]))\ncall = Call('k', 'r', 'e', 'm', 'answered', 1.0, 1, 1, 1.0)\n"
-        "store._bill = lambda *_: os.kill(os.getpid(), 9)\nstore.put(Answer('a', 'stop'), call)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(client.__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.sqlite")], env=environment)
-    assert done.returncode == -9
-    with ResponseStore(tmp_path / "a.sqlite") as store:
-        assert store.get("k") is None and store.spent() == 0.0
-        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0, 1, 1, 1.0))
-        store.put(Answer("b", "stop"), Call("k", "r", "e", "m", "answered", 1.0, 1, 1, 1.0))
-        assert store.get("k") == Answer("a", "stop") and store.spent() == 2.0
-
-
-def test_the_ledger_tells_a_second_purchase_from_two_calls_on_their_way_at_once(tmp_path: Path) -> None:
-    with ResponseStore(tmp_path / "a.sqlite") as store:
-        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0))
-        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 1.0))  # sent before the first was stored
-        assert store.duplicate_charges() == 0
-        store.put(Answer("a", "stop"), Call("k", "r", "e", "m", "answered", 0.0))  # sent after it
-        assert store.duplicate_charges() == 1
-
-
-def test_a_file_that_is_no_store_gives_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "a.sqlite").write_text("these are not the answers that you are looking for " * 100)
-    with pytest.raises(UserError, match=r"launch\.answers"):
-        ResponseStore(tmp_path / "a.sqlite")
-
-
-def test_the_stores_of_two_machines_are_one_after_a_merge_and_nothing_counts_twice(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.sqlite", tmp_path / "other.sqlite"
-    for path, text in ((one, "a"), (other, "b")):
-        with ResponseStore(path) as store:
-            store.put(Answer(text, "stop"), Call("both", "r", "e", "m", "answered", 1.0, cost=1.0))
-            store.put(Answer(text, "stop", "hm"), Call(f"only {text}", "r", "e", "m", "answered", 1.0, cost=2.0))
-            store.failed(Call(f"only {text}", "r", "e", "m", "timeout", 1.0))
-    with ResponseStore(one) as store:
-        assert store.merge(other) == {"answers": 1, "calls": 3, "kept": 1}
-        assert store.merge(other) == {"answers": 0, "calls": 0, "kept": 1} == store.merge(other)
-        assert store.get("both") == Answer("a", "stop") and store.get("only b") == Answer("b", "stop", "hm")
-        assert store.spent() == 6.0 == sum(line["cost"] for line in store.ledger())
-        assert sum(line["calls"] for line in store.ledger()) == 6
-        assert store.merge(one) == {"answers": 0, "calls": 0, "kept": 0}
-        with pytest.raises(UserError, match="does not exist"):
-            store.merge(tmp_path / "none.sqlite")
-        other.write_text("no store " * 100)
-        with pytest.raises(UserError, match="cannot be opened as a response store"):
-            store.merge(other)
-        assert store.spent() == 6.0
 
 
 def test_results_come_in_order_and_no_more_than_a_window_is_begun() -> None:

@@ -175,7 +175,7 @@ def test_the_ledger_keeps_a_servers_words_and_the_outcome_none(tmp_path: Path) -
         [found] = ask(tmp_path / "a.sqlite", [request()], endpoint(url))
     assert isinstance(found, Unavailable) and found.reason == "HTTP 413"
     with ResponseStore(tmp_path / "a.sqlite") as store:
-        assert store._base.execute("SELECT words FROM calls").fetchall() == [("the image cannot be read",)]
+        assert store._base.execute("SELECT words FROM calls") == [("the image cannot be read",)]
 
 
 def test_words_nest_as_servers_nest_them() -> None:

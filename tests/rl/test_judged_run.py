@@ -78,7 +78,7 @@ def paid(folder: Path) -> int:
     """Return the number of stored replies; none was bought twice."""
     with ResponseStore(folder / ".wethink/answers.sqlite") as answers:
         assert answers.duplicate_charges() == 0
-        return int(answers._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
+        return int(answers._base.execute("SELECT COUNT(*) FROM answers")[0][0])
 
 
 def trained(folder: Path) -> list[Any]:

@@ -34,6 +34,7 @@ class Server:
         self.options, self.random = options, random.Random()
         self.sent: Counter[str] = Counter()  # request → answers that went out whole
         self.faults: Counter[str] = Counter()
+        self.clients: Counter[str] = Counter()  # address → requests
         self.received = self.in_flight = self.most = self.answered = self.probes = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,8 +47,10 @@ class Server:
                 data = await reader.readexactly(int(headers.get("content-length", 0)))
                 if line.startswith(b"GET"):
                     self.respond(writer, 200, self.stats())
-                elif not await self.complete(data, headers, writer):
-                    return
+                else:
+                    self.clients[writer.get_extra_info("peername")[0]] += 1
+                    if not await self.complete(data, headers, writer):
+                        return
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -139,6 +142,7 @@ class Server:
             "answered": self.sent.total(),
             "distinct": len(self.sent),
             "probes": self.probes,
+            "clients": self.clients,
         }
         return counts | {"most_in_flight": self.most, "faults": dict(self.faults)}
 
@@ -162,7 +166,7 @@ def chat_server(folder: Path, **options: object) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.support.chat_server", "--address", str(address), *given]
     with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2]) as process:
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while not address.exists():
                 assert process.poll() is None and time.monotonic() < until, "the chat server did not start"
                 time.sleep(0.02)

@@ -94,7 +94,7 @@ def test_a_server_that_lacks_a_parameter_annotates_all_the_same(
         seen = stats(url)
         again = synthesized(images, tmp_path / "again", at("http://127.0.0.1:9", store))
     with ResponseStore(store) as answers:  # without a seed, several samples are one request to the server
-        assert seen["answered"] == answers._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+        assert seen["answered"] == answers._base.execute("SELECT COUNT(*) FROM answers")[0][0]
         assert answers.duplicate_charges() == 0
     assert same(out, again) and list(read_jsonl(out / "rows.jsonl")) and not list(read_jsonl(out / "failed.jsonl"))
     forms = {line["form"] for line in read_json(tmp_path / "ledger.json")["calls"] if line["outcome"] == "answered"}

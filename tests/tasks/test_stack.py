@@ -16,6 +16,7 @@ from tasks.stack import backup, layout, orphaned_runs, postgres, supervisor, up_
 from tasks.stack.layout import MARK, Stack
 from tasks.stack.services import Service, services
 from tasks.stack.supervisor import Process, Program
+from tests.support.database import cluster
 from wethink.common.errors import UserError
 from wethink.common.jsonl import write_json
 
@@ -181,29 +182,12 @@ def test_the_store_tells_of_what_closes_a_source_and_of_nothing_else(
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A real PostgreSQL with the stack's databases. Its user must be able to pass, so not below pytest's own folder."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="wethink-test-"))
-    folder.chmod(0o755)
-    stack = layout.plan(folder, usual_ports=False)
-    postgres.create(stack)
-    user = postgres.owner()
-    other = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"] if user else []
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([*other, *postgres.command(stack)], cwd="/", stdout=log, stderr=log)
-    deadline = time.monotonic() + 60
-    while not postgres.answers(stack):
-        assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.2)
-    postgres.create_databases(stack)
-    postgres.create_databases(stack)  # once more changes nothing
-    yield stack
-    server.send_signal(2)
-    server.wait(30)
-    shutil.rmtree(folder)
+def database() -> Iterator[Stack]:
+    """A real PostgreSQL with the stack's databases."""
+    with cluster() as stack:
+        postgres.create_databases(stack)
+        postgres.create_databases(stack)  # once more changes nothing
+        yield stack
 
 
 def test_the_database_wants_its_password_and_a_rotated_one_is_another(database: Stack) -> None:

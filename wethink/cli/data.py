@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
     export.add_argument("--push", metavar="OWNER/NAME", help="dataset: upload it to the hub (token: HF_TOKEN)")
     export.add_argument("--public", action="store_true", help="dataset: a pushed one may be seen by everybody")
     stores = commands.add_parser("answers", help="take over paid responses from the stores of other machines")
-    stores.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="files as launch.answers names one")
+    stores.add_argument("stores", nargs="+", metavar="STORE", help="files or URLs, as launch.answers names one")
     verdicts = commands.add_parser("score", help="a verdict for each line of problem, gold and answer or response")
     verdicts.add_argument("file", metavar="FILE", help="JSON lines; - is standard input")
     audit = commands.add_parser(
@@ -181,7 +181,7 @@ def _quality(args: argparse.Namespace) -> None:
 def _answers(args: argparse.Namespace) -> None:
     from wethink.clients.response_store import ResponseStore
 
-    own = Path(load_params().launch.answers)
+    own = load_params().launch.answers
     with ResponseStore(own) as store:
         for path in args.stores:
             new = store.merge(path)

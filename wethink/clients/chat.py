@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Chat", "Unavailable", "require_keys"]
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
+FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0  # seconds between two looks for a response that another process waits for
 FIRST_CALLS = 20  # refused ones, with none answered, that show the endpoint's fault
 FIRST_NOTICE, NEXT_NOTICE = 2.0, 15.0  # seconds of an outage before it is told, and between two lines about it
 
@@ -113,14 +114,20 @@ class Chat:
     async def _buy(self, request: Request, key: str) -> Answer:
         """Attempt the call until it is answered; hold a slot only during an attempt."""
         endpoint, breaker = self._endpoints[request.endpoint], self._breakers[request.endpoint]
-        pause, last = 0.0, "no attempt"
-        for attempt in range(endpoint.attempts):
+        pause, wait, last, attempt = 0.0, FIRST_WAIT, "no attempt", 0
+        while attempt < endpoint.attempts:
             await asyncio.sleep(pause)
             async with self._slots[request.endpoint], breaker.passage() as trial:
-                if stored := self._store.get(key):  # stored meanwhile by another process
-                    return stored
+                if not self._store.claim(key):  # another process has sent it
+                    pause = wait = min(LONGEST_WAIT, wait * random.uniform(1.0, 2.0))
+                    continue
                 start = time.monotonic()
-                found = await self._call(request, key, endpoint)
+                try:
+                    if stored := self._store.get(key):  # stored meanwhile by another process
+                        return stored
+                    found = await self._call(request, key, endpoint)
+                finally:
+                    self._store.disclaim(key)
                 if isinstance(found, Answer) or not found.retryable:
                     breaker.succeeded()
                     self._tell_return(request.endpoint)
@@ -138,6 +145,7 @@ class Chat:
                 )
             self._tell_outage(request.endpoint, found)
             last, pause = found.name, max(found.wait, _backoff(attempt))
+            attempt += 1
         raise Unavailable(f"{last} after {endpoint.attempts} attempts", retryable=True)
 
     async def _call(self, request: Request, key: str, endpoint: Endpoint) -> Answer | Fault:

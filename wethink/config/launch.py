@@ -1,7 +1,9 @@
 """`launch` section of `params.yaml`: device, ranks, vLLM server and LLM endpoints."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field
 
@@ -14,8 +16,42 @@ def _plain(url: str) -> str:
     return url
 
 
+def is_url(store: str) -> bool:
+    """Return whether a response store is a database, and no file."""
+    return "://" in store
+
+
+def plain_store(store: str) -> str:
+    """Return the file or URL of a response store.
+
+    Raises:
+        ValueError: it is another URL than PostgreSQL's, or has a password in it.
+    """
+    if not is_url(store):
+        return store
+    scheme, _, rest = store.partition("://")
+    address, _, query = rest.partition("?")
+    user, _, host = address.rpartition("@")
+    if scheme != "postgresql" or not re.fullmatch(r"[^/\s@]+/[^/\s#]+", host):
+        raise ValueError("must be a file, or postgresql://USER@HOST/DATABASE")
+    if ":" in user or "pass" in unquote(query).lower():
+        raise ValueError(
+            "must have no password in it: set WETHINK_ANSWERS_PASSWORD or PGPASSWORD, or write it to ~/.pgpass"
+        )
+    return store
+
+
+def absolute_store(store: str) -> str:
+    """Return a response store's URL, or its file's absolute path."""
+    return store if is_url(store) else str(Path(store).absolute())
+
+
 Url = Annotated[str, AfterValidator(_plain)]
-SECRET = ("endpoints", "vllm_url")  # values at these keys may hold an API key by mistake and are never shown
+SECRET = (
+    "endpoints",
+    "vllm_url",
+    "answers",
+)  # values at these keys may hold a secret by mistake and are never shown
 
 
 class Endpoint(Section):
@@ -45,6 +81,8 @@ class Launch(Section):
     vllm_memory: Share = 0.4  # share of each GPU's memory for the servers that a run starts
     vllm_context: Positive = 4096  # tokens of a prompt and its completion
     endpoints: dict[str, Endpoint] = Field(default_factory=dict)
-    answers: str = ".wethink/answers.sqlite"  # cache of paid responses; several projects may share one
+    answers: Annotated[str, AfterValidator(plain_store)] = (
+        ".wethink/answers.sqlite"  # paid responses: a file, or postgresql://
+    )
     fill_shards: Positive = 8  # shards in which a flow sends requests; a failed shard is retried alone
     fill_parallel: Positive = 2  # shards at a time; each has its share of an endpoint's concurrency

@@ -10,6 +10,7 @@ from typing import Any
 from wethink.common.errors import FAILURE, UserError
 from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
+from wethink.common.progress import say
 from wethink.common.stage_run import StageRun
 from wethink.config.params import Params
 from wethink.dag.all_stages import EXTRA_STAGES
@@ -17,6 +18,7 @@ from wethink.dag.experiment_stages import CONTROLS
 from wethink.dag.main_stages import STAGES
 from wethink.dag.publishing import publish, verify_manifest
 from wethink.dag.retraining_stages import RETRAIN
+from wethink.dag.shared_outputs import fetch, keep
 from wethink.dag.stage import Stage
 from wethink.dag.usage import measured
 from wethink.dag.workspace import discard_scratch, fingerprint, scratch_folder, stage_lock
@@ -102,11 +104,11 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
     own = [Path(path) for path in own_files(name, params)]
     key = fingerprint(closure(stage.module), settings(stage, params), inputs, own)
     run_record = WORK / "runs" / f"{name}.run.json"
-    known = read_json(run_record) if once and Path(stage.out).exists() and run_record.exists() else {}
-    if known.get("fingerprint") == key and "metrics" in known:  # no metrics: started, but not finished
-        if Path(stage.out).is_dir():
-            verify_manifest(Path(stage.out))
-        return dict(known["metrics"])
+    if once and (known := _finished(stage, run_record, key)) is not None:
+        return known
+    if name in RETRAIN and fetch(key, Path(stage.out), run_record):
+        say(f"wethink retrain {name}: another machine has run it, {stage.out} was fetched")
+        return dict(read_json(run_record)["metrics"])
     with stage_lock(name), measured(run_record) as record:
         scratch = scratch_folder(name, key, adopt)
         log = WORK / "runs" / f"{name}.metrics.jsonl"  # path that trackers read; the log itself is in scratch
@@ -123,7 +125,23 @@ def run_stage(name: str, params: Params, adopt: bool = False, once: bool = False
         publish(scratch / "out", Path(stage.out))
         discard_scratch(name)
         record |= {"metrics": metrics}
+    if name in RETRAIN:
+        keep(key, Path(stage.out), run_record)
     return metrics
+
+
+def _finished(stage: Stage, run_record: Path, key: str) -> dict[str, Any] | None:
+    """Return the metrics of an output that was published under this fingerprint, or None.
+
+    Raises:
+        UserError: the output was changed since.
+    """
+    known = read_json(run_record) if Path(stage.out).exists() and run_record.exists() else {}
+    if known.get("fingerprint") != key or "metrics" not in known:  # no metrics: started, but not finished
+        return None
+    if Path(stage.out).is_dir():
+        verify_manifest(Path(stage.out))
+    return dict(known["metrics"])
 
 
 def _run_ranks(name: str, scratch: Path, params: Params) -> None:

@@ -167,7 +167,7 @@ async def _ask(rows: Sequence[Row], work: AnnotationJob) -> Readings:
     failed: list[bool] = []  # per failed call: whether it is retryable
     readings: Readings = []
     stored = {record.id: record for record in work.stored.records}
-    with ResponseStore(Path(work.launch.answers)) as store:
+    with ResponseStore(work.launch.answers) as store:
         async with Chat(endpoints, store, config.max_cost, 1) as chat:
             team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from wethink.clients.chat import Chat, require_keys
@@ -144,7 +143,7 @@ def _refuse_none(reasons: Counter[str], count: int, what: str) -> None:
         raise UserError(
             f"none of the {count} {what}, most often because of '{reason}' ({most}); nothing is "
             "published. Correct the model or its settings in synthesize.team; replies to the same requests are stored, "
-            "so another file in launch.answers asks for them again."
+            "so another store in launch.answers asks for them again."
         )
 
 
@@ -164,7 +163,7 @@ async def _buy(
     require_keys(endpoints)
     calls = sum(max(1, endpoint.concurrency // work.processes) for endpoint in endpoints.values())
     shaky = 0
-    with ResponseStore(Path(work.launch.answers)) as store:
+    with ResponseStore(work.launch.answers) as store:
         async with Chat(endpoints, store, config.max_cost, work.processes) as chat:
             team = EndpointTeam(work.stored, models, config.min_abilities, chat.ask)
 

@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from wethink.clients.request import Request
@@ -101,7 +100,7 @@ def estimate(work: AnnotationJob) -> dict[str, Any]:
     Raises:
         UserError: as `AnnotationJob.team`.
     """
-    with ResponseStore(Path(work.launch.answers)) as store:
+    with ResponseStore(work.launch.answers) as store:
         counted = Estimate(store, work.endpoints(), work)
         team = EndpointTeam(work.stored, work.team(), work.config.min_abilities, counted.ask)
 

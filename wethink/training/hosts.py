@@ -37,7 +37,7 @@ ANSWER_S = 60.0  # for the answer of a host to the checks before a launch
 UNREACHABLE = 255  # ssh's exit code of its own failures
 FORWARDED = (  # beginnings of names
     *("AWS_", "CUDA_", "DS_", "GLOO_", "HF_", "LD_LIBRARY_PATH", "MLFLOW_", "NCCL_", "OMP_", "PYTHON", "TOKENIZERS_"),
-    *("TORCH", "TRANSFORMERS_", "UCX_", "VLLM_", "WANDB_", "WETHINK_"),
+    *("PG", "TORCH", "TRANSFORMERS_", "UCX_", "VLLM_", "WANDB_", "WETHINK_"),
 )
 OF_THIS_HOST = ("WETHINK_OWNERS", "WETHINK_MEETING")  # pids and files that mean nothing elsewhere
 

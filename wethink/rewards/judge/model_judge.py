@@ -104,11 +104,13 @@ class Judge:
     Close it after use.
     """
 
-    def __init__(self, config: JudgeConfig, endpoints: Mapping[str, Endpoint], store: Path, processes: int = 1) -> None:
+    def __init__(
+        self, config: JudgeConfig, endpoints: Mapping[str, Endpoint], store: Path | str, processes: int = 1
+    ) -> None:
         """Open the response store; the endpoint is connected at the first request.
 
         Args:
-            store: path of the response store.
+            store: file or URL of the response store.
             processes: number of processes that share the endpoint's concurrency.
 
         Raises:
@@ -241,7 +243,7 @@ def judge_connection(rewards: Rewards, launch: Launch) -> Iterator[Judge | None]
     if rewards.judge == "lexical":
         yield None
         return
-    judge = Judge(rewards.judge, launch.endpoints, Path(launch.answers), launch.processes)
+    judge = Judge(rewards.judge, launch.endpoints, launch.answers, launch.processes)
     try:
         yield judge
     finally:
