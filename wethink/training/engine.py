@@ -108,7 +108,7 @@ def shape_trainable(module: "nn.Module", optim: Optim) -> None:
     from wethink.models.lora import add_adapters
 
     if optim.lora:
-        add_adapters(module, optim.lora)
+        add_adapters(module if hasattr(module, "config") else module.get_submodule("model"), optim.lora)
     for pattern in optim.frozen_parameters:
         found = [parameter for name, parameter in module.named_parameters() if re.search(pattern, name)]
         if not found:
