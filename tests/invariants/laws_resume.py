@@ -3,16 +3,19 @@
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from tests.invariants.invariant import Law, hold, planted
 from tests.invariants.workshop import ROOT, build, rank
 from tests.invariants.worlds import end, in_world, start_world
 from wethink.common.jsonl import read_jsonl
 from wethink.config.training import Family
-from wethink.training import checkpoints
+from wethink.training import optimizer_state
 
 STEPS, KILL_AFTER = 6, 3
 
@@ -53,7 +56,7 @@ def survives(
             time.sleep(0.002)
         end(children)  # SIGKILL
         assert (home / "killed/state.json").exists(), "nothing was there to go on from"
-        with planted(mutant, f"wethink.{'training.supervised' if stage == 'sft' else 'rl.run'}.restore_state", forgets):
+        with planted(mutant, "wethink.training.checkpoints.set_state", forgets):
             in_world(world, rank, folder, stage, home / "killed", given)
         whole, ours = published(home / "whole"), published(home / "killed")
         steps = [row["step"] for row in ours["log"]]
@@ -64,14 +67,12 @@ def survives(
         shutil.rmtree(home, ignore_errors=True)
 
 
-restore_state = checkpoints.restore_state
+set_state = optimizer_state.set_state
 
 
-def forgets(engine: Any, scratch: Path, ranks: Any, identity: Any) -> tuple[int, int]:
+def forgets(engine: Any, read: Callable[[str], Tensor], updates: int) -> None:
     """Weights and step come back, the optimizer's moments do not."""
-    load = engine.load_checkpoint
-    engine.load_checkpoint = lambda folder, tag: load(folder, tag=tag, load_optimizer_states=False)
-    return restore_state(engine, scratch, ranks, identity)
+    set_state(engine, lambda name: read(name) * float(name.startswith("weight/")), updates)
 
 
 LAWS = [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import deepspeed.runtime.zero.muon.muon_optimizer  # DeepSpeed's engine imports it, and with it PyTorch's compiler
 import deepspeed.runtime.zero.stage3
 import deepspeed.runtime.zero.stage_1_and_2  # noqa: F401 - imported before forking: half a minute in each rank otherwise
 import psutil

@@ -32,6 +32,8 @@ def test_a_file_with_a_mark_is_read(data: bytes, tmp_path: Path) -> None:
         (b'{"bf16": true}', "no DeepSpeed configuration"),
         (b'{"a": 1' + b"0" * 5000 + b"}", "not JSON"),
         (b"\xff\xfe\x00", "zero.json"),
+        (b'{"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "nvme"}}}', "sets .*'nvme'; checkpoints"),
+        (b'{"zero_optimization": {"stage": 2, "round_robin_gradients": true}}', "sets .*round_robin_gradients; "),
         (None, "beside it are: none"),
     ],
 )

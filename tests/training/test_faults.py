@@ -194,12 +194,17 @@ def test_a_resume_of_another_kind_is_refused_with_the_difference_and_the_remedy(
             raise UserError("stopped here")
 
     assert told(workshop, "grpo", {}, rl__trainer__stop_on_unverifiable_rewards=stopped) == "stopped here"
-    world = told(workshop, "grpo", {}, world=2)
-    assert "holds a run of 1 processes, but launch.processes gives 2; set launch.processes to 1" in world
-    other = {"launch__deepspeed": str(ROOT / "infra/deepspeed/zero2_fp32.json"), "grpo__optim__muon_lr": 0.01}
-    sentence = told(workshop, "grpo", other)
-    assert "another kind of run (zero stage 1 there, 2 here; optimizer AdamW there, Muon here)" in sentence
+    sentence = told(workshop, "grpo", {"grpo__optim__muon_lr": 0.01})
+    assert "another kind of run (optimizer AdamW there, Muon here)" in sentence
     assert "set these back to go on, or delete that folder" in sentence
+    state = workshop / "scratch/state.json"
+    whole = read_json(state)
+    write_json(state, {key: value for key, value in whole.items() if key != "layout"})
+    assert "holds a checkpoint of another version, in a layout that this one cannot read" in told(workshop, "grpo", {})
+    write_json(state, whole)
+    (tensors,) = (workshop / "scratch/state" / whole["tag"]).iterdir()
+    tensors.rename(tensors.with_suffix(".lost"))
+    assert "step-2 lacks the tensor weight/" in (lost := told(workshop, "grpo", {})) and "to start over" in lost
     _grow(workshop / "models/base")
     assert "another kind of run (weights " in told(workshop, "grpo", {})
 

@@ -1,24 +1,30 @@
 """Resumable training checkpoints and step logs.
 
-A checkpoint is complete or absent; a log holds every step once. Optimizer shards are DeepSpeed's pickles: they live in
-local scratch only and are never published.
+A checkpoint is complete or absent; a log holds every step once. Weights and moments are safetensors by parameter name,
+so that any number of ranks goes on from them at any ZeRO stage. They live in scratch only and are never published.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, write_json
 from wethink.config.launch import Launch
 from wethink.config.training import Optim
-from wethink.training.engine import deepspeed_config, zero_stage
+from wethink.training.engine import deepspeed_config
+from wethink.training.optimizer_state import set_state, update_count, whole_state
 from wethink.training.ranks import Ranks, barrier
+
+LAYOUT = "tensors by parameter name"  # of a checkpoint; that of DeepSpeed's shards, before it, had no name
+FILE_BYTES = 2**30
 
 
 def identity(module: nn.Module, optim: Optim, launch: Launch) -> dict[str, Any]:
@@ -29,7 +35,6 @@ def identity(module: nn.Module, optim: Optim, launch: Launch) -> dict[str, Any]:
     shapes = "".join(f"{name} {tuple(p.shape)}\n" for name, p in module.named_parameters())
     return {
         "weights": hashlib.sha256(shapes.encode()).hexdigest()[:12],
-        "zero stage": zero_stage(launch),
         "bf16": bool(deepspeed_config(launch).get("bf16", {}).get("enabled")),
         "optimizer": "AdamW" if optim.muon_lr is None else "Muon",
         "lora": optim.lora.model_dump() if optim.lora else None,
@@ -45,32 +50,52 @@ def save_state(
     It is complete or absent. `cursor` is the number of rows drawn from the data order.
     """
     tag = f"step-{step}"
-    engine.save_checkpoint(str(scratch / "state"), tag=tag)
+    _write_tensors(engine, scratch / "state" / tag, ranks)
     barrier()
     if ranks.first:
-        state = {"step": step, "tag": tag, "world": ranks.world, "cursor": cursor, "identity": identity}
-        write_json(scratch / "state.json", state)  # written last
+        state = {"step": step, "tag": tag, "layout": LAYOUT, "updates": update_count(engine), "cursor": cursor}
+        write_json(scratch / "state.json", state | {"identity": identity})  # written last
         tags = sorted((scratch / "state").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
         for old in tags[:-keep]:
             shutil.rmtree(old)
 
 
+def _write_tensors(engine: Any, folder: Path, ranks: Ranks) -> None:
+    """Write this rank's share of the tensors, in files of about `FILE_BYTES`."""
+    from safetensors.torch import save_file
+
+    if ranks.first:
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed while it wrote
+        folder.mkdir(parents=True)
+    barrier()
+    part: dict[str, Tensor] = {}
+    number = 0
+    for i, (name, value) in enumerate(whole_state(engine)):
+        if i % ranks.world == ranks.rank:
+            part[name] = value.cpu()
+        if sum(value.nbytes for value in part.values()) >= FILE_BYTES:
+            save_file(part, folder / f"{ranks.rank}-{number}.safetensors")
+            part, number = {}, number + 1
+    if part:
+        save_file(part, folder / f"{ranks.rank}-{number}.safetensors")
+
+
 def restore_state(engine: Any, scratch: Path, ranks: Ranks, identity: dict[str, Any]) -> tuple[int, int]:
     """Load the last complete checkpoint, if any; return (steps done, cursor).
 
-    Without a checkpoint it returns (0, 0).
+    Ranks and ZeRO stage may be others than those that wrote it. Without a checkpoint it returns (0, 0).
 
     Raises:
-        UserError: the checkpoint is from another number of processes, or from a run of another identity.
+        UserError: the checkpoint is from an older version or from a run of another identity, or a tensor is missing.
     """
     path = scratch / "state.json"
     if not path.exists():
         return 0, 0
     state = read_json(path)
-    if state["world"] != ranks.world:
+    if state.get("layout") != LAYOUT:
         raise UserError(
-            f"{path.parent} holds a run of {state['world']} processes, but launch.processes gives {ranks.world}; "
-            f"set launch.processes to {state['world']} to go on, or delete that folder to start over."
+            f"{path.parent} holds a checkpoint of another version, in a layout that this one cannot read; finish that "
+            "run with its own version, or delete that folder to start over."
         )
     theirs = state["identity"]
     differences = [
@@ -81,8 +106,25 @@ def restore_state(engine: Any, scratch: Path, ranks: Ranks, identity: dict[str, 
             f"{path.parent} holds another kind of run ({'; '.join(differences)}); set these back to go on, or delete "
             "that folder to start over."
         )
-    engine.load_checkpoint(str(scratch / "state"), tag=state["tag"])
+    with contextlib.ExitStack() as opened:
+        set_state(engine, _reader(scratch / "state" / state["tag"], opened), int(state["updates"]))
     return int(state["step"]), int(state["cursor"])
+
+
+def _reader(folder: Path, opened: contextlib.ExitStack) -> Callable[[str], Tensor]:
+    """Return a function that reads a checkpoint's tensor by name; files are mapped while `opened` is."""
+    from safetensors import safe_open
+
+    files = [opened.enter_context(safe_open(path, "pt")) for path in sorted(folder.glob("*.safetensors"))]
+    file_of = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - no mapping
+
+    def read(name: str) -> Tensor:
+        if name not in file_of:
+            raise UserError(f"{folder} lacks the tensor {name}; delete {folder.parents[1]} to start over.")
+        tensor: Tensor = file_of[name].get_tensor(name)
+        return tensor
+
+    return read
 
 
 def note_skipped(scratch: Path, step: int, rows: list[str], optim: Optim, ranks: Ranks, in_a_row: int) -> None:

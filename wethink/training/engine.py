@@ -39,7 +39,8 @@ def deepspeed_config(launch: Launch) -> dict[str, Any]:
     """Read the launch's DeepSpeed JSON file.
 
     Raises:
-        UserError: it is missing, is not JSON, or combines bf16 with ZeRO stage 0.
+        UserError: it is missing, is not JSON, combines bf16 with ZeRO stage 0, or has a setting that lays the
+            optimizer's state out in a way that checkpoints do not know.
     """
     path = Path(launch.deepspeed)
     if not path.is_file():
@@ -53,7 +54,26 @@ def deepspeed_config(launch: Launch) -> dict[str, Any]:
     stage = config.get("zero_optimization", {}).get("stage", 0)
     if config.get("bf16", {}).get("enabled") and stage == 0:
         raise UserError(f"{launch.deepspeed}: 'bf16' with ZeRO 'stage' 0 loses the small updates; use stage 1, 2 or 3.")
+    if unknown := _unknown_layouts(config):
+        raise UserError(
+            f"launch.deepspeed: {path} sets {' and '.join(unknown)}; checkpoints of this version cannot hold the "
+            "optimizer's state that follows. Remove it (an optimizer on NVMe can be offloaded to 'cpu')."
+        )
     return dict(config)
+
+
+def _unknown_layouts(config: dict[str, Any]) -> list[str]:
+    """Return the settings whose layout of the optimizer's state `optimizer_state` does not know."""
+    zero, types = config.get("zero_optimization", {}), config.get("data_types")
+    offload = found if isinstance(found := zero.get("offload_optimizer"), dict) else {}
+    is_set = {
+        "zero_optimization.offload_optimizer.device 'nvme'": offload.get("device") == "nvme",
+        "zero_optimization.offload_optimizer.ratio": offload.get("ratio", 1.0) != 1.0,
+        "zero_optimization.mics_shard_size": zero.get("mics_shard_size", -1) != -1,
+        "zero_optimization.round_robin_gradients": bool(zero.get("round_robin_gradients")),
+        "data_types.grad_accum_dtype": isinstance(types, dict) and types.get("grad_accum_dtype") is not None,
+    }
+    return [name for name, value in is_set.items() if value]
 
 
 def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
@@ -108,7 +128,7 @@ def shape_trainable(module: "nn.Module", optim: Optim) -> None:
     from wethink.models.lora import add_adapters
 
     if optim.lora:
-        add_adapters(module, optim.lora)
+        add_adapters(module if hasattr(module, "config") else module.get_submodule("model"), optim.lora)
     for pattern in optim.frozen_parameters:
         found = [parameter for name, parameter in module.named_parameters() if re.search(pattern, name)]
         if not found:
@@ -205,3 +225,17 @@ def raw_state(engine: Any) -> "dict[str, Tensor] | None":
         with deepspeed.zero.GatheredParameters(list(own.values()), enabled=sharded and bool(own)):
             raw |= {name: p.detach().cpu().clone() for name, p in own.items()}
     return raw
+
+
+def set_weight(engine: Any, parameter: "nn.Parameter", value: "Tensor") -> None:
+    """Set the weight that forward passes read, in their precision, on all ranks; a collective call.
+
+    The optimizer's own copy of it is left as it is.
+    """
+    import deepspeed
+    import torch
+
+    sharded = engine.zero_optimization_stage() == 3
+    with torch.no_grad(), deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=sharded):
+        if not sharded or engine.global_rank == 0:
+            parameter.copy_(value)
