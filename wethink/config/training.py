@@ -14,11 +14,13 @@ class Lora(Section):
     alpha: Positive
     dropout: Share = 0.0
     vision: bool = False  # adapters on the vision tower's linear layers, too
+    load_in_4bit: bool = False  # QLoRA: the adapted layers' own weights in 4-bit NF4 (bitsandbytes)
 
 
 class Optim(Section):
     """AdamW, optionally with Muon, and linear warm-up, then constant or cosine decay to zero."""
 
+    optim: Literal["adamw_torch", "adamw_8bit"] = "adamw_torch"  # adamw_8bit: moments in 8 bits (bitsandbytes)
     lr: Annotated[float, Field(gt=0)]
     muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, Muon updates the hidden matrices; needs fewer steps
     max_steps: Positive
@@ -40,7 +42,7 @@ class Optim(Section):
     max_skipped_steps: Positive = 3  # this many steps in a row without a finite gradient stop the stage
 
     @model_validator(mode="after")
-    def _lora_stands_alone(self) -> "Optim":
+    def _agrees_with_itself(self) -> "Optim":
         if self.lora and self.frozen_parameters:
             raise ValueError(
                 "'lora' and 'frozen_parameters' exclude each other: with adapters everything else is frozen"
@@ -49,6 +51,8 @@ class Optim(Section):
             raise ValueError(
                 "'lora' and 'muon_lr' exclude each other: Muon is for whole matrices, not for their factors"
             )
+        if self.optim == "adamw_8bit" and self.muon_lr is not None:
+            raise ValueError("'optim: adamw_8bit' and 'muon_lr' exclude each other: Muon keeps moments of its own")
         return self
 
 
