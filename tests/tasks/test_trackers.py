@@ -127,8 +127,10 @@ with trackers.follow("sft", "test") as watch:
 def test_a_flow_that_is_killed_leaves_every_step_once(tracker: str, project: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("WANDB_SERVICE", None)  # W&B's process of this one, which would outlive the kill
-    killed = subprocess.run([sys.executable, "-c", KILLED, tracker], cwd=project, env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tracker], cwd=project, env=environment, stderr=subprocess.PIPE, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     publish(9, "key")
     trackers.catch_up("sft", "test")
     assert logged(tracker, "loss") == [(step, pytest.approx(1 / step)) for step in STEPS]

@@ -77,7 +77,7 @@ def push(found: Package, repository: str, private: bool) -> bool:
             is there and public although a private one is wanted.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.utils import httpx
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # whichever the hub's library uses
 
     check_name(repository)
     token = read_key(TOKEN)
@@ -113,7 +113,7 @@ def check_name(repository: str) -> None:
         UserError: it is not.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # exported lazily
 
     try:
         validate_repo_id(repository)

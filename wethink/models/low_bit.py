@@ -16,23 +16,31 @@ from wethink.config.training import Optim
 @contextlib.contextmanager
 def four_bit_linears(model: nn.Module, targets: Sequence[str]) -> Iterator[None]:
     """Quantise the named linear layers to NF4 in place; adapters that PEFT adds within the block know it."""
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
     for name in targets:
-        layer = model.get_submodule(name)
-        assert isinstance(layer, nn.Linear)
-        packed = Linear4bit(layer.in_features, layer.out_features, layer.bias is not None, quant_type="nf4")
-        packed.bias = layer.bias
-        packed.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
-        packed.to(layer.weight.device)  # the move quantises
         home, _, own = name.rpartition(".")
-        setattr(model.get_submodule(home), own, packed.train(layer.training))
+        setattr(model.get_submodule(home), own, _in_four_bits(model.get_submodule(name)))
     marked: Any = model
     marked.is_loaded_in_4bit = True  # PEFT's sign
     try:
         yield
     finally:
         del marked.is_loaded_in_4bit
+
+
+def _in_four_bits(layer: Any) -> Any:
+    """Return a linear layer with the same weights in NF4, its statistics in 8 bits."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    class Packed(Linear4bit):  # type: ignore[misc]
+        # Quantising the start weights again gives the same statistics, so checkpoints hold a layer's own tensors only,
+        # which a strict load takes.
+        _save_to_state_dict = nn.Linear._save_to_state_dict
+
+    packed = Packed(layer.in_features, layer.out_features, layer.bias is not None, quant_type="nf4")
+    packed.support_avx512bf16_for_cpu = False  # it would lay the weights out anew while the policy samples
+    packed.bias = layer.bias
+    packed.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=packed)
+    return packed.to(layer.weight.device).train(layer.training)  # the move quantises
 
 
 def plain_weight(layer: Any, weight: Tensor) -> Tensor:
