@@ -26,7 +26,7 @@ from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
-from wethink.training.engine import require_few_bits
+from wethink.training.engine import require_four_bits
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def prepare(experiment: str, shared: bool = False) -> Plan:
     trackers.require(params.launch)
     for section in (params.base, params.sft, params.grpo):
         if section.optim is not None:
-            require_few_bits(section.optim, params.launch)
+            require_four_bits(section.optim, params.launch)
     dvc_status.prepare()
     if dvcfile.update(params):
         get_run_logger().info("%s was not what wethink/dag/main_stages.py says; it is written anew", dvcfile.DVCFILE)

@@ -1,4 +1,4 @@
-"""LoRA, QLoRA and 8-bit Adam in the engine, on a CPU: what is trained is what is published, and a resume goes on.
+"""LoRA and QLoRA in the engine, on a CPU: what is trained is what is published, and a resume goes on.
 
 The tests that quantise need the library: `pip install 'bitsandbytes>=0.50,<0.51'`.
 """
@@ -22,7 +22,7 @@ from wethink.models.batching import pack
 from wethink.models.logprobs import CompletionLogProbs
 from wethink.models.lora import add_adapters, merge
 from wethink.training.checkpoints import identity, restore_state, save_state
-from wethink.training.engine import build_engine, optimizer_step, policy_state, require_few_bits
+from wethink.training.engine import build_engine, optimizer_step, policy_state, require_four_bits
 from wethink.training.ranks import join
 
 ROOT = Path(__file__).parents[2]
@@ -89,8 +89,6 @@ def trained(folder: Path, settings: Optim, where: Launch, begin: int, end: int) 
     ("changes", "zero", "bf16"),
     [
         ({"lora": Lora(rank=2, alpha=4)}, 1, False),
-        pytest.param({"optim": "adamw_8bit"}, 1, False, marks=installed),
-        pytest.param({"optim": "adamw_8bit", "lora": QLORA}, 2, True, marks=installed),
         pytest.param({"lora": QLORA}, 0, False, marks=installed),
         pytest.param({"lora": QLORA}, 2, True, marks=installed),
     ],
@@ -114,43 +112,27 @@ def _resume(changes: dict[str, Any], where: Launch, tmp_path: Path) -> None:
     assert not {name for name in whole if not torch.equal(whole[name], cut[name])}
 
 
-@installed
-def test_adam_with_moments_of_eight_bits_keeps_a_quarter_of_the_bytes() -> None:
-    from wethink.models.low_bit import adam_8bit
-
-    matrix = nn.Parameter(torch.ones(128, 128))
-    matrix.grad = torch.ones_like(matrix)
-    adam = adam_8bit([matrix], optim())
-    adam.step()
-    moments = [adam.state[matrix][name] for name in ("state1", "state2")]
-    assert [moment.dtype for moment in moments] == [torch.uint8] * 2 and float(matrix.detach().max()) < 1
-
-
-KEYS = [({"lora": QLORA}, "optim.lora.load_in_4bit"), ({"optim": "adamw_8bit"}, "optim.optim: adamw_8bit")]
-
-
-@pytest.mark.parametrize(("changes", "key"), KEYS)
-def test_few_bits_without_the_library_are_a_sentence_with_the_command(
-    changes: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_four_bits_without_the_library_are_a_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=f"{key} needs bitsandbytes, .* pip install 'bitsandbytes>=0.50,<0.51'"):
-        require_few_bits(optim(**changes), launch(1))
-    require_few_bits(optim(), launch(3))
+    with pytest.raises(UserError, match=r"load_in_4bit needs bitsandbytes, .* pip install 'bitsandbytes>=0.50,<0.51'"):
+        require_four_bits(optim(lora=QLORA), launch(1))
+    require_four_bits(optim(lora=Lora(rank=2, alpha=4)), launch(3))
 
 
-@pytest.mark.parametrize(("changes", "key"), KEYS)
 @pytest.mark.parametrize("zero", [{"stage": 3}, {"stage": 2, "offload_optimizer": {"device": "cpu"}}])
-def test_few_bits_with_scattered_or_offloaded_states_are_refused_with_the_file_to_name(
-    changes: dict[str, Any], key: str, zero: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_four_bits_with_scattered_or_offloaded_states_are_refused_with_the_file_to_name(
+    zero: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     write_json(tmp_path / "mine.json", {"zero_optimization": zero})
     where = launch(1).model_copy(update={"deepspeed": str(tmp_path / "mine.json")})
-    with pytest.raises(UserError, match=f"{key} does not go with ZeRO-3 or offload .*zero2_bf16.json"):
-        require_few_bits(optim(**changes), where)
+    with pytest.raises(UserError, match=r"load_in_4bit does not go with ZeRO-3 or offload .*zero2_bf16.json"):
+        require_four_bits(optim(lora=QLORA), where)
 
 
-def test_muon_and_adam_of_eight_bits_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="'optim: adamw_8bit' and 'muon_lr' exclude each other"):
-        optim(optim="adamw_8bit", muon_lr=0.01)
+def test_eight_bit_adam_is_refused_with_what_saves_memory_instead(tmp_path: Path) -> None:
+    text = (ROOT / "profiles/tiny.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("optim: {lr: 0.001,", "optim: {optim: adamw_8bit, lr: 0.001,"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"optim': there is no key 'optim'.*8-bit Adam is not supported.*use 'lora'"):
+        load_params(path)

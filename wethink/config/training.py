@@ -1,6 +1,6 @@
 """`base` and `sft` sections of `params.yaml`, optimizer, LoRA and the tiny model's shape."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,6 @@ class Lora(Section):
 class Optim(Section):
     """AdamW, optionally with Muon, and linear warm-up, then constant or cosine decay to zero."""
 
-    optim: Literal["adamw_torch", "adamw_8bit"] = "adamw_torch"  # adamw_8bit: moments in 8 bits (bitsandbytes)
     lr: Annotated[float, Field(gt=0)]
     muon_lr: Annotated[float, Field(gt=0)] | None = None  # if set, Muon updates the hidden matrices; needs fewer steps
     max_steps: Positive
@@ -41,8 +40,19 @@ class Optim(Section):
     lora: Lora | None = None
     max_skipped_steps: Positive = 3  # this many steps in a row without a finite gradient stop the stage
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_other_optimizer(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "optim" in given:  # TRL's key
+            raise ValueError(
+                "there is no key 'optim': the optimizer is AdamW, and Muon where 'muon_lr' is set. 8-bit Adam is not "
+                "supported, since checkpoints hold whole moments for any number of ranks; to save memory use 'lora' or "
+                "a file of ZeRO-2, ZeRO-3 or offload in launch.deepspeed"
+            )
+        return given
+
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> "Optim":
+    def _lora_stands_alone(self) -> "Optim":
         if self.lora and self.frozen_parameters:
             raise ValueError(
                 "'lora' and 'frozen_parameters' exclude each other: with adapters everything else is frozen"
@@ -51,8 +61,6 @@ class Optim(Section):
             raise ValueError(
                 "'lora' and 'muon_lr' exclude each other: Muon is for whole matrices, not for their factors"
             )
-        if self.optim == "adamw_8bit" and self.muon_lr is not None:
-            raise ValueError("'optim: adamw_8bit' and 'muon_lr' exclude each other: Muon keeps moments of its own")
         return self
 
 

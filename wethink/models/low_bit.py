@@ -1,4 +1,4 @@
-"""bitsandbytes: 4-bit weights under LoRA (QLoRA, arXiv 2305.14314), AdamW with 8-bit moments (arXiv 2110.02861).
+"""4-bit weights under LoRA adapters (QLoRA, arXiv 2305.14314), through bitsandbytes.
 
 It runs on CPUs and CUDA devices alike. What is published is never quantised: the adapters are merged into the values
 that the 4-bit weights stand for, which are those that they were trained on.
@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-
-from wethink.config.training import Optim
 
 
 @contextlib.contextmanager
@@ -31,12 +29,7 @@ def _in_four_bits(layer: Any) -> Any:
     """Return a linear layer with the same weights in NF4, its statistics in 8 bits."""
     from bitsandbytes.nn import Linear4bit, Params4bit
 
-    class Packed(Linear4bit):  # type: ignore[misc]
-        # Quantising the start weights again gives the same statistics, so checkpoints hold a layer's own tensors only,
-        # which a strict load takes.
-        _save_to_state_dict = nn.Linear._save_to_state_dict
-
-    packed = Packed(layer.in_features, layer.out_features, layer.bias is not None, quant_type="nf4")
+    packed = Linear4bit(layer.in_features, layer.out_features, layer.bias is not None, quant_type="nf4")
     packed.support_avx512bf16_for_cpu = False  # it would lay the weights out anew while the policy samples
     packed.bias = layer.bias
     packed.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=packed)
@@ -52,10 +45,3 @@ def plain_weight(layer: Any, weight: Tensor) -> Tensor:
 
     values: Tensor = dequantize_4bit(packed.data, packed.quant_state)
     return values.detach().cpu()
-
-
-def adam_8bit(trainable: Sequence[nn.Parameter], optim: Optim) -> Any:
-    """Build AdamW with moments of 8 bits in blocks of 256 (small tensors keep 32)."""
-    from bitsandbytes.optim import AdamW8bit
-
-    return AdamW8bit(trainable, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)

@@ -92,9 +92,7 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     import deepspeed
     import torch
 
-    from wethink.models.low_bit import adam_8bit
-
-    require_few_bits(optim, launch)
+    require_four_bits(optim, launch)
     config = deepspeed_config(launch)
     optimizer = config["optimizer"]["params"]
     optimizer |= {"lr": optim.lr, "betas": list(optim.betas), "weight_decay": optim.weight_decay}
@@ -116,38 +114,30 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
             parameter.data = parameter.data.to(precision(launch))
         deepspeed.zero.Init(module=module, config_dict_or_path=config)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    own: dict[str, Any] = {"model_parameters": trainable}
-    if optim.optim == "adamw_8bit":
-        del config["optimizer"]
-        config["zero_allow_untested_optimizer"] = True  # DeepSpeed's word for one that is not its own
-        own = {"optimizer": adam_8bit(trainable, optim)}
     with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
-        engine, *_ = deepspeed.initialize(model=module, config=config, **own)
+        engine, *_ = deepspeed.initialize(model=module, model_parameters=trainable, config=config)
     return engine
 
 
-def require_few_bits(optim: Optim, launch: Launch) -> None:
-    """Check that 4-bit weights and 8-bit moments, where they are set, can run as the stage is launched.
+def require_four_bits(optim: Optim, launch: Launch) -> None:
+    """Check that `lora.load_in_4bit`, where it is set, can run as the stage is launched.
 
     Raises:
         UserError: bitsandbytes is not installed, or the DeepSpeed file has ZeRO-3 or offload.
     """
-    keys = {
-        "optim.lora.load_in_4bit": bool(optim.lora and optim.lora.load_in_4bit),
-        "optim.optim: adamw_8bit": optim.optim == "adamw_8bit",
-    }
-    for key in (key for key, is_set in keys.items() if is_set):
-        if importlib.util.find_spec("bitsandbytes") is None:
-            raise UserError(
-                f"{key} needs bitsandbytes, which is not installed: pip install 'bitsandbytes>=0.50,<0.51', or take "
-                "the key out of params.yaml."
-            )
-        zero = deepspeed_config(launch).get("zero_optimization", {})
-        if zero.get("stage") == 3 or zero.get("offload_optimizer"):
-            raise UserError(
-                f"{key} does not go with ZeRO-3 or offload ({launch.deepspeed}); name a file of ZeRO-1 or 2 in "
-                "launch.deepspeed, as infra/deepspeed/zero2_bf16.json, or take the key out of params.yaml."
-            )
+    if not (optim.lora and optim.lora.load_in_4bit):
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "optim.lora.load_in_4bit needs bitsandbytes, which is not installed: pip install "
+            "'bitsandbytes>=0.50,<0.51', or take the key out of params.yaml."
+        )
+    zero = deepspeed_config(launch).get("zero_optimization", {})
+    if zero.get("stage") == 3 or zero.get("offload_optimizer"):
+        raise UserError(
+            f"optim.lora.load_in_4bit does not go with ZeRO-3 or offload ({launch.deepspeed}); name a file of ZeRO-1 "
+            "or 2 in launch.deepspeed, as infra/deepspeed/zero2_bf16.json, or take the key out of params.yaml."
+        )
 
 
 def shape_trainable(module: "nn.Module", optim: Optim) -> None:
