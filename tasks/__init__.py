@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # a tracker that is down must not hold up training
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "WANDB_ERROR_REPORTING": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "TORCH_EXTENSIONS_DIR": str(ROOT / ".cache" / "torch_extensions"),
     "TOKENIZERS_PARALLELISM": "false",

@@ -12,12 +12,13 @@ import pytest
 from tasks import ROOT
 from tests.support import package_tree
 
-SERVICES = {"prefect", "prefect_aws", "mlflow", "dvc", "boto3", "botocore"}
+SERVICES = {"prefect", "prefect_aws", "mlflow", "wandb", "tensorboard", "dvc", "boto3", "botocore"}
 HOMES = {  # outside engines, and the modules of wethink that may import them
     "vllm": set[str](),  # served in an environment of its own: generation/vllm_server.py runs there as a file
     "deepspeed": {"wethink/training/engine.py", "wethink/training/ranks.py"},
     "great_expectations": {"wethink/curation/validate.py"},
     "openai": {"wethink/clients/connection.py"},
+    "bitsandbytes": {"wethink/models/low_bit.py"},
 }
 # Each package imports only those before it.
 ORDER = (

@@ -19,13 +19,14 @@ from prefect.states import Completed, Failed
 
 from tasks.execution.lease import lease
 from tasks.processes import child_process, retries
-from tasks.tracking import mlflow_runs
+from tasks.tracking import trackers
 from tasks.versioning import commits, dvc_status, dvcfile
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
+from wethink.training.engine import require_four_bits
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,18 @@ class Plan:
 
     changed: frozenset[str]  # stages that may have to run; the others are Cached without being asked
     deadline_minutes: float  # of one stage
-    experiment: str  # in MLflow
+    experiment: str  # in the trackers
     shared: bool = False  # what another machine has run is fetched from DVC's remote, and what runs here is pushed
 
 
 def prepare(experiment: str, shared: bool = False) -> Plan:
-    """Check the parameters, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
+    """Check the parameters and trackers, keep dvc.yaml in step with the code, and ask DVC once what has changed."""
     retries.refuse_endless_starts()
     params = load_params()
+    trackers.require(params.launch)
+    for section in (params.base, params.sft, params.grpo):
+        if section.optim is not None:
+            require_four_bits(section.optim, params.launch)
     dvc_status.prepare()
     if dvcfile.update(params):
         get_run_logger().info("%s was not what wethink/dag/main_stages.py says; it is written anew", dvcfile.DVCFILE)
@@ -75,7 +80,7 @@ def bring_up_to_date(name: str, plan: Plan) -> State[str]:
         name="Cached", message=f"nothing that {name} depends on has changed: {out}", data=out
     )
     if name not in plan.changed:
-        mlflow_runs.catch_up(name, plan.experiment)
+        trackers.catch_up(name, plan.experiment)
         return unchanged
     LISTENER.get()(StageEvent(name, "Running"))
     with lease(name, load_params()) if plan.shared else contextlib.nullcontext():
@@ -86,7 +91,7 @@ def _run(name: str, plan: Plan, unchanged: State[str]) -> State[str]:
     """Run `dvc repro` of a stage, and share what it has made."""
     out, log = STAGES[name].out, WORK / "logs" / f"{name}.log"
     before, content = _stamp(run_record(name)), dvc_status.out_md5(name)
-    with mlflow_runs.follow(name, plan.experiment) as watch:
+    with trackers.follow(name, plan.experiment) as watch:
         ended = child_process.run(dvc_status.repro(name, plan.shared), log, plan.deadline_minutes * 60, watch)
     if ended.late:
         return Failed(
@@ -106,7 +111,7 @@ def _run(name: str, plan: Plan, unchanged: State[str]) -> State[str]:
     elif plan.shared and dvc_status.out_md5(name) != content:
         run_record(name).unlink(missing_ok=True)  # what is recorded here is about another run
         return Completed(message=f"{name}: another machine has run it, {out} was fetched", data=out)
-    mlflow_runs.catch_up(name, plan.experiment)
+    trackers.catch_up(name, plan.experiment)
     return Completed(message=f"{name} → {out}", data=out) if ran else unchanged
 
 

@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.execution.stage import run_record
-from tasks.tracking.mlflow_runs import flatten
+from tasks.tracking.stage_log import flatten
+from tasks.tracking.tensorboard_events import FOLDER as EVENTS
+from tasks.tracking.wandb_runs import runs_folder
 from wethink.common.jsonl import read_json, write_json
 from wethink.common.paths import WORK
 from wethink.config.params import load_params
@@ -155,8 +157,7 @@ def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
     )
     console.print(f"peak memory {summary['peak_pss_mb']:.0f} MiB over the process tree\n", highlight=False)
     python, docs = sys.executable, (DATA_DOCS / "index.html").resolve().as_uri()
-    home, tracker = os.environ["PREFECT_HOME"], os.environ["MLFLOW_TRACKING_URI"]
-    prefect, mlflow = (Path(python).with_name(name) for name in ("prefect", "mlflow"))
+    home, prefect = os.environ["PREFECT_HOME"], Path(python).with_name("prefect")
     for label, text in {
         "report": str(PAGE.resolve()),
         "figures": str(SUMMARY.resolve()),
@@ -164,12 +165,25 @@ def show_on_terminal(summary: dict[str, Any], log: Path | None = None) -> None:
         "Prefect": server.removesuffix("/api")
         if (server := os.environ.get("PREFECT_API_URL"))
         else f"PREFECT_HOME={home} {prefect} server start   # {PREFECT_PAGE}",
-        "MLflow": tracker
-        if tracker.startswith("http")
-        else f"{mlflow} ui --backend-store-uri {tracker}   # {MLFLOW_PAGE}",
+        **tracker_pages(Path(python).parent),
         **({"log": str(log.resolve())} if log else {}),
     }.items():
         console.print(f"{label:>10}  {text}", soft_wrap=True, highlight=False, markup=False)
+
+
+def tracker_pages(programs: Path) -> dict[str, str]:
+    """Return where the curves are: each tracker of `launch.report_to` with its page or the command that shows it."""
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    local = f"{programs / 'mlflow'} ui --backend-store-uri {uri}   # {MLFLOW_PAGE}"
+    pages = {
+        "mlflow": ("MLflow", uri if uri.startswith("http") else local),
+        "tensorboard": ("TensorBoard", f"{programs / 'tensorboard'} --logdir {EVENTS}"),
+        "wandb": (
+            "W&B",
+            f"{programs / 'wandb'} sync {runs_folder() / 'wandb'}/offline-run-*   # if WANDB_MODE is offline",
+        ),
+    }
+    return dict(pages[name] for name in load_params().launch.report_to)
 
 
 def _table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:

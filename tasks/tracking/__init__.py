@@ -1,1 +1,1 @@
-"""MLflow: runs, model registry, lineage and traces."""
+"""Trackers: MLflow (runs, model registry, lineage, traces), W&B and TensorBoard."""

@@ -7,7 +7,6 @@ next start logs the rest from the files.
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import logging
@@ -16,12 +15,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, cast
+from typing import Any, cast
 
 from tasks.tracking import traces
+from tasks.tracking.stage_log import (
+    Memory,
+    harmless,
+    headlines,
+    live_log,
+    metrics_log,
+    read_lines,
+    read_record,
+    recall,
+    remember,
+)
 from tasks.versioning import dvc_status
-from wethink.common.jsonl import dumps, file_sha256, read_json, write_json
-from wethink.common.paths import WORK
+from wethink.common.jsonl import dumps, file_sha256
 from wethink.config.params import load_params
 from wethink.dag.main_stages import STAGES
 from wethink.dag.publishing import MANIFEST, verify_manifest
@@ -30,8 +39,6 @@ from wethink.dag.runner import settings
 MODEL = "wethink"  # the registered model; base, SFT and GRPO checkpoints are its versions
 SAMPLES = 20  # steps between sampled completions that people can read in MLflow
 GROUPS = 4  # prompts shown of such a step, with all their completions
-P = ParamSpec("P")
-Memory = dict[str, Any]  # {key, run_id, status} of the pipeline's run or of a stage's
 
 
 @dataclass(frozen=True)
@@ -46,26 +53,6 @@ class Run:
         return max(self.logged.values(), default=0)
 
 
-def harmless(function: Callable[P, None]) -> Callable[P, bool]:
-    """Decorate a function to turn any tracker failure into one warning and False."""
-
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> bool:
-        try:
-            function(*args, **kwargs)
-        except Exception as error:
-            first = (str(error).splitlines() or [""])[0]
-            logging.getLogger(__name__).warning(
-                "MLflow: %s: %s; the run goes on, the next start logs what is missing.",
-                type(error).__name__,
-                first[:200],
-            )
-            return False
-        return True
-
-    return guarded
-
-
 @contextlib.contextmanager
 def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
     """Yield a function that logs a running stage's new metrics; call it repeatedly.
@@ -76,16 +63,15 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
     run: Run | None = None
     monitor: Any = None
 
-    @harmless
+    @harmless("MLflow")
     def log_new_steps() -> None:
         nonlocal run, monitor
-        log = _log(stage)  # a link into the scratch folder of the run in progress, which its fingerprint names
-        if log.is_symlink() and log.exists() and log.lstat().st_mtime >= started:
+        if log := live_log(stage, started):
             if run is None:
-                run = _open_run(stage, log.resolve().parent.name, experiment)
+                run = _open_run(stage, log.parent.name, experiment)
                 monitor = _monitor(run.id)
             before = run.step
-            _log_steps(run, _read(log))
+            _log_steps(run, read_lines(log))
             if before // SAMPLES < run.step // SAMPLES:  # the rollouts are read only when there are some to show
                 _log_samples(run, _rollouts(stage))
 
@@ -98,24 +84,21 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
         watch()
     finally:
         if monitor is not None:
-            harmless(monitor.finish)()
+            harmless("MLflow")(monitor.finish)()
 
 
-@harmless
+@harmless("MLflow")
 def catch_up(stage: str, experiment: str) -> None:
     """Log the rest of a stage's last finished run and register its checkpoint."""
-    record = _record(stage)
+    record = read_record(stage)
     memory = _memory(stage)
     if "metrics" not in record or (memory.get("key") == record["fingerprint"] and memory["status"] == "FINISHED"):
         return  # never finished, or fully logged
     run = _open_run(stage, record["fingerprint"], experiment)
-    if _log(stage).is_file():
-        _log_steps(run, _read(_log(stage)))
+    if metrics_log(stage).is_file():
+        _log_steps(run, read_lines(metrics_log(stage)))
         _log_samples(run, _rollouts(stage))
-    cost = {key: record[key] for key in ("seconds", "peak_pss_mb")}
-    figures = flatten({"result": record["metrics"], "run": cost})
-    headlines = {name: value for name, value in figures.items() if name.count(".") < 4}  # metrics.json has them all
-    _log_steps(run, [{"step": 1, **headlines}])
+    _log_steps(run, [{"step": 1, **headlines(record)}])
     if stage_is_checkpoint(stage):
         _register(stage, run.id)
     if stage == "report":  # the report page is uploaded; data and weights never are
@@ -125,7 +108,7 @@ def catch_up(stage: str, experiment: str) -> None:
     _remember(stage, _memory(stage) | {"status": "FINISHED"})
 
 
-@harmless
+@harmless("MLflow")
 def close(finished: bool) -> None:
     """End the pipeline's run.
 
@@ -141,32 +124,6 @@ def close(finished: bool) -> None:
 
 def stage_is_checkpoint(stage: str) -> bool:
     return STAGES[stage].out.startswith("models/")
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, float]:
-    """Flatten a nested mapping's numbers to dotted names, dropping other values.
-
-    >>> flatten({"sft": {"accuracy": 0.5}, "name": "x"})
-    {'sft.accuracy': 0.5}
-    """
-    if isinstance(value, dict):
-        parts = [flatten(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in value.items()]
-        return {name: number for part in parts for name, number in part.items()}
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return {prefix: float(value)} if numeric else {}
-
-
-def _log(stage: str) -> Path:
-    """Return the metrics.jsonl of the stage's current or last finished run."""
-    return WORK / "runs" / f"{stage}.metrics.jsonl"
-
-
-def _read(log: Path) -> list[dict[str, Any]]:
-    records = []
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # the last line may be incomplete
-            records.append(json.loads(line))
-    return records
 
 
 def _open_run(stage: str, key: str, experiment: str) -> Run:
@@ -244,9 +201,9 @@ def _log_steps(run: Run, records: list[dict[str, Any]]) -> None:
 
 def _rollouts(stage: str) -> list[dict[str, Any]]:
     """Read the GRPO rollouts of the current or last finished run, if any."""
-    live = _log(stage).resolve().parent / "rollouts.jsonl"
+    live = metrics_log(stage).resolve().parent / "rollouts.jsonl"
     if live.is_file():
-        return _read(live)
+        return read_lines(live)
     finished = Path(STAGES[stage].out) / "rollouts.parquet"
     if not finished.is_file():
         return []
@@ -334,23 +291,14 @@ def _client() -> Any:
     return MlflowClient()
 
 
-def _record(stage: str) -> dict[str, Any]:
-    path = WORK / "runs" / f"{stage}.run.json"
-    record: dict[str, Any] = read_json(path) if path.is_file() else {}
-    return record
-
-
-def _place(name: str) -> Path:
-    """Return the path of the run id file, one per tracking URI."""
-    tracker = hashlib.sha256(os.environ["MLFLOW_TRACKING_URI"].encode()).hexdigest()[:8]
-    return WORK / "tracking" / tracker / f"{name}.json"
+def _tracker() -> str:
+    """Name the tracker in the memory of its runs: one per tracking URI."""
+    return hashlib.sha256(os.environ["MLFLOW_TRACKING_URI"].encode()).hexdigest()[:8]
 
 
 def _memory(name: str) -> Memory:
-    path = _place(name)
-    memory: Memory = read_json(path) if path.is_file() else {}
-    return memory
+    return recall(_tracker(), name)
 
 
 def _remember(name: str, memory: Memory) -> None:
-    write_json(_place(name), memory)
+    remember(_tracker(), name, memory)

@@ -14,7 +14,7 @@ from wethink.config.response_format import Kind, ResponseFormat
 from wethink.data.image_shards import Shards
 from wethink.data.image_store import ImageRecord
 from wethink.data.schema import RELEASED_KEYS
-from wethink.export.dataset import export_dataset, push
+from wethink.export.dataset import export_dataset
 from wethink.export.trainer_formats import export_for
 from wethink.rewards.format import DEFAULT, opened, parse
 from wethink.rewards.grammars import Parsed
@@ -235,32 +235,12 @@ def test_a_row_that_the_format_cannot_hold_is_left_out_and_counted(home: Path) -
         assert (counts[kept], counts["left out (holds marks of the response format)"]) == (3, 1)
 
 
-def test_a_mistake_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_a_sentence(home: Path) -> None:
     with pytest.raises(UserError, match="no source 'phtos'; those there are: photos"):
         dataset(home, phtos="mit")
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with pytest.raises(UserError, match="HF_TOKEN is not set"):
-        push(home, "me/mine", private=True)
     write_jsonl(home / "valid" / "rows.jsonl", ROWS[10:])
     with pytest.raises(UserError, match="no row of the train split"):
         trainer(home, "trl")
     write_jsonl(home / "valid" / "rows.jsonl", [])
     with pytest.raises(UserError, match="has no rows"):
         dataset(home)
-
-
-def test_the_token_reaches_the_hub_and_no_message(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import HfApi
-
-    seen: list[Any] = []
-
-    def refuse(self: HfApi, *args: Any, **given: Any) -> None:
-        seen.append((self.token, given))
-        raise OSError("the hub cannot be reached")
-
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr(HfApi, "create_repo", refuse)
-    with pytest.raises(UserError, match="cannot be reached") as caught:
-        push(home, "me/mine", private=True)
-    assert seen == [("hf_secret", {"repo_type": "dataset", "private": True, "exist_ok": True})]
-    assert "hf_secret" not in str(caught.value)

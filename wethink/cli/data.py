@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wethink.cli.plan import add_plan
+from wethink.cli.push import add_push, push
 from wethink.common.errors import UserError
 from wethink.config.params import load_params, response_format
 
@@ -38,7 +39,7 @@ def add_commands(commands: Any) -> None:
         metavar="WHAT=LICENCE",
         help="dataset: 'dataset=apache-2.0' for rows and card, 'SOURCE=…' for the images of a source; repeatable",
     )
-    export.add_argument("--push", metavar="OWNER/NAME", help="dataset: upload it to the hub (token: HF_TOKEN)")
+    export.add_argument("--push", metavar="OWNER/NAME", help="dataset: upload it, as `wethink push` does")
     export.add_argument("--public", action="store_true", help="dataset: a pushed one may be seen by everybody")
     stores = commands.add_parser("answers", help="take over paid responses from the stores of other machines")
     stores.add_argument("stores", nargs="+", metavar="STORE", help="files or URLs, as launch.answers names one")
@@ -58,6 +59,7 @@ def add_commands(commands: Any) -> None:
     back.add_argument("export", type=Path, metavar="FILE", help="Label Studio's JSON, or FiftyOne's samples.json")
     back.add_argument("--out", type=Path, default=Path("data/verdicts.json"), help="default: %(default)s")
     add_plan(commands)
+    add_push(commands)
     rates = commands.add_parser("passrates", help="how often a checkpoint solves each training row, for curation")
     rates.add_argument("--model", type=Path, default=Path("models/sft"), help="a checkpoint (default: %(default)s)")
     rates.add_argument("--rows", type=Path, default=Path("data/rows/rows.jsonl"), help="default: %(default)s")
@@ -132,13 +134,15 @@ def _export(args: argparse.Namespace) -> None:
         counts = export_for(args.form, images, valid, out, response_format())
         print(f"{out}: " + ", ".join(f"{count:,} rows {name}" for name, count in counts.items()))
         return
-    from wethink.export.dataset import export_dataset, push
+    from wethink.export import hub
+    from wethink.export.dataset import export_dataset
 
     licences = dict(_licence(text) for text in args.licence)
     made = export_dataset(images, rows, valid, out, args.name, licences)
     print(f"{out}: {made['rows']:,} rows about {made['images']:,} images")
     if args.push:
-        print(f"pushed: {push(out, args.push, private=not args.public)}")
+        hub.push(hub.package(out), args.push, private=not args.public)
+        print(f"pushed: {hub.address('dataset', args.push)}")
 
 
 def _licence(text: str) -> tuple[str, str]:
@@ -198,6 +202,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "passrates": _passrates,
     "plan": _plan,
     "preview": _preview,
+    "push": push,
     "quality": _quality,
     "score": _score,
 }

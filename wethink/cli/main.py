@@ -23,7 +23,7 @@ from wethink.evaluation.benchmarks.registry import DECLARED
 GROUPS = {
     "run the pipeline": ("profile", "plan", *STAGES),
     "look at the results": ("open", "ask", "gallery", "audit"),
-    "data": ("preview", "export", "quality", "passrates", "answers"),
+    "data": ("preview", "export", "push", "quality", "passrates", "answers"),
     "models and rewards": ("score", "rescore", "calibrate"),
     "benchmarks": ("suite", "benchmark", "official", "leaderboard"),
     "experiments and retraining": ("controls", "arms", "retrain"),

@@ -54,6 +54,12 @@ SECRET = (
 )  # values at these keys may hold a secret by mistake and are never shown
 
 
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("names a tracker twice")
+    return names
+
+
 class Endpoint(Section):
     """LLM endpoint: a server with an OpenAI-compatible chat completions API."""
 
@@ -76,6 +82,7 @@ class Launch(Section):
     hostfile: str | None = None  # DeepSpeed hostfile: several hosts, with `slots` ranks each
     deepspeed: str  # JSON file under infra/deepspeed/
     deadline_minutes: Positive
+    report_to: Annotated[tuple[Literal["mlflow", "wandb", "tensorboard"], ...], AfterValidator(_once)] = ("mlflow",)
     vllm_python: str = ".venv-vllm/bin/python"  # Python interpreter of the vLLM server, for grpo.sampler: vllm
     vllm_url: Url | None = None  # a running vLLM server, instead of one started per process
     vllm_memory: Share = 0.4  # share of each GPU's memory for the servers that a run starts

@@ -84,28 +84,3 @@ def _row(row: Row, single: bool) -> Record:
     named: Record = {"image_id": row_images(row)[0]} if single else {"image_ids": list(row_images(row))}
     ours = {key: row[key] for key in ("id", "source", "split", "scene", "kind")}
     return {key: row[key] for key in RELEASED_KEYS} | ours | nested | named
-
-
-def push(folder: Path, repository: str, private: bool) -> str:
-    """Upload an exported dataset to the Hugging Face hub; return its URL.
-
-    The token is read from the environment variable HF_TOKEN alone.
-
-    Raises:
-        UserError: HF_TOKEN is not set, or the hub refuses.
-    """
-    import os
-
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    token = os.environ.get("HF_TOKEN")
-    if not token:
-        raise UserError("HF_TOKEN is not set; set this environment variable to a token with write access.")
-    api = HfApi(token=token)
-    try:
-        api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=folder, repo_type="dataset")
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise UserError(f"pushing to '{repository}' failed: {str(error).splitlines()[0]}") from None
-    return f"{api.endpoint}/datasets/{repository}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wethink.config.training import Lora
 from wethink.models.families.known import FAMILIES
+from wethink.models.low_bit import four_bit_linears, plain_weight
 from wethink.models.policy import Processor, save_policy
 
 
@@ -24,7 +25,9 @@ def add_adapters(model: nn.Module, lora: Lora) -> None:
     """
     from peft import inject_adapter_in_model
 
-    inject_adapter_in_model(_peft_config(model, lora), model)
+    config = _peft_config(model, lora)
+    with four_bit_linears(model, config.target_modules) if lora.load_in_4bit else contextlib.nullcontext():
+        inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
 
@@ -105,6 +108,6 @@ def merge(model: nn.Module, raw: dict[str, Tensor]) -> dict[str, Tensor]:
         if is_adapted(layer):
             (adapter,) = layer.scaling
             a, b = (raw[f"{name}.lora_{letter}.{adapter}.weight"].float() for letter in "AB")
-            weight = plain[f"{name}.weight"]
+            weight = plain_weight(layer, plain[f"{name}.weight"])
             plain[f"{name}.weight"] = (weight.float() + layer.scaling[adapter] * (b @ a)).to(weight.dtype)
     return plain

@@ -5,6 +5,7 @@ Only this module and wethink/training/ranks.py import DeepSpeed.
 """
 
 import contextlib
+import importlib.util
 import math
 import os
 import re
@@ -91,6 +92,7 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     import deepspeed
     import torch
 
+    require_four_bits(optim, launch)
     config = deepspeed_config(launch)
     optimizer = config["optimizer"]["params"]
     optimizer |= {"lr": optim.lr, "betas": list(optim.betas), "weight_decay": optim.weight_decay}
@@ -115,6 +117,27 @@ def build_engine(module: "nn.Module", optim: Optim, launch: Launch) -> Any:
     with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
         engine, *_ = deepspeed.initialize(model=module, model_parameters=trainable, config=config)
     return engine
+
+
+def require_four_bits(optim: Optim, launch: Launch) -> None:
+    """Check that `lora.load_in_4bit`, where it is set, can run as the stage is launched.
+
+    Raises:
+        UserError: bitsandbytes is not installed, or the DeepSpeed file has ZeRO-3 or offload.
+    """
+    if not (optim.lora and optim.lora.load_in_4bit):
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "optim.lora.load_in_4bit needs bitsandbytes, which is not installed: pip install "
+            "'bitsandbytes>=0.50,<0.51', or take the key out of params.yaml."
+        )
+    zero = deepspeed_config(launch).get("zero_optimization", {})
+    if zero.get("stage") == 3 or zero.get("offload_optimizer"):
+        raise UserError(
+            f"optim.lora.load_in_4bit does not go with ZeRO-3 or offload ({launch.deepspeed}); name a file of ZeRO-1 "
+            "or 2 in launch.deepspeed, as infra/deepspeed/zero2_bf16.json, or take the key out of params.yaml."
+        )
 
 
 def shape_trainable(module: "nn.Module", optim: Optim) -> None:

@@ -18,7 +18,7 @@ from wethink.models.logprobs import CompletionLogProbs
 from wethink.training.planning.advice import suggest
 from wethink.training.planning.devices import Device, device_named
 from wethink.training.planning.memory import layers, spread, total, tower
-from wethink.training.planning.plan import Model, StagePlan, model_of, placed, plan_stage
+from wethink.training.planning.plan import StagePlan, model_of, placed, plan_stage
 from wethink.training.planning.seconds import PARTS
 from wethink.training.planning.work import Lengths, Stage
 
@@ -185,8 +185,24 @@ def test_the_command_prints_what_it_writes(tmp_path: Path, monkeypatch: pytest.M
     assert "there is no 'abacus'" in refused.err and "Traceback" not in refused.err
 
 
-def test_every_profile_is_planned_without_a_model() -> None:
-    model: Model = MODEL
-    for name in ("qwen2_5_vl_7b", "qwen3_5_2b_lora"):
-        made = placed(profile_params([name]), H100, None)
-        assert plan_stage(made, model, H100, "grpo", USUAL).hours > 0
+PROFILES = sorted(path.stem for path in Path("profiles").glob("*.yaml"))
+TABLE = [line for line in Path("docs/planning.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_loads_and_is_planned_with_its_own_model(name: str) -> None:
+    found = profile_params([name])
+    device = H100 if found.launch.device == "cuda" else CORE
+    made, model = placed(found, device, None), model_of(found.base)
+    for stage in STAGES:
+        plan = plan_stage(made, model, device, stage, USUAL)
+        assert plan.hours > 0 and plan.peak > 0
+    rows = [line for line in TABLE if line.startswith(f"| `{name}`, ")]
+    assert len(rows) == (2 if found.base.model != "tiny" or name == "tiny" else 0)
+
+
+def test_the_lora_profile_is_planned_to_fit_a_device_of_24_gb() -> None:
+    small = device_named("l4")
+    made = placed(profile_params(["qwen3_5_2b_lora"]), small, None)
+    model = model_of(made.base)
+    assert all(plan_stage(made, model, small, stage, USUAL).fits for stage in STAGES)
