@@ -30,7 +30,8 @@ ENTRY = """#!/bin/bash
 set -euo pipefail
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   : "${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}"
-  initdb --username "$POSTGRES_USER" --encoding UTF8 --locale C.UTF-8 --pwfile <(printf '%s' "$POSTGRES_PASSWORD") --auth scram-sha-256 >/dev/null
+  initdb --username "$POSTGRES_USER" --encoding UTF8 --locale C.UTF-8 --auth scram-sha-256 \\
+    --pwfile <(printf '%s' "$POSTGRES_PASSWORD") >/dev/null
   echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
   export PGUSER="$POSTGRES_USER" PGPASSWORD="$POSTGRES_PASSWORD" PGHOST=/tmp
   pg_ctl start --wait --options "-c listen_addresses= -c unix_socket_directories=/tmp" >/dev/null

@@ -21,7 +21,7 @@ from wethink.config.data import Draw, Ingest
 from wethink.config.evaluation import Evaluate, Report
 from wethink.config.grpo import Grpo
 from wethink.config.launch import SECRET, Launch
-from wethink.config.renamed_keys import RENAMED
+from wethink.config.renamed_keys import FOREIGN, RENAMED
 from wethink.config.response_format import ResponseFormat
 from wethink.config.retraining import Promotion, Retrain
 from wethink.config.rewards import Rewards
@@ -126,9 +126,11 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"]) or "params"
     if first["type"] == "extra_forbidden":
         above = [str(part) for part in first["loc"][:-1] if not isinstance(part, int)]
-        new = RENAMED.get(above[-1], {}).get(str(first["loc"][-1])) if above else None
-        if new:
+        section, name = above[-1] if above else "", str(first["loc"][-1])
+        if new := RENAMED.get(section, {}).get(name):
             return f"key '{key}' is called '{new}' now; rename it (docs/configuration.md has every key)."
+        if why := FOREIGN.get(section, {}).get(name):
+            return f"unknown key '{key}': {why}."
         known = _known_keys(first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else f" Known keys: {', '.join(known)}."

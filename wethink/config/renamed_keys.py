@@ -1,4 +1,4 @@
-"""Renamed keys of `params.yaml`: former → present name, for the error message of an old key."""
+"""Keys that `params.yaml` does not have, and what to use: renamed ones, and those of other trainers."""
 
 RENAMED: dict[str, dict[str, str]] = {  # the key's own section → former name → present name
     "tiny": {
@@ -51,5 +51,13 @@ RENAMED: dict[str, dict[str, str]] = {  # the key's own section → former name 
     },
     "retrain": {
         "second_look": "label_check",
+    },
+}
+
+FOREIGN: dict[str, dict[str, str]] = {  # the key's own section → another trainer's key → why there is none here
+    "optim": {
+        "optim": "the optimizer is AdamW, and Muon where 'muon_lr' is set. 8-bit Adam is not supported, since "
+        "checkpoints hold whole moments for any number of ranks; to save memory use 'lora' or a file of ZeRO-2, ZeRO-3 "
+        "or offload in launch.deepspeed",
     },
 }

@@ -1,6 +1,6 @@
 """`base` and `sft` sections of `params.yaml`, optimizer, LoRA and the tiny model's shape."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,17 +39,6 @@ class Optim(Section):
     frozen_parameters: tuple[str, ...] = ()  # regular expressions; parameters with a matching name are frozen
     lora: Lora | None = None
     max_skipped_steps: Positive = 3  # this many steps in a row without a finite gradient stop the stage
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_other_optimizer(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "optim" in given:  # TRL's key
-            raise ValueError(
-                "there is no key 'optim': the optimizer is AdamW, and Muon where 'muon_lr' is set. 8-bit Adam is not "
-                "supported, since checkpoints hold whole moments for any number of ranks; to save memory use 'lora' or "
-                "a file of ZeRO-2, ZeRO-3 or offload in launch.deepspeed"
-            )
-        return given
 
     @model_validator(mode="after")
     def _lora_stands_alone(self) -> "Optim":
