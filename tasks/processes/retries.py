@@ -5,7 +5,6 @@ pauses. A call to an unavailable service (registry, Prefect's API, bucket) is re
 disk, a user's mistake and a defect are not retried; the message names the remedy.
 """
 
-import errno
 import logging
 import re
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from wethink.common.errors import TRY_AGAIN_LATER, UserError, disk_full
+from wethink.common.errors import TRY_AGAIN_LATER, UserError, disk_full, is_disk_full
 
 DVC_FAILED = 255  # DVC's exit code for every kind of failure
 RANK_LOST = 75  # a stage's exit code when one of its ranks ended without a reason of its own
@@ -108,14 +107,14 @@ def retry_while_unavailable(work: Callable[P, T], *args: P.args, **kwargs: P.kwa
     try:
         return retrying(work, *args, **kwargs)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise UserError(disk_full(error)) from error
         raise
 
 
 def _is_transient(error: BaseException) -> bool:
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    return isinstance(error, Exception) and not isinstance(error, UserError) and not full and away(error)
+    known = isinstance(error, UserError) or is_disk_full(error)
+    return isinstance(error, Exception) and not known and away(error)
 
 
 def _warn(attempt: RetryCallState) -> None:

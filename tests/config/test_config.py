@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+from safetensors import SafetensorError
 
 from tasks import ROOT
 from wethink.cli import main
@@ -163,15 +165,15 @@ def test_a_missing_parameter_file_and_a_missing_input_say_what_to_do(folder: Pat
 def test_a_full_disk_is_one_sentence_with_the_file(
     command: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def write(_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/drawn/scenes.parquet")
-
-    monkeypatch.setattr(main, "dispatch", write)
     monkeypatch.setattr(main, "die_with_owners", lambda: None)
     monkeypatch.setattr(sys, "argv", ["wethink", *command])
-    assert main.main() == code
-    sentence = "the disk is full (data/drawn/scenes.parquet); free some space, the same command goes on."
-    assert capsys.readouterr().err == f"wethink {command[0]}: {sentence}\n"
+    python = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/drawn/scenes.parquet")
+    rust = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    for error, place in ((python, "data/drawn/scenes.parquet"), (rust, "the project folder")):
+        monkeypatch.setattr(main, "dispatch", Mock(side_effect=error))
+        assert main.main() == code
+        sentence = f"the disk is full ({place}); free some space, the same command goes on."
+        assert capsys.readouterr().err == f"wethink {command[0]}: {sentence}\n"
 
 
 def rank_that(folder: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> None:

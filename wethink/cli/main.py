@@ -1,14 +1,13 @@
 """The argument parser of `wethink`, and the dispatch of its commands."""
 
 import argparse
-import errno
 import json
 import sys
 from pathlib import Path
 
 from wethink.cli.data import COMMANDS, add_commands
 from wethink.common.console import tolerate_encodings
-from wethink.common.errors import DISK_FULL, UserError, disk_full
+from wethink.common.errors import DISK_FULL, UserError, disk_full, is_disk_full
 from wethink.common.loopback import bypass_proxies
 from wethink.common.processes import die_with_owners
 from wethink.config.params import load_params
@@ -189,8 +188,8 @@ def main() -> int:
             f"\nwethink {args.command}: stopped; what was finished is kept, the same command goes on.", file=sys.stderr
         )
         return 130
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        if not is_disk_full(error):
             raise
         print(f"wethink {args.command}: {disk_full(error)}", file=sys.stderr)
         return DISK_FULL if args.command == "rank" else 2

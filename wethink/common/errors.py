@@ -1,5 +1,6 @@
 """User-facing errors (`UserError`) and the exit codes of stages and ranks."""
 
+import errno
 import re
 
 # Line ends of a library's message, and what a file's name or a value from outside would do to a terminal.
@@ -32,7 +33,12 @@ STOPPED = 143  # 128 + SIGTERM: of a rank that SIGTERM ended before it listened
 DISK_FULL = 74  # EX_IOERR: a rank's exit code when it cannot write FAILURE
 
 
-def disk_full(error: OSError) -> str:
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether a write failed on a full disk; safetensors has an exception of its own for it."""
+    return getattr(error, "errno", None) == errno.ENOSPC or f"(os error {errno.ENOSPC})" in str(error)
+
+
+def disk_full(error: BaseException) -> str:
     """Return the message for a write that failed on a full disk."""
-    where = error.filename2 or error.filename or "the project folder"
+    where = getattr(error, "filename2", None) or getattr(error, "filename", None) or "the project folder"
     return f"the disk is full ({where}); free some space, the same command goes on."
