@@ -245,6 +245,16 @@ def test_grpo_straight_from_base_is_called_that_and_shown_against_base(
     assert "GRPO from base" in page and "SFT + GRPO" not in page and "<h4>Base " in page
 
 
+def test_where_sft_passed_the_base_on_nothing_is_said_of_sft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = fake_run(tmp_path, scenes=12)
+    write_json(tmp_path / "grpo" / "metrics.json", {"start": "base"})
+    write_json(tmp_path / "sft" / "metrics.json", {"samples": 0, "steps": 0})
+    page = write_page(tmp_path, images, monkeypatch)
+    head = page[page.index("<h1") : page.index("</h1>")]
+    assert "the base when asked for the format" in head and "SFT" not in head
+    assert "Base asked for the format" in page and ">SFT<" not in page.split("<h3>SFT")[0]
+
+
 def test_sources_of_ones_own_have_the_headline_and_every_source_its_controls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

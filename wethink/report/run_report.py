@@ -73,7 +73,9 @@ def report(
     summary = read_json(evaluation / "metrics.json")
     records = list(read_jsonl(evaluation / "items.jsonl"))
     start = read_json(grpo / "metrics.json")["start"]
-    names = {"base": "Base", "sft": "SFT", "grpo": "SFT + GRPO" if start == "sft" else "GRPO from base"}
+    passed_on = (sft / "metrics.json").is_file() and not read_json(sft / "metrics.json").get("steps", 1)
+    before = "Base asked for the format" if passed_on else "SFT"
+    names = {"base": "Base", "sft": before, "grpo": "SFT + GRPO" if start == "sft" else "GRPO from base"}
     found = pairs(records, start)
     if not found or "grpo_minus_sft" not in summary:
         raise UserError(
@@ -84,7 +86,7 @@ def report(
     sources = sorted(summary["sources"])
     html = render(
         "run_report.html.jinja",
-        headline=headline(summary),
+        headline=headline(summary, "the base when asked for the format" if passed_on else "SFT"),
         summary=summary,
         own=summary.get("own", []),
         few_scenes=few_scenes(summary),
@@ -107,18 +109,21 @@ def report(
     return {"items": len(found), "gallery": len(chosen)}
 
 
-def headline(summary: dict[str, Any]) -> dict[str, str]:
-    """Describe GRPO's effect in two sentences: greedy decoding, then sampling."""
+def headline(summary: dict[str, Any], before: str = "SFT") -> dict[str, str]:
+    """Describe GRPO's effect in two sentences: greedy decoding, then sampling.
+
+    `before` names the checkpoint that stands in SFT's place: with no path to learn from, SFT passes the base on.
+    """
     greedy, sampled = summary["grpo_minus_sft"], summary["grpo_minus_sft"]["sampled"]
     effect = direction(greedy)
     mean = points(greedy["mean"])
     interval = f"95 % interval {points(greedy['low'])} to {points(greedy['high'])}"
     main = {
-        "unknown": "GRPO and SFT cannot be compared: no greedy answer has a known verdict of both.",
-        "none": f"No effect of GRPO is shown: {mean} points against SFT, and the {interval} "
+        "unknown": f"GRPO and {before} cannot be compared: no greedy answer has a known verdict of both.",
+        "none": f"No effect of GRPO is shown: {mean} points against {before}, and the {interval} "
         "includes 0 (greedy decoding).",
-        "gain": f"GRPO adds {mean[1:]} points to SFT's accuracy on unseen scenes ({interval}, greedy decoding).",
-        "loss": f"GRPO costs accuracy on unseen scenes: {mean} points against SFT ({interval}, greedy decoding).",
+        "gain": f"GRPO adds {mean[1:]} points to the accuracy of {before} on unseen scenes ({interval}, greedy).",
+        "loss": f"GRPO costs accuracy on unseen scenes: {mean} points against {before} ({interval}, greedy decoding).",
     }[effect]
     figures = f"{points(sampled['mean'])} points, 95 % interval {points(sampled['low'])} to {points(sampled['high'])}"
     more = {
