@@ -252,7 +252,7 @@ class Checks:
 
     def came_back(self, name: str, job: str) -> None:
         state = self.ended(job, *(one for one in ENDED if one != "PREEMPTED"))
-        saved = re.findall(r"the checkpoint after step (\d+) is saved", self.log(job))
+        saved = re.findall(r"after step (\d+) of \d+, which is saved", self.log(job))
         self.tell(f"{name} has saved after steps", sorted(set(map(int, saved))))
         self.tell("... when it was told to", bool(saved) and all(int(step) % SAVE for step in saved))
         self.tell("... and was started again", self.cluster.field(job, "Restarts") == "1")

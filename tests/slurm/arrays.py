@@ -19,7 +19,7 @@ def shards(cluster: Cluster, home: Path) -> dict[str, Any]:
     with chat_server(home, host=f"{NETWORK}.1", faults=0, content=0) as url:
         folder = project(home / "synthesis", IMAGES, url)
         (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
-        options = ["--array=1-2", "--nodes=1", "--exclusive", "infra/slurm/wethink.sbatch"]
+        options = ["--array=1-2", "--nodes=1", "--exclusive", str(ROOT / "infra/slurm/wethink.sbatch")]
         array = cluster.submit(folder, *options, "wethink", "synthesize", "--fill", "%a/2")
         states = [cluster.await_state(f"{array}_{task}", *ENDED) for task in (1, 2)]
         places = {cluster.field(f"{array}_{task}", "NodeList") for task in (1, 2)}
