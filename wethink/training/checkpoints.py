@@ -68,6 +68,7 @@ def _write_tensors(engine: Any, folder: Path, ranks: Ranks) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed while it wrote
         folder.mkdir(parents=True)
     barrier()
+    folder.mkdir(parents=True, exist_ok=True)  # a network file system may show it to this host later
     part: dict[str, Tensor] = {}
     number = 0
     for i, (name, value) in enumerate(whole_state(engine)):
