@@ -35,7 +35,7 @@ UPDATES, SAVED = 3, 2
 EPS = (
     0.1  # about as large as the gradients: both moments and the count of updates matter, and rounding is not magnified
 )
-FP32 = 2e-5  # per tensor, in units of its largest entry, after three updates; 1e-5 of one
+FP32 = 3e-5  # per tensor, in units of its largest entry, after three updates: the gradient law's 1e-5 of each
 MUON = 1e-3  # norm of the difference over the norm: Newton-Schulz magnifies the rounding of small singular values
 
 
