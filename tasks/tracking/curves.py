@@ -18,6 +18,7 @@ from tasks.tracking.stage_log import (
     read_record,
     recall,
     remember,
+    until_failure,
 )
 
 
@@ -46,7 +47,7 @@ class Tracker:
 @contextlib.contextmanager
 def follow(tracker: Tracker, stage: str, experiment: str) -> Iterator[Callable[[], None]]:
     """Yield a function that logs a running stage's new metrics; call it repeatedly."""
-    live, started = True, time.time()
+    started = time.time()
     curve: Curve | None = None
 
     @harmless(tracker.title)
@@ -57,10 +58,7 @@ def follow(tracker: Tracker, stage: str, experiment: str) -> Iterator[Callable[[
                 curve = tracker.open(stage, log.parent.name, experiment)
             curve.log(read_lines(log))
 
-    def watch() -> None:
-        nonlocal live
-        live = live and log_new_steps()  # after one failure the tracker is not called again
-
+    watch = until_failure(log_new_steps)
     try:
         yield watch
         watch()

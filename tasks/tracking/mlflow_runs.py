@@ -28,6 +28,7 @@ from tasks.tracking.stage_log import (
     read_record,
     recall,
     remember,
+    until_failure,
 )
 from tasks.versioning import dvc_status
 from wethink.common.jsonl import dumps, file_sha256
@@ -59,7 +60,7 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
 
     From the first step on, MLflow's system monitor logs the use of CPU, memory, disk and GPU.
     """
-    live, started = True, time.time()
+    started = time.time()
     run: Run | None = None
     monitor: Any = None
 
@@ -75,10 +76,7 @@ def follow(stage: str, experiment: str) -> Iterator[Callable[[], None]]:
             if before // SAMPLES < run.step // SAMPLES:  # the rollouts are read only when there are some to show
                 _log_samples(run, _rollouts(stage))
 
-    def watch() -> None:
-        nonlocal live
-        live = live and log_new_steps()  # after one failure the tracker is not called again
-
+    watch = until_failure(log_new_steps)
     try:
         yield watch
         watch()

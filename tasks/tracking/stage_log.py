@@ -39,6 +39,17 @@ def harmless(tracker: str) -> Callable[[Callable[P, None]], Callable[P, bool]]:
     return decorate
 
 
+def until_failure(log: Callable[[], bool]) -> Callable[[], None]:
+    """Return a function that calls `log` until it has failed once: a tracker that is down is not asked again."""
+    live = True
+
+    def watch() -> None:
+        nonlocal live
+        live = live and log()
+
+    return watch
+
+
 def metrics_log(stage: str) -> Path:
     """Return the metrics.jsonl of the stage's current or last finished run."""
     return WORK / "runs" / f"{stage}.metrics.jsonl"

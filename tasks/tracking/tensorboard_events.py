@@ -3,13 +3,11 @@
 The event files themselves tell which steps were logged, also after a kill.
 """
 
-import importlib.util
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wethink.common.errors import UserError
 from wethink.common.paths import WORK
 
 FOLDER = WORK / "tensorboard"
@@ -70,16 +68,3 @@ def last_steps(folder: Path) -> dict[str, int]:
     events: Any = EventAccumulator(str(folder), size_guidance={SCALARS: 1})  # the newest is the one that is kept
     events.Reload()
     return {tag: events.Scalars(tag)[-1].step for tag in events.Tags()["scalars"]}
-
-
-def require() -> None:
-    """Check that TensorBoard is installed.
-
-    Raises:
-        UserError: it is not; the message has the command.
-    """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UserError(
-            "launch.report_to names tensorboard, which is not installed: pip install 'tensorboard>=2.21,<3', or take "
-            "it out of launch.report_to."
-        )

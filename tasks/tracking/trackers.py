@@ -1,9 +1,11 @@
 """Trackers that `launch.report_to` names: MLflow, W&B and TensorBoard, each beside the others."""
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 
 from tasks.tracking import curves, mlflow_runs, tensorboard_events, wandb_runs
+from wethink.common.errors import UserError
 from wethink.config.launch import Launch
 from wethink.config.params import load_params
 
@@ -11,7 +13,7 @@ CURVES = {
     "tensorboard": curves.Tracker("tensorboard", "TensorBoard", tensorboard_events.open_events),
     "wandb": curves.Tracker("wandb", "W&B", wandb_runs.open_run),
 }
-REQUIRE = {"tensorboard": tensorboard_events.require, "wandb": wandb_runs.require}
+LIBRARIES = {"tensorboard": "tensorboard>=2.21,<3", "wandb": "wandb>=0.31,<0.32"}  # as in pyproject.toml
 
 
 def require(launch: Launch) -> None:
@@ -21,8 +23,13 @@ def require(launch: Launch) -> None:
         UserError: a library or a key is missing; the message has the remedy.
     """
     for name in launch.report_to:
-        if name in REQUIRE:
-            REQUIRE[name]()
+        if name in LIBRARIES and importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"launch.report_to names {name}, which is not installed: pip install '{LIBRARIES[name]}', or take it "
+                "out of launch.report_to."
+            )
+    if "wandb" in launch.report_to:
+        wandb_runs.require_key()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ An offline run is a folder below `.wethink/wandb/`; `wandb sync` sends the folde
 the stage wrote one, in their order. The key is read from the environment variable WANDB_API_KEY alone.
 """
 
-import importlib.util
 import os
 import time
 from dataclasses import dataclass
@@ -89,17 +88,12 @@ def runs_folder() -> Path:
     return Path(os.environ.get("WANDB_DIR", WORK))
 
 
-def require() -> None:
-    """Check that W&B is installed and, unless it is offline, has its key.
+def require_key() -> None:
+    """Check that W&B has its key, unless it is offline.
 
     Raises:
-        UserError: it is not; the message has the remedy.
+        UserError: it has none.
     """
-    if importlib.util.find_spec("wandb") is None:
-        raise UserError(
-            "launch.report_to names wandb, which is not installed: pip install 'wandb>=0.31,<0.32', or take it out of "
-            "launch.report_to."
-        )
     if os.environ.get("WANDB_MODE", "online") not in WITHOUT_KEY and not read_key("WANDB_API_KEY"):
         raise UserError(
             "launch.report_to names wandb, but the environment variable WANDB_API_KEY is not set: set it, or set "

@@ -5,29 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.invariants import (
-    laws_gradient,
-    laws_memory,
-    laws_objective,
-    laws_resize,
-    laws_resume,
-    laws_sampler,
-    laws_trl,
-    results,
-)
+from tests.invariants import laws_trl, results
 from tests.invariants.defects import NOT_THE_GROUPS, Defect, planted_defect
 from tests.invariants.invariant import Law, hold
+from tests.invariants.run import LAWS
 from tests.invariants.trl_rollouts import are_apart, groups_of, rollouts
 from wethink.common.errors import UserError
 from wethink.common.jsonl import read_json
 from wethink.rl.objective import component_advantages, group_advantages
 
-QUICK = [
-    law
-    for room in (laws_objective, laws_memory, laws_gradient, laws_resize, laws_resume, laws_sampler)
-    for law in room.LAWS
-    if law.quick
-]
+QUICK = [law for law in LAWS if law.quick]
 
 
 @pytest.mark.parametrize("law", QUICK, ids=lambda law: law.name)

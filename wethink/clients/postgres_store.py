@@ -49,7 +49,7 @@ class PostgresStore:
             UserError: psycopg2 is not installed, the server is away or refuses, or its encoding is not UTF-8.
         """
         try:
-            import psycopg2  # type: ignore[import-untyped]
+            import psycopg2
             from psycopg2 import extras
         except ImportError:
             raise UserError("a response store in PostgreSQL needs psycopg2: pip install psycopg2-binary.") from None

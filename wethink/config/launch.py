@@ -47,11 +47,7 @@ def absolute_store(store: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_plain)]
-SECRET = (
-    "endpoints",
-    "vllm_url",
-    "answers",
-)  # values at these keys may hold a secret by mistake and are never shown
+SECRET = ("endpoints", "vllm_url", "answers")  # values at these keys may hold a secret by mistake: never shown
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -150,8 +150,9 @@ def shape_trainable(module: "nn.Module", optim: Optim) -> None:
     """
     from wethink.models.lora import add_adapters
 
+    policy: Any = module if hasattr(module, "config") else module.get_submodule("model")  # of CompletionLogProbs
     if optim.lora:
-        add_adapters(module if hasattr(module, "config") else module.get_submodule("model"), optim.lora)
+        add_adapters(policy, optim.lora)
     for pattern in optim.frozen_parameters:
         found = [parameter for name, parameter in module.named_parameters() if re.search(pattern, name)]
         if not found:
@@ -166,7 +167,6 @@ def shape_trainable(module: "nn.Module", optim: Optim) -> None:
             f"optim.frozen_parameters: {', '.join(optim.frozen_parameters)} leave nothing to train; name fewer parts."
         )
     if optim.gradient_checkpointing:
-        policy: Any = getattr(module, "model", module)
         policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         module.train()
 

@@ -85,9 +85,8 @@ def _gather(engine: Any, p: nn.Parameter, share: Share | None) -> Tensor:
     if share and not share.is_copy:
         whole.narrow(0, share.first, share.values.numel()).copy_(share.values.detach().flatten())
     if engine.zero_optimization_stage():
-        all_sum(
-            whole.view(torch.int32)
-        )  # one rank's bits and zeros of the others: a sum of floats would turn -0.0 into 0
+        # One rank's bits and zeros of the others: a sum of floats would turn -0.0 into 0.
+        all_sum(whole.view(torch.int32))
     return whole.view(shape)
 
 
