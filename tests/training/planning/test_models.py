@@ -1,6 +1,7 @@
 """Counts and shapes come from the config alone, and bad configs end in one sentence."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ def test_counts_are_those_of_a_built_model_that_an_engine_would_train(family: Fa
     for part, size in counted.weights.items():
         assert size == sum(p.numel() for name, p in parameters.items() if part_of(name) == part)
     assert (counted.weights["lora"] > 0) == (lora is not None)
+
+
+def test_four_bit_weights_are_counted_whole_with_no_library_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as where it is not installed
+    config, name = read_config(BASE)
+    whole, packed = (OPTIM.model_copy(update={"lora": Lora(rank=3, alpha=3, load_in_4bit=b)}) for b in (False, True))
+    assert count(config, packed, name) == count(config, whole, name)
 
 
 def test_frozen_parts_are_counted_and_not_trained() -> None:

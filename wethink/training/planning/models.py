@@ -216,7 +216,8 @@ def count(config: Any, optim: Optim, name: str) -> Counts:
         if "language_model" in path.split(".")
         and path.rsplit(".", 1)[-1] in ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
     )
-    shape_trainable(model, optim.model_copy(update={"gradient_checkpointing": False}))
+    whole = optim.lora and optim.lora.model_copy(update={"load_in_4bit": False})  # weights are counted, none is packed
+    shape_trainable(model, optim.model_copy(update={"gradient_checkpointing": False, "lora": whole}))
     weights, trained = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
     sizes = []
     for path, parameter in model.named_parameters():
