@@ -169,7 +169,7 @@ def _moved(folder: Path, scratch: str) -> State:
 
 
 def stage_goes_on(mutant: str, *, stage: str) -> dict[str, float]:
-    """What two ranks at ZeRO-3 publish is what they would without the step that one rank made before."""
+    """Two ranks at ZeRO-3 resume after the first step of one rank and publish the weights of an undisturbed run."""
     folder, here, whole = stopped(stage)
     scratch = Path(tempfile.mkdtemp(prefix="resize-", dir=folder))
     shutil.copytree(folder / "begun", scratch, dirs_exist_ok=True)

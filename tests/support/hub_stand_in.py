@@ -20,7 +20,7 @@ class Repository:
 
 @dataclass
 class Hub:
-    """What the stand-in holds, by 'models/owner/name' or 'datasets/owner/name', and where it listens."""
+    """Repositories and files of the stand-in, by `models/owner/name` or `datasets/owner/name`, and its address."""
 
     url: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)

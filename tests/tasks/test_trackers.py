@@ -10,9 +10,10 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +24,7 @@ from wethink.common.errors import UserError
 from wethink.config.params import load_params
 
 STEPS = list(range(1, 10))
+T = TypeVar("T")
 
 
 def needs(library: str) -> pytest.MarkDecorator:
@@ -52,6 +54,14 @@ def logged(tracker: str, name: str) -> list[tuple[int, float]]:
     return list(events(name) if tracker == "tensorboard" else history(name))
 
 
+def settled(read: Callable[[], T], wanted: T) -> T:
+    """What `read` returns once it is `wanted`, or after 30 s: W&B's own process writes on after a run has ended."""
+    until = time.monotonic() + 30
+    while (found := read()) != wanted and time.monotonic() < until:
+        time.sleep(0.2)
+    return found
+
+
 def events(name: str) -> Iterator[tuple[int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -65,6 +75,10 @@ def history(name: str) -> Iterator[tuple[int, float]]:
         items = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
         if name in items:
             yield items["_step"], items[name]
+
+
+def run_ids() -> list[str]:
+    return [record.run.run_id for record in wandb_records() if record.WhichOneof("record_type") == "run"]
 
 
 def wandb_records() -> Iterator[Any]:
@@ -96,7 +110,8 @@ def test_after_a_resume_the_curve_goes_on_and_no_step_is_repeated(tracker: str) 
     publish(9, "key")
     trackers.catch_up("sft", "test")
     trackers.catch_up("sft", "test")
-    assert logged(tracker, "loss") == [(step, pytest.approx(1 / step)) for step in STEPS]
+    expected = [(step, pytest.approx(1 / step)) for step in STEPS]
+    assert settled(lambda: logged(tracker, "loss"), expected) == expected
     if tracker == "tensorboard":
         assert logged(tracker, "result.samples") == [(1, 7.0)]
     else:
@@ -133,7 +148,8 @@ def test_a_flow_that_is_killed_leaves_every_step_once(tracker: str, project: Pat
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     publish(9, "key")
     trackers.catch_up("sft", "test")
-    assert logged(tracker, "loss") == [(step, pytest.approx(1 / step)) for step in STEPS]
+    expected = [(step, pytest.approx(1 / step)) for step in STEPS]
+    assert settled(lambda: logged(tracker, "loss"), expected) == expected
 
 
 def test_a_stage_of_another_fingerprint_has_a_curve_of_its_own(tracker: str) -> None:
@@ -143,9 +159,9 @@ def test_a_stage_of_another_fingerprint_has_a_curve_of_its_own(tracker: str) -> 
     if tracker == "tensorboard":
         assert [step for step, _ in logged(tracker, "loss")] == STEPS
     else:
-        names = [record.run.run_id for record in wandb_records() if record.WhichOneof("record_type") == "run"]
-        assert sorted(names) == ["sft-key", "sft-other"]
-        assert sorted(step for step, _ in logged(tracker, "loss")) == sorted([*range(1, 5), *STEPS])
+        both, steps = ["sft-key", "sft-other"], sorted([*range(1, 5), *STEPS])
+        assert settled(lambda: sorted(run_ids()), both) == both
+        assert settled(lambda: sorted(step for step, _ in logged(tracker, "loss")), steps) == steps
 
 
 @needs("wandb")
